@@ -1,0 +1,1 @@
+"""The only Dask: what runs over a whole cohort, and how a graph is run."""

@@ -1,0 +1,1 @@
+"""A synthetic cohort in the published layout."""

@@ -1,0 +1,1 @@
+"""Readers: a path in, a model record out."""

@@ -1,0 +1,1 @@
+"""The Zarr store: create, write, open, validate, lease."""
