@@ -1,4 +1,7 @@
-"""The errors that npczarr raises on purpose; each message says where, what was expected, what was found and what to do."""
+"""The errors that npczarr raises on purpose.
+
+Each message says where, what was expected, what was found and what to do.
+"""
 
 
 class NpczarrError(Exception):

@@ -1,0 +1,188 @@
+"""A source into a store: plan, let workers write whole scans, keep the catalogue."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+import zarr
+from numpy.typing import NDArray
+
+from npczarr.errors import ParameterError, SourceError
+from npczarr.graphs.run import cluster, run_tasks
+from npczarr.graphs.scans import PeekTask, peek_scans
+from npczarr.graphs.writer import Progress, Writer
+from npczarr.model.cohort import Cohort
+from npczarr.model.layout import CODECS, Codec, Layout, plan_layout
+from npczarr.model.records import Row
+from npczarr.model.schema import SCAN, Variable
+from npczarr.sources.config import load_config
+from npczarr.sources.discover import discover
+from npczarr.sources.files import Source, open_source
+from npczarr.sources.tables import Tables, read_tables
+from npczarr.store.access import get, locate
+from npczarr.store.catalogue import Catalogue
+from npczarr.store.create import add_columns, array, create, labels, open_group, read_layout, resize
+from npczarr.store.lease import hold_lease
+
+_PEEK_BATCH = 32
+
+
+def convert(
+    source: str | Path,
+    store: str | Path,
+    *,
+    config: str | Path | None = None,
+    workers: int | None = None,
+    scheduler: str | None = None,
+    codec: Codec = "lz4",
+    dtype: str | None = None,
+    break_lock: bool = False,
+    source_options: Mapping[str, Any] | None = None,
+    store_options: Mapping[str, Any] | None = None,
+    on_progress: Callable[[Progress], None] | None = None,
+) -> xr.Dataset:
+    """Convert a cohort to a store, or bring an existing store up to date with it.
+
+    Scans that the store holds from the same files are kept, changed ones are written again, new patients and sequences
+    are appended, and an interrupted run is completed. One bad scan never stops the others.
+
+    Parameters
+    ----------
+    source
+        Folder, zip archive or URL, laid out per patient and series.
+    store
+        Folder or URL of the store.
+    config
+        TOML file that describes another layout or other column names.
+    workers
+        Local worker processes; 0 for this process. By default the active ``distributed.Client``, or one a core. A
+        script that starts processes needs ``if __name__ == "__main__":`` around its work.
+    scheduler
+        Address of a running scheduler instead.
+    codec
+        ``"lz4"`` (fast) or ``"zstd"`` (smaller); of a new store.
+    dtype
+        ``"int16"`` or ``"int32"``; of a new store, by default what the headers need.
+    break_lock
+        Take over from another writer that no longer runs.
+    source_options, store_options
+        fsspec options; credentials belong in the environment.
+    on_progress
+        Called after each scan.
+
+    Returns
+    -------
+    xarray.Dataset
+        On (patient, sequence) of the source: `status`, `message`, `mask_status`, `action` (written or kept), `seconds`,
+        `source_bytes`; in the attributes what was found beside the scans.
+
+    Raises
+    ------
+    SourceError
+        If the source cannot be read or holds no scan.
+    StoreError, LeaseError
+        If the store cannot be written, or somebody else is writing it.
+    """
+    _check(codec, dtype)
+    rules = load_config(config)
+    origin = open_source(source, dict(source_options or {}))
+    target = locate(store, dict(store_options or {}))
+    cohort = discover(origin, rules)
+    tables = read_tables(origin, cohort, rules)
+    opened = target.open()
+    with hold_lease(opened, target.url, break_lock=break_lock) as lease, cluster(workers, scheduler) as client:
+        fresh = get(opened, "zarr.json") is None
+        if fresh:
+            layout = _survey(client, origin, cohort, codec, dtype)
+            create(opened, cohort.patients, cohort.sequences, layout, {"title": "imaging cohort"})
+        root = open_group(opened, target.url)
+        if not fresh:
+            layout = read_layout(root)
+            patients = _joined(labels(root, "patient"), cohort.patients)
+            sequences = _joined(labels(root, "sequence"), cohort.sequences)
+            resize(root, patients=patients, sequences=sequences, extent_zyx=layout.extent_zyx)
+        add_columns(root, _over_store(root, cohort, tables))
+        writer = Writer(root, target, layout, lease, clear=not fresh)
+        rows = writer.run(client, origin, cohort, on_progress)
+        return _result(writer.catalogue, cohort, tables, rows)
+
+
+def _check(codec: str, dtype: str | None) -> None:
+    if codec not in CODECS:
+        raise ParameterError(f"codec must be one of {', '.join(CODECS)}, got {codec!r}")
+    if dtype not in (None, "int16", "int32"):
+        raise ParameterError(f"dtype must be int16 or int32, got {dtype!r}")
+
+
+def _survey(client: Any, source: Source, cohort: Cohort, codec: Codec, dtype: str | None) -> Layout:  # noqa: ANN401
+    """Plan the layout from the first header of each scan."""
+    scans = [scan for scan in cohort.scans.values() if scan.images]
+    batches = [PeekTask(source, tuple(scans[i : i + _PEEK_BATCH])) for i in range(0, len(scans), _PEEK_BATCH)]
+    shapes, needed, faults = [], {"int16"}, []
+    for _, outcome in run_tasks(client, peek_scans, batches, name=lambda batch: f"peek-{batch.scans[0].patient}"):
+        if isinstance(outcome, BaseException):
+            raise SourceError(f"{source.url}: cannot be read by the workers: {outcome}") from outcome
+        for found in outcome:
+            if isinstance(found, str):
+                faults.append(found)
+            else:
+                shapes.append(found[0])
+                needed.add(found[1])
+    if not shapes:
+        first = faults[0] if faults else "no images"
+        raise SourceError(f"{source.url}: none of {len(scans)} scans can be read; the first: {first}")
+    return plan_layout(shapes, dtype=dtype or max(needed), codec=codec)
+
+
+def _joined(there: Sequence[str], coming: Sequence[str]) -> list[str]:
+    """Labels of the store first, in their places, then the new ones."""
+    return [*there, *(label for label in coming if label not in set(there))]
+
+
+def _over_store(root: zarr.Group, cohort: Cohort, tables: Tables) -> dict[str, tuple[Variable, NDArray[Any]]]:
+    """Spread a source's columns over all patients of the store; what the store holds of others is kept."""
+    patients, sequences = labels(root, "patient"), labels(root, "sequence")
+    rows = {label: i for i, label in enumerate(patients)}
+    at = [rows[label] for label in cohort.patients], [sequences.index(label) for label in cohort.sequences]
+    spread = {}
+    for name, (variable, values) in tables.columns.items():
+        shape = (len(patients), len(sequences))[: values.ndim]
+        full: NDArray[Any] = np.full(shape, np.nan) if variable.dtype == "float64" else np.full(shape, "", dtype=object)
+        if name in root:
+            old = array(root, name)[...]
+            if old.dtype.kind == "T" and variable.dtype == "float64":
+                variable, values = replace(variable, dtype="string"), _as_text(values)
+            full = (
+                old.astype(object) if old.dtype.kind == "T" else (_as_text(old) if variable.dtype == "string" else old)
+            )
+        full[np.ix_(*at[: values.ndim])] = values
+        spread[name] = (variable, full)
+    return spread
+
+
+def _as_text(values: NDArray[Any]) -> NDArray[Any]:
+    return np.array([["", f"{v:g}"][v == v] for v in values.ravel()], dtype=object).reshape(values.shape)
+
+
+def _result(catalogue: Catalogue, cohort: Cohort, tables: Tables, rows: Mapping[tuple[str, str], Row]) -> xr.Dataset:
+    """Lay out what happened on (patient, sequence)."""
+    keys = [[(patient, sequence) for sequence in cohort.sequences] for patient in cohort.patients]
+
+    def grid(value: Callable[[tuple[str, str]], Any], dtype: Any) -> NDArray[Any]:  # noqa: ANN401 - a NumPy dtype
+        return np.array([[value(key) for key in line] for line in keys], dtype=dtype)
+
+    text = np.dtypes.StringDType()
+    variables = {name: grid(catalogue.read(name).__getitem__, text) for name in ("status", "message", "mask_status")}
+    variables["action"] = grid(lambda key: "written" if key in rows else "kept", text)
+    variables["seconds"] = grid(lambda key: rows[key].seconds if key in rows else 0.0, np.float64)
+    variables["source_bytes"] = grid(lambda key: rows[key].source_bytes if key in rows else 0, np.int64)
+    return xr.Dataset(
+        {name: (SCAN, values) for name, values in variables.items()},
+        coords={"patient": list(cohort.patients), "sequence": list(cohort.sequences)},
+        attrs={"strays": [file.path for file in cohort.strays], "table_warnings": list(tables.warnings)},
+    )

@@ -1,0 +1,184 @@
+"""One scan from source to store: what a worker does, and what it reports."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import xxhash
+from numpy.typing import NDArray
+
+from npczarr.errors import SourceError, StoreError
+from npczarr.model.cohort import File, ScanFiles
+from npczarr.model.geometry import Shape
+from npczarr.model.layout import Layout
+from npczarr.model.records import PADDING, Mask, Row, Scan
+from npczarr.sources.dicom import peek, read_scan
+from npczarr.sources.files import Source
+from npczarr.sources.nifti import read_mask
+from npczarr.store.access import Location, delete, put
+from npczarr.store.shards import digest, encode_shards
+
+
+@dataclass(frozen=True, slots=True)
+class ScanTask:
+    """One scan to write.
+
+    Parameters
+    ----------
+    source, files
+        Where it comes from.
+    target, place, layout
+        Where it goes: store, index of patient and sequence, chunk layout.
+    clear
+        Whether an earlier version may be there.
+    """
+
+    source: Source
+    files: ScanFiles
+    target: Location
+    place: tuple[int, int]
+    layout: Layout
+    clear: bool
+
+
+@dataclass(frozen=True, slots=True)
+class PeekTask:
+    """Scans whose first header is to be read."""
+
+    source: Source
+    scans: tuple[ScanFiles, ...]
+
+
+def peek_scans(task: PeekTask) -> list[tuple[Shape, str] | str]:
+    """Return upper bounds of the scans' shapes with the types they need, or why one cannot be told."""
+    found: list[tuple[Shape, str] | str] = []
+    for scan in task.scans:
+        try:
+            found.append(peek(task.source, scan.images))
+        except Exception as error:  # whatever is wrong is told again, at length, when the scan is read
+            found.append(f"{scan.patient}/{scan.sequence}: {error}")
+    return found
+
+
+def write_scan(task: ScanTask) -> Row:
+    """Read a scan with its mask and write their shards whole; safe to run twice.
+
+    Raises
+    ------
+    StoreError
+        If the store cannot be written. What is wrong with the scan itself is no error, it is in the row.
+    """
+    started = time.perf_counter()
+    try:
+        scan = read_scan(task.source, task.files.images) if task.files.images else None
+        image = None if scan is None else _as_stored(scan.image, task.layout.dtype)
+    except Exception as error:
+        _put_voxels(task, "image", None, 0)
+        _put_voxels(task, "mask", None, 0)
+        return _row(task, {"status": "refused", "mask_status": "refused", "message": _reason(error)}, started)
+    if scan is None or image is None:
+        message = "a mask but no images" if task.files.masks else "no files"
+        return _row(task, {"status": "missing", "mask_status": "missing", "message": message}, started)
+    if not task.layout.fits(image.shape):
+        z, y, x = image.shape
+        return Row(task.files.patient, task.files.sequence, {}, outgrown=(z, y, x))
+    mask, mask_status, mask_message = _read_mask(task, scan)
+    _put_voxels(task, "image", image, PADDING[task.layout.dtype])
+    _put_voxels(task, "mask", None if mask is None else mask.mask, 0)
+
+    warnings = [*scan.warnings, *mask_message]
+    values: dict[str, Any] = {
+        "status": "warning" if warnings else "ok",
+        "message": "; ".join([*warnings, *scan.notes]),
+        "mask_status": mask_status,
+        "image_digest": digest(image),
+        **_geometry(scan),
+        **scan.acquisition,
+    }
+    if mask is not None:
+        values |= {"mask_digest": digest(mask.mask), **mask.evidence}
+    return _row(task, values, started)
+
+
+def source_digest(scan: ScanFiles) -> str:
+    """XXH3-128 of the names, sizes and stamps of a scan's files."""
+    text = "\n".join(f"{f.path}\t{f.size}\t{f.stamp}" for f in (*scan.images, *scan.masks))
+    return xxhash.xxh3_128_hexdigest(text.encode())
+
+
+def _read_mask(task: ScanTask, scan: Scan) -> tuple[Mask | None, str, Sequence[str]]:
+    """Return the mask, its status, and what is to be said of it."""
+    if not task.files.masks:
+        return None, "missing", ("no mask",)
+    try:
+        mask = read_mask(task.source, task.files.masks, scan.grid)
+    except Exception as error:
+        return None, "refused", (f"mask refused: {_reason(error)}",)
+    return mask, "warning" if mask.warnings else "ok", mask.warnings
+
+
+def _as_stored(image: NDArray[Any], dtype: str) -> NDArray[Any]:
+    if image.dtype.name == dtype or dtype == "int32":
+        return image.astype(dtype, copy=False)
+    raise SourceError(
+        f"values from {image.min()} to {image.max()} do not fit the store's int16 (from -32767 to 32767, -32768 marks "
+        "padding); convert into a new store with --dtype int32"
+    )
+
+
+def _put_voxels(task: ScanTask, name: str, array: NDArray[Any] | None, fill: int) -> None:
+    """Write the shards of one variable, and delete what an earlier version left in those that hold nothing."""
+    store = task.target.open()
+    prefix = f"{name}/c/{task.place[0]}/{task.place[1]}"
+    shards = ((i, None) for i in task.layout.shards()) if array is None else encode_shards(array, task.layout, fill)
+    for (z, y, x), content in shards:
+        key = f"{prefix}/{z}/{y}/{x}"
+        try:
+            if content is not None:
+                put(store, key, content)
+            elif task.clear:
+                delete(store, key)
+        except Exception as error:
+            raise StoreError(
+                f"{task.target.url}: cannot write {key} ({type(error).__name__}: {error}); check access and space, "
+                "then convert again to resume"
+            ) from error
+
+
+def _geometry(scan: Scan) -> dict[str, Any]:
+    z_mm, y_mm, x_mm = scan.grid.axis_positions_mm()
+    spacing = scan.grid.spacing_zyx_mm.copy()
+    if not scan.z_spacing_known:
+        spacing[0] = np.nan
+    return {
+        "shape": np.array(scan.grid.shape_zyx),
+        "spacing": spacing,
+        "affine": scan.grid.affine,
+        "z_mm": z_mm,
+        "y_mm": y_mm,
+        "x_mm": x_mm,
+        "rescale_slope": scan.rescale_slope,
+        "rescale_intercept": scan.rescale_intercept,
+    }
+
+
+def _row(task: ScanTask, values: dict[str, Any], started: float) -> Row:
+    files: tuple[File, ...] = (*task.files.images, *task.files.masks)
+    values["source_digest"] = source_digest(task.files)
+    return Row(
+        task.files.patient,
+        task.files.sequence,
+        values,
+        seconds=time.perf_counter() - started,
+        source_bytes=sum(file.size for file in files),
+    )
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, SourceError):
+        return str(error)
+    return f"{type(error).__name__} while reading: {error} (not foreseen; please report it)"

@@ -1,0 +1,53 @@
+"""What was found in a source: which files make up which scan."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """One file of a source: path below its root, size in bytes, and a stamp that changes when its content does."""
+
+    path: str
+    size: int
+    stamp: str
+
+    @property
+    def name(self) -> str:
+        """The last part of the path."""
+        return self.path.rpartition("/")[2]
+
+
+@dataclass(frozen=True, slots=True)
+class ScanFiles:
+    """The files of one scan: whatever lies in its folder, and its masks (more than one is a fault, for the reader)."""
+
+    patient: str
+    sequence: str
+    images: tuple[File, ...] = ()
+    masks: tuple[File, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Cohort:
+    """Every scan of a source, by patient and sequence.
+
+    Parameters
+    ----------
+    patients, sequences
+        Labels in the order of the store.
+    scans
+        Files by (patient, sequence); a pair without files is not in it.
+    tables
+        Clinical tables.
+    strays
+        Files that nothing explains, named in the result.
+    """
+
+    patients: tuple[str, ...]
+    sequences: tuple[str, ...]
+    scans: Mapping[tuple[str, str], ScanFiles]
+    tables: tuple[File, ...] = ()
+    strays: tuple[File, ...] = ()

@@ -1,0 +1,209 @@
+"""Voxel grids in patient space, and how one grid lies on another.
+
+Patient space is DICOM's LPS: x to the patient's left, y to the back, z to the head, in mm. Arrays are ordered
+(z, y, x); an affine takes (x, y, z, 1) voxel indices, as DICOM and NIfTI write them, to LPS mm. Voxel centres have
+integer indices.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from npczarr.errors import GeometryError
+
+Floats = NDArray[np.float64]
+Shape = tuple[int, int, int]
+
+AXES = ("z", "y", "x")
+RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Grid:
+    """A regular voxel grid in patient space.
+
+    Parameters
+    ----------
+    shape_zyx
+        Number of voxels along z, y and x.
+    affine
+        (4, 4), voxel index (x, y, z, 1) to LPS mm.
+
+    Raises
+    ------
+    GeometryError
+        If the shape is not three positive counts, or the affine is not finite and invertible.
+    """
+
+    shape_zyx: Shape
+    affine: Floats
+
+    def __post_init__(self) -> None:
+        shape = tuple(int(n) for n in self.shape_zyx)
+        affine = np.array(self.affine, dtype=np.float64)
+        if len(shape) != 3 or min(shape) < 1:
+            raise GeometryError(f"a grid needs three positive counts of voxels (z, y, x), got {self.shape_zyx}")
+        if affine.shape != (4, 4) or not np.isfinite(affine).all() or np.linalg.norm(affine[:3, :3], axis=0).min() == 0:
+            raise GeometryError(f"an affine must be a finite (4, 4) matrix with no empty column, got {affine.tolist()}")
+        directions = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
+        if abs(np.linalg.det(directions)) < 1e-3:
+            raise GeometryError(f"the voxel axes lie in one plane, affine {affine.tolist()}")
+        affine.setflags(write=False)
+        object.__setattr__(self, "shape_zyx", shape)
+        object.__setattr__(self, "affine", affine)
+
+    @property
+    def spacing_zyx_mm(self) -> Floats:
+        """(3,) distance between neighbouring voxel centres along z, y and x."""
+        spacing: Floats = np.linalg.norm(self.affine[:3, :3], axis=0)[::-1]
+        return spacing
+
+    @property
+    def directions(self) -> Floats:
+        """(3, 3) unit vectors of the voxel axes in LPS, one column each, in the order x, y, z."""
+        matrix = self.affine[:3, :3]
+        directions: Floats = matrix / np.linalg.norm(matrix, axis=0)
+        return directions
+
+    def axis_positions_mm(self) -> tuple[Floats, Floats, Floats]:
+        """Positions (z,), (y,) and (x,) of the voxel centres along each voxel axis.
+
+        The position is the projection of the voxel centre on the unit vector of its axis; on an axial scan with no tilt
+        it is the LPS coordinate itself.
+        """
+        origin = self.directions.T @ self.affine[:3, 3]
+        z, y, x = (
+            start + step * np.arange(n)
+            for start, step, n in zip(origin[::-1], self.spacing_zyx_mm, self.shape_zyx, strict=True)
+        )
+        return z, y, x
+
+    def crop(self, window: Sequence[slice]) -> Grid:
+        """Return the grid of ``array[window]``; the window is three slices of step 1, none empty."""
+        spans = [s.indices(n) for s, n in zip(window, self.shape_zyx, strict=True)]
+        if any(step != 1 or stop <= start for start, stop, step in spans):
+            raise GeometryError(
+                f"cannot crop {self.shape_zyx} to {tuple(window)}: slices must be of step 1 and not empty"
+            )
+        affine = self.affine.copy()
+        affine[:3, 3] += self.affine[:3, :3] @ np.array([start for start, _, _ in spans][::-1])
+        z, y, x = (stop - start for start, stop, _ in spans)
+        return Grid((z, y, x), affine)
+
+    def corners_mm(self) -> Floats:
+        """(8, 3) LPS mm of the centres of the eight corner voxels."""
+        z, y, x = (np.array([0, n - 1]) for n in self.shape_zyx)
+        index = np.stack(np.meshgrid(x, y, z, indexing="ij"), axis=-1).reshape(-1, 3)
+        corners: Floats = index @ self.affine[:3, :3].T + self.affine[:3, 3]
+        return corners
+
+
+@dataclass(frozen=True, slots=True)
+class Alignment:
+    """How the voxels of one grid are the voxels of another, by axis permutation and flips.
+
+    Parameters
+    ----------
+    axes
+        For z, y and x of the target, the array axis of the source that runs along it.
+    flips
+        For z, y and x of the target, whether the source runs the other way.
+    error_mm
+        Largest distance between a corner voxel's centre on the target and on the reordered source.
+    error_voxels
+        The same along the voxel axis where it is largest, in voxels of the target. Below 0.5, nearest-neighbour
+        resampling is exactly the reordering.
+    """
+
+    axes: tuple[int, int, int]
+    flips: tuple[bool, bool, bool]
+    error_mm: float
+    error_voxels: float
+
+    def apply(self, array: NDArray[Any]) -> NDArray[Any]:
+        """Reorder an array on the source grid, ``(a, b, c)``, to the target's (z, y, x); a view."""
+        window = tuple(slice(None, None, -1 if flip else 1) for flip in self.flips)
+        return array.transpose(self.axes)[window]
+
+
+def align(source: Grid, target: Grid) -> Alignment | None:
+    """Find the axis permutation and flips that lay ``source`` on ``target``, or None where the shapes do not allow it.
+
+    The axes are matched by direction, and the error of the match is measured at the corners; it is for the caller to
+    say which error is too large.
+    """
+    cosines = target.directions.T @ source.directions  # rows: target x, y, z; columns: source x, y, z
+    order = np.abs(cosines).argmax(axis=1)
+    if sorted(order) != [0, 1, 2]:
+        return None
+    source_shape_xyz, target_shape_xyz = source.shape_zyx[::-1], target.shape_zyx[::-1]
+    if tuple(source_shape_xyz[i] for i in order) != target_shape_xyz:
+        return None
+    flips_xyz = [bool(cosines[row, column] < 0) for row, column in enumerate(order)]
+
+    reordered = np.zeros((4, 4))  # target index to source index
+    reordered[3, 3] = 1
+    for row, column in enumerate(order):
+        reordered[column, row] = -1 if flips_xyz[row] else 1
+        reordered[column, 3] = target_shape_xyz[row] - 1 if flips_xyz[row] else 0
+    moved = Grid(target.shape_zyx, source.affine @ reordered)
+    off_mm = moved.corners_mm() - target.corners_mm()
+    off_voxels = np.linalg.solve(target.affine[:3, :3], off_mm.T)
+    # Grid axis i of x, y, z is array axis 2 - i
+    z, y, x = (2 - int(i) for i in order[::-1])
+    flip_z, flip_y, flip_x = flips_xyz[::-1]
+    return Alignment(
+        (z, y, x),
+        (flip_z, flip_y, flip_x),
+        float(np.linalg.norm(off_mm, axis=1).max()),
+        float(np.abs(off_voxels).max()),
+    )
+
+
+def index_map(target: Grid, source: Grid) -> Floats:
+    """(4, 4) matrix from voxel index (x, y, z, 1) on ``target`` to voxel index on ``source``."""
+    return np.asarray(np.linalg.solve(source.affine, target.affine), dtype=np.float64)
+
+
+def covered_fraction(voxels_zyx: NDArray[np.intp], source: Grid, target: Grid) -> float:
+    """Fraction of the voxels (n, 3) of ``source`` whose centres lie inside ``target``, up to its outer faces."""
+    if not len(voxels_zyx):
+        return float("nan")
+    matrix = index_map(source, target)
+    index_xyz = voxels_zyx[:, ::-1] @ matrix[:3, :3].T + matrix[:3, 3]
+    limit = np.array(target.shape_zyx[::-1]) - 0.5
+    # 1e-3 of a voxel: NIfTI affines are float32, and a face of the volume must not depend on their rounding
+    return float(((index_xyz >= -0.501) & (index_xyz <= limit + 0.001)).all(axis=1).mean())
+
+
+def resample_nearest(array: NDArray[Any], source: Grid, target: Grid, *, outside: int = 0) -> NDArray[Any]:
+    """Give each voxel of ``target`` the value of the nearest voxel of ``source``, or ``outside`` where there is none.
+
+    Parameters
+    ----------
+    array
+        Values on ``source``, (z, y, x).
+
+    Returns
+    -------
+    numpy.ndarray
+        Values on ``target``, (z, y, x), in the type of ``array``.
+    """
+    matrix = index_map(target, source)
+    z, y, x = (np.arange(n) for n in target.shape_zyx)
+    limits = source.shape_zyx[::-1]
+    result = np.full(target.shape_zyx, outside, dtype=array.dtype)
+    for k in z:  # slice by slice, so that the index arrays stay small
+        index_xyz = [
+            np.rint(row[0] * x[None, :] + row[1] * y[:, None] + row[2] * k + row[3]).astype(np.intp)
+            for row in matrix[:3]
+        ]
+        inside = np.logical_and.reduce([(i >= 0) & (i < n) for i, n in zip(index_xyz, limits, strict=True)])
+        at_x, at_y, at_z = (index[inside] for index in index_xyz)
+        result[k][inside] = array[at_z, at_y, at_x]
+    return result

@@ -1,0 +1,100 @@
+"""What readers return and writers take: one scan, its mask, and what became of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from npczarr.errors import SourceError
+from npczarr.model.geometry import Floats, Grid
+
+Value = float | int | str
+PADDING = {"int16": -(2**15), "int32": -(2**31)}  # of `image` outside each scan; decoded by xarray to NaN
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Scan:
+    """One series: its stored values on a regular grid.
+
+    Parameters
+    ----------
+    image
+        (z, y, x) stored DICOM values, int16, or int32 where int16 cannot hold them.
+    grid
+        Where the voxels lie.
+    rescale_slope, rescale_intercept
+        (z,) per slice: real value = slope * stored value + intercept.
+    acquisition
+        Header fields of the allow-list, by variable name of the schema.
+    notes
+        What was passed over or chosen, for the record.
+    warnings
+        What a user must know before trusting the scan.
+    z_spacing_known
+        False for a single slice whose header does not tell it; the grid then takes 1 mm, the store says NaN.
+    """
+
+    image: NDArray[Any]
+    grid: Grid
+    rescale_slope: Floats
+    rescale_intercept: Floats
+    acquisition: Mapping[str, Value] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    z_spacing_known: bool = True
+
+    def __post_init__(self) -> None:
+        if self.image.shape != self.grid.shape_zyx or self.image.dtype.name not in ("int16", "int32"):
+            raise SourceError(
+                f"image {self.image.dtype} {self.image.shape} does not fit its grid {self.grid.shape_zyx}"
+            )
+        depth = (self.grid.shape_zyx[0],)
+        if self.rescale_slope.shape != depth or self.rescale_intercept.shape != depth:
+            raise SourceError(f"rescale slope and intercept must hold one value for each of {depth[0]} slices")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Mask:
+    """A tumour mask on the grid of its image.
+
+    Parameters
+    ----------
+    mask
+        (z, y, x) uint8, 0 background and 1 tumour.
+    evidence
+        How it was placed, by variable name of the schema.
+    warnings
+        What a user must know before trusting the mask.
+    """
+
+    mask: NDArray[np.uint8]
+    evidence: Mapping[str, Value] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What became of one scan: its place in the store and its entries in the catalogue.
+
+    Parameters
+    ----------
+    patient, sequence
+        Its labels.
+    values
+        Entries by variable name of the schema; an array is the leading part of the variable's row.
+    seconds, source_bytes
+        What it took.
+    outgrown
+        The scan's shape where it does not fit the store's arrays: nothing was written, grow them and try again.
+    """
+
+    patient: str
+    sequence: str
+    values: Mapping[str, Any]
+    seconds: float = 0.0
+    source_bytes: int = 0
+    outgrown: tuple[int, int, int] | None = None

@@ -1,0 +1,191 @@
+"""The registry of the store's variables: names, dimensions, types and meaning, and nothing else decides them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from npczarr.model.geometry import AXES
+from npczarr.model.records import PADDING
+
+SCHEMA_VERSION = 1
+SCHEMA_ATTRIBUTE = "npczarr_schema"
+SCAN = ("patient", "sequence")
+
+STATUSES = {
+    "ok": "stored, nothing to report",
+    "warning": "stored, but read the message before you trust it",
+    "refused": "not stored, for the reason in the message",
+    "missing": "not in the source",
+    "pending": "being written, or left behind by an interrupted run: convert again to complete it",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Variable:
+    """One array of the store.
+
+    Parameters
+    ----------
+    name, dims, dtype
+        As they stand in the store; `dtype` is a NumPy name or ``"string"``.
+    description
+        What it means, for people; `units` as udunits writes them.
+    attributes
+        Further attributes.
+    """
+
+    name: str
+    dims: tuple[str, ...]
+    dtype: str
+    description: str
+    units: str | None = None
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def fill(self) -> Any:  # noqa: ANN401 - a NumPy scalar or a string
+        """The value where nothing was written."""
+        if self.name == "image":
+            return PADDING[self.dtype]
+        return {"string": "", "f": np.nan}.get(self.dtype if self.dtype == "string" else np.dtype(self.dtype).kind, 0)
+
+    def all_attributes(self) -> dict[str, Any]:
+        """Every attribute of the array, valid JSON."""
+        units = {"units": self.units} if self.units else {}
+        return {"long_name": self.description} | units | dict(self.attributes)
+
+
+def _flags(values: Mapping[str, str]) -> dict[str, Any]:
+    return {"flag_values": list(values), "flag_meanings": "; ".join(f"{k}: {v}" for k, v in values.items())}
+
+
+_GEOMETRY = [
+    Variable("shape", (*SCAN, "axis"), "int32", "voxels of the scan along z, y, x; 0 where there is no scan"),
+    Variable("spacing", (*SCAN, "axis"), "float64", "distance between voxel centres, from the slice positions", "mm"),
+    Variable(
+        "affine",
+        (*SCAN, "affine_row", "affine_column"),
+        "float64",
+        "voxel index (x, y, z, 1) to patient coordinates (LPS)",
+        "mm",
+    ),
+    Variable("z_mm", (*SCAN, "z"), "float64", "position of the voxel centre along the slice normal", "mm"),
+    Variable("y_mm", (*SCAN, "y"), "float64", "position of the voxel centre along the columns", "mm"),
+    Variable("x_mm", (*SCAN, "x"), "float64", "position of the voxel centre along the rows", "mm"),
+    Variable("rescale_slope", (*SCAN, "z"), "float64", "real value = slope * stored value + intercept"),
+    Variable("rescale_intercept", (*SCAN, "z"), "float64", "real value = slope * stored value + intercept"),
+]
+
+_PROVENANCE = [
+    Variable("status", SCAN, "string", "what became of the scan", attributes=_flags(STATUSES)),
+    Variable("message", SCAN, "string", "why, in words"),
+    Variable("mask_status", SCAN, "string", "what became of the mask", attributes=_flags(STATUSES)),
+    Variable(
+        "image_digest",
+        SCAN,
+        "string",
+        "digest of the scan's voxels, without padding, C order, little endian, in the type of `image`",
+        attributes={"algorithm": "XXH3-128"},
+    ),
+    Variable(
+        "mask_digest",
+        SCAN,
+        "string",
+        "digest of the mask's voxels, without padding, C order, uint8",
+        attributes={"algorithm": "XXH3-128"},
+    ),
+    Variable(
+        "source_digest",
+        SCAN,
+        "string",
+        "digest of the names, sizes and time stamps of the source files, by which a changed scan is known",
+        attributes={"algorithm": "XXH3-128"},
+    ),
+]
+
+_EVIDENCE = [
+    Variable("mask_voxels", SCAN, "int64", "voxels of tumour; 0 where there is no mask"),
+    Variable("mask_affine_error", SCAN, "float64", "largest distance between a corner of mask and image grid", "mm"),
+    Variable("mask_affine_source", SCAN, "string", "header field that placed the mask: sform or qform"),
+    Variable(
+        "mask_form_difference",
+        SCAN,
+        "float64",
+        "largest distance between a corner by sform and by qform; NaN where the mask has one only",
+        "mm",
+    ),
+    Variable("mask_axes_flipped", SCAN, "string", "axes along which the stored mask runs against the image"),
+    Variable("mask_inside_fraction", SCAN, "float64", "fraction of the tumour inside the image volume", "1"),
+    Variable("mask_touches_end_slice", SCAN, "uint8", "1 where tumour lies on the first or last slice"),
+]
+
+_ACQUISITION = [
+    Variable("modality", SCAN, "string", "DICOM Modality"),
+    Variable("manufacturer", SCAN, "string", "DICOM Manufacturer"),
+    Variable("scanner_model", SCAN, "string", "DICOM ManufacturerModelName"),
+    Variable("magnetic_field_strength", SCAN, "float64", "DICOM MagneticFieldStrength", "T"),
+    Variable("imaging_frequency", SCAN, "float64", "DICOM ImagingFrequency", "MHz"),
+    Variable("echo_time", SCAN, "float64", "DICOM EchoTime", "ms"),
+    Variable("repetition_time", SCAN, "float64", "DICOM RepetitionTime", "ms"),
+    Variable("inversion_time", SCAN, "float64", "DICOM InversionTime", "ms"),
+    Variable("flip_angle", SCAN, "float64", "DICOM FlipAngle", "degree"),
+    Variable("echo_train_length", SCAN, "float64", "DICOM EchoTrainLength"),
+    Variable("number_of_averages", SCAN, "float64", "DICOM NumberOfAverages"),
+    Variable("pixel_bandwidth", SCAN, "float64", "DICOM PixelBandwidth", "Hz"),
+    Variable("slice_thickness", SCAN, "float64", "DICOM SliceThickness; often wrong, `spacing` is measured", "mm"),
+    Variable(
+        "spacing_between_slices",
+        SCAN,
+        "float64",
+        "DICOM SpacingBetweenSlices; on some scanners the gap, `spacing` is measured",
+        "mm",
+    ),
+    Variable("field_of_view", SCAN, "float64", "DICOM ReconstructionDiameter", "mm"),
+    Variable("percent_phase_field_of_view", SCAN, "float64", "DICOM PercentPhaseFieldOfView", "percent"),
+    Variable("mr_acquisition_type", SCAN, "string", "DICOM MRAcquisitionType: 2D or 3D"),
+    Variable("scanning_sequence", SCAN, "string", "DICOM ScanningSequence"),
+    Variable("sequence_variant", SCAN, "string", "DICOM SequenceVariant"),
+    Variable("patient_position", SCAN, "string", "DICOM PatientPosition"),
+    Variable("bits_stored", SCAN, "float64", "DICOM BitsStored"),
+    Variable("photometric_interpretation", SCAN, "string", "DICOM PhotometricInterpretation"),
+    Variable("transfer_syntax", SCAN, "string", "how the source encoded the pixels"),
+]
+
+#: One entry for each scan, or for each of its slices, rows and columns.
+SCAN_TABLES: tuple[Variable, ...] = (*_PROVENANCE, *_GEOMETRY, *_EVIDENCE, *_ACQUISITION)
+ACQUISITION_NAMES = frozenset(v.name for v in _ACQUISITION)
+
+
+def voxel_variables(image_dtype: str) -> tuple[Variable, Variable]:
+    """Return `image` and `mask`; the image is int16 unless a header needs int32."""
+    dims = (*SCAN, *AXES)
+    return (
+        Variable(
+            "image",
+            dims,
+            image_dtype,
+            "stored DICOM values, lossless; padding outside each scan",
+            attributes={"_FillValue": PADDING[image_dtype]},
+        ),
+        Variable(
+            "mask",
+            dims,
+            "uint8",
+            "tumour outline",
+            attributes={"flag_values": [0, 1], "flag_meanings": "background tumour"},
+        ),
+    )
+
+
+#: Index coordinates.
+INDEXES: tuple[Variable, ...] = (
+    Variable("patient", ("patient",), "string", "patient, as its folder is named"),
+    Variable("sequence", ("sequence",), "string", "MR sequence"),
+    Variable("axis", ("axis",), "string", "voxel axis, slowest first"),
+)
+
+#: Names that a column of a table cannot take.
+RESERVED = frozenset(v.name for v in (*SCAN_TABLES, *INDEXES, *voxel_variables("int16"))) | {*AXES, "rater"}

@@ -1,0 +1,143 @@
+"""How a cohort is laid out: the published layout by default, anything else by a TOML file.
+
+.. code-block:: toml
+
+    [layout]
+    images = "{patient}/{sequence}/**"       # below any folder; * is within one name, ** across folders
+    masks = ["{patient}/ROI-{mask}.nii*"]
+    tables = ["*.csv"]
+
+    [sequences]                              # name in the store = how folders and masks call it
+    T1WI = { folder = "T1WI", mask = "T1" }
+
+    [columns]                                # column of a table = name in the store
+    "Alter" = "age"
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from npczarr.errors import SourceError
+
+
+@dataclass(frozen=True, slots=True)
+class SequenceRule:
+    """One sequence: its name in the store, and what `{sequence}` and `{mask}` stand for in the patterns."""
+
+    name: str
+    folder: str
+    mask: str
+
+
+@dataclass(frozen=True, slots=True)
+class SourceConfig:
+    """Patterns of a source's layout and names of its table columns.
+
+    Parameters
+    ----------
+    images, masks, tables
+        Patterns for paths below any folder.
+    sequences
+        In the order of the store; empty means that every folder at `{sequence}` is one.
+    columns
+        Name in the store by column name, ahead of the built-in aliases.
+    """
+
+    images: str = "{patient}/{sequence}/**"
+    masks: tuple[str, ...] = ("{patient}/ROI-{mask}.nii", "{patient}/ROI-{mask}.nii.gz")
+    tables: tuple[str, ...] = ("*.csv",)
+    sequences: tuple[SequenceRule, ...] = (
+        SequenceRule("T1WI", "T1WI", "T1"),
+        SequenceRule("T2WI", "T2WI", "T2"),
+        SequenceRule("CE-T1WI", "CE-T1WI", "CE-T1"),
+    )
+    columns: Mapping[str, str] = field(default_factory=dict)
+
+
+def load_config(path: str | Path | None) -> SourceConfig:
+    """Read a TOML file; without one, the published layout.
+
+    Raises
+    ------
+    SourceError
+        If the file cannot be read, is not TOML, or holds a key or a type that is not known.
+    """
+    if path is None:
+        return SourceConfig()
+    try:
+        text = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise SourceError(f"{path}: cannot be read as TOML ({error})") from error
+    _only(text, {"layout", "sequences", "columns"}, str(path))
+    layout = text.get("layout", {})
+    _only(layout, {"images", "masks", "tables"}, f"{path}, [layout]")
+    given: dict[str, Any] = {}
+    if "images" in layout:
+        given["images"] = _pattern(layout["images"], ("{patient}",), f"{path}, layout.images")
+        given["sequences"] = ()
+    for key in ("masks", "tables"):
+        if key in layout:
+            values = [layout[key]] if isinstance(layout[key], str) else layout[key]
+            if not isinstance(values, list):
+                raise SourceError(f"{path}, layout.{key}: expected a pattern or a list of patterns, got {values!r}")
+            needed = ("{patient}",) if key == "masks" else ()
+            given[key] = tuple(_pattern(value, needed, f"{path}, layout.{key}") for value in values)
+    if "sequences" in text:
+        given["sequences"] = tuple(_rule(name, rule, str(path)) for name, rule in text["sequences"].items())
+    columns = text.get("columns", {})
+    if not all(isinstance(value, str) for value in columns.values()):
+        raise SourceError(f'{path}, [columns]: expected lines of the form "column in the table" = "name in the store"')
+    return SourceConfig(**given, columns=columns)
+
+
+def path_regex(pattern: str, groups: Mapping[str, str]) -> re.Pattern[str]:
+    """Compile a layout pattern, to be matched against the whole path below the source's root.
+
+    ``{name}`` becomes the named group with the expression that ``groups`` gives, or one path component; the pattern may
+    lie below any folder.
+    """
+    parts = re.split(r"(\{\w+\}|\*\*|\*)", pattern)
+    expression = ""
+    seen: set[str] = set()
+    for part in parts:
+        if part.startswith("{"):
+            name = part[1:-1]
+            expression += f"(?P={name})" if name in seen else f"(?P<{name}>{groups.get(name, '[^/]+')})"
+            seen.add(name)
+        else:
+            expression += {"**": ".+", "*": "[^/]*"}.get(part, re.escape(part))
+    return re.compile(f"(?:.*/)?{expression}", re.IGNORECASE)
+
+
+def _only(table: Any, known: set[str], where: str) -> None:  # noqa: ANN401 - parsed TOML
+    if not isinstance(table, dict):
+        raise SourceError(f"{where}: expected a table, got {table!r}")
+    unknown = sorted(set(table) - known)
+    if unknown:
+        raise SourceError(f"{where}: unknown key {unknown[0]!r}, expected one of {sorted(known)}")
+
+
+def _pattern(value: Any, needed: tuple[str, ...], where: str) -> str:  # noqa: ANN401 - parsed TOML
+    if not isinstance(value, str) or not all(token in value for token in needed):
+        raise SourceError(f"{where}: expected a pattern that holds {', '.join(needed)}, got {value!r}")
+    unknown = set(re.findall(r"\{(\w*)\}", value)) - {"patient", "sequence", "mask", "rater", "slice"}
+    if unknown:
+        raise SourceError(
+            f"{where}: unknown field {{{sorted(unknown)[0]}}}; known are patient, sequence, mask, rater, slice"
+        )
+    return value
+
+
+def _rule(name: str, rule: Any, path: str) -> SequenceRule:  # noqa: ANN401 - parsed TOML
+    where = f"{path}, sequences.{name}"
+    _only(rule, {"folder", "mask"}, where)
+    folder, mask = rule.get("folder", name), rule.get("mask", name)
+    if not (isinstance(folder, str) and isinstance(mask, str) and folder and mask):
+        raise SourceError(f"{where}: folder and mask must be text, got {rule!r}")
+    return SequenceRule(name, folder, mask)

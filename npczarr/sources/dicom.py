@@ -1,0 +1,207 @@
+"""One folder of DICOM files in, one scan out: slices by position, values as stored."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydicom.dataset import Dataset
+from pydicom.pixels.decoders.base import get_decoder
+from pydicom.uid import UID, ExplicitVRBigEndian, ImplicitVRLittleEndian
+
+from npczarr.errors import GeometryError, SourceError
+from npczarr.model.cohort import File
+from npczarr.model.records import PADDING, Scan
+from npczarr.model.slices import Stack, stack_slices
+from npczarr.sources.files import Source
+from npczarr.sources.headers import Folder, Frame, acquisition, frames_of, number, quiet, read_folder
+
+#: A file name that numbers a slice and can be told without telling on the patient; UIDs, dates and names are not.
+_PLAIN_NAME = re.compile(r"[A-Za-z]{0,4}[-_ ]?\d{1,6}([-_ ]\d{1,6})*(\.\w{1,5})?")
+
+
+def read_scan(source: Source, files: Sequence[File]) -> Scan:
+    """Read the series in a folder.
+
+    Parameters
+    ----------
+    source, files
+        The files of the folder; what is not an image is passed over and named by its kind.
+
+    Raises
+    ------
+    SourceError, GeometryError
+        If there is no image, or the slices cannot be read or do not make one regular volume.
+    """
+    contents = zip(_labels(files), source.read([file.path for file in files]), strict=True)
+    with quiet():
+        folder = read_folder(contents)
+        notes = [f"passed over: {kind} ({count} file{'s'[: count > 1]})" for kind, count in folder.passed_over.items()]
+        if not folder.series:
+            raise SourceError("; ".join(["no image in the folder", *notes]))
+        frames, stack, reason = _choose_series(folder)
+        return _scan(frames, stack, (*notes, *reason))
+
+
+def peek(source: Source, files: Sequence[File]) -> tuple[tuple[int, int, int], str]:
+    """Read the first image header of a folder: an upper bound of the scan's shape (z, y, x), and the type it needs.
+
+    Raises
+    ------
+    SourceError
+        If no file of the folder is an image.
+    """
+    with quiet():
+        for at, file in enumerate(files):
+            folder = read_folder(zip(_labels([file]), source.read([file.path]), strict=True))
+            for dataset in (dataset for series in folder.series.values() for dataset in series):
+                frames = int(dataset.get("NumberOfFrames", 1) or 1)
+                depth = frames * (len(files) - at)
+                return (depth, int(dataset.Rows), int(dataset.Columns)), _needed_dtype(dataset)
+    raise SourceError("no image in the folder")
+
+
+def _labels(files: Sequence[File]) -> list[str]:
+    """Name files for messages, which are stored: by their name where it can only be a number, else by their place."""
+    return [
+        f"file {file.name}" if _PLAIN_NAME.fullmatch(file.name) else f"file {i} of {len(files)} by name"
+        for i, file in enumerate(files, 1)
+    ]
+
+
+def _choose_series(folder: Folder) -> tuple[list[Frame], Stack, tuple[str, ...]]:
+    """Take the one series, or of several the one with most slices that makes a regular volume; say why."""
+    good: list[tuple[list[Frame], Stack]] = []
+    faults: list[SourceError] = []
+    for datasets in folder.series.values():
+        try:
+            frames = [frame for dataset in datasets for frame in frames_of(dataset)]
+            good.append((frames, _stack(frames)))
+        except SourceError as fault:
+            faults.append(fault)
+    if not good:
+        if len(faults) == 1:
+            raise faults[0]
+        reasons = "; ".join(dict.fromkeys(str(fault) for fault in faults))
+        raise SourceError(f"{len(faults)} series in the folder, none usable: {reasons}")
+    good.sort(key=lambda pair: -len(pair[0]))
+    frames, stack = good[0]
+    if len(folder.series) == 1:
+        return frames, stack, ()
+    others = [str(len(other)) for other, _ in good[1:]]
+    if others and int(others[0]) == len(frames):
+        raise SourceError(
+            f"{len(folder.series)} series in the folder, the largest with {len(frames)} slices each: nothing tells "
+            "which is meant; keep one"
+        )
+    rejected = [f"{others[i]} slices" for i in range(len(others))] + [f"unusable: {fault}" for fault in faults]
+    chosen = f"{len(folder.series)} series in the folder; took the one with most slices ({len(frames)})"
+    return frames, stack, (f"{chosen}, left {', '.join(rejected)}",)
+
+
+def _stack(frames: list[Frame]) -> Stack:
+    matrices = {(int(f.dataset.Rows), int(f.dataset.Columns)) for f in frames}
+    if len(matrices) > 1:
+        raise GeometryError(f"slices of several matrix sizes in one series: {sorted(matrices)}, expected one")
+    rows, columns = matrices.pop()
+    first = frames[0].dataset
+    values = acquisition(first)
+    thickness, between = (values.get(name, np.nan) for name in ("slice_thickness", "spacing_between_slices"))
+    return stack_slices(
+        np.array([frame.position_mm for frame in frames]),
+        np.array([frame.orientation for frame in frames]),
+        rows=rows,
+        columns=columns,
+        pixel_spacings_mm=np.array([frame.pixel_spacing_mm for frame in frames]),
+        header_spacing_mm=float(between) if np.isfinite(float(between)) else None,
+        header_thickness_mm=float(thickness) if np.isfinite(float(thickness)) else None,
+    )
+
+
+def _scan(frames: list[Frame], stack: Stack, notes: tuple[str, ...]) -> Scan:
+    ordered = [frames[i] for i in stack.order]
+    first = ordered[0].dataset
+    warnings = list(stack.warnings)
+    if str(first.get("PhotometricInterpretation", "")) == "MONOCHROME1":
+        warnings.append("MONOCHROME1: low values are bright; stored values are kept as they are")
+    if str(first.get("LossyImageCompression", "")) == "01":
+        warnings.append("the source says its pixels were compressed with loss")
+    return Scan(
+        _volume(ordered, stack.grid.shape_zyx),
+        stack.grid,
+        np.array([frame.slope for frame in ordered]),
+        np.array([frame.intercept for frame in ordered]),
+        acquisition(first),
+        notes,
+        tuple(warnings),
+        stack.z_spacing_known,
+    )
+
+
+def _volume(frames: list[Frame], shape_zyx: tuple[int, int, int]) -> NDArray[Any]:
+    """Decode the frames in their order; int16, or int32 where a value does not fit or would be taken for padding."""
+    dtype = _needed_dtype(*{id(frame.dataset): frame.dataset for frame in frames}.values())
+    volume = np.empty(shape_zyx, dtype=np.dtype(dtype))
+    decoded: dict[int, NDArray[Any]] = {}
+    for z, frame in enumerate(frames):
+        key = id(frame.dataset)
+        if key not in decoded:
+            decoded[key] = decode(frame.dataset)
+        values = decoded[key][frame.index]
+        if values.shape != shape_zyx[1:]:
+            raise SourceError(f"slice {z}: {values.shape} pixels, the header says {shape_zyx[1:]}")
+        if values.dtype == np.uint32 and values.max(initial=0) > np.iinfo(np.int32).max:
+            raise SourceError(f"slice {z}: the value {values.max()} does not fit 32-bit signed integers")
+        volume[z] = values
+        if len(decoded[key]) == 1:
+            del decoded[key]
+    if dtype == "int16":
+        return volume.astype(np.int32) if (volume == PADDING["int16"]).any() else volume
+    fits = volume.min() > PADDING["int16"] and volume.max() <= np.iinfo(np.int16).max
+    return volume.astype(np.int16) if fits else volume
+
+
+def decode(dataset: Dataset) -> NDArray[Any]:
+    """(frames, rows, columns) stored pixel values of an image object, whatever its transfer syntax.
+
+    Raises
+    ------
+    SourceError
+        If the pixels are not integers, are truncated, or cannot be decoded.
+    """
+    if "PixelData" not in dataset:
+        raise SourceError("no integer pixel data in the image")
+    syntax = dataset.file_meta.get("TransferSyntaxUID", ImplicitVRLittleEndian)
+    shape = (int(dataset.get("NumberOfFrames", 1) or 1), int(dataset.Rows), int(dataset.Columns))
+    bits = int(dataset.BitsAllocated)
+    if not UID(syntax).is_encapsulated and bits in (8, 16, 32):
+        order = ">" if syntax == ExplicitVRBigEndian and bits > 8 else "<"
+        pixels = np.frombuffer(
+            dataset.get_item("PixelData").value,
+            dtype=f"{order}{'i' if dataset.PixelRepresentation else 'u'}{bits // 8}",
+        )
+        expected = shape[0] * shape[1] * shape[2]
+        if len(pixels) < expected:
+            raise SourceError(
+                f"the file ends after {pixels.nbytes} of {expected * bits // 8} bytes of pixels; copy it again"
+            )
+        return pixels[:expected].reshape(shape)
+    try:
+        decoder = get_decoder(UID(syntax))
+        plugin = "gdcm" if "gdcm" in decoder.available_plugins else ""
+        values, _ = decoder.as_array(dataset, decoding_plugin=plugin)
+    except Exception as error:
+        raise SourceError(f"pixels ({UID(syntax).name}) cannot be decoded: {error}") from error
+    return np.asarray(values).reshape(shape)
+
+
+def _needed_dtype(*datasets: Dataset) -> str:
+    """int32 where a header allows values that int16 cannot hold."""
+    for dataset in datasets:
+        bits = number(dataset, "BitsStored")
+        if bits > 16 or (bits == 16 and not dataset.get("PixelRepresentation", 0)):
+            return "int32"
+    return "int16"

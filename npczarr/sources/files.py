@@ -1,0 +1,107 @@
+"""A folder, a zip archive or a URL, listed and read alike."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import fsspec
+from fsspec.core import url_to_fs
+from fsspec.implementations.zip import ZipFileSystem
+
+from npczarr.errors import SourceError
+from npczarr.model.cohort import File
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where a cohort lies. Small and free of secrets, so it can travel in a task; each process opens it for itself.
+
+    Parameters
+    ----------
+    url
+        Folder, ``.zip`` file, or the fsspec URL of either.
+    options
+        fsspec storage options, as pairs; credentials belong in the environment of the process that reads.
+    """
+
+    url: str
+    options: tuple[tuple[str, Any], ...] = ()
+
+    def files(self) -> list[File]:
+        """List every file, sorted by path.
+
+        Raises
+        ------
+        SourceError
+            If there is nothing at the URL, or it cannot be read.
+        """
+        fs, root = _open(self)
+        try:
+            found = fs.find(root, detail=True)
+        except (OSError, zipfile.BadZipFile) as error:
+            raise SourceError(
+                f"{self.url}: cannot be listed ({error}); check the path and your access to it"
+            ) from error
+        prefix = len(root.rstrip("/")) + 1 if root else 0
+        return sorted(
+            (File(path[prefix:], int(info["size"] or 0), _stamp(info)) for path, info in found.items()),
+            key=lambda file: file.path,
+        )
+
+    def read(self, paths: Sequence[str]) -> list[bytes | Exception]:
+        """Read files at once; where one cannot be read its place holds the exception."""
+        fs, root = _open(self)
+        full = [f"{root.rstrip('/')}/{path}" if root else path for path in paths]
+        # cat_ranges takes paths as they are, where cat would expand a * or [ in a file name
+        found: list[bytes | Exception] = fs.cat_ranges(full, None, None, on_error="return")
+        return found
+
+
+def open_source(url: str | Path, options: dict[str, Any] | None = None) -> Source:
+    """Check that there is a folder or an archive at ``url`` and return its :class:`Source`.
+
+    Raises
+    ------
+    SourceError
+        If there is nothing there, or a file that is not a zip archive.
+    """
+    text = str(url)
+    if "://" not in text:
+        path = Path(text).expanduser().resolve()
+        if not path.exists():
+            raise SourceError(f"{text}: there is no such file or folder; give the unpacked folder or the .zip file")
+        if path.is_file() and not zipfile.is_zipfile(path):
+            raise SourceError(f"{text}: expected a folder or a .zip archive, found another kind of file")
+        text = str(path)
+    source = Source(text, tuple(sorted((options or {}).items())))
+    _open(source)
+    return source
+
+
+@lru_cache(maxsize=8)
+def _open(source: Source) -> tuple[Any, str]:
+    """Open the file system and name the root below which the source lies; once in each process."""
+    try:
+        fs, root = url_to_fs(source.url, **dict(source.options))
+        if root.endswith(".zip") and fs.isfile(root):
+            return ZipFileSystem(fo=fsspec.open(source.url, **dict(source.options)).open()), ""
+    except (ImportError, ValueError) as error:
+        raise SourceError(
+            f"{source.url}: cannot be opened ({error}); install what the protocol needs, for s3:// npczarr[s3]"
+        ) from error
+    except zipfile.BadZipFile as error:
+        raise SourceError(f"{source.url}: the archive is damaged ({error}); download it again") from error
+    return fs, root
+
+
+def _stamp(info: dict[str, Any]) -> str:
+    """Whatever the file system knows that changes with the content: checksum, ETag or time of modification."""
+    for key in ("CRC", "ETag", "etag", "md5Hash", "mtime", "LastModified", "last_modified", "created"):
+        if info.get(key) is not None:
+            return f"{info[key]}"
+    return ""

@@ -1,0 +1,263 @@
+"""DICOM headers: which objects a folder holds, and what each image says of itself.
+
+Only the tags listed here are parsed; nothing else of a header can reach the store.
+"""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from io import BytesIO
+from typing import Any
+
+import numpy as np
+import pydicom
+from pydicom import config as pydicom_config
+from pydicom.dataset import Dataset
+from pydicom.errors import InvalidDicomError
+from pydicom.uid import UID
+
+from npczarr.errors import SourceError
+from npczarr.model.records import Value
+
+#: Variable of the schema by DICOM keyword; the numbers among them.
+ACQUISITION = {
+    "Modality": "modality",
+    "Manufacturer": "manufacturer",
+    "ManufacturerModelName": "scanner_model",
+    "MagneticFieldStrength": "magnetic_field_strength",
+    "ImagingFrequency": "imaging_frequency",
+    "EchoTime": "echo_time",
+    "RepetitionTime": "repetition_time",
+    "InversionTime": "inversion_time",
+    "FlipAngle": "flip_angle",
+    "EchoTrainLength": "echo_train_length",
+    "NumberOfAverages": "number_of_averages",
+    "PixelBandwidth": "pixel_bandwidth",
+    "SliceThickness": "slice_thickness",
+    "SpacingBetweenSlices": "spacing_between_slices",
+    "ReconstructionDiameter": "field_of_view",
+    "PercentPhaseFieldOfView": "percent_phase_field_of_view",
+    "MRAcquisitionType": "mr_acquisition_type",
+    "ScanningSequence": "scanning_sequence",
+    "SequenceVariant": "sequence_variant",
+    "PatientPosition": "patient_position",
+    "BitsStored": "bits_stored",
+    "PhotometricInterpretation": "photometric_interpretation",
+}
+#: The same in enhanced objects, where the name differs.
+ENHANCED = {
+    "EffectiveEchoTime": "echo_time",
+    "InversionTimes": "inversion_time",
+    "RFEchoTrainLength": "echo_train_length",
+}
+_TEXT = {
+    "modality", "manufacturer", "scanner_model", "mr_acquisition_type", "scanning_sequence", "sequence_variant",
+    "patient_position", "photometric_interpretation",
+}  # fmt: skip
+_STRUCTURE = (
+    "SpecificCharacterSet", "SOPClassUID", "SeriesInstanceUID", "SeriesNumber", "ImageType", "NumberOfFrames", "Rows",
+    "Columns", "SamplesPerPixel", "PlanarConfiguration", "BitsAllocated", "HighBit", "PixelRepresentation",
+    "PixelSpacing", "ImagePositionPatient", "ImageOrientationPatient", "RescaleSlope", "RescaleIntercept",
+    "LossyImageCompression",
+    "PerFrameFunctionalGroupsSequence", "SharedFunctionalGroupsSequence", "PixelData", "FloatPixelData",
+    "DoubleFloatPixelData",
+)  # fmt: skip
+_TAGS: list[Any] = [pydicom.tag.Tag(keyword) for keyword in (*_STRUCTURE, *ACQUISITION)]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Frame:
+    """One slice of an image object: where it lies and how its values are scaled."""
+
+    dataset: Dataset
+    index: int
+    position_mm: tuple[float, ...]
+    orientation: tuple[float, ...]
+    pixel_spacing_mm: tuple[float, ...]
+    slope: float
+    intercept: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Folder:
+    """The DICOM objects of a folder: images by series, and what was passed over, by kind."""
+
+    series: Mapping[str, list[Dataset]]
+    passed_over: Counter[str]
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Let pydicom accept values that break the standard; what matters of them is checked here, with better words."""
+    with warnings.catch_warnings(), pydicom_config.disable_value_validation():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def read_folder(files: Iterable[tuple[str, bytes | Exception]]) -> Folder:
+    """Parse every file of a folder, given as (label, content).
+
+    Raises
+    ------
+    SourceError
+        If an image cannot be read: a series with a hole is not a series.
+    """
+    series: dict[str, list[Dataset]] = {}
+    passed_over: Counter[str] = Counter()
+    for label, content in files:
+        if isinstance(content, Exception):
+            raise SourceError(f"{label} cannot be read: {type(content).__name__}: {content}")
+        dataset = _parse(label, content)
+        kind = _kind(dataset)
+        if kind:
+            passed_over[kind] += 1
+        else:
+            assert dataset is not None
+            series.setdefault(str(dataset.get("SeriesInstanceUID", "")), []).append(dataset)
+    return Folder(series, passed_over)
+
+
+def _parse(label: str, content: bytes) -> Dataset | None:
+    try:
+        return pydicom.dcmread(BytesIO(content), specific_tags=_TAGS)
+    except InvalidDicomError:
+        pass
+    except Exception as error:
+        raise SourceError(
+            f"{label} is a damaged DICOM file ({type(error).__name__}: {error}); copy it again from its origin"
+        ) from error
+    try:  # old files lack the preamble; whatever then has no SOP class is another kind of file
+        dataset = pydicom.dcmread(BytesIO(content), specific_tags=_TAGS, force=True)
+    except Exception:
+        return None
+    return dataset if "SOPClassUID" in dataset else None
+
+
+def _kind(dataset: Dataset | None) -> str | None:
+    """Name the kind of an object that is not a slice of a series, or None where it is one."""
+    if dataset is None:
+        return "not DICOM"
+    sop_class = UID(str(dataset.get("SOPClassUID", "") or dataset.file_meta.get("MediaStorageSOPClassUID", "")))
+    if "Rows" not in dataset or any(
+        word in sop_class.name for word in ("Presentation State", "Segmentation", "RT Dose")
+    ):
+        return sop_class.name if sop_class and sop_class.name != sop_class else "DICOM object without an image"
+    if "LOCALIZER" in image_type(dataset):
+        return "localizer"
+    return None
+
+
+def image_type(dataset: Dataset) -> list[str]:
+    """Values of ImageType in upper case."""
+    value = dataset.get("ImageType", "")
+    return [str(part).upper() for part in ([value] if isinstance(value, str) else value or [])]
+
+
+def frames_of(dataset: Dataset) -> list[Frame]:
+    """List the slices of an image object, classic or enhanced.
+
+    Raises
+    ------
+    SourceError
+        If it is a mosaic, has colour, or does not say where its slices lie.
+    """
+    if "MOSAIC" in image_type(dataset):
+        raise SourceError(
+            "Siemens mosaic: many slices tiled into one image, whose positions only private tags tell; convert it to "
+            "enhanced or single-slice DICOM first"
+        )
+    if int(dataset.get("SamplesPerPixel", 1) or 1) != 1:
+        raise SourceError(f"{dataset.SamplesPerPixel} samples per pixel (colour), expected one; not an MR image")
+    if "PerFrameFunctionalGroupsSequence" in dataset:
+        groups, frames = len(dataset.PerFrameFunctionalGroupsSequence), int(dataset.get("NumberOfFrames", 1) or 1)
+        if groups != frames:
+            raise SourceError(f"{frames} frames but functional groups for {groups}; the file is damaged")
+        return [_enhanced_frame(dataset, i) for i in range(frames)]
+    if int(dataset.get("NumberOfFrames", 1) or 1) != 1:
+        raise SourceError(
+            f"{dataset.NumberOfFrames} frames in one file without functional groups to say where each lies"
+        )
+    return [_frame(dataset, 0, dataset, dataset, dataset, dataset)]
+
+
+def _enhanced_frame(dataset: Dataset, index: int) -> Frame:
+    shared = dataset.get("SharedFunctionalGroupsSequence") or [Dataset()]
+    groups = (dataset.PerFrameFunctionalGroupsSequence[index], shared[0])
+
+    def group(name: str) -> Dataset:
+        found = next((g[name][0] for g in groups if name in g and len(g[name].value)), None)
+        return found if found is not None else Dataset()
+
+    transformation = group("PixelValueTransformationSequence")
+    return _frame(
+        dataset,
+        index,
+        group("PlanePositionSequence"),
+        group("PlaneOrientationSequence"),
+        group("PixelMeasuresSequence"),
+        transformation if "RescaleSlope" in transformation else dataset,
+    )
+
+
+def _frame(
+    dataset: Dataset, index: int, position: Dataset, orientation: Dataset, measures: Dataset, scale: Dataset
+) -> Frame:
+    slope = number(scale, "RescaleSlope")
+    intercept = number(scale, "RescaleIntercept")
+    return Frame(
+        dataset,
+        index,
+        _numbers(position, "ImagePositionPatient", 3),
+        _numbers(orientation, "ImageOrientationPatient", 6),
+        _numbers(measures, "PixelSpacing", 2),
+        1.0 if np.isnan(slope) else slope,
+        0.0 if np.isnan(intercept) else intercept,
+    )
+
+
+def _numbers(dataset: Dataset, keyword: str, count: int) -> tuple[float, ...]:
+    try:
+        values = tuple(float(value) for value in dataset[keyword].value)
+    except (KeyError, TypeError, ValueError, OverflowError):
+        values = ()
+    if len(values) != count or not np.isfinite(values).all():
+        raise SourceError(f"no usable {keyword} in the header, so the place of the slice is not known")
+    if keyword == "PixelSpacing" and min(values) <= 0:
+        raise SourceError(f"PixelSpacing {values} must be positive")
+    return values
+
+
+def number(dataset: Dataset, keyword: str) -> float:
+    """First value of a header field as a float, NaN where it has none."""
+    try:
+        value = dataset[keyword].value
+        return float(value if isinstance(value, str | int | float) else value[0])
+    except (KeyError, TypeError, ValueError, IndexError, OverflowError):
+        return float("nan")
+
+
+def acquisition(dataset: Dataset) -> dict[str, Value]:
+    """Fields of the allow-list by variable of the schema; enhanced objects hold some of them in functional groups."""
+    places = [dataset]
+    for name in ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"):
+        for group in (dataset.get(name) or [])[:1]:
+            places += [element.value[0] for element in group if element.VR == "SQ" and len(element.value)]
+    values: dict[str, Value] = {}
+    for keyword, variable in (*ACQUISITION.items(), *ENHANCED.items()):
+        place = next((place for place in places if keyword in place), None)
+        if place is None or variable in values:
+            continue
+        values[variable] = _text(place[keyword].value) if variable in _TEXT else number(place, keyword)
+    syntax = dataset.file_meta.get("TransferSyntaxUID") if hasattr(dataset, "file_meta") else None
+    values["transfer_syntax"] = UID(str(syntax)).name if syntax else "Implicit VR Little Endian"
+    return values
+
+
+def _text(value: Any) -> str:  # noqa: ANN401 - whatever pydicom decoded
+    parts = [value] if isinstance(value, str) else list(value or [])
+    return re.sub(r"\s+", " ", " ".join(str(part) for part in parts)).strip()

@@ -1,0 +1,181 @@
+"""Clinical tables: CSV files in, columns by patient or by scan out; every column is kept."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from npczarr.errors import SourceError
+from npczarr.model.clinical import CLINICAL, PATIENT_ALIASES, SEQUENCE_ALIASES, ClinicalField, plain
+from npczarr.model.cohort import Cohort, File
+from npczarr.model.schema import RESERVED, SCAN, Variable
+from npczarr.sources.config import SourceConfig
+from npczarr.sources.files import Source
+
+_MISSING = {"", "na", "n/a", "nan", "none", "null", "-", "?", "unknown", "missing"}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Tables:
+    """Columns of every table, ready for the store.
+
+    Parameters
+    ----------
+    columns
+        Values by variable: (patient,) or (patient, sequence), float64 or object (str).
+    warnings
+        Tables and rows that could not be used, and why.
+    """
+
+    columns: Mapping[str, tuple[Variable, NDArray[Any]]] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+
+
+def read_tables(source: Source, cohort: Cohort, config: SourceConfig) -> Tables:
+    """Read a cohort's tables; one that cannot be understood is a warning and costs no scan."""
+    columns: dict[str, tuple[Variable, NDArray[Any]]] = {}
+    warnings: list[str] = []
+    for file, content in zip(cohort.tables, source.read([file.path for file in cohort.tables]), strict=True):
+        try:
+            if isinstance(content, Exception):
+                raise SourceError(f"cannot be read: {content}")
+            rows = parse_csv(content)
+            warnings += [f"{file.path}: {warning}" for warning in _add(rows, file, cohort, config, columns)]
+        except SourceError as error:
+            warnings.append(f"{file.path}: {error}; the table was left out")
+    return Tables(columns, tuple(warnings))
+
+
+def parse_csv(content: bytes) -> list[dict[str, str]]:
+    """Rows of a CSV file by column name; encoding (UTF-8, UTF-16, GB 18030, Latin-1) and separator are detected.
+
+    Raises
+    ------
+    SourceError
+        If there is no header with two columns, or a name occurs twice.
+    """
+    text = _decode(content)
+    lines = text.splitlines()
+    header = next((line for line in lines if line.strip()), "")
+    separator = max(",;\t|", key=header.count)
+    rows = [row for row in csv.reader(io.StringIO(text), delimiter=separator) if any(cell.strip() for cell in row)]
+    if not rows or len(rows[0]) < 2:
+        raise SourceError("expected a header line with at least two columns separated by comma, semicolon, tab or |")
+    names = [cell.strip() for cell in rows[0]]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise SourceError(f"the column {twice[0]!r} occurs twice; rename one")
+    return [dict(zip(names, (cell.strip() for cell in row), strict=False)) for row in rows[1:]]
+
+
+def _decode(content: bytes) -> str:
+    if content[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        return content.decode("utf-16", errors="replace")
+    for encoding in ("utf-8-sig", "gb18030"):
+        try:
+            return content.decode(encoding)
+        except UnicodeDecodeError:
+            continue
+    return content.decode("latin-1")
+
+
+def _add(
+    rows: Sequence[Mapping[str, str]],
+    file: File,
+    cohort: Cohort,
+    config: SourceConfig,
+    columns: dict[str, tuple[Variable, NDArray[Any]]],
+) -> list[str]:
+    """Add a table's columns; return what could not be placed."""
+    if not rows:
+        raise SourceError("no rows below the header")
+    names = list(rows[0])
+    patient_column = _find(names, PATIENT_ALIASES, config, "patient")
+    if patient_column is None:
+        raise SourceError(
+            f'no column of patient numbers among {names}; name it in a TOML file: [columns] "…" = "patient"'
+        )
+    sequence_column = _find(names, SEQUENCE_ALIASES, config, "sequence")
+    patients = {_key(label): i for i, label in enumerate(cohort.patients)}
+    sequences = {plain(label): i for i, label in enumerate(cohort.sequences)}
+    by_scan = sequence_column is not None and {plain(r.get(sequence_column, "")) for r in rows} <= sequences.keys()
+
+    placed: dict[tuple[int, ...], Mapping[str, str]] = {}
+    strangers, repeated = [], []
+    for row in rows:
+        patient = patients.get(_key(row[patient_column]))
+        if patient is None:
+            strangers.append(row[patient_column])
+            continue
+        at = (patient, sequences[plain(row[str(sequence_column)])]) if by_scan else (patient,)
+        if at in placed and placed[at] != row:
+            repeated.append(row[patient_column])
+        placed.setdefault(at, row)
+    shape = (len(cohort.patients), len(cohort.sequences))[: 1 + by_scan]
+    for name in names:
+        if name != patient_column and not (by_scan and name == sequence_column):
+            values = {at: row.get(name, "") for at, row in placed.items()}
+            variable, column = _column(name, values, shape, file, config, columns)
+            columns[variable.name] = (variable, column)
+    warnings = [f"{len(strangers)} rows of patients who have no folder"] if strangers else []
+    return warnings + ([f"{len(repeated)} patients have several rows; the first is kept"] if repeated else [])
+
+
+def _find(names: Sequence[str], aliases: Sequence[str], config: SourceConfig, meaning: str) -> str | None:
+    named = next((name for name in names if config.columns.get(name) == meaning), None)
+    by_alias = {plain(name): name for name in reversed(names)}
+    return named or next((by_alias[alias] for alias in aliases if alias in by_alias), None)
+
+
+def _key(label: str) -> str:
+    """Patients are "001" in one table and "1" or "1.0" in another."""
+    text = label.strip().lower()
+    return str(int(float(text))) if re.fullmatch(r"\d{1,9}(\.0*)?", text) else text
+
+
+def _column(
+    name: str,
+    values: Mapping[tuple[int, ...], str],
+    shape: tuple[int, ...],
+    file: File,
+    config: SourceConfig,
+    taken: Mapping[str, Any],
+) -> tuple[Variable, NDArray[Any]]:
+    """Make one variable of one column: a known clinical field, or the column as it is."""
+    known = _known(name, config) if len(shape) == 1 else None
+    numbers = {at: _number(text) for at, text in values.items() if text.lower() not in _MISSING}
+    numeric = bool(numbers) and all(value is not None for value in numbers.values())
+    if known is not None and known.dtype == "string":
+        numeric = False
+    column: NDArray[Any] = np.full(shape, np.nan) if numeric else np.full(shape, "", dtype=object)
+    for at, text in values.items():
+        column[at] = numbers.get(at, np.nan) if numeric else text
+    dtype = "float64" if numeric else "string"
+    attributes = {"source_table": file.name, "source_column": name}
+    if known is not None and known.name not in taken:
+        return Variable(
+            known.name, SCAN[:1], dtype, known.description, known.units if numeric else None, attributes
+        ), column
+    label = config.columns.get(name) or re.sub(r"[\s/]+", "_", name.strip()) or "unnamed"
+    if label in taken or len(shape) == 2 or label in RESERVED:
+        label = f"{file.name.rpartition('.')[0]}.{label}"
+    return Variable(label, SCAN[: len(shape)], dtype, name, None, attributes), column
+
+
+def _known(name: str, config: SourceConfig) -> ClinicalField | None:
+    named = config.columns.get(name)
+    return next((f for f in CLINICAL if f.name == named or (named is None and plain(name) in f.aliases)), None)
+
+
+def _number(text: str) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        return None

@@ -1,0 +1,64 @@
+"""The catalogue: what the store says of each scan. One process writes it, and a scan counts only once it says so."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import zarr
+
+from npczarr.model.records import Row
+from npczarr.model.schema import SCAN_TABLES, Variable
+from npczarr.store.create import array, labels
+
+_AT_ONCE = 16  # requests in flight: tables are small, and on S3 each costs a round trip
+
+
+class Catalogue:
+    """Reads and writes rows of scans, by label."""
+
+    def __init__(self, root: zarr.Group) -> None:
+        self._root = root
+        self.patients = {label: i for i, label in enumerate(labels(root, "patient"))}
+        self.sequences = {label: i for i, label in enumerate(labels(root, "sequence"))}
+
+    def read(self, name: str) -> dict[tuple[str, str], Any]:
+        """Values of one table by (patient, sequence)."""
+        values = array(self._root, name)[...]
+        return {(p, s): values[i, j] for p, i in self.patients.items() for s, j in self.sequences.items()}
+
+    def mark_pending(self, scans: Sequence[tuple[str, str]]) -> None:
+        """Say that these scans are about to change: until their row is written they do not count."""
+        if scans:
+            status = array(self._root, "status")
+            values = status[...]
+            for patient, sequence in scans:
+                values[self.patients[patient], self.sequences[sequence]] = "pending"
+            status[...] = values
+
+    def write(self, rows: Sequence[Row]) -> None:
+        """Write rows; the status comes last, so that an interruption leaves a scan pending and not half described."""
+        if not rows:
+            return
+        tables = {variable.name: variable for variable in SCAN_TABLES}
+        status = tables.pop("status")
+        with ThreadPoolExecutor(_AT_ONCE) as pool:
+            list(pool.map(lambda variable: self._write_table(variable, rows), tables.values()))
+        self._write_table(status, rows)
+
+    def _write_table(self, variable: Variable, rows: Sequence[Row]) -> None:
+        table = array(self._root, variable.name)
+        places = [self.patients[row.patient] for row in rows]
+        first, last = min(places), max(places) + 1
+        block = table[first:last]
+        for row, place in zip(rows, places, strict=True):
+            at = (place - first, self.sequences[row.sequence])
+            block[at] = variable.fill
+            value = row.values.get(variable.name)
+            if isinstance(value, np.ndarray):
+                block[at][tuple(slice(0, n) for n in value.shape)] = value
+            elif value is not None:
+                block[at] = value
+        table[first:last] = block

@@ -1,0 +1,185 @@
+"""Make a store's arrays and make room in them; only metadata and small tables, no voxels."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+from zarr.abc.store import Store
+from zarr.errors import ZarrUserWarning
+
+from npczarr.errors import StoreError
+from npczarr.model.geometry import AXES, Shape
+from npczarr.model.layout import Layout
+from npczarr.model.schema import (
+    INDEXES,
+    SCAN_TABLES,
+    SCHEMA_ATTRIBUTE,
+    SCHEMA_VERSION,
+    Variable,
+    voxel_variables,
+)
+from npczarr.store.shards import compressors
+
+_TABLE_CHUNK_BYTES = 2**20
+_FIXED = {"axis": 3, "affine_row": 4, "affine_column": 4}
+
+
+def create(
+    store: Store, patients: Sequence[str], sequences: Sequence[str], layout: Layout, attributes: Mapping[str, Any]
+) -> None:
+    """Create an empty store: every scan is pending until its row says otherwise."""
+    root = zarr.create_group(store, attributes={SCHEMA_ATTRIBUTE: SCHEMA_VERSION, **attributes})
+    sizes = _FIXED | dict(zip(AXES, layout.extent_zyx, strict=True))
+    sizes |= {"patient": len(patients), "sequence": len(sequences)}
+    for variable in voxel_variables(layout.dtype):
+        root.create_array(
+            variable.name,
+            shape=tuple(sizes[dim] for dim in variable.dims),
+            chunks=(1, 1, *layout.chunk_zyx),
+            shards=(1, 1, *layout.shard_zyx),
+            dtype=variable.dtype,
+            fill_value=variable.fill,
+            compressors=compressors(layout.codec),
+            dimension_names=variable.dims,
+            attributes=variable.all_attributes(),
+        )
+    for variable in (*INDEXES, *SCAN_TABLES):
+        add_table(root, variable, sizes)
+    for name, labels in (("patient", patients), ("sequence", sequences), ("axis", AXES)):
+        array(root, name)[:] = np.array(labels, dtype=np.dtypes.StringDType())
+    array(root, "status")[:] = "pending"
+    consolidate(root)
+
+
+def add_table(root: zarr.Group, variable: Variable, sizes: Mapping[str, int]) -> None:
+    """Create the array of one table, its chunks about 1 MiB along `patient`."""
+    shape = tuple(sizes[dim] for dim in variable.dims)
+    itemsize = 16 if variable.dtype == "string" else np.dtype(variable.dtype).itemsize
+    chunks = list(shape)
+    if variable.dims[0] == "patient":
+        row_bytes = int(np.prod(shape[1:], dtype=np.int64)) * itemsize
+        chunks[0] = int(np.clip(2 ** int(np.log2(_TABLE_CHUNK_BYTES / row_bytes)), 16, 4096))
+    root.create_array(
+        variable.name,
+        shape=shape,
+        chunks=tuple(max(1, n) for n in chunks),
+        dtype=variable.dtype,
+        fill_value=variable.fill,
+        dimension_names=variable.dims,
+        attributes=variable.all_attributes(),
+    )
+
+
+def add_columns(root: zarr.Group, columns: Mapping[str, tuple[Variable, NDArray[Any]]]) -> None:
+    """Write the columns of clinical tables, whole; a column whose type changed is made anew."""
+    sizes = dimension_sizes(root)
+    for name, (variable, values) in columns.items():
+        known = root.get(name)
+        if known is None or _kind(known) != variable.dtype or known.attrs.asdict() != variable.all_attributes():
+            if known is not None:
+                del root[name]
+            add_table(root, variable, sizes)
+        array(root, name)[...] = values.astype(np.dtypes.StringDType()) if variable.dtype == "string" else values
+
+
+def resize(root: zarr.Group, *, patients: Sequence[str], sequences: Sequence[str], extent_zyx: Shape) -> None:
+    """Give the store these labels (the old ones first, then those to append) and voxel arrays of this extent.
+
+    Stored scans stay in place. Whatever step it is interrupted at, the same call completes it.
+    """
+    sizes = dimension_sizes(root) | dict(zip(AXES, extent_zyx, strict=True))
+    sizes |= {"patient": len(patients), "sequence": len(sequences)}
+    for _, found in root.arrays():
+        shape = tuple(sizes[dim] for dim in _dims(found))
+        if shape != found.shape:
+            found.resize(shape)
+    status = array(root, "status")
+    values = status[...]
+    values[values == ""] = "pending"
+    status[...] = values
+    for name, labels in (("patient", patients), ("sequence", sequences)):
+        array(root, name)[:] = np.array(labels, dtype=np.dtypes.StringDType())
+    consolidate(root)
+
+
+def labels(root: zarr.Group, dim: str) -> list[str]:
+    """Return the labels of `patient` or `sequence`; an interrupted :func:`resize` leaves empty ones, which are free."""
+    return [str(label) for label in array(root, dim)[:] if label]
+
+
+def consolidate(root: zarr.Group) -> None:
+    """Write the metadata of every array into the root, so that opening takes one request; this is the last step."""
+    voxels = {variable.name for variable in voxel_variables("int16")}
+    tables = sorted(name for name, found in root.arrays() if name not in voxels and name not in _dims(found))
+    root.attrs["coordinates"] = " ".join(tables)
+    with warnings.catch_warnings():
+        # a convention that zarr-python, xarray and others share; the Zarr v3 text does not mention it yet
+        warnings.simplefilter("ignore", ZarrUserWarning)
+        zarr.consolidate_metadata(root.store, path=root.path)
+
+
+def open_group(store: Store, url: str) -> zarr.Group:
+    """Open the root of a store for writing.
+
+    Raises
+    ------
+    StoreError
+        If what lies there is not a store of this schema.
+    """
+    try:
+        root = zarr.open_group(store, mode="r+", use_consolidated=False)
+    except (FileNotFoundError, ValueError, KeyError) as error:
+        raise StoreError(f"{url}: not a Zarr v3 group ({error})") from error
+    check_schema(root.attrs.asdict(), url)
+    return root
+
+
+def check_schema(attributes: Mapping[str, Any], url: str) -> None:
+    """Refuse what is not a store of a schema version that this program knows.
+
+    Raises
+    ------
+    StoreError
+        If it is another Zarr hierarchy, or was written by a newer version.
+    """
+    version = attributes.get(SCHEMA_ATTRIBUTE)
+    if not isinstance(version, int):
+        raise StoreError(f"{url}: a Zarr hierarchy but not a cohort store (no attribute {SCHEMA_ATTRIBUTE!r})")
+    if version > SCHEMA_VERSION:
+        raise StoreError(f"{url}: schema version {version}, this program knows up to {SCHEMA_VERSION}; upgrade npczarr")
+
+
+def dimension_sizes(root: zarr.Group) -> dict[str, int]:
+    """Size of each dimension, from the largest array that has it: an interrupted resize leaves some behind."""
+    sizes: dict[str, int] = {}
+    for _, found in root.arrays():
+        for dim, n in zip(_dims(found), found.shape, strict=True):
+            sizes[dim] = max(sizes.get(dim, 0), n)
+    return sizes
+
+
+def read_layout(root: zarr.Group) -> Layout:
+    """Return the layout of an existing store."""
+    image = array(root, "image")
+    codec = image.compressors[0].cname.value
+    (_, _, *extent), (_, _, *chunk), (_, _, *shard) = image.shape, image.chunks, image.shards
+    return Layout(tuple(extent), tuple(chunk), tuple(shard), image.dtype.name, codec)
+
+
+def array(root: zarr.Group, name: str) -> Any:  # noqa: ANN401 - zarr's array types are generic over formats
+    """Return one array of the store."""
+    return root[name]
+
+
+def _dims(found: Any) -> tuple[str, ...]:  # noqa: ANN401 - a zarr array
+    names: tuple[str, ...] = found.metadata.dimension_names
+    return names
+
+
+def _kind(found: Any) -> str:  # noqa: ANN401 - a zarr array
+    return "string" if found.dtype.kind == "T" else found.dtype.name
