@@ -13,7 +13,7 @@ import zarr
 from numpy.typing import NDArray
 
 from npczarr.errors import ParameterError, SourceError
-from npczarr.graphs.run import cluster, run_tasks
+from npczarr.graphs.run import Runner
 from npczarr.graphs.scans import PeekTask, peek_scans
 from npczarr.graphs.writer import Progress, Writer
 from npczarr.model.cohort import Cohort
@@ -78,8 +78,8 @@ def convert(
     Returns
     -------
     xarray.Dataset
-        On (patient, sequence) of the source: `status`, `message`, `mask_status`, `action` (written or kept), `seconds`,
-        `source_bytes`; in the attributes what was found beside the scans.
+        On (patient, sequence) of the source: `status`, `message`, `mask_status`, `action` (written, kept or none),
+        `seconds`, `source_bytes`; in the attributes what was found beside the scans.
 
     Raises
     ------
@@ -95,10 +95,10 @@ def convert(
     cohort = discover(origin, rules)
     tables = read_tables(origin, cohort, rules)
     opened = target.open()
-    with hold_lease(opened, target.url, break_lock=break_lock) as lease, cluster(workers, scheduler) as client:
+    with hold_lease(opened, target.url, break_lock=break_lock) as lease, Runner(workers, scheduler) as runner:
         fresh = get(opened, "zarr.json") is None
         if fresh:
-            layout = _survey(client, origin, cohort, codec, dtype)
+            layout = _survey(runner, origin, cohort, codec, dtype)
             create(opened, cohort.patients, cohort.sequences, layout, {"title": "imaging cohort"})
         root = open_group(opened, target.url)
         if not fresh:
@@ -108,7 +108,7 @@ def convert(
             resize(root, patients=patients, sequences=sequences, extent_zyx=layout.extent_zyx)
         add_columns(root, _over_store(root, cohort, tables))
         writer = Writer(root, target, layout, lease, clear=not fresh)
-        rows = writer.run(client, origin, cohort, on_progress)
+        rows = writer.run(runner, origin, cohort, on_progress)
         return _result(writer.catalogue, cohort, tables, rows)
 
 
@@ -119,12 +119,12 @@ def _check(codec: str, dtype: str | None) -> None:
         raise ParameterError(f"dtype must be int16 or int32, got {dtype!r}")
 
 
-def _survey(client: Any, source: Source, cohort: Cohort, codec: Codec, dtype: str | None) -> Layout:  # noqa: ANN401
+def _survey(runner: Runner, source: Source, cohort: Cohort, codec: Codec, dtype: str | None) -> Layout:
     """Plan the layout from the first header of each scan."""
     scans = [scan for scan in cohort.scans.values() if scan.images]
     batches = [PeekTask(source, tuple(scans[i : i + _PEEK_BATCH])) for i in range(0, len(scans), _PEEK_BATCH)]
     shapes, needed, faults = [], {"int16"}, []
-    for _, outcome in run_tasks(client, peek_scans, batches, name=lambda batch: f"peek-{batch.scans[0].patient}"):
+    for _, outcome in runner.run(peek_scans, batches, name=lambda batch: f"peek-{batch.scans[0].patient}"):
         if isinstance(outcome, BaseException):
             raise SourceError(f"{source.url}: cannot be read by the workers: {outcome}") from outcome
         for found in outcome:
@@ -178,11 +178,17 @@ def _result(catalogue: Catalogue, cohort: Cohort, tables: Tables, rows: Mapping[
 
     text = np.dtypes.StringDType()
     variables = {name: grid(catalogue.read(name).__getitem__, text) for name in ("status", "message", "mask_status")}
-    variables["action"] = grid(lambda key: "written" if key in rows else "kept", text)
+    variables["action"] = grid(lambda key: _action(rows.get(key)), text)
     variables["seconds"] = grid(lambda key: rows[key].seconds if key in rows else 0.0, np.float64)
     variables["source_bytes"] = grid(lambda key: rows[key].source_bytes if key in rows else 0, np.int64)
     return xr.Dataset(
         {name: (SCAN, values) for name, values in variables.items()},
-        coords={"patient": list(cohort.patients), "sequence": list(cohort.sequences)},
+        coords={"patient": np.array(cohort.patients, text), "sequence": np.array(cohort.sequences, text)},
         attrs={"strays": [file.path for file in cohort.strays], "table_warnings": list(tables.warnings)},
     )
+
+
+def _action(row: Row | None) -> str:
+    if row is None:
+        return "kept"
+    return "written" if row.values["status"] in ("ok", "warning") else "none"

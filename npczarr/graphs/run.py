@@ -1,12 +1,12 @@
-"""How tasks are run: in this process, on local worker processes, or on a running cluster, by one function."""
+"""How tasks are run: in this process, on local worker processes, or on a running cluster, by one method."""
 
 from __future__ import annotations
 
 import logging
 import os
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
-from typing import Any, TypeVar
+from contextlib import ExitStack
+from typing import Any, Self, TypeVar
 
 from npczarr.errors import ParameterError
 
@@ -16,14 +16,13 @@ Result = TypeVar("Result")
 _AHEAD = 2  # tasks in flight for each worker thread: one running, one waiting
 
 
-@contextmanager
-def cluster(workers: int | None = None, scheduler: str | None = None) -> Iterator[Any]:
-    """Give a distributed Client, or None for work in this process.
+class Runner:
+    """Runs tasks where the user wants them; a context manager that starts nothing before the first task.
 
     Parameters
     ----------
     workers
-        Local worker processes; 0 for this process, None for one a core, or the active Client if there is one.
+        Local worker processes; 0 for this process; None for the active ``distributed.Client``, or one a core.
     scheduler
         Address of a running scheduler, ``tcp://host:port``.
 
@@ -32,90 +31,107 @@ def cluster(workers: int | None = None, scheduler: str | None = None) -> Iterato
     ParameterError
         If both are given, or the scheduler cannot be reached.
     """
-    if workers is not None and workers < 0:
-        raise ParameterError(f"workers must be 0 or more, got {workers}")
-    if scheduler is not None and workers is not None:
-        raise ParameterError("give either workers (local processes) or a scheduler, not both")
-    if workers == 0:
-        yield None
-        return
-    from distributed import Client, LocalCluster, default_client
 
-    if scheduler is not None:
+    def __init__(self, workers: int | None = None, scheduler: str | None = None) -> None:
+        if workers is not None and workers < 0:
+            raise ParameterError(f"workers must be 0 or more, got {workers}")
+        if scheduler is not None and workers is not None:
+            raise ParameterError("give either workers (local processes) or a scheduler, not both")
+        self._workers = workers
+        self._scheduler = scheduler
+        self._stack = ExitStack()
+        self._client: Any = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._stack.close()
+
+    def run(
+        self, function: Callable[[Task], Result], tasks: Iterable[Task], *, name: Callable[[Task], str]
+    ) -> Iterator[tuple[Task, Result | BaseException]]:
+        """Run a function over tasks and yield each with its result, or with the error that ended it, as they finish.
+
+        Only a few tasks are in flight for each worker, so neither scheduler nor client grows with the number of tasks.
+        A task whose worker dies is run again elsewhere, so it must be safe to run twice.
+
+        Parameters
+        ----------
+        function
+            A function of an importable module.
+        name
+            Readable name of a task, for the dashboard.
+        """
+        if self._workers == 0:
+            for task in tasks:
+                try:
+                    outcome: Result | BaseException = function(task)
+                except Exception as error:
+                    outcome = error
+                yield task, outcome
+            return
+        yield from self._distribute(function, iter(tasks), name)
+
+    def _distribute(
+        self, function: Callable[[Task], Result], waiting: Iterator[Task], name: Callable[[Task], str]
+    ) -> Iterator[tuple[Task, Result | BaseException]]:
+        from distributed import as_completed
+
+        running: dict[Any, Task] = {}
+        finished = as_completed()
+
+        def submit(count: int) -> None:
+            for _, task in zip(range(count), waiting, strict=False):
+                key = f"{name(task)}-{os.urandom(4).hex()}"
+                future = self._connect().submit(function, task, pure=False, key=key)
+                running[future] = task
+                finished.add(future)
+
+        submit(1)
+        if running:
+            submit(_AHEAD * max(1, sum(self._client.nthreads().values())) - 1)
+        for future in finished:
+            task = running.pop(future)
+            outcome = future.exception() if future.status == "error" else future.result()
+            future.release()
+            yield task, outcome
+            submit(1)
+
+    def _connect(self) -> Any:  # noqa: ANN401 - a distributed.Client
+        if self._client is None:
+            self._client = self._client_of_scheduler() if self._scheduler else self._active_client() or self._local()
+        return self._client
+
+    def _client_of_scheduler(self) -> Any:  # noqa: ANN401
+        from distributed import Client
+
         try:
-            client = Client(scheduler, timeout="30s")
+            return self._stack.enter_context(Client(self._scheduler, timeout="30s", set_as_default=False))
         except (OSError, ValueError) as error:
             raise ParameterError(
-                f"no scheduler answers at {scheduler} ({error}); start one with `dask scheduler`"
+                f"no scheduler answers at {self._scheduler} ({error}); start one with `dask scheduler`"
             ) from error
-        with client:
-            yield client
-        return
-    if workers is None:
+
+    def _active_client(self) -> Any:  # noqa: ANN401
+        from distributed import default_client
+
+        if self._workers is not None:
+            return None
         try:
-            yield default_client()
-            return
+            return default_client()
         except ValueError:
-            workers = os.cpu_count() or 1
-    with (
-        LocalCluster(
-            n_workers=workers,
+            return None
+
+    def _local(self) -> Any:  # noqa: ANN401
+        from distributed import Client, LocalCluster
+
+        local = LocalCluster(
+            n_workers=self._workers or os.cpu_count() or 1,
             threads_per_worker=1,
             processes=True,
             dashboard_address=None,
             silence_logs=logging.CRITICAL,
-        ) as local,
-        Client(local) as client,
-    ):
-        yield client
-
-
-def run_tasks(
-    client: Any,  # noqa: ANN401 - a distributed.Client or None
-    function: Callable[[Task], Result],
-    tasks: Iterable[Task],
-    *,
-    name: Callable[[Task], str],
-) -> Iterator[tuple[Task, Result | BaseException]]:
-    """Run a function over tasks and yield each with its result, or with the error that ended it, as they finish.
-
-    Only a few tasks are in flight for each worker, so neither scheduler nor client grows with the number of tasks. A
-    task whose worker dies is run again elsewhere, so it must be safe to run twice.
-
-    Parameters
-    ----------
-    function
-        A function of an importable module.
-    name
-        Readable name of a task, for the dashboard.
-    """
-    if client is None:
-        for task in tasks:
-            try:
-                outcome: Result | BaseException = function(task)
-            except Exception as error:
-                outcome = error
-            yield task, outcome
-        return
-    from distributed import as_completed
-
-    waiting = iter(tasks)
-    running: dict[Any, Task] = {}
-    finished = as_completed()
-
-    def submit() -> None:
-        for task in waiting:
-            future = client.submit(function, task, pure=False, key=f"{name(task)}-{os.urandom(4).hex()}")
-            running[future] = task
-            finished.add(future)
-            return
-
-    slots = _AHEAD * max(1, sum(client.nthreads().values()))
-    for _ in range(slots):
-        submit()
-    for future in finished:
-        task = running.pop(future)
-        outcome = future.exception() if future.status == "error" else future.result()
-        future.release()
-        yield task, outcome
-        submit()
+        )
+        self._stack.enter_context(local)
+        return self._stack.enter_context(Client(local, set_as_default=False))

@@ -74,15 +74,12 @@ def write_scan(task: ScanTask) -> Row:
     """
     started = time.perf_counter()
     try:
-        scan = read_scan(task.source, task.files.images) if task.files.images else None
-        image = None if scan is None else _as_stored(scan.image, task.layout.dtype)
+        scan = read_scan(task.source, task.files.images)
+        image = _as_stored(scan.image, task.layout.dtype)
     except Exception as error:
         _put_voxels(task, "image", None, 0)
         _put_voxels(task, "mask", None, 0)
         return _row(task, {"status": "refused", "mask_status": "refused", "message": _reason(error)}, started)
-    if scan is None or image is None:
-        message = "a mask but no images" if task.files.masks else "no files"
-        return _row(task, {"status": "missing", "mask_status": "missing", "message": message}, started)
     if not task.layout.fits(image.shape):
         z, y, x = image.shape
         return Row(task.files.patient, task.files.sequence, {}, outgrown=(z, y, x))
@@ -102,6 +99,13 @@ def write_scan(task: ScanTask) -> Row:
     if mask is not None:
         values |= {"mask_digest": digest(mask.mask), **mask.evidence}
     return _row(task, values, started)
+
+
+def missing_row(files: ScanFiles) -> Row:
+    """Return the row of a scan that the source does not have."""
+    message = "a mask but no images" if files.masks else "no files"
+    values = {"status": "missing", "mask_status": "missing", "message": message, "source_digest": source_digest(files)}
+    return Row(files.patient, files.sequence, values)
 
 
 def source_digest(scan: ScanFiles) -> str:

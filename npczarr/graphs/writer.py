@@ -6,13 +6,12 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import zarr
 
 from npczarr.errors import StoreError
-from npczarr.graphs.run import run_tasks
-from npczarr.graphs.scans import ScanTask, source_digest, write_scan
+from npczarr.graphs.run import Runner
+from npczarr.graphs.scans import ScanTask, missing_row, source_digest, write_scan
 from npczarr.model.cohort import Cohort, ScanFiles
 from npczarr.model.layout import Layout
 from npczarr.model.records import Row
@@ -74,17 +73,17 @@ class Writer:
 
     def run(
         self,
-        client: Any,  # noqa: ANN401 - a distributed.Client or None
+        runner: Runner,
         source: Source,
         cohort: Cohort,
         on_progress: Callable[[Progress], None] | None,
     ) -> dict[Key, Row]:
         """Write every scan that the store does not hold from the same files; return what became of each."""
-        queue, progress = self._plan(cohort)
-        rows: dict[Key, Row] = {}
+        queue, rows, progress = self._plan(cohort)
+        self._unwritten += rows.values()
         try:
             while queue:  # once, and again where a scan had to wait for the arrays to grow
-                for task, outcome in run_tasks(client, write_scan, self._tasks(source, queue), name=_task_name):
+                for task, outcome in runner.run(write_scan, self._tasks(source, queue), name=_task_name):
                     row = _row_of(task, outcome)
                     if row.outgrown is not None:
                         self._resize(self._layout.grown(row.outgrown))
@@ -104,10 +103,11 @@ class Writer:
         self._trim()
         return rows
 
-    def _plan(self, cohort: Cohort) -> tuple[list[ScanFiles], Progress]:
-        """Tell scans to write from scans to keep, by status and source digest."""
+    def _plan(self, cohort: Cohort) -> tuple[list[ScanFiles], dict[Key, Row], Progress]:
+        """Tell scans to write from missing ones and from scans to keep, by status and source digest."""
         status, digests = self.catalogue.read("status"), self.catalogue.read("source_digest")
         queue: list[ScanFiles] = []
+        missing: dict[Key, Row] = {}
         kept: Counter[str] = Counter()
         for key in ((patient, sequence) for patient in cohort.patients for sequence in cohort.sequences):
             files = cohort.scans.get(key, ScanFiles(*key))
@@ -115,11 +115,14 @@ class Writer:
             same = key not in cohort.scans or digests[key] == source_digest(files)
             if status[key] in ("ok", "warning") and same:
                 kept[status[key]] += 1
+            elif not files.images:
+                missing[key] = missing_row(files)
             else:
                 queue.append(files)
         self.catalogue.mark_pending([(files.patient, files.sequence) for files in queue])
         queue.reverse()
-        return queue, Progress(total=len(queue), kept=kept.total(), statuses=kept)
+        progress = Progress(total=len(queue), kept=kept.total(), statuses=kept + Counter(missing=len(missing)))
+        return queue, missing, progress
 
     def _tasks(self, source: Source, queue: list[ScanFiles]) -> Iterator[ScanTask]:
         while queue:
