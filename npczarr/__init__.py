@@ -1,3 +1,83 @@
-"""The cohort store for medical imaging research."""
+"""The cohort store for medical imaging research.
+
+``ds.npc`` is there as soon as both npczarr and xarray are imported; everything else is imported when first used, so
+that the command line starts at once.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.abc
+import importlib.machinery
+import importlib.util
+import sys
+from collections.abc import Sequence
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from npczarr.errors import GeometryError, LeaseError, NpczarrError, ParameterError, SourceError, StoreError
+    from npczarr.graphs.convert import convert
+    from npczarr.graphs.validate import validate
+    from npczarr.phantom import make_cohort
+    from npczarr.store.open import open_store as open
 
 __version__ = "0.1.0"
+__all__ = [
+    "GeometryError",
+    "LeaseError",
+    "NpczarrError",
+    "ParameterError",
+    "SourceError",
+    "StoreError",
+    "convert",
+    "make_cohort",
+    "open",
+    "validate",
+]
+
+_PLACES = {
+    "convert": ("npczarr.graphs.convert", "convert"),
+    "make_cohort": ("npczarr.phantom", "make_cohort"),
+    "open": ("npczarr.store.open", "open_store"),
+    "validate": ("npczarr.graphs.validate", "validate"),
+}
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401 - any public name
+    if name not in __all__:
+        raise AttributeError(f"module 'npczarr' has no attribute {name!r}")
+    module, attribute = _PLACES.get(name, ("npczarr.errors", name))
+    return getattr(importlib.import_module(module), attribute)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
+
+
+class _AccessorWithXarray(importlib.abc.MetaPathFinder):
+    """Registers ``ds.npc`` once xarray is imported: importing it here would cost every command line call its time."""
+
+    def find_spec(
+        self, name: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> importlib.machinery.ModuleSpec | None:
+        if name != "xarray":
+            return None
+        sys.meta_path.remove(self)
+        spec = importlib.util.find_spec(name)
+        if spec is None or spec.loader is None:
+            return spec
+        load = spec.loader.exec_module
+
+        def load_both(module: ModuleType) -> None:
+            load(module)
+            importlib.import_module("npczarr.accessor")
+
+        spec.loader.exec_module = load_both  # type: ignore[method-assign]
+        return spec
+
+
+if "xarray" in sys.modules:
+    importlib.import_module("npczarr.accessor")
+else:
+    sys.meta_path.insert(0, _AccessorWithXarray())

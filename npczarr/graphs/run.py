@@ -6,6 +6,7 @@ import logging
 import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
+from itertools import islice
 from typing import Any, Self, TypeVar
 
 from npczarr.errors import ParameterError
@@ -78,25 +79,27 @@ class Runner:
     ) -> Iterator[tuple[Task, Result | BaseException]]:
         from distributed import as_completed
 
+        first = next(waiting, None)
+        if first is None:
+            return
+        client = self._connect()
         running: dict[Any, Task] = {}
-        finished = as_completed()
+        finished = as_completed(loop=client.loop)
 
-        def submit(count: int) -> None:
-            for _, task in zip(range(count), waiting, strict=False):
-                key = f"{name(task)}-{os.urandom(4).hex()}"
-                future = self._connect().submit(function, task, pure=False, key=key)
+        def submit(tasks: Iterable[Task]) -> None:
+            for task in tasks:
+                future = client.submit(function, task, pure=False, key=f"{name(task)}-{os.urandom(4).hex()}")
                 running[future] = task
                 finished.add(future)
 
-        submit(1)
-        if running:
-            submit(_AHEAD * max(1, sum(self._client.nthreads().values())) - 1)
+        submit([first])
+        submit(islice(waiting, _AHEAD * max(1, sum(client.nthreads().values())) - 1))
         for future in finished:
             task = running.pop(future)
             outcome = future.exception() if future.status == "error" else future.result()
             future.release()
             yield task, outcome
-            submit(1)
+            submit(islice(waiting, 1))
 
     def _connect(self) -> Any:  # noqa: ANN401 - a distributed.Client
         if self._client is None:

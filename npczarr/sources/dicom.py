@@ -20,7 +20,7 @@ from npczarr.sources.files import Source
 from npczarr.sources.headers import Folder, Frame, acquisition, frames_of, number, quiet, read_folder
 
 #: A file name that numbers a slice and can be told without telling on the patient; UIDs, dates and names are not.
-_PLAIN_NAME = re.compile(r"[A-Za-z]{0,4}[-_ ]?\d{1,6}([-_ ]\d{1,6})*(\.\w{1,5})?")
+_PLAIN_NAME = re.compile(r"((i|im|img|image|mr|s|slice|z)[-_ ]?)?\d{1,6}([-_ ]\d{1,6})?(\.(dcm|dicom|ima))?", re.I)
 
 
 def read_scan(source: Source, files: Sequence[File]) -> Scan:
@@ -149,7 +149,10 @@ def _volume(frames: list[Frame], shape_zyx: tuple[int, int, int]) -> NDArray[Any
     for z, frame in enumerate(frames):
         key = id(frame.dataset)
         if key not in decoded:
-            decoded[key] = decode(frame.dataset)
+            try:
+                decoded[key] = decode(frame.dataset)
+            except SourceError as error:
+                raise SourceError(f"{frame.dataset.filename}: {error}") from error
         values = decoded[key][frame.index]
         if values.shape != shape_zyx[1:]:
             raise SourceError(f"slice {z}: {values.shape} pixels, the header says {shape_zyx[1:]}")
@@ -183,6 +186,7 @@ def decode(dataset: Dataset) -> NDArray[Any]:
             dataset.get_item("PixelData").value,
             dtype=f"{order}{'i' if dataset.PixelRepresentation else 'u'}{bits // 8}",
         )
+        pixels = _without_unused_bits(pixels, int(dataset.get("BitsStored") or bits))
         expected = shape[0] * shape[1] * shape[2]
         if len(pixels) < expected:
             raise SourceError(
@@ -196,6 +200,17 @@ def decode(dataset: Dataset) -> NDArray[Any]:
     except Exception as error:
         raise SourceError(f"pixels ({UID(syntax).name}) cannot be decoded: {error}") from error
     return np.asarray(values).reshape(shape)
+
+
+def _without_unused_bits(pixels: NDArray[Any], bits_stored: int) -> NDArray[Any]:
+    """Clear or sign-extend the bits above BitsStored, which may hold anything (DICOM PS3.5 section 8.1.1)."""
+    unused = 8 * pixels.itemsize - bits_stored
+    if unused <= 0 or not len(pixels):
+        return pixels
+    low, high = (-(1 << bits_stored - 1), 1 << bits_stored - 1) if pixels.dtype.kind == "i" else (0, 1 << bits_stored)
+    if pixels.min() >= low and pixels.max() < high:
+        return pixels
+    return (pixels << unused) >> unused
 
 
 def _needed_dtype(*datasets: Dataset) -> str:

@@ -92,4 +92,4 @@ def _labels(
 
 def _natural(label: str) -> list[tuple[int, int | str]]:
     """Sort key by which "9" comes before "10"."""
-    return [(0, int(part)) if part.isdigit() else (1, part) for part in re.split(r"(\d+)", label) if part]
+    return [(0, int(part)) if part.isdecimal() else (1, part) for part in re.split(r"(\d+)", label) if part]

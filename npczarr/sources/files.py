@@ -47,6 +47,8 @@ class Source:
             raise SourceError(
                 f"{self.url}: cannot be listed ({error}); check the path and your access to it"
             ) from error
+        if not found:
+            raise SourceError(f"{self.url}: there are no files; check the path and your access to it")
         prefix = len(root.rstrip("/")) + 1 if root else 0
         return sorted(
             (File(path[prefix:], int(info["size"] or 0), _stamp(info)) for path, info in found.items()),
@@ -76,7 +78,7 @@ def open_source(url: str | Path, options: dict[str, Any] | None = None) -> Sourc
         if not path.exists():
             raise SourceError(f"{text}: there is no such file or folder; give the unpacked folder or the .zip file")
         if path.is_file() and not zipfile.is_zipfile(path):
-            raise SourceError(f"{text}: expected a folder or a .zip archive, found another kind of file")
+            raise SourceError(f"{text}: expected a folder or a .zip archive, found another kind of file or part of one")
         text = str(path)
     source = Source(text, tuple(sorted((options or {}).items())))
     _open(source)
@@ -88,7 +90,7 @@ def _open(source: Source) -> tuple[Any, str]:
     """Open the file system and name the root below which the source lies; once in each process."""
     try:
         fs, root = url_to_fs(source.url, **dict(source.options))
-        if root.endswith(".zip") and fs.isfile(root):
+        if ("://" not in source.url or root.lower().endswith(".zip")) and fs.isfile(root):
             return ZipFileSystem(fo=fsspec.open(source.url, **dict(source.options)).open()), ""
     except (ImportError, ValueError) as error:
         raise SourceError(

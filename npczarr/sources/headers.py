@@ -111,13 +111,15 @@ def read_folder(files: Iterable[tuple[str, bytes | Exception]]) -> Folder:
     passed_over: Counter[str] = Counter()
     for label, content in files:
         if isinstance(content, Exception):
-            raise SourceError(f"{label} cannot be read: {type(content).__name__}: {content}")
+            # not the exception's own text: it holds the path, and messages are stored
+            raise SourceError(f"{label} cannot be read ({type(content).__name__})")
         dataset = _parse(label, content)
         kind = _kind(dataset)
         if kind:
             passed_over[kind] += 1
         else:
             assert dataset is not None
+            dataset.filename = label
             series.setdefault(str(dataset.get("SeriesInstanceUID", "")), []).append(dataset)
     return Folder(series, passed_over)
 

@@ -45,7 +45,7 @@ def read_mask(source: Source, files: Sequence[File], grid: Grid) -> Mask:
         raise SourceError(f"{len(files)} masks for one scan ({names}), expected one; keep the right one")
     content = source.read([files[0].path])[0]
     if isinstance(content, Exception):
-        raise SourceError(f"the mask cannot be read: {type(content).__name__}: {content}")
+        raise SourceError(f"the mask cannot be read ({type(content).__name__})")
     return place(parse(content), grid)
 
 
@@ -116,8 +116,6 @@ def place(stored: StoredMask, grid: Grid) -> Mask:
     if len(usable) == 2:
         sform, qform = (found.corners_mm() for found in usable.values())
         evidence["mask_form_difference"] = float(np.linalg.norm(sform - qform, axis=1).max())
-    inside = covered_fraction(np.argwhere(stored.voxels), usable[name], grid)
-    evidence["mask_inside_fraction"] = inside
     alignment = alignments[name]
     if alignment is not None:
         evidence["mask_affine_error"] = alignment.error_mm
@@ -125,13 +123,16 @@ def place(stored: StoredMask, grid: Grid) -> Mask:
 
     if alignment is not None and alignment.error_voxels < 0.5:
         mask = np.ascontiguousarray(alignment.apply(stored.voxels))
+        inside = 1.0 if mask.any() else float("nan")
         if not _exact(alignment):
             warnings.append(
                 f"mask grid lies {alignment.error_mm:.2f} mm ({alignment.error_voxels:.2f} voxel) off the image"
             )
     else:
+        inside = covered_fraction(np.argwhere(stored.voxels), usable[name], grid)
         mask, warning = _resampled(stored.voxels, usable[name], grid, inside)
         warnings.append(warning)
+    evidence["mask_inside_fraction"] = inside
     warnings += _describe(mask, evidence)
     return Mask(mask, evidence, tuple(warnings))
 

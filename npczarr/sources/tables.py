@@ -69,16 +69,22 @@ def parse_csv(content: bytes) -> list[dict[str, str]]:
     if not rows or len(rows[0]) < 2:
         raise SourceError("expected a header line with at least two columns separated by comma, semicolon, tab or |")
     names = [cell.strip() for cell in rows[0]]
+    rows = [row + [""] * (len(names) - len(row)) for row in rows]
+    # Spreadsheets leave separators behind the last column: without a name and without values, it is no column
+    kept = [i for i, name in enumerate(names) if name or any(row[i].strip() for row in rows)]
+    names = [names[i] for i in kept]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise SourceError(f"the column {twice[0]!r} occurs twice; rename one")
-    return [dict(zip(names, (cell.strip() for cell in row), strict=False)) for row in rows[1:]]
+    return [dict(zip(names, (row[i].strip() for i in kept), strict=True)) for row in rows[1:]]
 
 
 def _decode(content: bytes) -> str:
     if content[:2] in (b"\xff\xfe", b"\xfe\xff"):
         return content.decode("utf-16", errors="replace")
-    for encoding in ("utf-8-sig", "gb18030"):
+    # Chinese characters are pairs of high bytes; accented letters stand alone, though many read as GB 18030 as well
+    high, paired = (sum(map(len, re.findall(pattern, content))) for pattern in (rb"[\x80-\xff]", rb"[\x80-\xff]{2,}"))
+    for encoding in ("utf-8-sig", *(["gb18030"] if 2 * paired > high else [])):
         try:
             return content.decode(encoding)
         except UnicodeDecodeError:
@@ -176,6 +182,6 @@ def _known(name: str, config: SourceConfig) -> ClinicalField | None:
 
 def _number(text: str) -> float | None:
     try:
-        return float(text)
+        return None if "_" in text else float(text)  # to Python 1_2 is twelve, in a table it is a code
     except ValueError:
         return None

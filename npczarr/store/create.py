@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import zarr
 from numpy.typing import NDArray
 from zarr.abc.store import Store
+from zarr.codecs import Crc32cCodec, ZstdCodec
 from zarr.errors import ZarrUserWarning
 
 from npczarr.errors import StoreError
@@ -70,6 +71,7 @@ def add_table(root: zarr.Group, variable: Variable, sizes: Mapping[str, int]) ->
         chunks=tuple(max(1, n) for n in chunks),
         dtype=variable.dtype,
         fill_value=variable.fill,
+        compressors=[ZstdCodec(level=3), Crc32cCodec()],
         dimension_names=variable.dims,
         attributes=variable.all_attributes(),
     )
@@ -85,6 +87,7 @@ def add_columns(root: zarr.Group, columns: Mapping[str, tuple[Variable, NDArray[
                 del root[name]
             add_table(root, variable, sizes)
         array(root, name)[...] = values.astype(np.dtypes.StringDType()) if variable.dtype == "string" else values
+    consolidate(root)
 
 
 def resize(root: zarr.Group, *, patients: Sequence[str], sequences: Sequence[str], extent_zyx: Shape) -> None:
@@ -95,7 +98,7 @@ def resize(root: zarr.Group, *, patients: Sequence[str], sequences: Sequence[str
     sizes = dimension_sizes(root) | dict(zip(AXES, extent_zyx, strict=True))
     sizes |= {"patient": len(patients), "sequence": len(sequences)}
     for _, found in root.arrays():
-        shape = tuple(sizes[dim] for dim in _dims(found))
+        shape = tuple(sizes[dim] for dim in dims_of(found))
         if shape != found.shape:
             found.resize(shape)
     status = array(root, "status")
@@ -115,7 +118,7 @@ def labels(root: zarr.Group, dim: str) -> list[str]:
 def consolidate(root: zarr.Group) -> None:
     """Write the metadata of every array into the root, so that opening takes one request; this is the last step."""
     voxels = {variable.name for variable in voxel_variables("int16")}
-    tables = sorted(name for name, found in root.arrays() if name not in voxels and name not in _dims(found))
+    tables = sorted(name for name, found in root.arrays() if name not in voxels and name not in dims_of(found))
     root.attrs["coordinates"] = " ".join(tables)
     with warnings.catch_warnings():
         # a convention that zarr-python, xarray and others share; the Zarr v3 text does not mention it yet
@@ -123,8 +126,8 @@ def consolidate(root: zarr.Group) -> None:
         zarr.consolidate_metadata(root.store, path=root.path)
 
 
-def open_group(store: Store, url: str) -> zarr.Group:
-    """Open the root of a store for writing.
+def open_group(store: Store, url: str, *, mode: Literal["r", "r+"] = "r+") -> zarr.Group:
+    """Open the root of a store, past its consolidated metadata, which an interrupted run may have left behind.
 
     Raises
     ------
@@ -132,7 +135,7 @@ def open_group(store: Store, url: str) -> zarr.Group:
         If what lies there is not a store of this schema.
     """
     try:
-        root = zarr.open_group(store, mode="r+", use_consolidated=False)
+        root = zarr.open_group(store, mode=mode, use_consolidated=False)
     except (FileNotFoundError, ValueError, KeyError) as error:
         raise StoreError(f"{url}: not a Zarr v3 group ({error})") from error
     check_schema(root.attrs.asdict(), url)
@@ -158,7 +161,7 @@ def dimension_sizes(root: zarr.Group) -> dict[str, int]:
     """Size of each dimension, from the largest array that has it: an interrupted resize leaves some behind."""
     sizes: dict[str, int] = {}
     for _, found in root.arrays():
-        for dim, n in zip(_dims(found), found.shape, strict=True):
+        for dim, n in zip(dims_of(found), found.shape, strict=True):
             sizes[dim] = max(sizes.get(dim, 0), n)
     return sizes
 
@@ -176,7 +179,8 @@ def array(root: zarr.Group, name: str) -> Any:  # noqa: ANN401 - zarr's array ty
     return root[name]
 
 
-def _dims(found: Any) -> tuple[str, ...]:  # noqa: ANN401 - a zarr array
+def dims_of(found: Any) -> tuple[str, ...]:  # noqa: ANN401 - a zarr array
+    """Return the names of an array's dimensions."""
     names: tuple[str, ...] = found.metadata.dimension_names
     return names
 

@@ -1,0 +1,133 @@
+"""Whether a store is what it says: its schema, and each scan's voxels, mask and coordinates."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+
+from npczarr.errors import GeometryError
+from npczarr.model.geometry import AXES, Grid
+from npczarr.model.records import PADDING
+from npczarr.model.schema import INDEXES, SCAN_TABLES, STATUSES, voxel_variables
+from npczarr.store.create import array, dims_of, labels
+from npczarr.store.shards import digest
+
+Values = Mapping[str, Any]
+#: Entries of the catalogue that :func:`check_scan` holds against the voxels.
+CLAIMS = (
+    "status", "mask_status", "shape", "spacing", "affine", "z_mm", "y_mm", "x_mm", "image_digest", "mask_digest",
+    "mask_voxels",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something wrong with a store; of the whole of it where patient and sequence are empty."""
+
+    patient: str
+    sequence: str
+    problem: str
+
+
+def check_schema_of(root: zarr.Group) -> list[Finding]:
+    """Hold arrays, dimensions and types against the schema."""
+    problems: list[str] = []
+    there = dict(root.arrays())
+    image = there.get("image")
+    image_dtype = image.dtype.name if image is not None and image.dtype.name in PADDING else "int16"
+    sizes: dict[str, int] = {}
+    for variable in (*voxel_variables(image_dtype), *INDEXES, *SCAN_TABLES):
+        found = there.get(variable.name)
+        if found is None:
+            problems.append(f"no array {variable.name!r}")
+            continue
+        dtype = "string" if found.dtype.kind == "T" else found.dtype.name
+        if (dtype, dims_of(found)) != (variable.dtype, variable.dims):
+            problems.append(
+                f"{variable.name}: {dtype} on {dims_of(found)}, expected {variable.dtype} on {variable.dims}"
+            )
+            continue
+        for dim, n in zip(variable.dims, found.shape, strict=True):
+            if sizes.setdefault(dim, n) != n:
+                problems.append(f"{variable.name}: {n} along {dim}, other arrays {sizes[dim]}; convert again to resume")
+    problems += [
+        f"the labels of {dim} are not {sizes.get(dim)} different names"
+        for dim in ("patient", "sequence")
+        if dim in there and len(set(labels(root, dim))) != sizes.get(dim)
+    ]
+    return [Finding("", "", problem) for problem in problems]
+
+
+def check_scan(root: zarr.Group, place: tuple[int, int], claims: Values) -> Iterator[str]:
+    """Read a scan back and yield whatever contradicts the catalogue.
+
+    Parameters
+    ----------
+    place
+        Index of patient and sequence.
+    claims
+        What the catalogue says, by name as in :data:`CLAIMS`.
+    """
+    status = str(claims["status"])
+    if status not in STATUSES:
+        yield f"unknown status {status!r}"
+        return
+    if status == "pending":
+        yield "not complete: an interrupted run left it; convert again"
+        return
+    try:
+        image, mask = array(root, "image")[place], array(root, "mask")[place]
+    except Exception as error:
+        yield f"voxels cannot be read, the shard is damaged: {error}"
+        return
+    padding = PADDING[image.dtype.name]
+    z, y, x = (int(n) for n in claims["shape"])
+    if status in ("refused", "missing"):
+        if (image != padding).any() or mask.any():
+            yield f"{status}, but there are voxels"
+        return
+    if min(z, y, x) < 1 or (z, y, x) > image.shape:
+        yield f"shape {(z, y, x)} does not fit the arrays, {image.shape}"
+        return
+    yield from _check_voxels(image, mask, (slice(z), slice(y), slice(x)), padding, claims)
+    yield from _check_geometry((z, y, x), claims)
+
+
+def _check_voxels(
+    image: NDArray[Any], mask: NDArray[Any], window: tuple[slice, ...], padding: int, claims: Values
+) -> Iterator[str]:
+    scan, outline = image[window], mask[window]
+    if (scan == padding).any() or np.count_nonzero(image != padding) != scan.size:
+        yield "padding inside the scan, or voxels outside it"
+    if digest(scan) != claims["image_digest"]:
+        yield "voxels of the image do not match their digest"
+    if np.count_nonzero(mask) != np.count_nonzero(outline):
+        yield "tumour outside the scan"
+    if outline.max() > 1:
+        yield f"mask holds {outline.max()}, expected 0 and 1"
+    has_mask = claims["mask_status"] in ("ok", "warning")
+    if has_mask and digest(outline) != claims["mask_digest"]:
+        yield "voxels of the mask do not match their digest"
+    if np.count_nonzero(outline) != claims["mask_voxels"]:
+        yield f"{np.count_nonzero(outline)} voxels of tumour, the catalogue says {claims['mask_voxels']}"
+
+
+def _check_geometry(shape_zyx: tuple[int, int, int], claims: Values) -> Iterator[str]:
+    try:
+        grid = Grid(shape_zyx, claims["affine"])
+    except GeometryError as error:
+        yield str(error)
+        return
+    spacing = np.asarray(claims["spacing"], dtype=np.float64)
+    known = np.isfinite(spacing)
+    if not np.allclose(spacing[known], grid.spacing_zyx_mm[known], rtol=1e-9, atol=0):
+        yield f"spacing {spacing.tolist()} mm contradicts the affine, {grid.spacing_zyx_mm.tolist()} mm"
+    for axis, n, expected in zip(AXES, shape_zyx, grid.axis_positions_mm(), strict=True):
+        found = np.asarray(claims[f"{axis}_mm"], dtype=np.float64)
+        if not np.allclose(found[:n], expected, rtol=0, atol=1e-6) or np.isfinite(found[n:]).any():
+            yield f"{axis}_mm contradicts the affine"
