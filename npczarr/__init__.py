@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from npczarr.graphs.convert import convert
     from npczarr.graphs.validate import validate
     from npczarr.phantom import make_cohort
+    from npczarr.store.info import info
     from npczarr.store.open import open_store as open
 
 __version__ = "0.1.0"
@@ -31,6 +32,7 @@ __all__ = [
     "SourceError",
     "StoreError",
     "convert",
+    "info",
     "make_cohort",
     "open",
     "validate",
@@ -38,6 +40,7 @@ __all__ = [
 
 _PLACES = {
     "convert": ("npczarr.graphs.convert", "convert"),
+    "info": ("npczarr.store.info", "info"),
     "make_cohort": ("npczarr.phantom", "make_cohort"),
     "open": ("npczarr.store.open", "open_store"),
     "validate": ("npczarr.graphs.validate", "validate"),

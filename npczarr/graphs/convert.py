@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,6 @@ from npczarr.sources.discover import discover
 from npczarr.sources.files import Source, open_source
 from npczarr.sources.tables import Tables, read_tables
 from npczarr.store.access import get, locate
-from npczarr.store.catalogue import Catalogue
 from npczarr.store.create import add_columns, array, create, labels, open_group, read_layout, resize
 from npczarr.store.lease import hold_lease
 
@@ -41,6 +40,7 @@ def convert(
     scheduler: str | None = None,
     codec: Codec = "lz4",
     dtype: str | None = None,
+    rewrite: Collection[str] = (),
     break_lock: bool = False,
     source_options: Mapping[str, Any] | None = None,
     store_options: Mapping[str, Any] | None = None,
@@ -68,6 +68,8 @@ def convert(
         ``"lz4"`` (fast) or ``"zstd"`` (smaller); of a new store.
     dtype
         ``"int16"`` or ``"int32"``; of a new store, by default what the headers need.
+    rewrite
+        Patients (``"003"``) or scans (``"003/T1WI"``) to write again though they did not change, after damage.
     break_lock
         Take over from another writer that no longer runs.
     source_options, store_options
@@ -78,8 +80,8 @@ def convert(
     Returns
     -------
     xarray.Dataset
-        On (patient, sequence) of the source: `status`, `message`, `mask_status`, `action` (written, kept or none),
-        `seconds`, `source_bytes`; in the attributes what was found beside the scans.
+        On (patient, sequence) of the source: `status`, `message`, `mask_status`, `action` (written, replaced,
+        kept or none), `seconds`, `source_bytes`; in the attributes what was found beside the scans.
 
     Raises
     ------
@@ -94,6 +96,9 @@ def convert(
     target = locate(store, dict(store_options or {}))
     cohort = discover(origin, rules)
     tables = read_tables(origin, cohort, rules)
+    unknown = sorted(set(rewrite) - {*cohort.patients, *("/".join(key) for key in cohort.scans)})
+    if unknown:
+        raise ParameterError(f"cannot rewrite {unknown[0]}: the source has no such patient or patient/sequence")
     opened = target.open()
     with hold_lease(opened, target.url, break_lock=break_lock) as lease, Runner(workers, scheduler) as runner:
         fresh = get(opened, "zarr.json") is None
@@ -108,8 +113,8 @@ def convert(
             resize(root, patients=patients, sequences=sequences, extent_zyx=layout.extent_zyx)
         add_columns(root, _over_store(root, cohort, tables))
         writer = Writer(root, target, layout, lease, clear=not fresh)
-        rows = writer.run(runner, origin, cohort, on_progress)
-        return _result(writer.catalogue, cohort, tables, rows)
+        rows = writer.run(runner, origin, cohort, rewrite, on_progress)
+        return _result(writer, cohort, tables, rows)
 
 
 def _check(codec: str, dtype: str | None) -> None:
@@ -169,7 +174,7 @@ def _as_text(values: NDArray[Any]) -> NDArray[Any]:
     return np.array([["", f"{v:g}"][v == v] for v in values.ravel()], dtype=object).reshape(values.shape)
 
 
-def _result(catalogue: Catalogue, cohort: Cohort, tables: Tables, rows: Mapping[tuple[str, str], Row]) -> xr.Dataset:
+def _result(writer: Writer, cohort: Cohort, tables: Tables, rows: Mapping[tuple[str, str], Row]) -> xr.Dataset:
     """Lay out what happened on (patient, sequence)."""
     keys = [[(patient, sequence) for sequence in cohort.sequences] for patient in cohort.patients]
 
@@ -177,8 +182,10 @@ def _result(catalogue: Catalogue, cohort: Cohort, tables: Tables, rows: Mapping[
         return np.array([[value(key) for key in line] for line in keys], dtype=dtype)
 
     text = np.dtypes.StringDType()
-    variables = {name: grid(catalogue.read(name).__getitem__, text) for name in ("status", "message", "mask_status")}
-    variables["action"] = grid(lambda key: _action(rows.get(key)), text)
+    variables = {
+        name: grid(writer.catalogue.read(name).__getitem__, text) for name in ("status", "message", "mask_status")
+    }
+    variables["action"] = grid(lambda key: _action(rows.get(key), key in writer.replaced), text)
     variables["seconds"] = grid(lambda key: rows[key].seconds if key in rows else 0.0, np.float64)
     variables["source_bytes"] = grid(lambda key: rows[key].source_bytes if key in rows else 0, np.int64)
     return xr.Dataset(
@@ -188,7 +195,9 @@ def _result(catalogue: Catalogue, cohort: Cohort, tables: Tables, rows: Mapping[
     )
 
 
-def _action(row: Row | None) -> str:
+def _action(row: Row | None, replaced: bool) -> str:
     if row is None:
         return "kept"
-    return "written" if row.values["status"] in ("ok", "warning") else "none"
+    if row.values["status"] not in ("ok", "warning"):
+        return "none"
+    return "replaced" if replaced else "written"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field, replace
 
 import zarr
@@ -59,6 +59,13 @@ class Writer:
         The right to write; checked before each write to the catalogue.
     clear
         Whether earlier versions of scans may be there.
+
+    Attributes
+    ----------
+    catalogue
+        What the store says of each scan.
+    replaced
+        Scans that stood in the store and are written again.
     """
 
     def __init__(self, root: zarr.Group, target: Location, layout: Layout, lease: Lease, *, clear: bool) -> None:
@@ -70,16 +77,18 @@ class Writer:
         self._unwritten: list[Row] = []
         self._flushed = time.monotonic()
         self.catalogue = Catalogue(root)
+        self.replaced: set[Key] = set()
 
     def run(
         self,
         runner: Runner,
         source: Source,
         cohort: Cohort,
+        rewrite: Collection[str],
         on_progress: Callable[[Progress], None] | None,
     ) -> dict[Key, Row]:
         """Write every scan that the store does not hold from the same files; return what became of each."""
-        queue, rows, progress = self._plan(cohort)
+        queue, rows, progress = self._plan(cohort, rewrite)
         self._unwritten += rows.values()
         try:
             while queue:  # once, and again where a scan had to wait for the arrays to grow
@@ -103,7 +112,7 @@ class Writer:
         self._trim()
         return rows
 
-    def _plan(self, cohort: Cohort) -> tuple[list[ScanFiles], dict[Key, Row], Progress]:
+    def _plan(self, cohort: Cohort, rewrite: Collection[str]) -> tuple[list[ScanFiles], dict[Key, Row], Progress]:
         """Tell scans to write from missing ones and from scans to keep, by status and source digest."""
         status, digests = self.catalogue.read("status"), self.catalogue.read("source_digest")
         queue: list[ScanFiles] = []
@@ -113,12 +122,15 @@ class Writer:
             files = cohort.scans.get(key, ScanFiles(*key))
             # a scan that the store has and this source lacks is no change: sources may hold a part of the cohort
             same = key not in cohort.scans or digests[key] == source_digest(files)
+            same = same and not {key[0], "/".join(key)} & set(rewrite)
             if status[key] in ("ok", "warning") and same:
                 kept[status[key]] += 1
             elif not files.images:
                 missing[key] = missing_row(files)
             else:
                 queue.append(files)
+                if status[key] in ("ok", "warning"):
+                    self.replaced.add(key)
         self.catalogue.mark_pending([(files.patient, files.sequence) for files in queue])
         queue.reverse()
         progress = Progress(total=len(queue), kept=kept.total(), statuses=kept + Counter(missing=len(missing)))

@@ -3,7 +3,7 @@
 A surface cell is one whose corner pattern is neither 0 (background) nor 255 (tumour). Distances along x come first, for
 every row; then each cell that asks searches the rows about it outwards until none can be nearer. For two outlines of
 one tumour that takes a few steps. Where it takes many, as for tumours far apart, a plane that has been searched as
-often as it has cells gets its full distance transform, so the work never exceeds twice that of transforming everything.
+often as it has cells gets its full distance transform, so the work stays near that of transforming every plane once.
 """
 
 from __future__ import annotations

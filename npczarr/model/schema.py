@@ -188,4 +188,8 @@ INDEXES: tuple[Variable, ...] = (
 )
 
 #: Names that a column of a table cannot take.
-RESERVED = frozenset(v.name for v in (*SCAN_TABLES, *INDEXES, *voxel_variables("int16"))) | {*AXES, "rater"}
+RESERVED = frozenset(v.name for v in (*SCAN_TABLES, *INDEXES, *voxel_variables("int16"))) | {
+    *AXES,
+    *("rater", "affine_row", "affine_column"),
+    *("morphology", "agreement", "score"),  # groups beside the variables
+}

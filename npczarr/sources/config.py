@@ -75,6 +75,9 @@ def load_config(path: str | Path | None) -> SourceConfig:
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise SourceError(f"{path}: cannot be read as TOML ({error})") from error
     _only(text, {"layout", "sequences", "columns"}, str(path))
+    for key in ("sequences", "columns"):
+        if not isinstance(text.get(key, {}), dict):
+            raise SourceError(f"{path}, [{key}]: expected a table, got {text[key]!r}")
     layout = text.get("layout", {})
     _only(layout, {"images", "masks", "tables"}, f"{path}, [layout]")
     given: dict[str, Any] = {}

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
+from pydicom.errors import BytesLengthException
 from pydicom.pixels.decoders.base import get_decoder
 from pydicom.uid import UID, ExplicitVRBigEndian, ImplicitVRLittleEndian
 
@@ -17,7 +20,7 @@ from npczarr.model.cohort import File
 from npczarr.model.records import PADDING, Scan
 from npczarr.model.slices import Stack, stack_slices
 from npczarr.sources.files import Source
-from npczarr.sources.headers import Folder, Frame, acquisition, frames_of, number, quiet, read_folder
+from npczarr.sources.headers import EMPTY, Folder, Frame, acquisition, frames_of, number, quiet, read_folder
 
 #: A file name that numbers a slice and can be told without telling on the patient; UIDs, dates and names are not.
 _PLAIN_NAME = re.compile(r"((i|im|img|image|mr|s|slice|z)[-_ ]?)?\d{1,6}([-_ ]\d{1,6})?(\.(dcm|dicom|ima))?", re.I)
@@ -37,13 +40,17 @@ def read_scan(source: Source, files: Sequence[File]) -> Scan:
         If there is no image, or the slices cannot be read or do not make one regular volume.
     """
     contents = zip(_labels(files), source.read([file.path for file in files]), strict=True)
-    with quiet():
+    with _header_faults(), quiet():
         folder = read_folder(contents)
         notes = [f"passed over: {kind} ({count} file{'s'[: count > 1]})" for kind, count in folder.passed_over.items()]
         if not folder.series:
             raise SourceError("; ".join(["no image in the folder", *notes]))
         frames, stack, reason = _choose_series(folder)
-        return _scan(frames, stack, (*notes, *reason))
+        scan = _scan(frames, stack, (*notes, *reason))
+    if empty := folder.passed_over[EMPTY]:
+        warning = f"{empty} empty file{'s'[: empty > 1]} in the folder: a first or last slice may be lost"
+        scan = replace(scan, warnings=(*scan.warnings, warning))
+    return scan
 
 
 def peek(source: Source, files: Sequence[File]) -> tuple[tuple[int, int, int], str]:
@@ -54,7 +61,7 @@ def peek(source: Source, files: Sequence[File]) -> tuple[tuple[int, int, int], s
     SourceError
         If no file of the folder is an image.
     """
-    with quiet():
+    with _header_faults(), quiet():
         for at, file in enumerate(files):
             folder = read_folder(zip(_labels([file]), source.read([file.path]), strict=True))
             for dataset in (dataset for series in folder.series.values() for dataset in series):
@@ -62,6 +69,15 @@ def peek(source: Source, files: Sequence[File]) -> tuple[tuple[int, int, int], s
                 depth = frames * (len(files) - at)
                 return (depth, int(dataset.Rows), int(dataset.Columns)), _needed_dtype(dataset)
     raise SourceError("no image in the folder")
+
+
+@contextmanager
+def _header_faults() -> Iterator[None]:
+    """Name what pydicom raises where a field is first looked at: not there, or damaged."""
+    try:
+        yield
+    except (AttributeError, TypeError, ValueError, BytesLengthException) as error:
+        raise SourceError(f"a header field is missing or damaged ({error}); copy the files again") from error
 
 
 def _labels(files: Sequence[File]) -> list[str]:
@@ -182,17 +198,15 @@ def decode(dataset: Dataset) -> NDArray[Any]:
     bits = int(dataset.BitsAllocated)
     if not UID(syntax).is_encapsulated and bits in (8, 16, 32):
         order = ">" if syntax == ExplicitVRBigEndian and bits > 8 else "<"
-        pixels = np.frombuffer(
-            dataset.get_item("PixelData").value,
-            dtype=f"{order}{'i' if dataset.PixelRepresentation else 'u'}{bits // 8}",
-        )
-        pixels = _without_unused_bits(pixels, int(dataset.get("BitsStored") or bits))
+        dtype = np.dtype(f"{order}{'i' if dataset.PixelRepresentation else 'u'}{bits // 8}")
+        content = dataset.get_item("PixelData").value or b""
         expected = shape[0] * shape[1] * shape[2]
-        if len(pixels) < expected:
+        if len(content) < expected * dtype.itemsize:
             raise SourceError(
-                f"the file ends after {pixels.nbytes} of {expected * bits // 8} bytes of pixels; copy it again"
+                f"the file ends after {len(content)} of {expected * dtype.itemsize} bytes of pixels; copy it again"
             )
-        return pixels[:expected].reshape(shape)
+        pixels = np.frombuffer(content, dtype, count=expected)
+        return _without_unused_bits(pixels, int(dataset.get("BitsStored") or bits)).reshape(shape)
     try:
         decoder = get_decoder(UID(syntax))
         plugin = "gdcm" if "gdcm" in decoder.available_plugins else ""

@@ -67,6 +67,8 @@ _STRUCTURE = (
     "PerFrameFunctionalGroupsSequence", "SharedFunctionalGroupsSequence", "PixelData", "FloatPixelData",
     "DoubleFloatPixelData",
 )  # fmt: skip
+EMPTY = "empty"
+_NO_IMAGE = "DICOM object without an image"
 _TAGS: list[Any] = [pydicom.tag.Tag(keyword) for keyword in (*_STRUCTURE, *ACQUISITION)]
 
 
@@ -113,8 +115,13 @@ def read_folder(files: Iterable[tuple[str, bytes | Exception]]) -> Folder:
         if isinstance(content, Exception):
             # not the exception's own text: it holds the path, and messages are stored
             raise SourceError(f"{label} cannot be read ({type(content).__name__})")
+        if not content:
+            passed_over[EMPTY] += 1
+            continue
         dataset = _parse(label, content)
         kind = _kind(dataset)
+        if dataset is not None and kind and _cut_short(dataset, kind):
+            raise SourceError(f"{label} is a DICOM file that is cut short; copy it again from its origin")
         if kind:
             passed_over[kind] += 1
         else:
@@ -144,14 +151,23 @@ def _kind(dataset: Dataset | None) -> str | None:
     """Name the kind of an object that is not a slice of a series, or None where it is one."""
     if dataset is None:
         return "not DICOM"
-    sop_class = UID(str(dataset.get("SOPClassUID", "") or dataset.file_meta.get("MediaStorageSOPClassUID", "")))
+    sop_class = _sop_class(dataset)
     if "Rows" not in dataset or any(
         word in sop_class.name for word in ("Presentation State", "Segmentation", "RT Dose")
     ):
-        return sop_class.name if sop_class and sop_class.name != sop_class else "DICOM object without an image"
+        return sop_class.name if sop_class and sop_class.name != sop_class else _NO_IMAGE
     if "LOCALIZER" in image_type(dataset):
         return "localizer"
     return None
+
+
+def _cut_short(dataset: Dataset, kind: str) -> bool:
+    """Whether an object that shows no image is what is left of one; its loss at either end of a series is not seen."""
+    return kind.endswith("Image Storage") or (kind == _NO_IMAGE and "TransferSyntaxUID" not in dataset.file_meta)
+
+
+def _sop_class(dataset: Dataset) -> UID:
+    return UID(str(dataset.file_meta.get("MediaStorageSOPClassUID", "") or dataset.get("SOPClassUID", "")))
 
 
 def image_type(dataset: Dataset) -> list[str]:

@@ -165,13 +165,17 @@ def _column(
         column[at] = numbers.get(at, np.nan) if numeric else text
     dtype = "float64" if numeric else "string"
     attributes = {"source_table": file.name, "source_column": name}
-    if known is not None and known.name not in taken:
+    # in lower case: some file systems make one folder of "age" and "Age"
+    used = {name.lower() for name in (*taken, *RESERVED)}
+    if known is not None and known.name not in used:
         return Variable(
             known.name, SCAN[:1], dtype, known.description, known.units if numeric else None, attributes
         ), column
-    label = config.columns.get(name) or re.sub(r"[\s/]+", "_", name.strip()) or "unnamed"
-    if label in taken or len(shape) == 2 or label in RESERVED:
+    label = config.columns.get(name) or re.sub(r"[\s/]+", "_", name.strip()).lstrip("_.") or "unnamed"
+    if label.lower() in used or len(shape) == 2:
         label = f"{file.name.rpartition('.')[0]}.{label}"
+    while label.lower() in used:
+        label += "_"
     return Variable(label, SCAN[: len(shape)], dtype, name, None, attributes), column
 
 

@@ -83,7 +83,8 @@ def check_scan(root: zarr.Group, place: tuple[int, int], claims: Values) -> Iter
     try:
         image, mask = array(root, "image")[place], array(root, "mask")[place]
     except Exception as error:
-        yield f"voxels cannot be read, the shard is damaged: {error}"
+        reason = "a checksum does not match" if "checksum" in str(error) else f"{type(error).__name__}: {error}"
+        yield f"voxels cannot be read, {reason}; write the scan again (convert --rewrite)"
         return
     padding = PADDING[image.dtype.name]
     z, y, x = (int(n) for n in claims["shape"])

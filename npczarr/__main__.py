@@ -1,0 +1,5 @@
+"""``python -m npczarr``."""
+
+from npczarr.cli import main
+
+main()

@@ -1,0 +1,221 @@
+"""The commands."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from npczarr.cli import show
+from npczarr.errors import NpczarrError, ParameterError
+
+app = typer.Typer(
+    name="npczarr",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    help="The cohort store for medical imaging research: DICOM series, masks and clinical tables as one Zarr store.",
+)
+
+Source = Annotated[str, typer.Argument(help="Folder, .zip archive or URL of the cohort.")]
+Store = Annotated[str, typer.Argument(help="Folder or URL of the store.")]
+Workers = Annotated[int | None, typer.Option(help="Local worker processes; 0 works in this one. Default: one a core.")]
+Scheduler = Annotated[str | None, typer.Option(help="Address of a running Dask scheduler, tcp://host:port.")]
+Config = Annotated[Path | None, typer.Option(help="TOML file that describes another layout or other column names.")]
+BreakLock = Annotated[bool, typer.Option("--break-lock", help="Take over from a writer that no longer runs.")]
+Json = Annotated[bool, typer.Option("--json", help="Print the answer as JSON.")]
+StorageOption = Annotated[
+    list[str] | None,
+    typer.Option("--storage-option", help="key=value for the store; secrets belong in the environment."),
+]
+
+
+def main() -> None:
+    """Run the command line: exit code 0 all well, 1 some scans failed, 2 wrong use."""
+    try:
+        app()
+    except NpczarrError as error:
+        show.err.print("[bold red]error[/]", end=" ")
+        show.err.print(str(error), markup=False)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        show.err.print("stopped; the same command goes on from here")
+        sys.exit(130)
+
+
+@app.command(epilog="Example: `npczarr demo` makes six synthetic patients in ./npczarr-demo and converts them.")
+def demo(
+    out: Annotated[Path, typer.Argument(help="Folder to create.")] = Path("npczarr-demo"),
+    patients: Annotated[int, typer.Option(help="Synthetic patients.", min=1)] = 6,
+    workers: Workers = None,
+) -> None:
+    """Make a small synthetic cohort, convert and validate it, and say where to look."""
+    source, store = out / "source", out / "demo.zarr"
+    if out.exists() and any(out.iterdir()):
+        raise ParameterError(f"{out} is not empty; choose another folder: npczarr demo OTHER")
+    show.out.print(
+        f"[bold]1[/] a synthetic cohort of {patients} patients, three MR series each, as its scanners write them"
+    )
+    phantom(source, patients=patients)
+    show.out.print("[bold]2[/] one Zarr store of it")
+    failed = _convert(str(source / "primary_data"), str(store), workers=0 if workers is None else workers)
+    show.out.print("[bold]3[/] every voxel read back")
+    found = _validate(str(store), workers=0 if workers is None else workers)
+    show.out.print("[bold]4[/] what is in it")
+    info(str(store))
+    show.out.print(
+        "\n[bold]Now look at it[/] in Python:\n\n"
+        "  import npczarr, xarray as xr\n"
+        f'  ds = xr.open_zarr("{store}")\n'
+        '  scan = ds.npc.scan("001", "CE-T1WI")   # z, y, x in mm\n'
+        "  scan.image.isel(z=7).plot()            # needs matplotlib\n"
+    )
+    raise typer.Exit(int(failed or bool(found)))
+
+
+@app.command(epilog="Example: `npczarr phantom cohort --patients 12 --size full --seed 1`")
+def phantom(
+    out: Annotated[Path, typer.Argument(help="Folder to create.")],
+    patients: Annotated[int, typer.Option(help="277 give the counts of the published tables.", min=1)] = 277,
+    size: Annotated[
+        str, typer.Option(help="small: tens of MB; full: 512 x 512, some 20 GB for 277 patients.")
+    ] = "small",
+    seed: Annotated[int, typer.Option(help="The same seed gives the same bytes.", min=0)] = 0,
+    workers: Workers = None,
+) -> None:
+    """Write a synthetic cohort in the published layout."""
+    from npczarr.phantom import make_cohort
+
+    if size not in ("small", "full"):
+        raise ParameterError(f"--size must be small or full, got {size!r}")
+    started = time.perf_counter()
+    # starting processes takes longer than writing a few small patients
+    workers = 0 if workers is None and size == "small" and patients <= 24 else workers
+    with show.progress("patients") as draw:
+        made = make_cohort(
+            out,
+            patients=patients,
+            size="full" if size == "full" else "small",
+            seed=seed,
+            workers=workers,
+            on_progress=lambda done, total, written: draw(done, total, f"{written / 1e6:.0f} MB"),
+        )
+    megabytes, seconds = made.bytes / 1e6, time.perf_counter() - started
+    show.out.print(f"{made.patients} patients, {made.files} files, {megabytes:,.0f} MB in {seconds:.1f} s  →  {out}")
+
+
+@app.command(epilog="Example: `npczarr convert primary_data.zip npc.zarr`")
+def convert(
+    source: Source,
+    store: Store,
+    config: Config = None,
+    workers: Workers = None,
+    scheduler: Scheduler = None,
+    codec: Annotated[str, typer.Option(help="lz4 (fast) or zstd (smaller); of a new store.")] = "lz4",
+    dtype: Annotated[
+        str | None, typer.Option(help="int16 or int32; of a new store. Default: what the headers need.")
+    ] = None,
+    rewrite: Annotated[
+        list[str] | None, typer.Option(help="Write a patient (003) or scan (003/T1WI) again, though it is unchanged.")
+    ] = None,
+    break_lock: BreakLock = False,
+    storage_option: StorageOption = None,
+    as_json: Json = False,
+) -> None:
+    """Convert a cohort to a store, append new patients to it, or complete an interrupted run."""
+    failed = _convert(
+        source,
+        store,
+        config=config,
+        workers=workers,
+        scheduler=scheduler,
+        codec=codec,
+        dtype=dtype,
+        rewrite=rewrite or (),
+        break_lock=break_lock,
+        store_options=_options(storage_option),
+        as_json=as_json,
+    )
+    raise typer.Exit(int(failed))
+
+
+@app.command(epilog="Example: `npczarr info npc.zarr`")
+def info(store: Store, storage_option: StorageOption = None, as_json: Json = False) -> None:
+    """Show what is in a store: patients, scans, spacings, scanners, problems."""
+    from npczarr.store.info import info as describe
+
+    about = describe(store, options=_options(storage_option))
+    if as_json:
+        typer.echo(json.dumps(about, indent=1))
+    else:
+        show.description(about)
+
+
+@app.command(epilog="Example: `npczarr validate npc.zarr --against primary_data.zip`")
+def validate(
+    store: Store,
+    against: Annotated[str | None, typer.Option(help="Read this source again and compare every voxel.")] = None,
+    config: Config = None,
+    workers: Workers = None,
+    scheduler: Scheduler = None,
+    storage_option: StorageOption = None,
+    as_json: Json = False,
+) -> None:
+    """Check a store: schema, digests of every voxel, masks, coordinates."""
+    found = _validate(
+        store,
+        against=against,
+        config=config,
+        workers=workers,
+        scheduler=scheduler,
+        store_options=_options(storage_option),
+        as_json=as_json,
+    )
+    raise typer.Exit(int(bool(found)))
+
+
+def _convert(source: str, store: str, *, as_json: bool = False, **options: Any) -> bool:  # noqa: ANN401
+    """Convert with a progress bar, print what happened; whether a scan or a mask was refused."""
+    from npczarr.graphs.convert import convert as run
+
+    started = time.perf_counter()
+    with show.progress("scans") as draw:
+        result = run(
+            source,
+            store,
+            on_progress=lambda p: draw(p.done, p.total, show.scans_note(p, time.perf_counter() - started)),
+            **options,
+        )
+    if as_json:
+        typer.echo(json.dumps(result.to_dict(), default=str))
+    else:
+        show.conversion(result, store, time.perf_counter() - started)
+    return bool(((result["status"] == "refused") | (result["mask_status"] == "refused")).any())
+
+
+def _validate(store: str, *, as_json: bool = False, **options: Any) -> bool:  # noqa: ANN401
+    """Validate with a progress bar and print the findings; whether there are any."""
+    from dataclasses import asdict
+
+    from npczarr.graphs.validate import validate as run
+
+    with show.progress("scans") as draw:
+        found = run(store, on_progress=lambda done, total: draw(done, total, ""), **options)
+    if as_json:
+        typer.echo(json.dumps([asdict(finding) for finding in found], indent=1))
+    else:
+        show.findings(found, store)
+    return bool(found)
+
+
+def _options(pairs: list[str] | None) -> dict[str, str]:
+    split = [pair.partition("=") for pair in pairs or ()]
+    for key, sign, _ in split:
+        if not (key and sign):
+            raise ParameterError(f"--storage-option expects key=value, got {key!r}")
+    return {key: value for key, _, value in split}

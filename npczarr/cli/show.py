@@ -1,0 +1,134 @@
+"""What a person sees: progress, tables, and the words at the end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.table import Table
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+    from npczarr.graphs.writer import Progress
+    from npczarr.store.validate import Finding
+
+out = Console(highlight=False, soft_wrap=True)
+err = Console(stderr=True, highlight=False, soft_wrap=True)
+_STYLES = {"ok": "green", "warning": "yellow", "refused": "red", "missing": "dim", "pending": "magenta"}
+_LISTED = 20
+
+
+@contextmanager
+def progress(what: str) -> Iterator[Callable[[int, int, str], None]]:
+    """Give a function (done, total, note) that draws a progress bar, or does nothing where there is no terminal."""
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bar
+
+    if not err.is_terminal:
+        yield lambda done, total, note: None
+        return
+    columns = (
+        TextColumn(what), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[note]}"), TimeElapsedColumn(),
+        TextColumn("left"), TimeRemainingColumn(),
+    )  # fmt: skip
+    with Bar(*columns, console=err) as bar:
+        task = bar.add_task(what, total=None, note="")
+        yield lambda done, total, note: bar.update(task, completed=done, total=total, note=note)
+
+
+def scans_note(state: Progress, seconds: float) -> str:
+    """Rate and counts of a conversion, for its progress bar."""
+    counts = ", ".join(f"{count} {status}" for status, count in state.statuses.items() if status != "ok" and count)
+    rate = f"{state.source_bytes / 1e6 / max(seconds, 1e-3):.0f} MB/s"
+    return f"{rate}  {counts}" if counts else rate
+
+
+def conversion(result: xr.Dataset, store: str, seconds: float) -> None:
+    """Print what a conversion did: counts by sequence, then every scan that is not ok."""
+    table = Table(title=None, box=None, pad_edge=False)
+    statuses = [s for s in _STYLES if (result["status"] == s).any()]
+    actions = [a for a in ("written", "replaced", "kept") if (result["action"] == a).any()]
+    for heading in ("sequence", *statuses, *actions):
+        table.add_column(heading, justify="left" if heading == "sequence" else "right", style=_STYLES.get(heading))
+    for sequence in result["sequence"].values:
+        one = result.sel(sequence=sequence)
+        counts = [int((one["status"] == s).sum()) for s in statuses]
+        counts += [int((one["action"] == a).sum()) for a in actions]
+        table.add_row(str(sequence), *map(str, counts))
+    out.print(table)
+    problems = [
+        {
+            "patient": str(p),
+            "sequence": str(s),
+            "status": str(one["status"].values),
+            "message": str(one["message"].values),
+        }
+        for p in result["patient"].values
+        for s in result["sequence"].values
+        for one in (result.sel(patient=p, sequence=s),)
+        if str(one["status"].values) != "ok"
+    ]
+    problem_list(problems)
+    for warning in result.attrs["table_warnings"]:
+        out.print(f"[yellow]table[/] {warning}")
+    strays = result.attrs["strays"]
+    if strays:
+        shown = ", ".join(strays[:5]) + (f" and {len(strays) - 5} more" if len(strays) > 5 else "")
+        out.print(f"[dim]files that belong to no scan:[/] {shown}")
+    read = float(result["source_bytes"].sum()) / 1e6
+    out.print(f"{read:,.0f} MB read in {seconds:.1f} s ({read / max(seconds, 1e-3):,.0f} MB/s)  →  [bold]{store}[/]")
+
+
+def problem_list(problems: list[dict[str, str]]) -> None:
+    """Print scans that are not ok; the missing ones as a count, when they are many."""
+    missing = [p for p in problems if p["status"] == "missing" and p["message"] == "no files"]
+    if len(missing) > _LISTED:
+        problems = [p for p in problems if p not in missing]
+        out.print(f"[dim]missing  {len(missing)} scans have no files in the source[/]")
+    for p in problems:
+        out.print(
+            f"[{_STYLES.get(p['status'], 'red')}]{p['status']:8}[/] {p['patient']}/{p['sequence']}  {p['message']}"
+        )
+
+
+def description(about: Mapping[str, Any]) -> None:
+    """Print what :func:`npczarr.info` tells."""
+    z, y, x = about["array"]["shape"][-3:]
+    total = sum(n for counts in about["scans"].values() for s, n in counts.items() if s in ("ok", "warning"))
+    out.print(f"[bold]{about['store']}[/]")
+    out.print(
+        f"{about['patients']} patients, {total} scans, {about['voxel_bytes'] / 1e9:.2f} GB of voxels, "
+        f"up to {z} x {y} x {x} ({about['array']['dtype']}), schema {about['schema']}"
+    )
+    table = Table(box=None, pad_edge=False, title_justify="left")
+    table.add_column("median (min-max)", style="dim")
+    for sequence in about["sequences"]:
+        table.add_column(sequence, justify="right")
+    for label, counts in (("scans", about["scans"]), ("masks", about["masks"])):
+        table.add_row(label, *(", ".join(f"{n} {s}" for s, n in counts[q].items()) for q in about["sequences"]))
+    for name in dict.fromkeys(name for ranges in about["ranges"].values() for name in ranges):
+        table.add_row(name.replace("_", " "), *(_range(about["ranges"][q].get(name)) for q in about["sequences"]))
+    out.print(table)
+    out.print("scanners  " + ", ".join(f"{model} {count}" for model, count in about["scanners"].items()))
+    if about["clinical"]:
+        out.print("clinical  " + ", ".join(about["clinical"]))
+    if about["results"]:
+        out.print("results   " + ", ".join(about["results"]))
+    problem_list(about["problems"])
+
+
+def _range(values: list[float] | None) -> str:
+    return "" if values is None else f"{values[0]:.4g} ({values[1]:.4g}-{values[2]:.4g})"
+
+
+def findings(found: tuple[Finding, ...], store: str) -> None:
+    """Print what a validation found."""
+    for finding in found:
+        where = f"{finding.patient}/{finding.sequence}" if finding.patient else "store"
+        out.print(f"[red]damaged[/] {where}  {finding.problem}")
+    out.print(
+        f"{len(found)} problem(s) in {store}" if found else f"[green]ok[/] every voxel of {store} is as it was written"
+    )

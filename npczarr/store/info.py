@@ -1,0 +1,115 @@
+"""What a person wants to know of a store at a glance."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+import zarr
+
+from npczarr.model.schema import ACQUISITION_NAMES, SCAN_TABLES
+from npczarr.store.access import locate
+from npczarr.store.open import open_store
+
+_MEASURED = ("echo_time", "repetition_time", "flip_angle", "slice_thickness", "spacing_between_slices", "field_of_view")
+
+
+def info(store: str | Path, *, options: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Describe a store.
+
+    Parameters
+    ----------
+    store
+        Folder or URL.
+    options
+        Storage options; credentials belong in the environment.
+
+    Returns
+    -------
+    dict
+        Valid JSON: patients, scans by status for each sequence, ranges (median, min, max) of spacing in mm, shape and
+        acquisition for each sequence, patients by scanner, clinical columns, results, and problems by scan.
+
+    Raises
+    ------
+    StoreError
+        If there is no store.
+    """
+    dataset = open_store(store, options=options)
+    location = locate(store, dict(options or {}))
+    root = zarr.open_group(location.open(read_only=True), mode="r")
+    image = dataset["image"]
+    stored = np.isin(dataset["status"].values.astype(object), ("ok", "warning"))
+    return {
+        "store": location.url,
+        "schema": dataset.attrs["npczarr_schema"],
+        "patients": dataset.sizes["patient"],
+        "sequences": [str(label) for label in dataset["sequence"].values],
+        "scans": {str(s): _counts(dataset["status"].sel(sequence=s)) for s in dataset["sequence"].values},
+        "masks": {str(s): _counts(dataset["mask_status"].sel(sequence=s)) for s in dataset["sequence"].values},
+        "array": {"shape": list(image.shape), "dtype": image.encoding["dtype"].name},
+        "voxel_bytes": int(dataset["shape"].prod("axis").sum()) * (image.encoding["dtype"].itemsize + 1),
+        "ranges": {str(s): _ranges(dataset.sel(sequence=s)) for s in dataset["sequence"].values},
+        "scanners": _scanners(dataset, stored),
+        "clinical": _clinical(dataset),
+        "results": sorted(root.group_keys()),
+        "problems": _problems(dataset),
+    }
+
+
+def _counts(values: xr.DataArray) -> dict[str, int]:
+    return dict(sorted(Counter(str(value) for value in values.values).items()))
+
+
+def _ranges(dataset: xr.Dataset) -> dict[str, list[float]]:
+    """Median, minimum and maximum over the scans that have a value."""
+    columns = {f"spacing_{a}": dataset["spacing"].sel(axis=a).values for a in dataset["axis"].values}
+    columns |= {f"shape_{a}": dataset["shape"].sel(axis=a).values.astype(float) for a in dataset["axis"].values}
+    columns |= {name: dataset[name].values for name in _MEASURED}
+    ranges = {}
+    for name, values in columns.items():
+        known = values[np.isfinite(values) & (values != 0)]
+        if len(known):
+            ranges[name] = [float(f(known)) for f in (np.median, np.min, np.max)]
+    return ranges
+
+
+def _scanners(dataset: xr.Dataset, stored: np.ndarray[Any, Any]) -> dict[str, int]:
+    """Patients by scanner; a patient on two scanners counts for both."""
+    models = dataset["scanner_model"].values.astype(object)
+    counts: Counter[str] = Counter()
+    for row, there in zip(models, stored, strict=True):
+        counts.update({str(model) or "not told" for model in row[there]})
+    return dict(counts.most_common())
+
+
+def _clinical(dataset: xr.Dataset) -> dict[str, str]:
+    """Columns of tables and where they come from."""
+    own = {variable.name for variable in SCAN_TABLES} | ACQUISITION_NAMES
+    found = (name for name in dataset.coords if name not in own and "source_table" in dataset[name].attrs)
+    return {
+        str(n): f"{dataset[n].attrs['source_table']}: {dataset[n].attrs['source_column']}"
+        for n in sorted(found, key=str)
+    }
+
+
+def _problems(dataset: xr.Dataset) -> list[dict[str, str]]:
+    problems = []
+    for patient in dataset["patient"].values:
+        for sequence in dataset["sequence"].values:
+            one = dataset.sel(patient=patient, sequence=sequence)
+            status = str(one["status"].values)
+            if status != "ok":
+                problems.append(
+                    {
+                        "patient": str(patient),
+                        "sequence": str(sequence),
+                        "status": status,
+                        "message": str(one["message"].values),
+                    }
+                )
+    return problems
