@@ -1,0 +1,61 @@
+import math
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose
+
+from npczarr.errors import ParameterError
+from npczarr.kernels.bootstrap import summarise
+
+
+def test_counts_mean_and_median():
+    result = summarise([0.5, math.nan, 0.7, 0.9, 0.6])
+    assert (result.n, result.n_empty) == (4, 1)
+    assert_allclose((result.mean, result.median), (0.675, 0.65))
+    assert 0.5 <= result.mean_low < result.mean < result.mean_high <= 0.9
+    assert 0.5 <= result.median_low < result.median < result.median_high <= 0.9
+
+
+def test_interval_of_a_mean_nears_the_normal_one():
+    values = np.random.default_rng(1).normal(10, 2, 400)
+    result = summarise(values)
+    half = 1.96 * values.std() / math.sqrt(400)
+    assert_allclose((result.mean_low, result.mean_high), (values.mean() - half, values.mean() + half), atol=0.03)
+
+
+def test_intervals_hold_the_true_value_about_as_often_as_they_say():
+    rng = np.random.default_rng(2)
+    results = [summarise(rng.normal(0, 1, 60), resamples=400) for _ in range(200)]
+    assert 0.88 <= np.mean([r.mean_low <= 0 <= r.mean_high for r in results]) <= 0.99
+    assert 0.88 <= np.mean([r.median_low <= 0 <= r.median_high for r in results]) <= 0.99
+
+
+def test_same_seed_same_interval():
+    values = np.random.default_rng(3).random(30)
+    assert summarise(values) == summarise(values)
+    assert summarise(values) != summarise(values, seed=1)
+
+
+def test_infinite_distances_count():
+    result = summarise([1.0, 2.0, 3.0, 4.0, math.inf])
+    assert result.mean == result.mean_high == math.inf
+    assert result.median == 3.0
+    assert not math.isnan(result.mean_low)
+
+
+def test_few_values():
+    one = summarise([0.8])
+    assert (one.mean_low, one.mean, one.mean_high) == (one.median_low, one.median, one.median_high) == (0.8,) * 3
+    none = summarise([math.nan, math.nan])
+    assert (none.n, none.n_empty) == (0, 2)
+    assert math.isnan(none.mean)
+    assert math.isnan(none.median_high)
+    assert summarise([]).n == 0
+
+
+@pytest.mark.parametrize("wrong", [{"level": 1.0}, {"level": 0.0}, {"resamples": 0}])
+def test_wrong_arguments_are_refused(wrong):
+    with pytest.raises(ParameterError, match="expected a vector"):
+        summarise([1.0], **wrong)
+    with pytest.raises(ParameterError, match="found shape"):
+        summarise([[1.0]])
