@@ -24,8 +24,8 @@ from npczarr.sources.config import load_config
 from npczarr.sources.discover import discover
 from npczarr.sources.files import Source, open_source
 from npczarr.sources.tables import Tables, read_tables
-from npczarr.store.access import get, locate
-from npczarr.store.create import add_columns, array, create, labels, open_group, read_layout, resize
+from npczarr.store.access import locate
+from npczarr.store.create import add_columns, array, create, is_new, labels, open_group, read_layout, resize
 from npczarr.store.lease import hold_lease
 
 _PEEK_BATCH = 32
@@ -101,7 +101,7 @@ def convert(
         raise ParameterError(f"cannot rewrite {unknown[0]}: the source has no such patient or patient/sequence")
     opened = target.open()
     with hold_lease(opened, target.url, break_lock=break_lock) as lease, Runner(workers, scheduler) as runner:
-        fresh = get(opened, "zarr.json") is None
+        fresh = is_new(opened)
         if fresh:
             layout = _survey(runner, origin, cohort, codec, dtype)
             create(opened, cohort.patients, cohort.sequences, layout, {"title": "imaging cohort"})

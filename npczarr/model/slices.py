@@ -141,7 +141,8 @@ def _check_regular(heights_mm: Floats, header_spacing_mm: float | None, header_t
         )
     multiples = gaps / gaps.min()
     if np.abs(multiples - multiples.round()).max() < 0.05:
-        spacing = float(gaps.min())  # slices are missing: the median gap may itself be a hole
+        # slices may be missing, and the median of all gaps be a hole itself
+        spacing = float(np.median(gaps[multiples.round() == 1]))
     off = np.abs(gaps - spacing) > SPACING_TOLERANCE * spacing
     if off.any():
         i = int(np.argmax(off))

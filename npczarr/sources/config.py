@@ -103,7 +103,7 @@ def path_regex(pattern: str, groups: Mapping[str, str]) -> re.Pattern[str]:
     """Compile a layout pattern, to be matched against the whole path below the source's root.
 
     ``{name}`` becomes the named group with the expression that ``groups`` gives, or one path component; the pattern may
-    lie below any folder.
+    lie below any folder, which is the group ``below``.
     """
     parts = re.split(r"(\{\w+\}|\*\*|\*)", pattern)
     expression = ""
@@ -115,7 +115,7 @@ def path_regex(pattern: str, groups: Mapping[str, str]) -> re.Pattern[str]:
             seen.add(name)
         else:
             expression += {"**": ".+", "*": "[^/]*"}.get(part, re.escape(part))
-    return re.compile(f"(?:.*/)?{expression}", re.IGNORECASE)
+    return re.compile(f"(?P<below>(?:.*/)?){expression}", re.IGNORECASE)
 
 
 def _only(table: Any, known: set[str], where: str) -> None:  # noqa: ANN401 - parsed TOML

@@ -78,7 +78,7 @@ def _labels(
     match: re.Match[str], by_folder: dict[str, SequenceRule], by_mask: dict[str, SequenceRule], homes: dict[str, str]
 ) -> tuple[str, str]:
     found = match.groupdict()
-    here = match.string[: match.start("patient")]
+    here = found["below"]
     home = homes.setdefault(found["patient"], here)
     if home != here:
         raise SourceError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
@@ -11,6 +12,7 @@ import zarr
 from numpy.typing import NDArray
 from zarr.abc.store import Store
 from zarr.codecs import Crc32cCodec, ZstdCodec
+from zarr.core.sync import sync
 from zarr.errors import ZarrUserWarning
 
 from npczarr.errors import StoreError
@@ -24,17 +26,30 @@ from npczarr.model.schema import (
     Variable,
     voxel_variables,
 )
+from npczarr.store.access import delete, get
 from npczarr.store.shards import compressors
 
+_CREATING = "npczarr_creating"  # an attribute of the root until its arrays are all there
 _TABLE_CHUNK_BYTES = 2**20
 _FIXED = {"axis": 3, "affine_row": 4, "affine_column": 4}
+
+
+def is_new(store: Store) -> bool:
+    """Whether there is no store yet, or one whose creation was interrupted before it held anything."""
+    content = get(store, "zarr.json")
+    return content is None or _CREATING in json.loads(content).get("attributes", {})
 
 
 def create(
     store: Store, patients: Sequence[str], sequences: Sequence[str], layout: Layout, attributes: Mapping[str, Any]
 ) -> None:
     """Create an empty store: every scan is pending until its row says otherwise."""
-    root = zarr.create_group(store, attributes={SCHEMA_ATTRIBUTE: SCHEMA_VERSION, **attributes})
+    root = zarr.open_group(store, mode="a", use_consolidated=False)
+    root.attrs.put({_CREATING: True})
+    for variable in (*voxel_variables(layout.dtype), *INDEXES, *SCAN_TABLES):
+        # what an interrupted creation left; not the whole folder, one of them holds the lease
+        delete(store, f"{variable.name}/zarr.json")
+        sync(store.delete_dir(f"{variable.name}/c"))
     sizes = _FIXED | dict(zip(AXES, layout.extent_zyx, strict=True))
     sizes |= {"patient": len(patients), "sequence": len(sequences)}
     for variable in voxel_variables(layout.dtype):
@@ -54,6 +69,7 @@ def create(
     for name, labels in (("patient", patients), ("sequence", sequences), ("axis", AXES)):
         array(root, name)[:] = np.array(labels, dtype=np.dtypes.StringDType())
     array(root, "status")[:] = "pending"
+    root.attrs.put({SCHEMA_ATTRIBUTE: SCHEMA_VERSION, **attributes})
     consolidate(root)
 
 
@@ -151,6 +167,8 @@ def check_schema(attributes: Mapping[str, Any], url: str) -> None:
         If it is another Zarr hierarchy, or was written by a newer version.
     """
     version = attributes.get(SCHEMA_ATTRIBUTE)
+    if _CREATING in attributes:
+        raise StoreError(f"{url}: its creation was interrupted before it held anything; convert again to complete it")
     if not isinstance(version, int):
         raise StoreError(f"{url}: a Zarr hierarchy but not a cohort store (no attribute {SCHEMA_ATTRIBUTE!r})")
     if version > SCHEMA_VERSION:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -50,8 +51,12 @@ def open_store(url: str | Path, *, group: str | None = None, options: Mapping[st
 
 def _open(location: Location, group: str | None) -> xr.Dataset:
     try:
-        dataset: xr.Dataset = xr.open_zarr(location.open(read_only=True), group=group, chunks=None, zarr_format=3)
-        return dataset
+        with warnings.catch_warnings():
+            # between two steps of a writer there may be none; the arrays' own metadata are read instead
+            warnings.filterwarnings("ignore", "Failed to open Zarr store with consolidated metadata", RuntimeWarning)
+            store = location.open(read_only=True)
+            dataset: xr.Dataset = xr.open_zarr(store, group=group, chunks=None, zarr_format=3)
+            return dataset
     except FileNotFoundError as error:
         what = "store" if group is None else f"group {group!r}"
         raise StoreError(f"{location.url}: no {what} here; check the path, or make it with npczarr") from error

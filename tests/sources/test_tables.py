@@ -1,0 +1,148 @@
+import numpy as np
+import pytest
+
+from npczarr.errors import SourceError
+from npczarr.model.cohort import Cohort, File
+from npczarr.sources.config import SourceConfig
+from npczarr.sources.files import open_source
+from npczarr.sources.tables import parse_csv, read_tables
+
+
+@pytest.fixture
+def read(tmp_path):
+    """Read tables, given as text or bytes by file name, for the patients 001, 002, 010 and the sequences A-1 and B."""
+
+    def read_them(columns=None, **tables):
+        for name, content in tables.items():
+            (tmp_path / f"{name}.csv").write_bytes(content.encode() if isinstance(content, str) else content)
+        files = tuple(File(f"{name}.csv", 1, "") for name in tables)
+        cohort = Cohort(("001", "002", "010"), ("A-1", "B"), {}, tables=files)
+        return read_tables(open_source(tmp_path), cohort, SourceConfig(columns=columns or {}))
+
+    return read_them
+
+
+def values(tables, name):
+    return tables.columns[name][1].tolist()
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "gb18030", "utf-16"])
+@pytest.mark.parametrize("separator", [",", ";", "\t", "|"])
+def test_encoding_and_separator_are_found(encoding, separator):
+    text = "编号,病理 类型\r\n1,鼻咽癌\r\n2,非角化型\r\n".replace(",", separator)
+    assert parse_csv(text.encode(encoding)) == [
+        {"编号": "1", "病理 类型": "鼻咽癌"},
+        {"编号": "2", "病理 类型": "非角化型"},
+    ]
+
+
+def test_accents_of_western_europe_are_no_chinese():
+    text = "ID,Größe,Ort\n1,groß,Müllheim\n2,größer,Besançon\n"
+    assert parse_csv(text.encode("latin-1"))[1] == {"ID": "2", "Größe": "größer", "Ort": "Besançon"}
+
+
+def test_quotes_hold_separators_and_line_ends():
+    assert parse_csv(b'ID,note\n1,"a, b\nc"\n') == [{"ID": "1", "note": "a, b\nc"}]
+
+
+def test_empty_lines_short_rows_and_separators_at_the_end():
+    text = b"\n ID , Age ,Sex,,\n\n1,50\n,,,,\n2,60,F,,\n"
+    assert parse_csv(text) == [{"ID": "1", "Age": "50", "Sex": ""}, {"ID": "2", "Age": "60", "Sex": "F"}]
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [(b"", "header line"), (b"one column\n1\n", "header line"), (b"ID,Age,Age\n1,2,3\n", "'Age' occurs twice")],
+)
+def test_what_is_no_table_is_refused(content, words):
+    with pytest.raises(SourceError, match=words):
+        parse_csv(content)
+
+
+def test_known_columns_take_their_name_type_and_units_whatever_they_are_called(read):
+    tables = read(
+        info="Patient ID,AGE,Gender,T-stage,Overall survival (months),EBV-DNA\n1,50,M,2,12.5,0\n2,61,F,3,,1\n"
+    )
+    assert values(tables, "age")[:2] == [50, 61]
+    assert values(tables, "sex") == ["M", "F", ""]
+    assert values(tables, "t_stage") == ["2", "3", ""]
+    assert values(tables, "ebv") == ["0", "1", ""]
+    np.testing.assert_array_equal(values(tables, "overall_survival"), [12.5, np.nan, np.nan])
+    variable = tables.columns["age"][0]
+    assert (variable.dims, variable.dtype, variable.units) == (("patient",), "float64", "year")
+    assert variable.attributes == {"source_table": "info.csv", "source_column": "AGE"}
+    assert tables.warnings == ()
+
+
+def test_unknown_columns_are_kept_as_they_are(read):
+    tables = read(info="ID,Ward / Station,Points,Code,Note\n1,north,1.5,1_2,\n002,south,NA,3_4,x\n10,,2e1,5,\n")
+    assert values(tables, "Ward_Station") == ["north", "south", ""]
+    np.testing.assert_array_equal(values(tables, "Points"), [1.5, np.nan, 20])
+    assert values(tables, "Code") == ["1_2", "3_4", "5"]
+    assert values(tables, "Note") == ["", "x", ""]
+    assert tables.columns["Points"][0].dtype == "float64"
+    assert tables.columns["Note"][0].dtype == "string"
+
+
+def test_one_word_makes_a_column_text_and_keeps_every_entry(read):
+    assert values(read(info="ID,Dose\n1,70\n2,about 66\n10,NA\n"), "Dose") == ["70", "about 66", "NA"]
+    assert values(read(info="ID,Age\n1,50\n2,>80\n"), "age") == ["50", ">80", ""]
+
+
+def test_patients_are_known_by_number_and_not_by_leading_zeros(read):
+    tables = read(info="Age,ID\n1,1.0\n2, 0002 \n10,10\n")
+    assert values(tables, "age") == [1, 2, 10]
+
+
+def test_rows_of_strangers_and_repeated_rows_are_counted(read):
+    tables = read(info="ID,Age\n1,50\n1,50\n2,60\n2,61\n77,1\nxy,1\n")
+    assert values(tables, "age")[:2] == [50, 60]
+    assert tables.warnings == (
+        "info.csv: 2 rows of patients who have no folder",
+        "info.csv: 1 patients have several rows; the first is kept",
+    )
+
+
+def test_a_table_of_scans_has_a_value_for_each(read):
+    tables = read(meta="ID,Sequence,TE\n1,a-1,10\n1,B,20\n2,A1,30\n")
+    variable, column = tables.columns["meta.TE"]
+    assert variable.dims == ("patient", "sequence")
+    np.testing.assert_array_equal(column, [[10, 20], [30, np.nan], [np.nan, np.nan]])
+    assert tables.warnings == ()
+
+
+def test_a_name_that_is_taken_is_told_apart_by_its_table(read):
+    tables = read(a="ID,Age,image,Arm\n1,50,i,p\n", b="ID,Age,Arm\n1,51,q\n")
+    assert tables.columns.keys() == {"age", "a.image", "Arm", "b.Age", "b.Arm"}
+    assert values(tables, "b.Age")[0] == 51
+
+
+def test_names_that_differ_in_case_only_or_belong_to_the_store_are_told_apart(read):
+    """A file system that ignores case would make one folder of both."""
+    tables = read(a="ID,Ward,WARD,Mask,Morphology,affine_row,__zarr\n1,a,b,c,d,e,f\n")
+    assert tables.columns.keys() == {"Ward", "a.WARD", "a.Mask", "a.Morphology", "a.affine_row", "zarr"}
+
+
+def test_a_toml_file_names_columns_before_the_aliases_do(read):
+    names = {"Fall": "patient", "Alter": "age", "Age": "age_at_scan", "Gruppe": "arm"}
+    tables = read(names, info="ID,Fall,Alter,Age,Gruppe\n9,1,50,51,x\n8,2,60,61,y\n")
+    assert values(tables, "age")[:2] == [50, 60]
+    assert values(tables, "age_at_scan")[:2] == [51, 61]
+    assert values(tables, "arm") == ["x", "y", ""]
+    assert values(tables, "ID")[:2] == [9, 8]
+
+
+def test_a_table_that_cannot_be_understood_is_a_warning_and_costs_no_other(read):
+    tables = read(bad="Ward,Age\nnorth,3\n", empty="ID,Age\n", good="ID,Age\n1,50\n")
+    assert values(tables, "age")[0] == 50
+    assert tables.columns.keys() == {"age"}
+    first, second = tables.warnings
+    assert "bad.csv: no column of patient numbers among ['Ward', 'Age']" in first
+    assert "TOML" in first
+    assert "empty.csv: no rows below the header" in second
+
+
+def test_a_table_that_is_gone_is_a_warning(tmp_path):
+    cohort = Cohort(("1",), ("A",), {}, tables=(File("gone.csv", 1, ""),))
+    (warning,) = read_tables(open_source(tmp_path), cohort, SourceConfig()).warnings
+    assert warning.startswith("gone.csv: cannot be read")
