@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import xarray as xr
+from xarray.core import indexing
 
 from npczarr.errors import StoreError
 from npczarr.model.schema import voxel_variables
 from npczarr.store.access import Location, locate
+from npczarr.store.arrays import ShardedVoxels, VoxelArray
 from npczarr.store.create import check_schema
 
 _VOXELS = tuple(variable.name for variable in voxel_variables("int16"))
@@ -40,22 +42,39 @@ def open_store(url: str | Path, *, group: str | None = None, options: Mapping[st
         If there is no store, or one of a schema that this program does not know.
     """
     location = locate(url, dict(options or {}))
-    dataset = _open(location, group)
-    if group is None:
-        check_schema(dataset.attrs, location.url)
-    voxels = [name for name in _VOXELS if name in dataset]
-    lazy = dataset[voxels].reset_coords(drop=True)
-    whole_scans = {dim: 1 if dim in ("patient", "sequence", "rater") else -1 for dim in lazy.dims if dim != "axis"}
-    return dataset.drop_vars(voxels).load().assign(dict(lazy.chunk(whole_scans).data_vars))
+    stored = _open(location, group)
+    if group is not None:
+        return xr.decode_cf(stored).load()
+    check_schema(stored.attrs, location.url)
+    voxels = {name: stored[name].variable for name in _VOXELS if name in stored}
+    tables = xr.decode_cf(stored.drop_vars(list(voxels))).load()
+    fast = xr.Dataset({name: _fast(location, name, variable) for name, variable in voxels.items()})
+    whole_scans = {dim: -1 if dim in ("z", "y", "x") else 1 for dim in fast.dims}
+    return tables.assign(dict(xr.decode_cf(fast).chunk(whole_scans, inline_array=True).data_vars))
+
+
+def sharded_voxels(location: Location, name: str, variable: xr.Variable) -> ShardedVoxels:
+    """Describe an array whose voxels are to be read from its shards."""
+    encoding = variable.encoding
+    (_, _, z, y, x), (_, _, shard_z, shard_y, shard_x) = encoding["chunks"][-5:], encoding["shards"][-5:]
+    fill = int(variable.attrs.get("_FillValue", 0))
+    shape = tuple(int(n) for n in variable.shape)
+    return ShardedVoxels(location, name, shape, variable.dtype.name, fill, (z, y, x), (shard_z, shard_y, shard_x))
+
+
+def _fast(location: Location, name: str, variable: xr.Variable) -> xr.Variable:
+    array = VoxelArray(sharded_voxels(location, name, variable))
+    return xr.Variable(variable.dims, indexing.LazilyIndexedArray(array), variable.attrs, variable.encoding)
 
 
 def _open(location: Location, group: str | None) -> xr.Dataset:
+    """Open without decoding."""
     try:
         with warnings.catch_warnings():
             # between two steps of a writer there may be none; the arrays' own metadata are read instead
             warnings.filterwarnings("ignore", "Failed to open Zarr store with consolidated metadata", RuntimeWarning)
             store = location.open(read_only=True)
-            dataset: xr.Dataset = xr.open_zarr(store, group=group, chunks=None, zarr_format=3)
+            dataset: xr.Dataset = xr.open_zarr(store, group=group, chunks=None, zarr_format=3, decode_cf=False)
             return dataset
     except FileNotFoundError as error:
         what = "store" if group is None else f"group {group!r}"

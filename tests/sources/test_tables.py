@@ -132,6 +132,10 @@ def test_a_toml_file_names_columns_before_the_aliases_do(read):
     assert values(tables, "ID")[:2] == [9, 8]
 
 
+def test_a_column_that_a_toml_file_names_is_not_taken_for_its_alias(read):
+    assert read({"Age": "age_at_scan"}, info="ID,Age\n1,50\n").columns.keys() == {"age_at_scan"}
+
+
 def test_a_table_that_cannot_be_understood_is_a_warning_and_costs_no_other(read):
     tables = read(bad="Ward,Age\nnorth,3\n", empty="ID,Age\n", good="ID,Age\n1,50\n")
     assert values(tables, "age")[0] == 50

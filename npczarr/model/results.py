@@ -1,0 +1,38 @@
+"""The registry of results: what is measured on masks, with units and meaning."""
+
+from __future__ import annotations
+
+from npczarr.model.schema import SCAN, Variable
+
+_PER_AXIS = (*SCAN, "axis")
+
+MORPHOLOGY: tuple[Variable, ...] = (
+    Variable("volume", SCAN, "float64", "volume inside the marching cubes surface at 0.5", "mm3"),
+    Variable("surface_area", SCAN, "float64", "area of the marching cubes surface", "mm2"),
+    Variable("max_diameter", SCAN, "float64", "largest distance between two vertices of the surface", "mm"),
+    Variable("surface_regularity", SCAN, "float64", "V / (4/3 pi R3), R = sqrt(S / 4 pi); 1 for a sphere", "1"),
+    Variable("sphericity", SCAN, "float64", "(36 pi V2)^(1/3) / S; 1 for a sphere", "1"),
+    Variable("voxel_volume", SCAN, "float64", "number of voxels times their volume", "mm3"),
+    Variable("voxel_count", SCAN, "float64", "voxels of tumour; NaN where there is no mask", "1"),
+    Variable("components", SCAN, "float64", "26-connected pieces", "1"),
+    Variable("box_start", _PER_AXIS, "float64", "first voxel of the bounding box", "1"),
+    Variable("box_stop", _PER_AXIS, "float64", "voxel after the last of the bounding box", "1"),
+    Variable("touches_start", _PER_AXIS, "float64", "1 where tumour lies in the first plane along the axis", "1"),
+    Variable("touches_stop", _PER_AXIS, "float64", "1 where tumour lies in the last plane along the axis", "1"),
+)
+
+AGREEMENT: tuple[Variable, ...] = (
+    Variable("dice", SCAN, "float64", "2 |A and B| / (|A| + |B|)", "1"),
+    Variable("jaccard", SCAN, "float64", "|A and B| / |A or B|", "1"),
+    Variable("precision", SCAN, "float64", "|A and B| / |B|", "1"),
+    Variable("sensitivity", SCAN, "float64", "|A and B| / |A|", "1"),
+    Variable("volume_similarity", SCAN, "float64", "1 - ||A| - |B|| / (|A| + |B|)", "1"),
+    Variable("hd", SCAN, "float64", "Hausdorff distance of the surfaces", "mm"),
+    Variable("hd95", SCAN, "float64", "Hausdorff distance at 95 % of the surface area", "mm"),
+    Variable("assd", SCAN, "float64", "average symmetric surface distance, weighted by area", "mm"),
+    Variable("average_a_to_b", SCAN, "float64", "average distance from the surface of A to that of B", "mm"),
+    Variable("average_b_to_a", SCAN, "float64", "average distance from the surface of B to that of A", "mm"),
+    Variable("surface_dice", SCAN, "float64", "fraction of both surfaces within the tolerance of the other", "1"),
+    Variable("voxels_a", SCAN, "float64", "voxels of A: the reference, or the first rater", "1"),
+    Variable("voxels_b", SCAN, "float64", "voxels of B: the prediction, or the second rater", "1"),
+)
