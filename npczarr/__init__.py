@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from npczarr.errors import GeometryError, LeaseError, NpczarrError, ParameterError, SourceError, StoreError
     from npczarr.graphs.convert import convert
+    from npczarr.graphs.measure import agreement, compare_masks, measure_mask, morphology
+    from npczarr.graphs.results import measure_store
     from npczarr.graphs.validate import validate
     from npczarr.phantom import make_cohort
     from npczarr.store.info import info
@@ -31,14 +33,24 @@ __all__ = [
     "ParameterError",
     "SourceError",
     "StoreError",
+    "agreement",
+    "compare_masks",
     "convert",
     "info",
     "make_cohort",
+    "measure_mask",
+    "measure_store",
+    "morphology",
     "open",
     "validate",
 ]
 
 _PLACES = {
+    "agreement": ("npczarr.graphs.measure", "agreement"),
+    "compare_masks": ("npczarr.graphs.measure", "compare_masks"),
+    "measure_mask": ("npczarr.graphs.measure", "measure_mask"),
+    "measure_store": ("npczarr.graphs.results", "measure_store"),
+    "morphology": ("npczarr.graphs.measure", "morphology"),
     "convert": ("npczarr.graphs.convert", "convert"),
     "info": ("npczarr.store.info", "info"),
     "make_cohort": ("npczarr.phantom", "make_cohort"),

@@ -10,7 +10,18 @@ from typing import Annotated, Any
 
 import typer
 
-from npczarr.cli import show
+from npczarr.cli import measure, show
+from npczarr.cli.options import (
+    BreakLock,
+    Config,
+    Json,
+    Scheduler,
+    Source,
+    StorageOption,
+    Store,
+    Workers,
+    as_options,
+)
 from npczarr.errors import NpczarrError, ParameterError
 
 app = typer.Typer(
@@ -21,18 +32,6 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     help="The cohort store for medical imaging research: DICOM series, masks and clinical tables as one Zarr store.",
 )
-
-Source = Annotated[str, typer.Argument(help="Folder, .zip archive or URL of the cohort.")]
-Store = Annotated[str, typer.Argument(help="Folder or URL of the store.")]
-Workers = Annotated[int | None, typer.Option(help="Local worker processes; 0 works in this one. Default: one a core.")]
-Scheduler = Annotated[str | None, typer.Option(help="Address of a running Dask scheduler, tcp://host:port.")]
-Config = Annotated[Path | None, typer.Option(help="TOML file that describes another layout or other column names.")]
-BreakLock = Annotated[bool, typer.Option("--break-lock", help="Take over from a writer that no longer runs.")]
-Json = Annotated[bool, typer.Option("--json", help="Print the answer as JSON.")]
-StorageOption = Annotated[
-    list[str] | None,
-    typer.Option("--storage-option", help="key=value for the store; secrets belong in the environment."),
-]
 
 
 def main() -> None:
@@ -138,7 +137,7 @@ def convert(
         dtype=dtype,
         rewrite=rewrite or (),
         break_lock=break_lock,
-        store_options=_options(storage_option),
+        store_options=as_options(storage_option),
         as_json=as_json,
     )
     raise typer.Exit(int(failed))
@@ -149,7 +148,7 @@ def info(store: Store, storage_option: StorageOption = None, as_json: Json = Fal
     """Show what is in a store: patients, scans, spacings, scanners, problems."""
     from npczarr.store.info import info as describe
 
-    about = describe(store, options=_options(storage_option))
+    about = describe(store, options=as_options(storage_option))
     if as_json:
         typer.echo(json.dumps(about, indent=1))
     else:
@@ -173,10 +172,14 @@ def validate(
         config=config,
         workers=workers,
         scheduler=scheduler,
-        store_options=_options(storage_option),
+        store_options=as_options(storage_option),
         as_json=as_json,
     )
     raise typer.Exit(int(bool(found)))
+
+
+app.command(epilog="Example: `npczarr morphology npc.zarr --csv tumours.csv`")(measure.morphology)
+app.command(epilog="Example: `npczarr agreement reliability.zarr --tolerance 2`")(measure.agreement)
 
 
 def _convert(source: str, store: str, *, as_json: bool = False, **options: Any) -> bool:  # noqa: ANN401
@@ -211,11 +214,3 @@ def _validate(store: str, *, as_json: bool = False, **options: Any) -> bool:  # 
     else:
         show.findings(found, store)
     return bool(found)
-
-
-def _options(pairs: list[str] | None) -> dict[str, str]:
-    split = [pair.partition("=") for pair in pairs or ()]
-    for key, sign, _ in split:
-        if not (key and sign):
-            raise ParameterError(f"--storage-option expects key=value, got {key!r}")
-    return {key: value for key, _, value in split}

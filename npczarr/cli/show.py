@@ -132,3 +132,68 @@ def findings(found: tuple[Finding, ...], store: str) -> None:
     out.print(
         f"{len(found)} problem(s) in {store}" if found else f"[green]ok[/] every voxel of {store} is as it was written"
     )
+
+
+_CENTIMETRES = {"mm3": ("cm3", 1000.0), "mm2": ("cm2", 100.0), "mm": ("cm", 10.0), "1": ("", 1.0)}
+
+
+def ranges(rows: list[dict[str, Any]]) -> None:
+    """Print median (min-max) for each metric and sequence, in the units of the paper's Table 2."""
+    sequences = list(dict.fromkeys(row["sequence"] for row in rows))
+    table = Table(box=None, pad_edge=False)
+    table.add_column("median (min-max)", style="dim")
+    for sequence in sequences:
+        table.add_column(sequence, justify="right")
+    for metric in dict.fromkeys(row["metric"] for row in rows):
+        mine = {row["sequence"]: row for row in rows if row["metric"] == metric}
+        unit, factor = _CENTIMETRES[next(iter(mine.values()))["units"]]
+        cells = [
+            f"{r['median'] / factor:.2f} ({r['min'] / factor:.2f}-{r['max'] / factor:.2f})" if r["n"] else "none"
+            for r in (mine[sequence] for sequence in sequences)
+        ]
+        table.add_row(f"{metric.replace('_', ' ')} {unit}".strip(), *cells)
+    table.add_row("tumours", *(str(next(r["n"] for r in rows if r["sequence"] == s)) for s in sequences))
+    out.print(table)
+
+
+def intervals(rows: list[dict[str, Any]]) -> None:
+    """Print n, empty pairs, mean and median with their 95 % intervals for each metric and sequence."""
+    table = Table(box=None, pad_edge=False)
+    for heading in ("metric", "sequence", "n", "empty", "mean [95 %]", "median [95 %]"):
+        table.add_column(heading, justify="left" if heading in ("metric", "sequence") else "right")
+    for r in rows:
+        unit = "" if r["units"] == "1" else f" {r['units']}"
+        mean, median = (
+            f"{r[k]:.3f} [{r[k + '_low']:.3f}, {r[k + '_high']:.3f}]" if r["n"] else "none" for k in ("mean", "median")
+        )
+        where = r["sequence"] + (f" {r['pair']}" if "pair" in r else "")
+        table.add_row(r["metric"].replace("_", " ") + unit, where, str(r["n"]), str(r["n_empty"]), mean, median)
+    out.print(table)
+
+
+def flagged(flags: xr.Dataset) -> list[dict[str, str]]:
+    """List scans and patients to look at again, with the reason."""
+    words = {
+        "empty": "empty mask",
+        "several_pieces": "in several pieces",
+        "touches_end_slice": "at the first or last slice",
+    }
+    lines = [
+        {"scan": f"{patient}/{sequence}", "problem": text}
+        for name, text in words.items()
+        for patient in flags["patient"].values
+        for sequence in flags["sequence"].values
+        if bool(flags[name].sel(patient=patient, sequence=sequence))
+    ]
+    for patient in flags["patient"].values:
+        one = flags.sel(patient=patient)
+        if bool(one["volumes_disagree"]):
+            ratio = float(one["volume_ratio"])
+            lines.append({"scan": str(patient), "problem": f"sequences disagree: volumes differ {ratio:.1f} times"})
+    return sorted(lines, key=lambda line: line["scan"])
+
+
+def failed(failures: list[dict[str, str]]) -> None:
+    """Print scans that could not be measured."""
+    for failure in failures:
+        out.print(f"[red]failed[/] {failure['patient']}/{failure['sequence']}  {failure['problem']}")

@@ -20,7 +20,11 @@ Kernel = Callable[..., Row]
 
 
 def map_scans(
-    kernel: Kernel, masks: Sequence[xr.DataArray], geometry: xr.DataArray, registry: Sequence[Variable], **parameters: Any  # noqa: ANN401
+    kernel: Kernel,
+    masks: Sequence[xr.DataArray],
+    geometry: xr.DataArray,
+    registry: Sequence[Variable],
+    **parameters: Any,  # noqa: ANN401
 ) -> xr.Dataset:
     """Build the lazy Dataset of ``kernel(*masks, spacing, **parameters)`` for every scan.
 
@@ -91,7 +95,7 @@ def _rows_of_block(*blocks: NDArray[Any], kernel: Kernel, width: int, parameters
     rows = np.full((*table.shape[:-1], width), np.nan)
     for at in np.ndindex(*table.shape[:-1]):
         z, y, x, *spacing, there = table[at]
-        if there and min(z, y, x) > 0:
+        if there and min(z, y, x) > 0 and np.isfinite(spacing).all():
             window = (slice(int(z)), slice(int(y)), slice(int(x)))
             rows[at] = kernel(*(mask[at][window] for mask in masks), spacing, **parameters)
     return rows
@@ -99,17 +103,18 @@ def _rows_of_block(*blocks: NDArray[Any], kernel: Kernel, width: int, parameters
 
 def _chunked(mask: xr.DataArray) -> xr.DataArray:
     """Give a mask Dask chunks of whole scans: its own, or one scan each."""
-    whole = dict.fromkeys(AXES, -1)
     if mask.chunks is None:
-        return mask.chunk({dim: 1 for dim in mask.dims if dim not in AXES} | whole)
-    return mask.chunk(whole)
+        return mask.chunk({dim: -1 if dim in AXES else 1 for dim in mask.dims})
+    return mask.chunk(dict.fromkeys(AXES, -1))
 
 
 def _labels(mask: xr.DataArray, lead: Sequence[Any]) -> dict[Any, Any]:
     return {name: mask[name].variable for name in ("patient", "sequence", "rater", *lead) if name in mask.coords}
 
 
-def _as_dataset(numbers: da.Array, lead: Sequence[Any], registry: Sequence[Variable], labels: dict[Any, Any]) -> xr.Dataset:
+def _as_dataset(
+    numbers: da.Array, lead: Sequence[Any], registry: Sequence[Variable], labels: dict[Any, Any]
+) -> xr.Dataset:
     variables: dict[str, xr.Variable] = {}
     at = 0
     for variable in registry:

@@ -12,7 +12,7 @@ import xarray as xr
 import zarr
 from numpy.typing import NDArray
 
-from npczarr.errors import ParameterError, SourceError
+from npczarr.errors import ParameterError, SourceError, StoreError
 from npczarr.graphs.run import Runner
 from npczarr.graphs.scans import PeekTask, peek_scans
 from npczarr.graphs.writer import Progress, Writer
@@ -104,10 +104,11 @@ def convert(
         fresh = is_new(opened)
         if fresh:
             layout = _survey(runner, origin, cohort, codec, dtype)
-            create(opened, cohort.patients, cohort.sequences, layout, {"title": "imaging cohort"})
+            create(opened, cohort.patients, cohort.sequences, layout, {"title": "imaging cohort"}, cohort.raters)
         root = open_group(opened, target.url)
         if not fresh:
             layout = read_layout(root)
+            _check_raters(root, cohort, target.url)
             patients = _joined(labels(root, "patient"), cohort.patients)
             sequences = _joined(labels(root, "sequence"), cohort.sequences)
             resize(root, patients=patients, sequences=sequences, extent_zyx=layout.extent_zyx)
@@ -126,7 +127,7 @@ def _check(codec: str, dtype: str | None) -> None:
 
 def _survey(runner: Runner, source: Source, cohort: Cohort, codec: Codec, dtype: str | None) -> Layout:
     """Plan the layout from the first header of each scan."""
-    scans = [scan for scan in cohort.scans.values() if scan.images]
+    scans = [scan for scan in cohort.scans.values() if scan.images or scan.raters]
     batches = [PeekTask(source, tuple(scans[i : i + _PEEK_BATCH])) for i in range(0, len(scans), _PEEK_BATCH)]
     shapes, needed, faults = [], {"int16"}, []
     for _, outcome in runner.run(peek_scans, batches, name=lambda batch: f"peek-{batch.scans[0].patient}"):
@@ -142,6 +143,16 @@ def _survey(runner: Runner, source: Source, cohort: Cohort, codec: Codec, dtype:
         first = faults[0] if faults else "no images"
         raise SourceError(f"{source.url}: none of {len(scans)} scans can be read; the first: {first}")
     return plan_layout(shapes, dtype=dtype or max(needed), codec=codec)
+
+
+def _check_raters(root: zarr.Group, cohort: Cohort, url: str) -> None:
+    """Refuse to mix scans with raters' masks, or masks of other raters, in one store."""
+    there = tuple(labels(root, "rater")) if "rater" in root else ()
+    if there != cohort.raters:
+        raise StoreError(
+            f"{url}: the store has {', '.join(there) or 'no'} raters, the source {', '.join(cohort.raters) or 'none'}; "
+            "convert into another store"
+        )
 
 
 def _joined(there: Sequence[str], coming: Sequence[str]) -> list[str]:

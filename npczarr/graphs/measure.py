@@ -2,22 +2,185 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
-from dataclasses import astuple
-from itertools import combinations, pairwise
-from typing import Any, get_args
+from collections.abc import Sequence
+from dataclasses import asdict
+from itertools import combinations
+from typing import Any
 
 import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
-from npczarr import __version__
 from npczarr.errors import ParameterError
-from npczarr.graphs.blocks import map_scans, scan_geometry
+from npczarr.graphs.blocks import Row, map_scans, scan_geometry
 from npczarr.kernels import agreement as agreement_kernel
 from npczarr.kernels import morphology as morphology_kernel
-from npczarr.kernels.patterns import Method
+from npczarr.kernels.patterns import METHODS, Method
 from npczarr.model.results import AGREEMENT, MORPHOLOGY
 
 TOLERANCE_MM = 2.0
+
+
+def morphology(dataset: xr.Dataset, *, method: Method = "lorensen") -> xr.Dataset:
+    """Measure the tumour of every scan; lazy.
+
+    Parameters
+    ----------
+    dataset
+        A cohort opened from a store, or any selection of it.
+    method
+        Case table of marching cubes: ``"lorensen"``, as the dataset's authors used, or ``"lewiner"``, scikit-image's.
+
+    Returns
+    -------
+    xarray.Dataset
+        On the dimensions of `mask` before z, y, x: `volume` (mm3), `surface_area` (mm2), `max_diameter` (mm),
+        `surface_regularity`, `sphericity`, `voxel_volume`, `components`, bounding box and border contact. NaN where
+        there is no mask or the spacing is not known; an empty mask has no surface (NaN) and zero voxels.
+
+    Raises
+    ------
+    ParameterError
+        If the Dataset has no masks or the method is not known.
+
+    Notes
+    -----
+    Surface: marching cubes (Lorensen and Cline 1987; Lewiner et al. 2003) at 0.5 on the 0/1 mask, closed at the border.
+    """
+    if method not in METHODS:
+        raise ParameterError(f"method must be one of {', '.join(METHODS)}, got {method!r}")
+    result = map_scans(_measure, [_mask(dataset)], scan_geometry(dataset), MORPHOLOGY, method=method)
+    return result.assign_attrs(measure="morphology", method=method)
+
+
+def agreement(dataset: xr.Dataset, *, tolerance: float = TOLERANCE_MM) -> xr.Dataset:
+    """Compare the raters' masks of every scan; lazy.
+
+    Parameters
+    ----------
+    dataset
+        A store of raters, or any selection of it: `mask` has a `rater` dimension.
+    tolerance
+        In mm: how far apart two surfaces may lie and still count as the same, for `surface_dice`.
+
+    Returns
+    -------
+    xarray.Dataset
+        `dice`, `jaccard`, `hd`, `hd95`, `assd` (mm), `surface_dice` … on (patient, sequence); with more than two raters
+        on (pair, patient, sequence). Both masks empty: NaN; one empty: overlap 0, distances infinite.
+
+    Raises
+    ------
+    ParameterError
+        If there are fewer than two raters.
+    """
+    mask = _mask(dataset)
+    if mask.sizes.get("rater", 0) < 2:
+        raise ParameterError("expected masks of two or more raters; convert them to a store of raters first")
+    raters = [str(label) for label in mask["rater"].values]
+    geometry = scan_geometry(dataset.drop_dims("rater"))
+    pairs = [
+        _compared(mask.isel(rater=a, drop=True), mask.isel(rater=b, drop=True), geometry, tolerance)
+        for a, b in combinations(range(len(raters)), 2)
+    ]
+    names = [f"{a} - {b}" for a, b in combinations(raters, 2)]
+    result = pairs[0] if len(pairs) == 1 else xr.concat(pairs, dim=xr.Variable("pair", names), join="exact")
+    return result.assign_attrs(measure="agreement", raters=raters, tolerance_mm=tolerance)
+
+
+def compare_datasets(truth: xr.Dataset, mask: xr.DataArray, tolerance: float) -> xr.Dataset:
+    """Compare masks that lie on the grid of a cohort's with the cohort's own; lazy."""
+    return _compared(_mask(truth), mask, scan_geometry(truth), tolerance)
+
+
+def measure_mask(mask: ArrayLike, *, spacing: Sequence[float], method: Method = "lorensen") -> dict[str, Any]:
+    """Measure the tumour in one mask (z, y, x).
+
+    Parameters
+    ----------
+    mask
+        Booleans or integers; above 0 is tumour.
+    spacing
+        Voxel size along z, y, x in mm.
+    method
+        As for :func:`npczarr.morphology`.
+
+    Returns
+    -------
+    dict
+        Numbers by name as in :func:`npczarr.morphology`; `box_start` and such as lists along z, y, x.
+
+    Raises
+    ------
+    ParameterError
+        If an argument is not as described.
+    """
+    return _as_mapping(_measure(np.asarray(mask), spacing, method=method), MORPHOLOGY)
+
+
+def compare_masks(
+    a: ArrayLike, b: ArrayLike, *, spacing: Sequence[float], tolerance: float = TOLERANCE_MM
+) -> dict[str, Any]:
+    """Compare two masks (z, y, x) on one grid.
+
+    Parameters
+    ----------
+    a, b
+        Booleans or integers; above 0 is tumour. `a` is the reference for precision and sensitivity.
+    spacing
+        Voxel size along z, y, x in mm.
+    tolerance
+        In mm, for `surface_dice`.
+
+    Returns
+    -------
+    dict
+        Numbers by name as in :func:`npczarr.agreement`.
+
+    Raises
+    ------
+    ParameterError
+        If an argument is not as described, or the shapes differ.
+    """
+    return _as_mapping(_compare(np.asarray(a), np.asarray(b), spacing, tolerance_mm=tolerance), AGREEMENT)
+
+
+def _mask(dataset: xr.Dataset) -> xr.DataArray:
+    if "mask" not in dataset:
+        raise ParameterError("the Dataset has no 'mask'; open it with npczarr.open or xr.open_zarr from a store")
+    return dataset["mask"]
+
+
+def _compared(a: xr.DataArray, b: xr.DataArray, geometry: xr.DataArray, tolerance: float) -> xr.Dataset:
+    if not (np.isfinite(tolerance) and tolerance >= 0):
+        raise ParameterError(f"tolerance must be a number of mm, 0 or more, got {tolerance}")
+    return map_scans(_compare, [a, b], geometry, AGREEMENT, tolerance_mm=tolerance)
+
+
+def _measure(mask: NDArray[Any], spacing_zyx_mm: Sequence[float], *, method: Method) -> Row:
+    found = asdict(morphology_kernel.measure(mask, spacing_zyx_mm, method=method))
+    return _row(found, MORPHOLOGY)
+
+
+def _compare(a: NDArray[Any], b: NDArray[Any], spacing_zyx_mm: Sequence[float], *, tolerance_mm: float) -> Row:
+    found = asdict(agreement_kernel.compare(a, b, spacing_zyx_mm, tolerance_mm=tolerance_mm))
+    return _row(found, AGREEMENT)
+
+
+def _row(found: dict[str, Any], registry: Sequence[Any]) -> Row:
+    """Lay out what a kernel found in the order of the registry; kernels add the unit to a name."""
+    plain = {
+        key.removesuffix("_zyx").removesuffix("_mm3").removesuffix("_mm2").removesuffix("_mm"): value
+        for key, value in found.items()
+    }
+    return np.hstack([np.asarray(plain[variable.name], dtype=np.float64) for variable in registry])
+
+
+def _as_mapping(row: Row, registry: Sequence[Any]) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    rest = row.tolist()
+    for variable in registry:
+        width = 3 if "axis" in variable.dims else 1
+        values[variable.name] = rest[0] if width == 1 else rest[:width]
+        rest = rest[width:]
+    return values

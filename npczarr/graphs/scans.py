@@ -13,12 +13,13 @@ from numpy.typing import NDArray
 
 from npczarr.errors import SourceError, StoreError
 from npczarr.model.cohort import File, ScanFiles
-from npczarr.model.geometry import Shape
+from npczarr.model.geometry import Grid, Shape
 from npczarr.model.layout import Layout
 from npczarr.model.records import PADDING, Mask, Row, Scan
 from npczarr.sources.dicom import peek, read_scan
 from npczarr.sources.files import Source
 from npczarr.sources.nifti import read_mask
+from npczarr.sources.raters import read_raters
 from npczarr.store.access import Location, delete, put
 from npczarr.store.shards import digest, encode_shards
 
@@ -35,6 +36,8 @@ class ScanTask:
         Where it goes: store, index of patient and sequence, chunk layout.
     clear
         Whether an earlier version may be there.
+    raters
+        Labels of the store's raters, where it holds their masks.
     """
 
     source: Source
@@ -43,6 +46,7 @@ class ScanTask:
     place: tuple[int, int]
     layout: Layout
     clear: bool
+    raters: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +62,11 @@ def peek_scans(task: PeekTask) -> list[tuple[Shape, str] | str]:
     found: list[tuple[Shape, str] | str] = []
     for scan in task.scans:
         try:
-            found.append(peek(task.source, scan.images))
+            if scan.raters:
+                masks, *_ = read_raters(task.source, scan, tuple(dict.fromkeys(scan.raters)))
+                found.append((masks.shape[1:], "int16"))
+            else:
+                found.append(peek(task.source, scan.images))
         except Exception as error:  # whatever is wrong is told again, at length, when the scan is read
             found.append(f"{scan.patient}/{scan.sequence}: {error}")
     return found
@@ -73,16 +81,15 @@ def write_scan(task: ScanTask) -> Row:
         If the store cannot be written. What is wrong with the scan itself is no error, it is in the row.
     """
     started = time.perf_counter()
+    if task.raters:
+        return _write_rated(task, started)
     try:
         scan = read_scan(task.source, task.files.images)
         image = _as_stored(scan.image, task.layout.dtype)
     except Exception as error:
-        _put_voxels(task, "image", None, 0)
-        _put_voxels(task, "mask", None, 0)
-        return _row(task, {"status": "refused", "mask_status": "refused", "message": _reason(error)}, started)
-    if not task.layout.fits(image.shape):
-        z, y, x = image.shape
-        return Row(task.files.patient, task.files.sequence, {}, outgrown=(z, y, x))
+        return _refused(task, error, started)
+    if not task.layout.fits(scan.grid.shape_zyx):
+        return _outgrown(task, scan.grid.shape_zyx)
     mask, mask_status, mask_message = _read_mask(task, scan)
     _put_voxels(task, "image", image, PADDING[task.layout.dtype])
     _put_voxels(task, "mask", None if mask is None else mask.mask, 0)
@@ -93,12 +100,46 @@ def write_scan(task: ScanTask) -> Row:
         "message": "; ".join([*warnings, *scan.notes]),
         "mask_status": mask_status,
         "image_digest": digest(image),
-        **_geometry(scan),
+        **_geometry(scan.grid, scan.z_spacing_known),
+        "rescale_slope": scan.rescale_slope,
+        "rescale_intercept": scan.rescale_intercept,
         **scan.acquisition,
     }
     if mask is not None:
         values |= {"mask_digest": digest(mask.mask), **mask.evidence}
     return _row(task, values, started)
+
+
+def _write_rated(task: ScanTask, started: float) -> Row:
+    """Write the masks of every rater; there is no image, and the grid is the first rater's."""
+    try:
+        masks, grid, spacing_known, mask = read_raters(task.source, task.files, task.raters)
+    except Exception as error:
+        return _refused(task, error, started)
+    if not task.layout.fits(grid.shape_zyx):
+        return _outgrown(task, grid.shape_zyx)
+    for rater, one in enumerate(masks):
+        _put_voxels(task, "mask", one, 0, (rater,))
+    status = "warning" if mask.warnings else "ok"
+    geometry = _geometry(grid, spacing_known)
+    if not spacing_known:
+        geometry["spacing"][:] = np.nan
+    values = {"status": status, "mask_status": status, "message": "; ".join(mask.warnings)}
+    return _row(task, {**values, "mask_digest": digest(masks), **geometry, **mask.evidence}, started)
+
+
+def _refused(task: ScanTask, error: Exception, started: float) -> Row:
+    """Leave no voxels of an earlier version, and say why there are none."""
+    _put_voxels(task, "image", None, 0)
+    for rater in range(len(task.raters)):
+        _put_voxels(task, "mask", None, 0, (rater,))
+    if not task.raters:
+        _put_voxels(task, "mask", None, 0)
+    return _row(task, {"status": "refused", "mask_status": "refused", "message": _reason(error)}, started)
+
+
+def _outgrown(task: ScanTask, shape_zyx: Shape) -> Row:
+    return Row(task.files.patient, task.files.sequence, {}, outgrown=shape_zyx)
 
 
 def missing_row(files: ScanFiles) -> Row:
@@ -134,10 +175,10 @@ def _as_stored(image: NDArray[Any], dtype: str) -> NDArray[Any]:
     )
 
 
-def _put_voxels(task: ScanTask, name: str, array: NDArray[Any] | None, fill: int) -> None:
+def _put_voxels(task: ScanTask, name: str, array: NDArray[Any] | None, fill: int, rater: tuple[int, ...] = ()) -> None:
     """Write the shards of one variable, and delete what an earlier version left in those that hold nothing."""
     store = task.target.open()
-    prefix = f"{name}/c/{task.place[0]}/{task.place[1]}"
+    prefix = "/".join(str(part) for part in (name, "c", *task.place, *rater))
     shards = ((i, None) for i in task.layout.shards()) if array is None else encode_shards(array, task.layout, fill)
     for (z, y, x), content in shards:
         key = f"{prefix}/{z}/{y}/{x}"
@@ -153,20 +194,18 @@ def _put_voxels(task: ScanTask, name: str, array: NDArray[Any] | None, fill: int
             ) from error
 
 
-def _geometry(scan: Scan) -> dict[str, Any]:
-    z_mm, y_mm, x_mm = scan.grid.axis_positions_mm()
-    spacing = scan.grid.spacing_zyx_mm.copy()
-    if not scan.z_spacing_known:
+def _geometry(grid: Grid, z_spacing_known: bool) -> dict[str, Any]:
+    z_mm, y_mm, x_mm = grid.axis_positions_mm()
+    spacing = grid.spacing_zyx_mm.copy()
+    if not z_spacing_known:
         spacing[0] = np.nan
     return {
-        "shape": np.array(scan.grid.shape_zyx),
+        "shape": np.array(grid.shape_zyx),
         "spacing": spacing,
-        "affine": scan.grid.affine,
+        "affine": grid.affine,
         "z_mm": z_mm,
         "y_mm": y_mm,
         "x_mm": x_mm,
-        "rescale_slope": scan.rescale_slope,
-        "rescale_intercept": scan.rescale_intercept,
     }
 
 

@@ -16,6 +16,7 @@ from npczarr.sources.dicom import read_scan
 from npczarr.sources.discover import discover
 from npczarr.sources.files import Source, open_source
 from npczarr.sources.nifti import read_mask
+from npczarr.sources.raters import read_raters
 from npczarr.store.access import Location, locate
 from npczarr.store.create import array, labels, open_group
 from npczarr.store.shards import digest
@@ -122,8 +123,10 @@ def check_task(task: CheckTask) -> list[str]:
 def _compare(task: CheckTask) -> list[str]:
     """Read a scan from its source again and compare digests."""
     stored = str(task.claims["status"]) in ("ok", "warning")
-    if task.files is None or not task.files.images or task.source is None:
+    if task.files is None or not (task.files.images or task.files.raters) or task.source is None:
         return ["stored, but not in the source"] if stored else []
+    if task.files.raters:
+        return _compare_rated(task, task.source, task.files)
     try:
         scan = read_scan(task.source, task.files.images)
     except Exception as error:
@@ -141,3 +144,12 @@ def _compare(task: CheckTask) -> list[str]:
     if mask != task.claims["mask_digest"]:
         problems.append("mask differs from the source")
     return problems
+
+
+def _compare_rated(task: CheckTask, source: Source, files: ScanFiles) -> list[str]:
+    raters = labels(zarr.open_group(task.target.open(read_only=True), mode="r"), "rater")
+    try:
+        masks, *_ = read_raters(source, files, raters)
+    except Exception as error:
+        return [f"the source cannot be read: {error}"] if task.claims["mask_digest"] else []
+    return [] if digest(masks) == task.claims["mask_digest"] else ["masks differ from the source"]

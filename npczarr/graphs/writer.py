@@ -92,7 +92,7 @@ class Writer:
         self._unwritten += rows.values()
         try:
             while queue:  # once, and again where a scan had to wait for the arrays to grow
-                for task, outcome in runner.run(write_scan, self._tasks(source, queue), name=_task_name):
+                for task, outcome in runner.run(write_scan, self._tasks(source, queue, cohort.raters), name=_task_name):
                     row = _row_of(task, outcome)
                     if row.outgrown is not None:
                         self._resize(self._layout.grown(row.outgrown))
@@ -125,7 +125,7 @@ class Writer:
             same = same and not {key[0], "/".join(key)} & set(rewrite)
             if status[key] in ("ok", "warning") and same:
                 kept[status[key]] += 1
-            elif not files.images:
+            elif not files.images and not files.raters:
                 missing[key] = missing_row(files)
             else:
                 queue.append(files)
@@ -136,11 +136,11 @@ class Writer:
         progress = Progress(total=len(queue), kept=kept.total(), statuses=kept + Counter(missing=len(missing)))
         return queue, missing, progress
 
-    def _tasks(self, source: Source, queue: list[ScanFiles]) -> Iterator[ScanTask]:
+    def _tasks(self, source: Source, queue: list[ScanFiles], raters: tuple[str, ...]) -> Iterator[ScanTask]:
         while queue:
             files = queue.pop()
             place = self.catalogue.patients[files.patient], self.catalogue.sequences[files.sequence]
-            yield ScanTask(source, files, self._target, place, self._layout, self._clear)
+            yield ScanTask(source, files, self._target, place, self._layout, self._clear, raters)
 
     def _flush(self) -> None:
         self._lease.check()

@@ -22,12 +22,21 @@ class File:
 
 @dataclass(frozen=True, slots=True)
 class ScanFiles:
-    """The files of one scan: whatever lies in its folder, and its masks (more than one is a fault, for the reader)."""
+    """The files of one scan: whatever lies in its folder, and its masks.
+
+    Parameters
+    ----------
+    masks
+        One, or in a cohort of raters any number; more than one without raters is a fault, for the reader to name.
+    raters
+        For each mask who outlined it, in a cohort of raters.
+    """
 
     patient: str
     sequence: str
     images: tuple[File, ...] = ()
     masks: tuple[File, ...] = ()
+    raters: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +53,8 @@ class Cohort:
         Clinical tables.
     strays
         Files that nothing explains, named in the result.
+    raters
+        Who outlined the masks, where a cohort is of raters; it has no images.
     """
 
     patients: tuple[str, ...]
@@ -51,3 +62,4 @@ class Cohort:
     scans: Mapping[tuple[str, str], ScanFiles]
     tables: tuple[File, ...] = ()
     strays: tuple[File, ...] = ()
+    raters: tuple[str, ...] = ()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from npczarr.model.schema import SCAN, Variable
 
+VERSION = 1  # of the definitions below: a stored result of another version is computed again
 _PER_AXIS = (*SCAN, "axis")
 
 MORPHOLOGY: tuple[Variable, ...] = (
@@ -36,3 +37,7 @@ AGREEMENT: tuple[Variable, ...] = (
     Variable("voxels_a", SCAN, "float64", "voxels of A: the reference, or the first rater", "1"),
     Variable("voxels_b", SCAN, "float64", "voxels of B: the prediction, or the second rater", "1"),
 )
+
+#: What the paper's Table 2 shows, and what is printed of an agreement.
+TABLE_2 = ("volume", "surface_area", "max_diameter", "surface_regularity")
+AGREEMENT_TABLE = ("dice", "jaccard", "hd", "hd95", "assd", "surface_dice")

@@ -159,8 +159,8 @@ SCAN_TABLES: tuple[Variable, ...] = (*_PROVENANCE, *_GEOMETRY, *_EVIDENCE, *_ACQ
 ACQUISITION_NAMES = frozenset(v.name for v in _ACQUISITION)
 
 
-def voxel_variables(image_dtype: str) -> tuple[Variable, Variable]:
-    """Return `image` and `mask`; the image is int16 unless a header needs int32."""
+def voxel_variables(image_dtype: str, *, rated: bool = False) -> tuple[Variable, Variable]:
+    """Return `image` and `mask`; the image is int16 unless a header needs int32, rated masks have a `rater`."""
     dims = (*SCAN, *AXES)
     return (
         Variable(
@@ -172,7 +172,7 @@ def voxel_variables(image_dtype: str) -> tuple[Variable, Variable]:
         ),
         Variable(
             "mask",
-            dims,
+            (*SCAN, "rater", *AXES) if rated else dims,
             "uint8",
             "tumour outline",
             attributes={"flag_values": [0, 1], "flag_meanings": "background tumour"},
@@ -186,6 +186,8 @@ INDEXES: tuple[Variable, ...] = (
     Variable("sequence", ("sequence",), "string", "MR sequence"),
     Variable("axis", ("axis",), "string", "voxel axis, slowest first"),
 )
+
+RATER = Variable("rater", ("rater",), "string", "who outlined the mask")
 
 #: Names that a column of a table cannot take.
 RESERVED = frozenset(v.name for v in (*SCAN_TABLES, *INDEXES, *voxel_variables("int16"))) | {

@@ -5,6 +5,7 @@
     [layout]
     images = "{patient}/{sequence}/**"       # below any folder; * is within one name, ** across folders
     masks = ["{patient}/ROI-{mask}.nii*"]
+    raters = ["{rater}/{patient}/ROI-{mask}.nii*"]   # masks of several raters, without images
     tables = ["*.csv"]
 
     [sequences]                              # name in the store = how folders and masks call it
@@ -41,7 +42,7 @@ class SourceConfig:
 
     Parameters
     ----------
-    images, masks, tables
+    images, masks, raters, tables
         Patterns for paths below any folder.
     sequences
         In the order of the store; empty means that every folder at `{sequence}` is one.
@@ -51,6 +52,12 @@ class SourceConfig:
 
     images: str = "{patient}/{sequence}/**"
     masks: tuple[str, ...] = ("{patient}/ROI-{mask}.nii", "{patient}/ROI-{mask}.nii.gz")
+    raters: tuple[str, ...] = (
+        "{rater}/{patient}/ROI-{mask}.nii",
+        "{rater}/{patient}/ROI-{mask}.nii.gz",
+        "{rater}/{patient}/{sequence}_{slice}_mask.tif*",
+        "{rater}/{patient}/{sequence}_{slice}.tif*",
+    )
     tables: tuple[str, ...] = ("*.csv",)
     sequences: tuple[SequenceRule, ...] = (
         SequenceRule("T1WI", "T1WI", "T1"),
@@ -79,17 +86,16 @@ def load_config(path: str | Path | None) -> SourceConfig:
         if not isinstance(text.get(key, {}), dict):
             raise SourceError(f"{path}, [{key}]: expected a table, got {text[key]!r}")
     layout = text.get("layout", {})
-    _only(layout, {"images", "masks", "tables"}, f"{path}, [layout]")
+    _only(layout, {"images", "masks", "raters", "tables"}, f"{path}, [layout]")
     given: dict[str, Any] = {}
     if "images" in layout:
         given["images"] = _pattern(layout["images"], ("{patient}",), f"{path}, layout.images")
         given["sequences"] = ()
-    for key in ("masks", "tables"):
+    for key, needed in (("masks", ("{patient}",)), ("raters", ("{rater}", "{patient}")), ("tables", ())):
         if key in layout:
             values = [layout[key]] if isinstance(layout[key], str) else layout[key]
             if not isinstance(values, list):
                 raise SourceError(f"{path}, layout.{key}: expected a pattern or a list of patterns, got {values!r}")
-            needed = ("{patient}",) if key == "masks" else ()
             given[key] = tuple(_pattern(value, needed, f"{path}, layout.{key}") for value in values)
     if "sequences" in text:
         given["sequences"] = tuple(_rule(name, rule, str(path)) for name, rule in text["sequences"].items())

@@ -21,18 +21,20 @@ def discover(source: Source, config: SourceConfig) -> Cohort:
     SourceError
         If no file matches the patterns; the message says which were tried and how to give others.
     """
-    cohort = sort_files(source.files(), config)
+    files = [file for file in source.files() if not IGNORED.search(file.path)]
+    cohort = sort_raters(files, config) or sort_files(files, config)
     if not cohort.patients:
         folders = ", ".join(rule.folder for rule in config.sequences) or "any name"
         raise SourceError(
             f"{source.url}: no scan found. Looked below every folder for {config.images} ({{sequence}}: {folders}) and "
-            f"{' or '.join(config.masks)}; if the cohort is laid out otherwise, describe it in a TOML file (--config)"
+            f"{' or '.join(config.masks)}, and for masks of two raters in {' or '.join(config.raters)}; "
+            "if the cohort is laid out otherwise, describe it in a TOML file (--config)"
         )
     return cohort
 
 
 def sort_files(files: Sequence[File], config: SourceConfig) -> Cohort:
-    """Sort a list of files; hidden files and what macOS leaves in archives are no strays, they are ignored."""
+    """Sort a list of files; hidden files and what macOS leaves in archives are left out before."""
     by_folder = {rule.folder.lower(): rule for rule in config.sequences}
     by_mask = {rule.mask.lower(): rule for rule in config.sequences}
     image_pattern = path_regex(config.images, _alternatives("sequence", by_folder))
@@ -48,8 +50,6 @@ def sort_files(files: Sequence[File], config: SourceConfig) -> Cohort:
     strays: list[File] = []
     homes: dict[str, str] = {}
     for file in files:
-        if IGNORED.search(file.path):
-            continue
         if match := image_pattern.fullmatch(file.path):
             images.setdefault(_labels(match, by_folder, by_mask, homes), []).append(file)
         elif match := next((m for p in mask_patterns if (m := p.fullmatch(file.path))), None):
@@ -68,6 +68,49 @@ def sort_files(files: Sequence[File], config: SourceConfig) -> Cohort:
         tables=tuple(tables),
         strays=tuple(strays),
     )
+
+
+def sort_raters(files: Sequence[File], config: SourceConfig) -> Cohort | None:
+    """Sort the files of a cohort of raters; None where there are images, or not two raters."""
+    images = path_regex(config.images, _alternatives("sequence", {r.folder.lower(): r for r in config.sequences}))
+    if any(images.fullmatch(file.path) for file in files):
+        return None
+    tokens = {rule.folder.lower(): rule for rule in config.sequences} | {r.mask.lower(): r for r in config.sequences}
+    groups = _alternatives("mask", tokens) | _alternatives("sequence", tokens) | {"slice": r"\d+"}
+    patterns = [path_regex(pattern, groups) for pattern in config.raters]
+    found: dict[tuple[str, str], dict[str, list[File]]] = {}
+    strays: list[File] = []
+    for file in files:
+        match = next((m for pattern in patterns if (m := pattern.fullmatch(file.path))), None)
+        if match is None:
+            strays.append(file)
+            continue
+        groups_of = match.groupdict()
+        token = groups_of.get("mask") or groups_of.get("sequence") or "mask"
+        sequence = tokens[token.lower()].name if token.lower() in tokens else token
+        found.setdefault((groups_of["patient"], sequence), {}).setdefault(groups_of["rater"], []).append(file)
+    raters = tuple(sorted({rater for by_rater in found.values() for rater in by_rater}, key=_natural))
+    if len(raters) < 2:
+        return None
+    named = tuple(rule.name for rule in config.sequences)
+    return Cohort(
+        patients=tuple(sorted({patient for patient, _ in found}, key=_natural)),
+        sequences=tuple(s for s in named if any(s == key[1] for key in found))
+        or tuple(sorted({sequence for _, sequence in found}, key=_natural)),
+        scans={key: _rated_files(key, by_rater) for key, by_rater in sorted(found.items())},
+        strays=tuple(strays),
+        raters=raters,
+    )
+
+
+def _rated_files(key: tuple[str, str], by_rater: dict[str, list[File]]) -> ScanFiles:
+    masks: list[File] = []
+    raters: list[str] = []
+    for rater, files in sorted(by_rater.items()):
+        outlines = [file for file in files if "_mask." in file.name.lower()]  # beside them lie the images
+        masks += outlines or files
+        raters += [rater] * len(outlines or files)
+    return ScanFiles(*key, masks=tuple(masks), raters=tuple(raters))
 
 
 def _alternatives(group: str, rules: dict[str, SequenceRule]) -> dict[str, str]:

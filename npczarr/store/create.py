@@ -20,6 +20,7 @@ from npczarr.model.geometry import AXES, Shape
 from npczarr.model.layout import Layout
 from npczarr.model.schema import (
     INDEXES,
+    RATER,
     SCAN_TABLES,
     SCHEMA_ATTRIBUTE,
     SCHEMA_VERSION,
@@ -41,33 +42,42 @@ def is_new(store: Store) -> bool:
 
 
 def create(
-    store: Store, patients: Sequence[str], sequences: Sequence[str], layout: Layout, attributes: Mapping[str, Any]
+    store: Store,
+    patients: Sequence[str],
+    sequences: Sequence[str],
+    layout: Layout,
+    attributes: Mapping[str, Any],
+    raters: Sequence[str] = (),
 ) -> None:
     """Create an empty store: every scan is pending until its row says otherwise."""
+    voxels = voxel_variables(layout.dtype, rated=bool(raters))
+    indexes = (*INDEXES, RATER) if raters else INDEXES
     root = zarr.open_group(store, mode="a", use_consolidated=False)
     root.attrs.put({_CREATING: True})
-    for variable in (*voxel_variables(layout.dtype), *INDEXES, *SCAN_TABLES):
+    for variable in (*voxels, *indexes, *SCAN_TABLES):
         # what an interrupted creation left; not the whole folder, one of them holds the lease
         delete(store, f"{variable.name}/zarr.json")
         sync(store.delete_dir(f"{variable.name}/c"))
     sizes = _FIXED | dict(zip(AXES, layout.extent_zyx, strict=True))
-    sizes |= {"patient": len(patients), "sequence": len(sequences)}
-    for variable in voxel_variables(layout.dtype):
+    sizes |= {"patient": len(patients), "sequence": len(sequences), "rater": len(raters)}
+    for variable in voxels:
+        lead = (1,) * (len(variable.dims) - 3)
         root.create_array(
             variable.name,
             shape=tuple(sizes[dim] for dim in variable.dims),
-            chunks=(1, 1, *layout.chunk_zyx),
-            shards=(1, 1, *layout.shard_zyx),
+            chunks=(*lead, *layout.chunk_zyx),
+            shards=(*lead, *layout.shard_zyx),
             dtype=variable.dtype,
             fill_value=variable.fill,
             compressors=compressors(layout.codec),
             dimension_names=variable.dims,
             attributes=variable.all_attributes(),
         )
-    for variable in (*INDEXES, *SCAN_TABLES):
+    for variable in (*indexes, *SCAN_TABLES):
         add_table(root, variable, sizes)
-    for name, labels in (("patient", patients), ("sequence", sequences), ("axis", AXES)):
-        array(root, name)[:] = np.array(labels, dtype=np.dtypes.StringDType())
+    names = {"patient": patients, "sequence": sequences, "axis": AXES, "rater": raters}
+    for variable in indexes:
+        array(root, variable.name)[:] = np.array(names[variable.name], dtype=np.dtypes.StringDType())
     array(root, "status")[:] = "pending"
     root.attrs.put({SCHEMA_ATTRIBUTE: SCHEMA_VERSION, **attributes})
     consolidate(root)
@@ -123,7 +133,21 @@ def resize(root: zarr.Group, *, patients: Sequence[str], sequences: Sequence[str
     status[...] = values
     for name, labels in (("patient", patients), ("sequence", sequences)):
         array(root, name)[:] = np.array(labels, dtype=np.dtypes.StringDType())
+    _resize_results(root, patients, sequences)
     consolidate(root)
+
+
+def _resize_results(group: zarr.Group, patients: Sequence[str], sequences: Sequence[str]) -> None:
+    """Give results the labels of the store, so that the tree stays aligned; what is new is NaN until it is measured."""
+    for _, result in group.groups():
+        for name, found in result.arrays():
+            lengths = {"patient": len(patients), "sequence": len(sequences)}
+            shape = tuple(lengths.get(dim, n) for dim, n in zip(dims_of(found), found.shape, strict=True))
+            if shape != found.shape:
+                found.resize(shape)
+            if name in lengths:
+                found[:] = np.array(patients if name == "patient" else sequences, dtype=np.dtypes.StringDType())
+        _resize_results(result, patients, sequences)
 
 
 def labels(root: zarr.Group, dim: str) -> list[str]:

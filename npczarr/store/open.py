@@ -41,7 +41,11 @@ def open_store(url: str | Path, *, group: str | None = None, options: Mapping[st
     StoreError
         If there is no store, or one of a schema that this program does not know.
     """
-    location = locate(url, dict(options or {}))
+    return open_location(locate(url, dict(options or {})), group=group)
+
+
+def open_location(location: Location, *, group: str | None = None) -> xr.Dataset:
+    """Open a store as :func:`open_store` does."""
     stored = _open(location, group)
     if group is not None:
         return xr.decode_cf(stored).load()

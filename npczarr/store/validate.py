@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from npczarr.errors import GeometryError
 from npczarr.model.geometry import AXES, Grid
 from npczarr.model.records import PADDING
-from npczarr.model.schema import INDEXES, SCAN_TABLES, STATUSES, voxel_variables
+from npczarr.model.schema import INDEXES, RATER, SCAN_TABLES, STATUSES, voxel_variables
 from npczarr.store.create import array, dims_of, labels
 from npczarr.store.shards import digest
 
@@ -41,7 +41,9 @@ def check_schema_of(root: zarr.Group) -> list[Finding]:
     image = there.get("image")
     image_dtype = image.dtype.name if image is not None and image.dtype.name in PADDING else "int16"
     sizes: dict[str, int] = {}
-    for variable in (*voxel_variables(image_dtype), *INDEXES, *SCAN_TABLES):
+    rated = "rater" in there
+    voxels = voxel_variables(image_dtype, rated=rated)
+    for variable in (*voxels, *INDEXES, *((RATER,) if rated else ()), *SCAN_TABLES):
         found = there.get(variable.name)
         if found is None:
             problems.append(f"no array {variable.name!r}")
@@ -81,7 +83,7 @@ def check_scan(root: zarr.Group, place: tuple[int, int], claims: Values) -> Iter
         yield "not complete: an interrupted run left it; convert again"
         return
     try:
-        image, mask = array(root, "image")[place], array(root, "mask")[place]
+        image, mask = array(root, "image")[place], array(root, "mask")[place]  # (z, y, x), or (rater, z, y, x)
     except Exception as error:
         reason = "a checksum does not match" if "checksum" in str(error) else f"{type(error).__name__}: {error}"
         yield f"voxels cannot be read, {reason}; write the scan again (convert --rewrite)"
@@ -102,10 +104,13 @@ def check_scan(root: zarr.Group, place: tuple[int, int], claims: Values) -> Iter
 def _check_voxels(
     image: NDArray[Any], mask: NDArray[Any], window: tuple[slice, ...], padding: int, claims: Values
 ) -> Iterator[str]:
-    scan, outline = image[window], mask[window]
-    if (scan == padding).any() or np.count_nonzero(image != padding) != scan.size:
+    scan, outline = image[window], mask[(..., *window)]
+    if not claims["image_digest"]:
+        if (image != padding).any():
+            yield "voxels of an image that the catalogue does not know"
+    elif (scan == padding).any() or np.count_nonzero(image != padding) != scan.size:
         yield "padding inside the scan, or voxels outside it"
-    if digest(scan) != claims["image_digest"]:
+    elif digest(scan) != claims["image_digest"]:
         yield "voxels of the image do not match their digest"
     if np.count_nonzero(mask) != np.count_nonzero(outline):
         yield "tumour outside the scan"

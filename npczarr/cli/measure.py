@@ -1,0 +1,94 @@
+"""The commands that measure masks."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from npczarr.cli import show
+from npczarr.cli.options import BreakLock, Json, Scheduler, StorageOption, Store, Workers, as_options
+
+Csv = Annotated[Path | None, typer.Option(help="Also write every scan's numbers to this CSV file.")]
+
+
+def morphology(
+    store: Store,
+    method: Annotated[
+        str, typer.Option(help="lorensen, as the published values; or lewiner, scikit-image's.")
+    ] = "lorensen",
+    csv: Csv = None,
+    workers: Workers = None,
+    scheduler: Scheduler = None,
+    break_lock: BreakLock = False,
+    storage_option: StorageOption = None,
+    as_json: Json = False,
+) -> None:
+    """Measure every tumour: volume, surface area, diameter, regularity. Kept in the store as `morphology`."""
+    from npczarr.graphs.summary import quality, summary
+    from npczarr.model.results import TABLE_2
+
+    where = {"workers": workers, "scheduler": scheduler, "break_lock": break_lock, "csv": csv}
+    result, failures = _measure(store, "morphology", storage_option, {"method": method}, where)
+    flags = quality(result)
+    rows = summary(result, TABLE_2)
+    if as_json:
+        typer.echo(json.dumps({"summary": rows, "flags": show.flagged(flags), "failures": failures}, indent=1))
+    else:
+        show.ranges(rows)
+        for line in show.flagged(flags):
+            show.out.print(f"[yellow]look at[/] {line['scan']}  {line['problem']}")
+        show.failed(failures)
+    raise typer.Exit(int(bool(failures)))
+
+
+def agreement(
+    store: Store,
+    tolerance: Annotated[float, typer.Option(help="In mm, for the surface Dice.")] = 2.0,
+    csv: Csv = None,
+    workers: Workers = None,
+    scheduler: Scheduler = None,
+    break_lock: BreakLock = False,
+    storage_option: StorageOption = None,
+    as_json: Json = False,
+) -> None:
+    """Compare the raters of a store: Dice, Jaccard, surface distances. Kept in the store as `agreement`."""
+    from npczarr.graphs.summary import summary
+    from npczarr.model.results import AGREEMENT_TABLE
+
+    where = {"workers": workers, "scheduler": scheduler, "break_lock": break_lock, "csv": csv}
+    result, failures = _measure(store, "agreement", storage_option, {"tolerance": tolerance}, where)
+    rows = summary(result, AGREEMENT_TABLE)
+    if as_json:
+        typer.echo(json.dumps({"summary": rows, "failures": failures}, indent=1))
+    else:
+        show.intervals(rows)
+        show.failed(failures)
+    raise typer.Exit(int(bool(failures)))
+
+
+def _measure(
+    store: str, measure: str, storage_option: list[str] | None, parameters: dict[str, Any], where: dict[str, Any]
+) -> tuple[Any, list[dict[str, str]]]:
+    """Measure with a progress bar; the result, and the scans that failed."""
+    from dataclasses import asdict
+
+    from npczarr.graphs.results import measure_store
+
+    csv = where.pop("csv")
+    with show.progress("patients") as draw:
+        result, failures = measure_store(
+            store,
+            measure,
+            store_options=as_options(storage_option),
+            on_progress=lambda done, total: draw(done, total, ""),
+            **where,
+            **parameters,
+        )
+    if csv is not None:
+        scalars = result[[name for name in result.data_vars if "axis" not in result[name].dims]]
+        scalars.to_dataframe().to_csv(csv)
+        show.err.print(f"wrote {csv}")
+    return result, [asdict(failure) for failure in failures]

@@ -1,0 +1,37 @@
+"""Arguments and options that commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from npczarr.errors import ParameterError
+
+Source = Annotated[str, typer.Argument(help="Folder, .zip archive or URL of the cohort.")]
+Store = Annotated[str, typer.Argument(help="Folder or URL of the store.")]
+Workers = Annotated[int | None, typer.Option(help="Local worker processes; 0 works in this one. Default: one a core.")]
+Scheduler = Annotated[str | None, typer.Option(help="Address of a running Dask scheduler, tcp://host:port.")]
+Config = Annotated[Path | None, typer.Option(help="TOML file that describes another layout or other column names.")]
+BreakLock = Annotated[bool, typer.Option("--break-lock", help="Take over from a writer that no longer runs.")]
+Json = Annotated[bool, typer.Option("--json", help="Print the answer as JSON.")]
+StorageOption = Annotated[
+    list[str] | None,
+    typer.Option("--storage-option", help="key=value for the store; secrets belong in the environment."),
+]
+
+
+def as_options(pairs: list[str] | None) -> dict[str, str]:
+    """Split key=value pairs.
+
+    Raises
+    ------
+    ParameterError
+        If one has no key or no value.
+    """
+    split = [pair.partition("=") for pair in pairs or ()]
+    for key, sign, _ in split:
+        if not (key and sign):
+            raise ParameterError(f"--storage-option expects key=value, got {key!r}")
+    return {key: value for key, _, value in split}

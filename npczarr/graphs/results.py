@@ -1,0 +1,172 @@
+"""A measure over a whole store: in batches of patients, kept beside the scans, and not computed twice."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import dask
+import xarray as xr
+
+from npczarr.errors import NpczarrError
+from npczarr.graphs.measure import TOLERANCE_MM, agreement, morphology
+from npczarr.graphs.run import Runner
+from npczarr.model.results import VERSION
+from npczarr.store.access import Location, locate
+from npczarr.store.create import open_group
+from npczarr.store.lease import hold_lease
+from npczarr.store.open import open_location
+from npczarr.store.results import read_result, write_result
+
+_BATCH = 12  # patients to a task: enough that scheduling does not count, few enough for the memory of one worker
+MEASURES: Mapping[str, Callable[..., xr.Dataset]] = {"morphology": morphology, "agreement": agreement}
+DEFAULTS: Mapping[str, Mapping[str, Any]] = {
+    "morphology": {"method": "lorensen"},
+    "agreement": {"tolerance": TOLERANCE_MM},
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A scan that could not be measured, and why."""
+
+    patient: str
+    sequence: str
+    problem: str
+
+
+@dataclass(frozen=True, slots=True)
+class MeasureTask:
+    """A batch of patients to measure."""
+
+    target: Location
+    measure: str
+    patients: tuple[str, ...]
+    parameters: tuple[tuple[str, Any], ...]
+
+
+def measure_store(
+    store: str | Path,
+    measure: str,
+    *,
+    workers: int | None = None,
+    scheduler: str | None = None,
+    break_lock: bool = False,
+    store_options: Mapping[str, Any] | None = None,
+    on_progress: Callable[[int, int], None] | None = None,
+    **parameters: Any,  # noqa: ANN401 - of the measure
+) -> tuple[xr.Dataset, tuple[Failure, ...]]:
+    """Measure every scan of a store and keep the result as a sub-group of it.
+
+    Scans whose masks and parameters are those of the stored result are not measured again.
+
+    Parameters
+    ----------
+    store
+        Folder or URL.
+    measure
+        ``"morphology"`` or ``"agreement"``; the parameters are those of the function of that name.
+    workers, scheduler, break_lock, store_options
+        As in :func:`npczarr.convert`.
+    on_progress
+        Called with patients done and in all.
+
+    Returns
+    -------
+    tuple
+        The whole result, in memory, and the scans that could not be measured (NaN in the result).
+
+    Raises
+    ------
+    NpczarrError
+        If there is no store, another writer is at work, or a parameter is wrong.
+    """
+    chosen = {**DEFAULTS[measure], **parameters}
+    location = locate(store, dict(store_options or {}))
+    dataset = open_location(location)
+    # wrong parameters are an error now, not the failure of every scan later
+    template = MEASURES[measure](dataset.isel(patient=slice(1)), **chosen)
+    opened = location.open()
+    with hold_lease(opened, location.url, break_lock=break_lock), Runner(workers, scheduler) as runner:
+        root = open_group(opened, location.url)
+        provenance = {**template.attrs, "npczarr_results": VERSION}
+        known = _still_valid(read_result(root, measure), dataset, provenance)
+        patients = [str(label) for label in dataset["patient"].values]
+        todo = [patient for patient in patients if patient not in known]
+        batches = [tuple(todo[i : i + _BATCH]) for i in range(0, len(todo), _BATCH)]
+        tasks = [MeasureTask(location, measure, batch, tuple(sorted(chosen.items()))) for batch in batches]
+        parts, failures = dict(known), []
+        for _, outcome in runner.run(measure_batch, tasks, name=lambda task: f"{measure}-{task.patients[0]}"):
+            if isinstance(outcome, BaseException):
+                raise outcome
+            found, failed = outcome
+            parts |= {str(label): found.sel(patient=[label]) for label in found["patient"].values}
+            failures += failed
+            if on_progress is not None:
+                on_progress(len(parts), len(patients))
+        result = xr.concat([parts[patient] for patient in patients], dim="patient", data_vars="minimal")
+        result = result[list(template.data_vars)].transpose("patient", "sequence", ...)
+        result["mask_digest"] = dataset["mask_digest"].reset_coords(drop=True)
+        if todo:
+            write_result(root, measure, _stored_form(result, failures), provenance)
+    return result.assign_attrs(provenance), tuple(failures)
+
+
+def measure_batch(task: MeasureTask) -> tuple[xr.Dataset, list[Failure]]:
+    """Measure a batch of patients; where one scan cannot be read, the others are measured all the same."""
+    dataset = open_location(task.target).sel(patient=list(task.patients))
+    measure, parameters = MEASURES[task.measure], dict(task.parameters)
+    with dask.config.set(scheduler="sync"):
+        try:
+            return measure(dataset, **parameters).compute(), []
+        except NpczarrError:
+            return _one_by_one(dataset, lambda scan: measure(scan, **parameters).compute())
+
+
+def _one_by_one(dataset: xr.Dataset, measure: Callable[[xr.Dataset], xr.Dataset]) -> tuple[xr.Dataset, list[Failure]]:
+    failures: list[Failure] = []
+    lines = []
+    for patient in dataset["patient"].values:
+        scans = []
+        for sequence in dataset["sequence"].values:
+            scan = dataset.sel(patient=[patient], sequence=[sequence])
+            try:
+                scans.append(measure(scan))
+            except NpczarrError as error:
+                failures.append(Failure(str(patient), str(sequence), str(error)))
+                scans.append(measure(scan.assign_coords(mask_status=scan["mask_status"].copy(data=[["refused"]]))))
+        lines.append(xr.concat(scans, dim="sequence", data_vars="minimal"))
+    return xr.concat(lines, dim="patient", data_vars="minimal"), failures
+
+
+def _still_valid(
+    stored: xr.Dataset | None, dataset: xr.Dataset, provenance: Mapping[str, Any]
+) -> dict[str, xr.Dataset]:
+    """Patients of a stored result whose masks are still those that were measured, by label."""
+    if stored is None or any(stored.attrs.get(key) != value for key, value in provenance.items()):
+        return {}
+    if stored.sizes["sequence"] != dataset.sizes["sequence"]:
+        return {}
+    known = dict(_patients(stored))
+    valid = {}
+    for label, digests in zip(dataset["patient"].values, dataset["mask_digest"].values, strict=True):
+        line = known.get(str(label))
+        if line is not None and (line["mask_digest"].values[0] == digests).all():
+            valid[str(label)] = line.drop_vars("mask_digest")
+    return valid
+
+
+def _patients(stored: xr.Dataset) -> Iterator[tuple[str, xr.Dataset]]:
+    labelled = stored.set_coords([name for name in ("patient", "sequence", "axis", "pair") if name in stored])
+    for i, label in enumerate(labelled["patient"].values):
+        yield str(label), labelled.isel(patient=slice(i, i + 1))
+
+
+def _stored_form(result: xr.Dataset, failures: list[Failure]) -> xr.Dataset:
+    """Leave scans that failed without a digest, so that the next run tries them again."""
+    digests = result["mask_digest"].copy(deep=True)
+    for failure in failures:
+        digests.loc[{"patient": failure.patient, "sequence": failure.sequence}] = ""
+    return result.assign(mask_digest=digests)

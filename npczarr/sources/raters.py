@@ -1,0 +1,102 @@
+"""Masks that several raters outlined, without images: NIfTI volumes or TIFF slices, by rater and patient."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Sequence
+
+import numpy as np
+import tifffile
+from numpy.typing import NDArray
+
+from npczarr.errors import GeometryError, SourceError
+from npczarr.model.cohort import File, ScanFiles
+from npczarr.model.geometry import RAS_TO_LPS, Grid
+from npczarr.model.records import Mask, Value
+from npczarr.sources.files import Source
+from npczarr.sources.nifti import parse, place
+
+_SLICE = re.compile(r"(\d+)(?:_mask)?\.tiff?$", re.IGNORECASE)
+
+
+def read_raters(source: Source, files: ScanFiles, raters: Sequence[str]) -> tuple[NDArray[np.uint8], Grid, bool, Mask]:
+    """Read every rater's mask of a scan on one grid: that of the first rater.
+
+    Returns
+    -------
+    tuple
+        Masks (rater, z, y, x); their grid; whether its spacing is known; and what is to be said of them.
+
+    Raises
+    ------
+    SourceError, GeometryError
+        If a rater has no mask, or masks cannot be read or laid on one another.
+    """
+    by_rater = {rater: [f for f, r in zip(files.masks, files.raters, strict=True) if r == rater] for rater in raters}
+    absent = [rater for rater in raters if not by_rater[rater]]
+    if absent:
+        raise SourceError(f"no mask by {', '.join(absent)}; expected one by each of {', '.join(raters)}")
+    if _SLICE.search(files.masks[0].name):
+        stacks = {rater: _read_tiff(source, by_rater[rater]) for rater in raters}
+        shapes = {stack.shape for stack in stacks.values()}
+        if len(shapes) > 1:
+            raise GeometryError(f"raters' masks of several shapes, {sorted(shapes)}, and nothing says how they lie")
+        z, y, x = next(iter(shapes))
+        note = "TIFF slices say nothing of voxel size: overlap can be computed, distances not"
+        masks = np.stack(list(stacks.values()))
+        return masks, Grid((z, y, x), np.eye(4)), False, Mask(masks[0], {}, (note,))
+    placed, grid = [], None
+    for rater in raters:
+        if len(by_rater[rater]) > 1:
+            raise SourceError(f"{len(by_rater[rater])} masks by {rater}, expected one")
+        (content,) = source.read([by_rater[rater][0].path])
+        if isinstance(content, Exception):
+            raise SourceError(f"the mask by {rater} cannot be read ({type(content).__name__})")
+        stored = parse(content)
+        if grid is None:
+            z, y, x = stored.voxels.shape
+            grid = Grid((z, y, x), RAS_TO_LPS @ next(iter(stored.affines.values())))
+        placed.append(place(stored, grid))
+    assert grid is not None
+    warnings = tuple(f"{rater}: {w}" for rater, mask in zip(raters, placed, strict=True) for w in mask.warnings)
+    masks = np.stack([mask.mask for mask in placed])
+    return masks, grid, True, Mask(masks[0], _worst([mask.evidence for mask in placed]), warnings)
+
+
+def _read_tiff(source: Source, files: Sequence[File]) -> NDArray[np.uint8]:
+    """Stack TIFF slices by their number."""
+    numbers = {int(match[1]): file for file in files if (match := _SLICE.search(file.name))}
+    if len(numbers) != len(files):
+        raise SourceError("two TIFF slices of one number; keep one")
+    ordered = [numbers[n] for n in sorted(numbers)]
+    missing = sorted(set(range(min(numbers), max(numbers) + 1)) - set(numbers))
+    if missing:
+        raise SourceError(f"TIFF slice {missing[0]} is missing; check the folder")
+    slices = []
+    for number, content in zip(sorted(numbers), source.read([file.path for file in ordered]), strict=True):
+        try:
+            if isinstance(content, Exception):
+                raise content
+            slices.append(np.asarray(tifffile.imread(io.BytesIO(content))))
+        except Exception as error:
+            raise SourceError(f"TIFF slice {number} cannot be read ({type(error).__name__})") from error
+    if len({s.shape for s in slices}) > 1 or slices[0].ndim != 2:
+        raise SourceError(f"TIFF slices of shapes {sorted({s.shape for s in slices})}, expected one (y, x)")
+    return (np.stack(slices) > 0).astype(np.uint8)
+
+
+def _worst(evidence: Sequence[dict[str, Value] | object]) -> dict[str, Value]:
+    """Join what is known of several masks: sums of voxels, largest errors, smallest fraction inside."""
+    joined: dict[str, Value] = {}
+    for one in evidence:
+        assert isinstance(one, dict)
+        for name, value in one.items():
+            if isinstance(value, str) or name not in joined:
+                joined.setdefault(name, value)
+            elif name == "mask_voxels":
+                joined[name] = int(joined[name]) + int(value)
+            else:
+                worse = min if name == "mask_inside_fraction" else max
+                joined[name] = worse(float(joined[name]), float(value))
+    return joined

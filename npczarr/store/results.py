@@ -1,0 +1,45 @@
+"""Results beside what they measure: sub-groups on the store's own patients and sequences."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import xarray as xr
+import zarr
+
+from npczarr.errors import StoreError
+from npczarr.model.schema import Variable
+from npczarr.store.create import add_table, array, consolidate, dims_of
+
+
+def read_result(root: zarr.Group, path: str) -> xr.Dataset | None:
+    """Read a stored result, or None where there is none."""
+    group = root.get(path)
+    if group is None:
+        return None
+    if not isinstance(group, zarr.Group):
+        raise StoreError(f"{path} is an array of the store, not a result; choose another name")
+    variables = {name: (dims_of(found), found[...], found.attrs.asdict()) for name, found in group.arrays()}
+    return xr.Dataset(variables, attrs=group.attrs.asdict())
+
+
+def write_result(root: zarr.Group, path: str, result: xr.Dataset, attributes: Mapping[str, Any]) -> None:
+    """Write a result as a group, in place of an earlier one; `patient` and `sequence` are the store's."""
+    if path in root:
+        del root[path]
+    group = root.require_group(path)
+    for name, variable in result.variables.items():
+        string = variable.dtype.kind in "OUT"
+        entry = Variable(
+            str(name),
+            tuple(str(dim) for dim in variable.dims),
+            "string" if string else variable.dtype.name,
+            str(variable.attrs.get("long_name", name)),
+            variable.attrs.get("units"),
+        )
+        add_table(group, entry, {str(dim): n for dim, n in result.sizes.items()})
+        array(group, str(name))[...] = variable.values.astype(np.dtypes.StringDType()) if string else variable.values
+    group.attrs.put(dict(attributes))
+    consolidate(root)
