@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from npczarr.graphs.convert import convert
     from npczarr.graphs.measure import agreement, compare_masks, measure_mask, morphology
     from npczarr.graphs.results import measure_store
+    from npczarr.graphs.score import score
+    from npczarr.graphs.summary import quality
     from npczarr.graphs.validate import validate
     from npczarr.phantom import make_cohort
     from npczarr.store.info import info
@@ -42,6 +44,8 @@ __all__ = [
     "measure_store",
     "morphology",
     "open",
+    "quality",
+    "score",
     "validate",
 ]
 
@@ -55,6 +59,8 @@ _PLACES = {
     "info": ("npczarr.store.info", "info"),
     "make_cohort": ("npczarr.phantom", "make_cohort"),
     "open": ("npczarr.store.open", "open_store"),
+    "quality": ("npczarr.graphs.summary", "quality"),
+    "score": ("npczarr.graphs.score", "score"),
     "validate": ("npczarr.graphs.validate", "validate"),
 }
 

@@ -180,6 +180,7 @@ def validate(
 
 app.command(epilog="Example: `npczarr morphology npc.zarr --csv tumours.csv`")(measure.morphology)
 app.command(epilog="Example: `npczarr agreement reliability.zarr --tolerance 2`")(measure.agreement)
+app.command(epilog="Example: `npczarr score npc.zarr predictions/ --name unet`")(measure.score)
 
 
 def _convert(source: str, store: str, *, as_json: bool = False, **options: Any) -> bool:  # noqa: ANN401

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from npczarr.cli import show
-from npczarr.cli.options import BreakLock, Json, Scheduler, StorageOption, Store, Workers, as_options
+from npczarr.cli.options import BreakLock, Config, Json, Scheduler, StorageOption, Store, Workers, as_options
 
 Csv = Annotated[Path | None, typer.Option(help="Also write every scan's numbers to this CSV file.")]
 
@@ -60,6 +60,43 @@ def agreement(
 
     where = {"workers": workers, "scheduler": scheduler, "break_lock": break_lock, "csv": csv}
     result, failures = _measure(store, "agreement", storage_option, {"tolerance": tolerance}, where)
+    rows = summary(result, AGREEMENT_TABLE)
+    if as_json:
+        typer.echo(json.dumps({"summary": rows, "failures": failures}, indent=1))
+    else:
+        show.intervals(rows)
+        show.failed(failures)
+    raise typer.Exit(int(bool(failures)))
+
+
+def score(
+    store: Store,
+    predictions: Annotated[
+        str, typer.Argument(help="Folder, zip or URL of NIfTI masks in the source's layout, or a store.")
+    ],
+    name: Annotated[str | None, typer.Option(help="Of the result, score/NAME; by default the folder's name.")] = None,
+    tolerance: Annotated[float, typer.Option(help="In mm, for the surface Dice.")] = 2.0,
+    config: Config = None,
+    csv: Csv = None,
+    workers: Workers = None,
+    scheduler: Scheduler = None,
+    break_lock: BreakLock = False,
+    storage_option: StorageOption = None,
+    as_json: Json = False,
+) -> None:
+    """Compare a model's masks with the store's: Dice, Jaccard, surface distances. Kept as `score/NAME`."""
+    from npczarr.graphs.summary import summary
+    from npczarr.model.results import AGREEMENT_TABLE
+
+    predictions = predictions if "://" in predictions else str(Path(predictions).resolve())
+    parameters = {
+        "predictions": predictions,
+        "tolerance": tolerance,
+        "config": None if config is None else str(config.resolve()),
+    }
+    where = {"workers": workers, "scheduler": scheduler, "break_lock": break_lock, "csv": csv}
+    where["name"] = name or Path(predictions).stem
+    result, failures = _measure(store, "score", storage_option, parameters, where)
     rows = summary(result, AGREEMENT_TABLE)
     if as_json:
         typer.echo(json.dumps({"summary": rows, "failures": failures}, indent=1))

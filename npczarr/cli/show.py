@@ -159,7 +159,7 @@ def ranges(rows: list[dict[str, Any]]) -> None:
 def intervals(rows: list[dict[str, Any]]) -> None:
     """Print n, empty pairs, mean and median with their 95 % intervals for each metric and sequence."""
     table = Table(box=None, pad_edge=False)
-    for heading in ("metric", "sequence", "n", "empty", "mean [95 %]", "median [95 %]"):
+    for heading in ("metric", "sequence", "n", "empty", "missing", "mean [95 %]", "median [95 %]"):
         table.add_column(heading, justify="left" if heading in ("metric", "sequence") else "right")
     for r in rows:
         unit = "" if r["units"] == "1" else f" {r['units']}"
@@ -167,7 +167,13 @@ def intervals(rows: list[dict[str, Any]]) -> None:
             f"{r[k]:.3f} [{r[k + '_low']:.3f}, {r[k + '_high']:.3f}]" if r["n"] else "none" for k in ("mean", "median")
         )
         where = r["sequence"] + (f" {r['pair']}" if "pair" in r else "")
-        table.add_row(r["metric"].replace("_", " ") + unit, where, str(r["n"]), str(r["n_empty"]), mean, median)
+        table.add_row(
+            r["metric"].replace("_", " ") + unit,
+            where,
+            *(str(r[k]) for k in ("n", "n_empty", "n_missing")),
+            mean,
+            median,
+        )
     out.print(table)
 
 

@@ -68,8 +68,15 @@ def map_scans(
     return _as_dataset(numbers, lead, registry, _labels(masks[0], lead))
 
 
-def scan_geometry(dataset: xr.Dataset) -> xr.DataArray:
-    """Shape and spacing of every scan, and whether it has a mask: on the Dataset's own dimensions and `geometry`.
+def scan_geometry(dataset: xr.Dataset, there: xr.DataArray | None = None) -> xr.DataArray:
+    """Shape and spacing of every scan, and whether it is to be measured: on its own dimensions and `geometry`.
+
+    Parameters
+    ----------
+    dataset
+        A cohort or a selection of it; a scan without a mask is not measured.
+    there
+        Further scans not to be measured, where False.
 
     Raises
     ------
@@ -81,10 +88,11 @@ def scan_geometry(dataset: xr.Dataset) -> xr.DataArray:
             raise ParameterError(f"the Dataset has no {name!r}; open it with npczarr.open or xr.open_zarr from a store")
     parts = [dataset[name].astype(np.float64).rename(axis="geometry") for name in ("shape", "spacing")]
     if "mask_status" in dataset:
-        there = (dataset["mask_status"] == "ok") | (dataset["mask_status"] == "warning")
+        has_mask = (dataset["mask_status"] == "ok") | (dataset["mask_status"] == "warning")
     else:
-        there = parts[0].isel(geometry=0) > 0
-    parts.append(there.astype(np.float64).expand_dims("geometry", -1))
+        has_mask = parts[0].isel(geometry=0, drop=True) > 0
+    has_mask = has_mask if there is None else has_mask & there
+    parts.append(has_mask.astype(np.float64).expand_dims("geometry", -1))
     bare = [part.reset_coords(drop=True).drop_vars("geometry", errors="ignore") for part in parts]
     joined: xr.DataArray = xr.concat(bare, dim="geometry", join="override", coords="minimal", compat="override")
     return joined
@@ -95,7 +103,7 @@ def _rows_of_block(*blocks: NDArray[Any], kernel: Kernel, width: int, parameters
     rows = np.full((*table.shape[:-1], width), np.nan)
     for at in np.ndindex(*table.shape[:-1]):
         z, y, x, *spacing, there = table[at]
-        if there and min(z, y, x) > 0 and np.isfinite(spacing).all():
+        if there and min(z, y, x) > 0:
             window = (slice(int(z)), slice(int(y)), slice(int(x)))
             rows[at] = kernel(*(mask[at][window] for mask in masks), spacing, **parameters)
     return rows

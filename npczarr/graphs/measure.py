@@ -16,7 +16,8 @@ from npczarr.graphs.blocks import Row, map_scans, scan_geometry
 from npczarr.kernels import agreement as agreement_kernel
 from npczarr.kernels import morphology as morphology_kernel
 from npczarr.kernels.patterns import METHODS, Method
-from npczarr.model.results import AGREEMENT, MORPHOLOGY
+from npczarr.model.results import AGREEMENT, LENGTH_RATIOS, MORPHOLOGY
+from npczarr.model.schema import Variable
 
 TOLERANCE_MM = 2.0
 
@@ -49,7 +50,7 @@ def morphology(dataset: xr.Dataset, *, method: Method = "lorensen") -> xr.Datase
     """
     if method not in METHODS:
         raise ParameterError(f"method must be one of {', '.join(METHODS)}, got {method!r}")
-    result = map_scans(_measure, [_mask(dataset)], scan_geometry(dataset), MORPHOLOGY, method=method)
+    result = map_scans(_measure_scan, [_mask(dataset)], scan_geometry(dataset), MORPHOLOGY, method=method)
     return result.assign_attrs(measure="morphology", method=method)
 
 
@@ -88,9 +89,9 @@ def agreement(dataset: xr.Dataset, *, tolerance: float = TOLERANCE_MM) -> xr.Dat
     return result.assign_attrs(measure="agreement", raters=raters, tolerance_mm=tolerance)
 
 
-def compare_datasets(truth: xr.Dataset, mask: xr.DataArray, tolerance: float) -> xr.Dataset:
-    """Compare masks that lie on the grid of a cohort's with the cohort's own; lazy."""
-    return _compared(_mask(truth), mask, scan_geometry(truth), tolerance)
+def compare_scans(dataset: xr.Dataset, mask: xr.DataArray, there: xr.DataArray, tolerance: float) -> xr.Dataset:
+    """Compare a cohort's masks with others on the same arrays, where there are others; lazy."""
+    return _compared(_mask(dataset), mask, scan_geometry(dataset, there), tolerance)
 
 
 def measure_mask(mask: ArrayLike, *, spacing: Sequence[float], method: Method = "lorensen") -> dict[str, Any]:
@@ -154,7 +155,25 @@ def _mask(dataset: xr.Dataset) -> xr.DataArray:
 def _compared(a: xr.DataArray, b: xr.DataArray, geometry: xr.DataArray, tolerance: float) -> xr.Dataset:
     if not (np.isfinite(tolerance) and tolerance >= 0):
         raise ParameterError(f"tolerance must be a number of mm, 0 or more, got {tolerance}")
-    return map_scans(_compare, [a, b], geometry, AGREEMENT, tolerance_mm=tolerance)
+    return map_scans(_compare_scan, [a, b], geometry, AGREEMENT, tolerance_mm=tolerance)
+
+
+def _measure_scan(mask: NDArray[Any], spacing_zyx_mm: Sequence[float], *, method: Method) -> Row:
+    """Measure a scan; where its spacing is not known, what needs no length is measured all the same."""
+    if np.isfinite(spacing_zyx_mm).all():
+        return _measure(mask, spacing_zyx_mm, method=method)
+    return _without_lengths(_measure(mask, (1.0, 1.0, 1.0), method=method), MORPHOLOGY)
+
+
+def _compare_scan(a: NDArray[Any], b: NDArray[Any], spacing_zyx_mm: Sequence[float], *, tolerance_mm: float) -> Row:
+    if np.isfinite(spacing_zyx_mm).all():
+        return _compare(a, b, spacing_zyx_mm, tolerance_mm=tolerance_mm)
+    return _without_lengths(_compare(a, b, (1.0, 1.0, 1.0), tolerance_mm=tolerance_mm), AGREEMENT)
+
+
+def _without_lengths(row: Row, registry: Sequence[Variable]) -> Row:
+    needs = [v.units != "1" or v.name in LENGTH_RATIOS for v in registry for _ in range(3 if "axis" in v.dims else 1)]
+    return np.where(needs, np.nan, row)
 
 
 def _measure(mask: NDArray[Any], spacing_zyx_mm: Sequence[float], *, method: Method) -> Row:
@@ -167,7 +186,7 @@ def _compare(a: NDArray[Any], b: NDArray[Any], spacing_zyx_mm: Sequence[float], 
     return _row(found, AGREEMENT)
 
 
-def _row(found: dict[str, Any], registry: Sequence[Any]) -> Row:
+def _row(found: dict[str, Any], registry: Sequence[Variable]) -> Row:
     """Lay out what a kernel found in the order of the registry; kernels add the unit to a name."""
     plain = {
         key.removesuffix("_zyx").removesuffix("_mm3").removesuffix("_mm2").removesuffix("_mm"): value
@@ -176,7 +195,7 @@ def _row(found: dict[str, Any], registry: Sequence[Any]) -> Row:
     return np.hstack([np.asarray(plain[variable.name], dtype=np.float64) for variable in registry])
 
 
-def _as_mapping(row: Row, registry: Sequence[Any]) -> dict[str, Any]:
+def _as_mapping(row: Row, registry: Sequence[Variable]) -> dict[str, Any]:
     values: dict[str, Any] = {}
     rest = row.tolist()
     for variable in registry:

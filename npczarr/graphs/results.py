@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import dask
+import numpy as np
 import xarray as xr
 
-from npczarr.errors import NpczarrError
+from npczarr.errors import NpczarrError, ParameterError, SourceError
 from npczarr.graphs.measure import TOLERANCE_MM, agreement, morphology
 from npczarr.graphs.run import Runner
+from npczarr.graphs.score import score
 from npczarr.model.results import VERSION
 from npczarr.store.access import Location, locate
 from npczarr.store.create import open_group
@@ -21,10 +24,11 @@ from npczarr.store.open import open_location
 from npczarr.store.results import read_result, write_result
 
 _BATCH = 12  # patients to a task: enough that scheduling does not count, few enough for the memory of one worker
-MEASURES: Mapping[str, Callable[..., xr.Dataset]] = {"morphology": morphology, "agreement": agreement}
+MEASURES: Mapping[str, Callable[..., xr.Dataset]] = {"morphology": morphology, "agreement": agreement, "score": score}
 DEFAULTS: Mapping[str, Mapping[str, Any]] = {
     "morphology": {"method": "lorensen"},
     "agreement": {"tolerance": TOLERANCE_MM},
+    "score": {"tolerance": TOLERANCE_MM},
 }
 
 
@@ -51,6 +55,7 @@ def measure_store(
     store: str | Path,
     measure: str,
     *,
+    name: str | None = None,
     workers: int | None = None,
     scheduler: str | None = None,
     break_lock: bool = False,
@@ -67,7 +72,9 @@ def measure_store(
     store
         Folder or URL.
     measure
-        ``"morphology"`` or ``"agreement"``; the parameters are those of the function of that name.
+        ``"morphology"``, ``"agreement"`` or ``"score"``; the parameters are those of the function of that name.
+    name
+        Of the sub-group; by default the measure's. A score is kept as ``score/<name>``.
     workers, scheduler, break_lock, store_options
         As in :func:`npczarr.convert`.
     on_progress
@@ -84,15 +91,23 @@ def measure_store(
         If there is no store, another writer is at work, or a parameter is wrong.
     """
     chosen = {**DEFAULTS[measure], **parameters}
+    path = measure if name is None else f"{measure}/{name}"
+    if name is not None and not re.fullmatch(r"[\w.-]+", name):
+        raise ParameterError(f"a name of letters, digits, . _ - expected for the result, got {name!r}")
     location = locate(store, dict(store_options or {}))
     dataset = open_location(location)
     # wrong parameters are an error now, not the failure of every scan later
-    template = MEASURES[measure](dataset.isel(patient=slice(1)), **chosen)
+    template = MEASURES[measure](dataset, **chosen)
+    if template.attrs.get("predicted_scans") == 0:
+        raise SourceError(
+            f"none of the predicted masks is of a patient and sequence in {location.url}; name their folders as the "
+            "store's patients"
+        )
     opened = location.open()
     with hold_lease(opened, location.url, break_lock=break_lock), Runner(workers, scheduler) as runner:
         root = open_group(opened, location.url)
         provenance = {**template.attrs, "npczarr_results": VERSION}
-        known = _still_valid(read_result(root, measure), dataset, provenance)
+        known = _still_valid(read_result(root, path), dataset, provenance)
         patients = [str(label) for label in dataset["patient"].values]
         todo = [patient for patient in patients if patient not in known]
         batches = [tuple(todo[i : i + _BATCH]) for i in range(0, len(todo), _BATCH)]
@@ -110,7 +125,7 @@ def measure_store(
         result = result[list(template.data_vars)].transpose("patient", "sequence", ...)
         result["mask_digest"] = dataset["mask_digest"].reset_coords(drop=True)
         if todo:
-            write_result(root, measure, _stored_form(result, failures), provenance)
+            write_result(root, path, _stored_form(result, failures), provenance)
     return result.assign_attrs(provenance), tuple(failures)
 
 
@@ -122,7 +137,7 @@ def measure_batch(task: MeasureTask) -> tuple[xr.Dataset, list[Failure]]:
         try:
             return measure(dataset, **parameters).compute(), []
         except NpczarrError:
-            return _one_by_one(dataset, lambda scan: measure(scan, **parameters).compute())
+            return _one_by_one(dataset, lambda scan: measure(scan, **parameters))
 
 
 def _one_by_one(dataset: xr.Dataset, measure: Callable[[xr.Dataset], xr.Dataset]) -> tuple[xr.Dataset, list[Failure]]:
@@ -131,12 +146,12 @@ def _one_by_one(dataset: xr.Dataset, measure: Callable[[xr.Dataset], xr.Dataset]
     for patient in dataset["patient"].values:
         scans = []
         for sequence in dataset["sequence"].values:
-            scan = dataset.sel(patient=[patient], sequence=[sequence])
+            lazy = measure(dataset.sel(patient=[patient], sequence=[sequence]))
             try:
-                scans.append(measure(scan))
+                scans.append(lazy.compute())
             except NpczarrError as error:
                 failures.append(Failure(str(patient), str(sequence), str(error)))
-                scans.append(measure(scan.assign_coords(mask_status=scan["mask_status"].copy(data=[["refused"]]))))
+                scans.append(xr.full_like(lazy, np.nan).compute())
         lines.append(xr.concat(scans, dim="sequence", data_vars="minimal"))
     return xr.concat(lines, dim="patient", data_vars="minimal"), failures
 

@@ -41,3 +41,5 @@ AGREEMENT: tuple[Variable, ...] = (
 #: What the paper's Table 2 shows, and what is printed of an agreement.
 TABLE_2 = ("volume", "surface_area", "max_diameter", "surface_regularity")
 AGREEMENT_TABLE = ("dice", "jaccard", "hd", "hd95", "assd", "surface_dice")
+#: Numbers without a unit that a wrong spacing makes wrong all the same.
+LENGTH_RATIOS = ("surface_regularity", "sphericity", "surface_dice")

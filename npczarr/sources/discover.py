@@ -21,7 +21,7 @@ def discover(source: Source, config: SourceConfig) -> Cohort:
     SourceError
         If no file matches the patterns; the message says which were tried and how to give others.
     """
-    files = [file for file in source.files() if not IGNORED.search(file.path)]
+    files = source.files()
     cohort = sort_raters(files, config) or sort_files(files, config)
     if not cohort.patients:
         folders = ", ".join(rule.folder for rule in config.sequences) or "any name"
@@ -34,7 +34,8 @@ def discover(source: Source, config: SourceConfig) -> Cohort:
 
 
 def sort_files(files: Sequence[File], config: SourceConfig) -> Cohort:
-    """Sort a list of files; hidden files and what macOS leaves in archives are left out before."""
+    """Sort a list of files; hidden files and what macOS leaves in archives are left out."""
+    files = _visible(files)
     by_folder = {rule.folder.lower(): rule for rule in config.sequences}
     by_mask = {rule.mask.lower(): rule for rule in config.sequences}
     image_pattern = path_regex(config.images, _alternatives("sequence", by_folder))
@@ -72,6 +73,7 @@ def sort_files(files: Sequence[File], config: SourceConfig) -> Cohort:
 
 def sort_raters(files: Sequence[File], config: SourceConfig) -> Cohort | None:
     """Sort the files of a cohort of raters; None where there are images, or not two raters."""
+    files = _visible(files)
     images = path_regex(config.images, _alternatives("sequence", {r.folder.lower(): r for r in config.sequences}))
     if any(images.fullmatch(file.path) for file in files):
         return None
@@ -111,6 +113,10 @@ def _rated_files(key: tuple[str, str], by_rater: dict[str, list[File]]) -> ScanF
         masks += outlines or files
         raters += [rater] * len(outlines or files)
     return ScanFiles(*key, masks=tuple(masks), raters=tuple(raters))
+
+
+def _visible(files: Sequence[File]) -> list[File]:
+    return [file for file in files if not IGNORED.search(file.path)]
 
 
 def _alternatives(group: str, rules: dict[str, SequenceRule]) -> dict[str, str]:

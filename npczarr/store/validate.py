@@ -104,7 +104,7 @@ def check_scan(root: zarr.Group, place: tuple[int, int], claims: Values) -> Iter
 def _check_voxels(
     image: NDArray[Any], mask: NDArray[Any], window: tuple[slice, ...], padding: int, claims: Values
 ) -> Iterator[str]:
-    scan, outline = image[window], mask[(..., *window)]
+    scan, outline = image[window], mask[..., window[0], window[1], window[2]]
     if not claims["image_digest"]:
         if (image != padding).any():
             yield "voxels of an image that the catalogue does not know"
