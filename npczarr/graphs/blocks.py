@@ -58,7 +58,7 @@ def map_scans(
         table.data,
         (*letters, 103),
         new_axes={104: width},
-        concatenate=True,
+        concatenate=None,  # blocks are whole along z, y, x: joining one would copy it
         dtype=np.float64,
         meta=np.empty((0,) * (len(lead) + 1)),
         kernel=kernel,
@@ -98,8 +98,13 @@ def scan_geometry(dataset: xr.Dataset, there: xr.DataArray | None = None) -> xr.
     return joined
 
 
-def _rows_of_block(*blocks: NDArray[Any], kernel: Kernel, width: int, parameters: dict[str, Any]) -> Row:
-    *masks, table = blocks
+def _rows_of_block(
+    *blocks: Any,  # noqa: ANN401 - nested lists of blocks, as Dask contracts dimensions
+    kernel: Kernel,
+    width: int,
+    parameters: dict[str, Any],
+) -> Row:
+    masks, table = [block[0][0][0] for block in blocks[:-1]], blocks[-1][0]
     rows = np.full((*table.shape[:-1], width), np.nan)
     for at in np.ndindex(*table.shape[:-1]):
         z, y, x, *spacing, there = table[at]

@@ -128,21 +128,22 @@ class VoxelArray(BackendArray):
         chosen = [np.arange(n)[k] for k, n in zip(key, self.shape, strict=True)]
         lists = [np.atleast_1d(c) for c in chosen]
         scans, box = lists[:-3], lists[-3:]
-        result = np.empty([len(c) for c in lists], dtype=self.dtype)
-        if result.size:
-            window = tuple(slice(int(c.min()), int(c.max()) + 1) for c in box)
-            within = np.ix_(*(c - s.start for c, s in zip(box, window, strict=True)))
-            whole = all(
-                len(c) == s.stop - s.start and (np.diff(c) == 1).all() for c, s in zip(box, window, strict=True)
-            )
-            for at in np.ndindex(*result.shape[:-3]):
-                place = tuple(int(c[i]) for c, i in zip(scans, at, strict=True))
-                values = self.voxels.read(place, (window[0], window[1], window[2]))
-                if not at and whole:
-                    result = values
-                else:
-                    result[at] = values if whole else values[within]
-        return result.reshape([len(c) for c, k in zip(lists, chosen, strict=True) if k.ndim])
+        shape = [len(c) for c in lists]
+        kept = [len(c) for c, k in zip(lists, chosen, strict=True) if k.ndim]
+        if 0 in shape:
+            return np.empty(kept, dtype=self.dtype)
+        z, y, x = (slice(int(c.min()), int(c.max()) + 1) for c in box)
+        whole = all(len(c) == 1 or (np.diff(c) == 1).all() for c in box)
+        within = np.ix_(*(c - c.min() for c in box))
+        result = None if len(shape) == 3 or max(shape[:-3]) == 1 else np.empty(shape, dtype=self.dtype)
+        for at in np.ndindex(*shape[:-3]):
+            values = self.voxels.read(tuple(int(c[i]) for c, i in zip(scans, at, strict=True)), (z, y, x))
+            values = values if whole else values[within]
+            if result is None:  # one scan: what was read is the answer
+                return values.reshape(kept)
+            result[at] = values
+        assert result is not None
+        return result.reshape(kept)
 
 
 @lru_cache(maxsize=32)
