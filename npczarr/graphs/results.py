@@ -5,18 +5,22 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import dask
 import numpy as np
 import xarray as xr
+import xxhash
+from numpy.typing import NDArray
 
 from npczarr.errors import NpczarrError, ParameterError, SourceError
 from npczarr.graphs.measure import TOLERANCE_MM, agreement, morphology
 from npczarr.graphs.run import Runner
 from npczarr.graphs.score import score
 from npczarr.model.results import VERSION
+from npczarr.model.schema import SCAN
 from npczarr.store.access import Location, locate
 from npczarr.store.create import open_group
 from npczarr.store.lease import hold_lease
@@ -107,7 +111,8 @@ def measure_store(
     with hold_lease(opened, location.url, break_lock=break_lock), Runner(workers, scheduler) as runner:
         root = open_group(opened, location.url)
         provenance = {**template.attrs, "npczarr_results": VERSION}
-        known = _still_valid(read_result(root, path), dataset, provenance)
+        digests = _input_digests(dataset)
+        known = _still_valid(read_result(root, path), dataset, digests, provenance)
         patients = [str(label) for label in dataset["patient"].values]
         todo = [patient for patient in patients if patient not in known]
         batches = [tuple(todo[i : i + _BATCH]) for i in range(0, len(todo), _BATCH)]
@@ -123,9 +128,10 @@ def measure_store(
                 on_progress(len(parts), len(patients))
         result = xr.concat([parts[patient] for patient in patients], dim="patient", data_vars="minimal")
         result = result[list(template.data_vars)].transpose("patient", "sequence", ...)
-        result["mask_digest"] = dataset["mask_digest"].reset_coords(drop=True)
+        result["input_digest"] = (SCAN, digests)
         if todo:
-            write_result(root, path, _stored_form(result, failures), provenance)
+            written_by = {**provenance, "npczarr_version": version("npczarr")}
+            write_result(root, path, _stored_form(result, failures), written_by)
     return result.assign_attrs(provenance), tuple(failures)
 
 
@@ -156,20 +162,30 @@ def _one_by_one(dataset: xr.Dataset, measure: Callable[[xr.Dataset], xr.Dataset]
     return xr.concat(lines, dim="patient", data_vars="minimal"), failures
 
 
+def _input_digests(dataset: xr.Dataset) -> NDArray[Any]:
+    """Digest of what each scan's numbers depend on: its mask, and the size of its voxels."""
+    digests = np.empty(dataset["mask_digest"].shape, dtype=np.dtypes.StringDType())
+    for at in np.ndindex(*digests.shape):
+        mask = str(dataset["mask_digest"].values[at])
+        geometry = dataset["shape"].values[at].tolist(), dataset["spacing"].values[at].tolist()
+        digests[at] = xxhash.xxh3_128_hexdigest(f"{mask} {geometry}".encode())
+    return digests
+
+
 def _still_valid(
-    stored: xr.Dataset | None, dataset: xr.Dataset, provenance: Mapping[str, Any]
+    stored: xr.Dataset | None, dataset: xr.Dataset, digests: NDArray[Any], provenance: Mapping[str, Any]
 ) -> dict[str, xr.Dataset]:
-    """Patients of a stored result whose masks are still those that were measured, by label."""
+    """Patients of a stored result whose scans are still those that were measured, by label."""
     if stored is None or any(stored.attrs.get(key) != value for key, value in provenance.items()):
         return {}
     if stored.sizes["sequence"] != dataset.sizes["sequence"]:
         return {}
     known = dict(_patients(stored))
     valid = {}
-    for label, digests in zip(dataset["patient"].values, dataset["mask_digest"].values, strict=True):
+    for label, expected in zip(dataset["patient"].values, digests, strict=True):
         line = known.get(str(label))
-        if line is not None and (line["mask_digest"].values[0] == digests).all():
-            valid[str(label)] = line.drop_vars("mask_digest")
+        if line is not None and (line["input_digest"].values[0] == expected).all():
+            valid[str(label)] = line.drop_vars("input_digest")
     return valid
 
 
@@ -181,7 +197,7 @@ def _patients(stored: xr.Dataset) -> Iterator[tuple[str, xr.Dataset]]:
 
 def _stored_form(result: xr.Dataset, failures: list[Failure]) -> xr.Dataset:
     """Leave scans that failed without a digest, so that the next run tries them again."""
-    digests = result["mask_digest"].copy(deep=True)
+    digests = result["input_digest"].copy(deep=True)
     for failure in failures:
         digests.loc[{"patient": failure.patient, "sequence": failure.sequence}] = ""
-    return result.assign(mask_digest=digests)
+    return result.assign(input_digest=digests)

@@ -133,7 +133,7 @@ class Runner:
             n_workers=self._workers or os.cpu_count() or 1,
             threads_per_worker=1,
             processes=True,
-            dashboard_address=None,
+            dashboard_address=":0",  # any free port: a fixed one warns the second user of a machine
             silence_logs=logging.CRITICAL,
         )
         self._stack.enter_context(local)
