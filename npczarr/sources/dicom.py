@@ -178,7 +178,7 @@ def _volume(frames: list[Frame], shape_zyx: tuple[int, int, int]) -> NDArray[Any
         if len(decoded[key]) == 1:
             del decoded[key]
     if dtype == "int16":
-        return volume.astype(np.int32) if (volume == PADDING["int16"]).any() else volume
+        return volume.astype(np.int32) if volume.min() == PADDING["int16"] else volume
     fits = volume.min() > PADDING["int16"] and volume.max() <= np.iinfo(np.int16).max
     return volume.astype(np.int16) if fits else volume
 

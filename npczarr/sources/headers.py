@@ -17,9 +17,10 @@ from typing import Any
 import numpy as np
 import pydicom
 from pydicom import config as pydicom_config
+from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.errors import InvalidDicomError
-from pydicom.uid import UID
+from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from npczarr.errors import SourceError
 from npczarr.model.records import Value
@@ -69,6 +70,7 @@ _STRUCTURE = (
 )  # fmt: skip
 EMPTY = "empty"
 _NO_IMAGE = "DICOM object without an image"
+_PIXEL_DATA = pydicom.tag.Tag("PixelData")
 _TAGS: list[Any] = [pydicom.tag.Tag(keyword) for keyword in (*_STRUCTURE, *ACQUISITION)]
 
 
@@ -133,7 +135,7 @@ def read_folder(files: Iterable[tuple[str, bytes | Exception]]) -> Folder:
 
 def _parse(label: str, content: bytes) -> Dataset | None:
     try:
-        return pydicom.dcmread(BytesIO(content), specific_tags=_TAGS)
+        return _parse_around_pixels(content) or pydicom.dcmread(BytesIO(content), specific_tags=_TAGS)
     except InvalidDicomError:
         pass
     except Exception as error:
@@ -145,6 +147,31 @@ def _parse(label: str, content: bytes) -> Dataset | None:
     except Exception:
         return None
     return dataset if "SOPClassUID" in dataset else None
+
+
+def _parse_around_pixels(content: bytes) -> Dataset | None:
+    """Parse a header and leave uncompressed pixels where they are: copying them would take as long as the rest.
+
+    None where the pixels are compressed, or do not follow the header as they do in most files.
+    """
+    buffer = BytesIO(content)
+    dataset = pydicom.dcmread(buffer, specific_tags=_TAGS, stop_before_pixels=True)
+    syntax = dataset.file_meta.get("TransferSyntaxUID", "")
+    start = buffer.tell()
+    if (
+        syntax not in (ImplicitVRLittleEndian, ExplicitVRLittleEndian)
+        or content[start : start + 4] != b"\xe0\x7f\x10\x00"
+    ):
+        return None
+    implicit = syntax == ImplicitVRLittleEndian
+    value = start + (8 if implicit else 12)
+    length = int.from_bytes(content[value - 4 : value], "little")
+    if length == 0xFFFFFFFF:
+        return None
+    vr = "OW" if implicit else content[start + 4 : start + 6].decode("ascii", "replace")
+    pixels: Any = memoryview(content)[value : value + length]
+    dataset[_PIXEL_DATA] = RawDataElement(_PIXEL_DATA, vr, length, pixels, value, implicit, True)
+    return dataset
 
 
 def _kind(dataset: Dataset | None) -> str | None:

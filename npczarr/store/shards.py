@@ -57,7 +57,8 @@ def _encode(block: NDArray[Any], layout: Layout, fill: int) -> bytes | None:
     offset = 0
     for at in np.ndindex(counts):
         chunk = block[tuple(slice(i * n, (i + 1) * n) for i, n in zip(at, layout.chunk_zyx, strict=True))]
-        if chunk.size == 0 or (chunk == fill).all():
+        # the first voxel tells most chunks of an image from padding without reading the rest
+        if chunk.size == 0 or (chunk.flat[0] == fill and (chunk == fill).all()):
             continue
         if chunk.shape != layout.chunk_zyx:
             padded = np.full(layout.chunk_zyx, fill, dtype=block.dtype)
