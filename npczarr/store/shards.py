@@ -20,7 +20,7 @@ from zarr.codecs import BloscCodec, Crc32cCodec
 from npczarr.model.geometry import Shape
 from npczarr.model.layout import Codec, Layout
 
-LEVEL = {"lz4": 5, "zstd": 1}
+LEVEL = {"lz4": 3, "zstd": 1}
 _EMPTY = 2**64 - 1
 
 
