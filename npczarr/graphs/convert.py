@@ -99,8 +99,9 @@ def convert(
     unknown = sorted(set(rewrite) - {*cohort.patients, *("/".join(key) for key in cohort.scans)})
     if unknown:
         raise ParameterError(f"cannot rewrite {unknown[0]}: the source has no such patient or patient/sequence")
+    runner = Runner(workers, scheduler)  # wrong arguments are an error before anything is created
     opened = target.open()
-    with hold_lease(opened, target.url, break_lock=break_lock) as lease, Runner(workers, scheduler) as runner:
+    with hold_lease(opened, target.url, break_lock=break_lock) as lease, runner:
         fresh = is_new(opened)
         if fresh:
             layout = _survey(runner, origin, cohort, codec, dtype)

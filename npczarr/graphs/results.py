@@ -178,7 +178,7 @@ def _still_valid(
     """Patients of a stored result whose scans are still those that were measured, by label."""
     if stored is None or any(stored.attrs.get(key) != value for key, value in provenance.items()):
         return {}
-    if stored.sizes["sequence"] != dataset.sizes["sequence"]:
+    if "input_digest" not in stored or stored.sizes["sequence"] != dataset.sizes["sequence"]:
         return {}
     known = dict(_patients(stored))
     valid = {}

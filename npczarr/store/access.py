@@ -73,8 +73,17 @@ def put(store: Store, key: str, content: bytes | bytearray) -> None:
 
 
 def put_if_absent(store: Store, key: str, content: bytes) -> bool:
-    """Write an object only where there is none; whether this call wrote it."""
-    sync(store.set_if_not_exists(key, default_buffer_prototype().buffer.from_bytes(content)))
+    """Write an object only where there is none; whether this call wrote it.
+
+    Raises
+    ------
+    StoreError
+        If nothing can be written there: it is the first thing a writer writes.
+    """
+    try:
+        sync(store.set_if_not_exists(key, default_buffer_prototype().buffer.from_bytes(content)))
+    except OSError as error:
+        raise StoreError(f"{store}: cannot be written ({error}); check path and permissions") from error
     return get(store, key) == content
 
 

@@ -123,7 +123,7 @@ def resize(root: zarr.Group, *, patients: Sequence[str], sequences: Sequence[str
     """
     sizes = dimension_sizes(root) | dict(zip(AXES, extent_zyx, strict=True))
     sizes |= {"patient": len(patients), "sequence": len(sequences)}
-    for _, found in root.arrays():
+    for _, found in arrays_of(root):
         shape = tuple(sizes[dim] for dim in dims_of(found))
         if shape != found.shape:
             found.resize(shape)
@@ -139,8 +139,8 @@ def resize(root: zarr.Group, *, patients: Sequence[str], sequences: Sequence[str
 
 def _resize_results(group: zarr.Group, patients: Sequence[str], sequences: Sequence[str]) -> None:
     """Give results the labels of the store, so that the tree stays aligned; what is new is NaN until it is measured."""
-    for _, result in group.groups():
-        for name, found in result.arrays():
+    for _, result in groups_of(group):
+        for name, found in arrays_of(result):
             lengths = {"patient": len(patients), "sequence": len(sequences)}
             shape = tuple(lengths.get(dim, n) for dim, n in zip(dims_of(found), found.shape, strict=True))
             if shape != found.shape:
@@ -158,7 +158,7 @@ def labels(root: zarr.Group, dim: str) -> list[str]:
 def consolidate(root: zarr.Group) -> None:
     """Write the metadata of every array into the root, so that opening takes one request; this is the last step."""
     voxels = {variable.name for variable in voxel_variables("int16")}
-    tables = sorted(name for name, found in root.arrays() if name not in voxels and name not in dims_of(found))
+    tables = sorted(name for name, found in arrays_of(root) if name not in voxels and name not in dims_of(found))
     root.attrs["coordinates"] = " ".join(tables)
     with warnings.catch_warnings():
         # a convention that zarr-python, xarray and others share; the Zarr v3 text does not mention it yet
@@ -202,7 +202,7 @@ def check_schema(attributes: Mapping[str, Any], url: str) -> None:
 def dimension_sizes(root: zarr.Group) -> dict[str, int]:
     """Size of each dimension, from the largest array that has it: an interrupted resize leaves some behind."""
     sizes: dict[str, int] = {}
-    for _, found in root.arrays():
+    for _, found in arrays_of(root):
         for dim, n in zip(dims_of(found), found.shape, strict=True):
             sizes[dim] = max(sizes.get(dim, 0), n)
     return sizes
@@ -214,6 +214,20 @@ def read_layout(root: zarr.Group) -> Layout:
     codec = image.compressors[0].cname.value
     (_, _, *extent), (_, _, *chunk), (_, _, *shard) = image.shape, image.chunks, image.shards
     return Layout(tuple(extent), tuple(chunk), tuple(shard), image.dtype.name, codec)
+
+
+def arrays_of(group: zarr.Group) -> list[tuple[str, Any]]:
+    """List the arrays of a group; folders that an interrupted run left without metadata are passed over."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ZarrUserWarning)
+        return list(group.arrays())
+
+
+def groups_of(group: zarr.Group) -> list[tuple[str, zarr.Group]]:
+    """List the groups of a group, as :func:`arrays_of` does its arrays."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ZarrUserWarning)
+        return list(group.groups())
 
 
 def array(root: zarr.Group, name: str) -> Any:  # noqa: ANN401 - zarr's array types are generic over formats

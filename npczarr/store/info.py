@@ -13,6 +13,7 @@ import zarr
 
 from npczarr.model.schema import ACQUISITION_NAMES, SCAN_TABLES
 from npczarr.store.access import locate
+from npczarr.store.create import groups_of
 from npczarr.store.open import open_store
 
 _MEASURED = ("echo_time", "repetition_time", "flip_angle", "slice_thickness", "spacing_between_slices", "field_of_view")
@@ -56,7 +57,7 @@ def info(store: str | Path, *, options: Mapping[str, Any] | None = None) -> dict
         "ranges": {str(s): _ranges(dataset.sel(sequence=s)) for s in dataset["sequence"].values},
         "scanners": _scanners(dataset, stored),
         "clinical": _clinical(dataset),
-        "results": sorted(root.group_keys()),
+        "results": sorted(name for name, _ in groups_of(root)),
         "problems": _problems(dataset),
     }
 

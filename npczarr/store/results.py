@@ -11,7 +11,7 @@ import zarr
 
 from npczarr.errors import StoreError
 from npczarr.model.schema import Variable
-from npczarr.store.create import add_table, array, consolidate, dims_of
+from npczarr.store.create import add_table, array, arrays_of, consolidate, dims_of
 
 
 def read_result(root: zarr.Group, path: str) -> xr.Dataset | None:
@@ -21,7 +21,7 @@ def read_result(root: zarr.Group, path: str) -> xr.Dataset | None:
         return None
     if not isinstance(group, zarr.Group):
         raise StoreError(f"{path} is an array of the store, not a result; choose another name")
-    variables = {name: (dims_of(found), found[...], found.attrs.asdict()) for name, found in group.arrays()}
+    variables = {name: (dims_of(found), found[...], found.attrs.asdict()) for name, found in arrays_of(group)}
     return xr.Dataset(variables, attrs=group.attrs.asdict())
 
 

@@ -14,7 +14,7 @@ from npczarr.errors import GeometryError
 from npczarr.model.geometry import AXES, Grid
 from npczarr.model.records import PADDING
 from npczarr.model.schema import INDEXES, RATER, SCAN_TABLES, STATUSES, voxel_variables
-from npczarr.store.create import array, dims_of, labels
+from npczarr.store.create import array, arrays_of, dims_of, labels
 from npczarr.store.shards import digest
 
 Values = Mapping[str, Any]
@@ -37,7 +37,7 @@ class Finding:
 def check_schema_of(root: zarr.Group) -> list[Finding]:
     """Hold arrays, dimensions and types against the schema."""
     problems: list[str] = []
-    there = dict(root.arrays())
+    there = dict(arrays_of(root))
     image = there.get("image")
     image_dtype = image.dtype.name if image is not None and image.dtype.name in PADDING else "int16"
     sizes: dict[str, int] = {}
