@@ -48,9 +48,9 @@ def main():
         )
         (copy / "image").mkdir()
         shutil.copy(options.store / "image/zarr.json", copy / "image")
-        command = [sys.executable, "-m", "npczarr", "morphology", str(copy), "--workers", "2"]
+        command = [sys.executable, "-m", "npczarr", "morphology", str(copy)]
         whole = seconds(lambda: subprocess.run(command, capture_output=True))
-    print(f"npczarr morphology --workers 2, the whole command: {whole:.2f} s")
+    print(f"npczarr morphology, the whole command: {whole:.2f} s")
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from npczarr.errors import NpczarrError, ParameterError, SourceError
 from npczarr.graphs.measure import TOLERANCE_MM, agreement, morphology
-from npczarr.graphs.run import Runner
+from npczarr.graphs.run import Runner, active_client
 from npczarr.graphs.score import score
 from npczarr.model.results import VERSION
 from npczarr.model.schema import SCAN
@@ -47,12 +47,13 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class MeasureTask:
-    """A batch of patients to measure."""
+    """A batch of patients to measure; on threads of one process, or one scan after another on one of many workers."""
 
     target: Location
     measure: str
     patients: tuple[str, ...]
     parameters: tuple[tuple[str, Any], ...]
+    threads: bool
 
 
 def measure_store(
@@ -79,7 +80,10 @@ def measure_store(
         ``"morphology"``, ``"agreement"`` or ``"score"``; the parameters are those of the function of that name.
     name
         Of the sub-group; by default the measure's. A score is kept as ``score/<name>``.
-    workers, scheduler, break_lock, store_options
+    workers
+        Local worker processes; by default the active ``distributed.Client``, or threads of this process, which take a
+        few milliseconds a scan, less than starting processes.
+    scheduler, break_lock, store_options
         As in :func:`npczarr.convert`.
     on_progress
         Called with patients done and in all.
@@ -108,7 +112,9 @@ def measure_store(
             "store's patients"
         )
     opened = location.open()
-    with hold_lease(opened, location.url, break_lock=break_lock), Runner(workers, scheduler) as runner:
+    threads = workers is None and scheduler is None and active_client() is None
+    runs_on = Runner(0) if threads else Runner(workers, scheduler)
+    with hold_lease(opened, location.url, break_lock=break_lock), runs_on as runner:
         root = open_group(opened, location.url)
         provenance = {**template.attrs, "npczarr_results": VERSION}
         digests = _input_digests(dataset)
@@ -116,7 +122,7 @@ def measure_store(
         patients = [str(label) for label in dataset["patient"].values]
         todo = [patient for patient in patients if patient not in known]
         batches = [tuple(todo[i : i + _BATCH]) for i in range(0, len(todo), _BATCH)]
-        tasks = [MeasureTask(location, measure, batch, tuple(sorted(chosen.items()))) for batch in batches]
+        tasks = [MeasureTask(location, measure, batch, tuple(sorted(chosen.items())), threads) for batch in batches]
         parts, failures = dict(known), []
         for _, outcome in runner.run(measure_batch, tasks, name=lambda task: f"{measure}-{task.patients[0]}"):
             if isinstance(outcome, BaseException):
@@ -139,7 +145,7 @@ def measure_batch(task: MeasureTask) -> tuple[xr.Dataset, list[Failure]]:
     """Measure a batch of patients; where one scan cannot be read, the others are measured all the same."""
     dataset = open_location(task.target).sel(patient=list(task.patients))
     measure, parameters = MEASURES[task.measure], dict(task.parameters)
-    with dask.config.set(scheduler="sync"):
+    with dask.config.set(scheduler="threads" if task.threads else "sync"):
         try:
             return measure(dataset, **parameters).compute(), []
         except NpczarrError:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from itertools import islice
@@ -103,7 +104,11 @@ class Runner:
 
     def _connect(self) -> Any:  # noqa: ANN401 - a distributed.Client
         if self._client is None:
-            self._client = self._client_of_scheduler() if self._scheduler else self._active_client() or self._local()
+            self._client = (
+                self._client_of_scheduler()
+                if self._scheduler
+                else (self._workers is None and active_client()) or self._local()
+            )
         return self._client
 
     def _client_of_scheduler(self) -> Any:  # noqa: ANN401
@@ -115,16 +120,6 @@ class Runner:
             raise ParameterError(
                 f"no scheduler answers at {self._scheduler} ({error}); start one with `dask scheduler`"
             ) from error
-
-    def _active_client(self) -> Any:  # noqa: ANN401
-        from distributed import default_client
-
-        if self._workers is not None:
-            return None
-        try:
-            return default_client()
-        except ValueError:
-            return None
 
     def _local(self) -> Any:  # noqa: ANN401
         from distributed import Client, LocalCluster
@@ -138,3 +133,15 @@ class Runner:
         )
         self._stack.enter_context(local)
         return self._stack.enter_context(Client(local, set_as_default=False))
+
+
+def active_client() -> Any:  # noqa: ANN401 - a distributed.Client or None
+    """Return the Client that the user has started, or None."""
+    if "distributed" not in sys.modules:
+        return None
+    from distributed import default_client
+
+    try:
+        return default_client()
+    except ValueError:
+        return None
