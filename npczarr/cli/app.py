@@ -42,9 +42,10 @@ def main() -> None:
         show.err.print("[bold red]error[/]", end=" ")
         show.err.print(str(error), markup=False)
         sys.exit(2)
-    except KeyboardInterrupt:
-        show.err.print("stopped; the same command goes on from here")
-        sys.exit(130)
+    except SystemExit as ended:
+        if ended.code == 130:  # Ctrl-C, as typer reports it
+            show.err.print("stopped; the same command goes on from here")
+        raise
 
 
 @app.command(epilog="Example: `npczarr demo` makes six synthetic patients in ./npczarr-demo and converts them.")

@@ -1,128 +1,188 @@
-"""Axial head and neck images and tumours, simple and quick: ellipses of tissue, a bias field, Rician noise."""
+"""Axial head and neck images: ellipsoids of tissue in the patient's own space, with texture, a bias field and noise.
+
+Head space is LPS around the nasopharynx, in mm, along the patient's head: x to the left, y to the back, z to the top.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float32]
+from npczarr.model.geometry import Grid
+from npczarr.phantom.noise import NoisePool
 
-# tissue: centre (y, x), half axes (y, x) in mm, rotation-free; later ones cover earlier ones
-_TISSUES = (
-    ("fat", (0, 0), (98, 78)),
-    ("muscle", (0, 0), (92, 72)),
-    ("bone", (28, 0), (56, 58)),
-    ("brain", (30, 0), (50, 52)),
-    ("air", (-62, -20), (20, 13)),
-    ("air", (-62, 20), (20, 13)),
-    ("muscle", (-60, 0), (30, 6)),
-    ("mucosa", (-22, 0), (16, 30)),
-    ("air", (-26, 0), (9, 13)),
-    ("bone", (4, 0), (12, 22)),
-    ("fluid", (34, 0), (9, 11)),
-    ("brain", (34, 0), (6, 8)),
-    ("fat", (-10, -46), (16, 9)),
-    ("fat", (-10, 46), (16, 9)),
-    ("vessel", (2, -40), (4, 4)),
-    ("vessel", (2, 40), (4, 4)),
-)
-# brightness of 12 bits by sequence
-_NAMES = ("none", "fat", "muscle", "bone", "brain", "air", "mucosa", "fluid", "vessel", "tumour")
+Floats = NDArray[np.float32]
+Vector = tuple[float, float, float]
+
+HEAD_CENTRE_MM = (0.0, 8.0, 6.0)  # where a scanner's volume is centred
+
+#: Brightness of 12 bits by sequence: T1WI, T2WI, CE-T1WI.
 _BRIGHTNESS = {
-    "T1WI": (0, 1500, 620, 260, 800, 12, 700, 330, 120, 560),
-    "T2WI": (0, 1250, 380, 220, 760, 12, 1100, 1900, 90, 1050),
-    "CE-T1WI": (0, 1450, 680, 270, 830, 12, 1250, 340, 1500, 1350),
+    "nothing": (0, 0, 0),
+    "air": (15, 15, 15),
+    "fat": (1500, 1250, 1450),
+    "bone": (170, 130, 180),
+    "marrow": (980, 720, 1040),
+    "muscle": (600, 360, 680),
+    "gland": (850, 800, 1000),
+    "white": (900, 680, 930),
+    "grey": (740, 840, 790),
+    "fluid": (260, 1900, 270),
+    "mucosa": (660, 1300, 1250),
+    "vessel": (150, 90, 1500),
+    "tumour": (640, 1050, 1380),
 }
-_NOISE = 28.0
-TUMOUR_CENTRE_YX_MM = (-12.0, 4.0)
+_TISSUES = tuple(_BRIGHTNESS)
+_COLUMNS = {"T1WI": 0, "T2WI": 1, "CE-T1WI": 2}
+
+#: Tissue, centre and half axes (x, y, z) in mm; later ones cover earlier ones. A centre off the middle comes twice.
+_SHAPES: tuple[tuple[str, Vector, Vector], ...] = (
+    ("fat", (0, 30, -75), (66, 66, 95)),
+    ("muscle", (0, 30, -75), (59, 59, 92)),
+    ("fat", (0, -32, -22), (66, 58, 72)),
+    ("fat", (0, 8, 45), (79, 98, 92)),
+    ("bone", (0, 8, 45), (73, 92, 86)),
+    ("marrow", (0, 8, 45), (71, 90, 84)),
+    ("bone", (0, 8, 45), (69, 88, 82)),
+    ("fluid", (0, 8, 45), (67, 86, 80)),
+    ("grey", (0, 8, 45), (65, 84, 78)),
+    ("white", (27, 8, 58), (27, 66, 40)),
+    ("white", (24, 52, 4), (17, 20, 20)),
+    ("fat", (0, -32, -25), (61, 53, 60)),
+    ("muscle", (0, -26, -25), (56, 44, 58)),
+    ("gland", (52, 2, -22), (9, 18, 24)),
+    ("bone", (45, -20, -34), (5, 17, 30)),
+    ("marrow", (45, -20, -34), (2.5, 13, 26)),
+    ("fat", (26, -14, -6), (8, 17, 24)),
+    ("muscle", (34, -26, -8), (8, 16, 18)),
+    ("bone", (54, 28, -2), (13, 15, 17)),
+    ("air", (55, 30, -2), (6, 7, 8)),
+    ("fat", (31, -56, 27), (18, 25, 16)),
+    ("fluid", (31, -64, 27), (12, 12, 12)),
+    ("bone", (27, -52, -8), (18, 20, 19)),
+    ("air", (27, -52, -8), (16, 18, 17)),
+    ("bone", (0, -56, -4), (17, 30, 24)),
+    ("mucosa", (0, -56, -4), (15, 29, 22)),
+    ("air", (7, -58, -4), (4, 27, 18)),
+    ("mucosa", (0, -14, -2), (21, 15, 24)),
+    ("air", (0, -19, -4), (12, 8, 22)),
+    ("air", (0, -6, -65), (11, 6, 45)),
+    ("muscle", (14, 10, -20), (11, 8, 30)),
+    ("bone", (0, 8, 12), (15, 8, 20)),
+    ("marrow", (0, 8, 12), (13, 6, 18)),
+    ("bone", (0, 14, -48), (14, 13, 34)),
+    ("marrow", (0, 14, -48), (12, 11, 32)),
+    ("fluid", (0, 28, 8), (20, 14, 20)),
+    ("white", (0, 30, 8), (13, 11, 24)),
+    ("fluid", (0, 45, 12), (7, 4, 9)),
+    ("fluid", (0, 35, -60), (11, 9, 62)),
+    ("white", (0, 35, -60), (6, 5, 64)),
+    ("fluid", (11, 2, 62), (6, 30, 12)),
+    ("vessel", (26, 4, -25), (3.5, 3.5, 60)),
+    ("vessel", (33, 12, -35), (5, 5, 45)),
+    ("vessel", (0, 91, 45), (4, 4, 45)),
+)
+_BLOCK_VOXELS = 70_000  # of shapes evaluated at once: what a core's cache holds
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class NoisePool:
-    """Gaussian noise to cut slices from, each at its own place: drawing it anew would take most of the time."""
+class Head:
+    """Where a patient's head lies: axes (3, 3), unit vectors of head space in LPS as columns; centre_mm (3,) in LPS.
 
-    values: Floats
+    scale is the size of the head, 1 for the ellipsoids as listed.
+    """
 
-    @classmethod
-    def draw(cls, seed: int, pixels: int) -> NoisePool:
-        """Draw a pool for slices of this many pixels."""
-        rng = np.random.default_rng([seed, 1])
-        return cls(rng.standard_normal(4 * pixels + 99_991, dtype=np.float32) * np.float32(_NOISE))
+    axes: NDArray[np.float64]
+    centre_mm: NDArray[np.float64]
+    scale: float
 
-    def cut(self, rng: np.random.Generator, pixels: int) -> Floats:
-        """Cut one slice's noise."""
-        start = int(rng.integers(0, len(self.values) - pixels))
-        return self.values[start : start + pixels]
+    def to_lps(self, point: Vector) -> NDArray[np.float64]:
+        """(3,) LPS mm of a point of head space."""
+        lps: NDArray[np.float64] = self.centre_mm + self.axes @ np.array(point) * self.scale
+        return lps
 
 
-def draw_slice(
+def draw_series(
     sequence: str,
-    matrix: int,
-    spacing_mm: float,
-    z_mm: float,
-    outline: NDArray[np.uint8],
+    head: Head,
+    grid: Grid,
+    tumour: NDArray[np.uint8],
     pool: NoisePool,
     rng: np.random.Generator,
-) -> NDArray[np.uint16]:
-    """(matrix, matrix) 12-bit image of one slice, ``z_mm`` above the tumour's centre, with its tumour."""
-    shrink = 2 if matrix % 2 == 0 and matrix > 128 else 1
-    n = matrix // shrink
-    position = ((np.arange(n, dtype=np.float32) + 0.5) * shrink - matrix / 2) * spacing_mm
-    height = np.float32(np.sqrt(max(0.25, 1 - (z_mm / 140) ** 2)))
-    tissue = np.zeros((n, n), dtype=np.uint8)
-    for name, (cy, cx), (ay, ax) in _TISSUES:
-        inside = ((position[:, None] - cy) / (ay * height)) ** 2 + ((position - cx) / (ax * height)) ** 2 <= 1
-        tissue[inside] = _NAMES.index(name)
-    brightness = np.array(_BRIGHTNESS[sequence], dtype=np.float32)
-    bias = 1 + 0.15 * np.cos(position / 90 + 0.3)
-    signal = brightness[tissue] * (bias[:, None] * bias).astype(np.float32)
-    if shrink > 1:
-        signal = signal.repeat(2, axis=0).repeat(2, axis=1)
-    signal[outline > 0] = brightness[-1]
-    real = signal + pool.cut(rng, signal.size).reshape(signal.shape)
-    imaginary = pool.cut(rng, signal.size).reshape(signal.shape)
-    magnitude = np.sqrt(real * real + imaginary * imaginary)  # Rician: what a magnitude image has
-    image: NDArray[np.uint16] = np.minimum(magnitude, 4095).astype(np.uint16)
-    return image
+) -> Iterator[NDArray[np.uint16]]:
+    """Draw (rows, columns) 12-bit images slice by slice in the order of z, with the tumour (z, y, x) in them."""
+    depth, side, _ = grid.shape_zyx
+    shrink = 2 if side >= 128 else 1  # shapes on half the matrix, then interpolated: the eye sees no difference
+    coarse = side // shrink
+    brightness = np.array([values[_COLUMNS[sequence]] for values in _BRIGHTNESS.values()], dtype=np.float32)
+    position = np.linspace(-1, 1, coarse, dtype=np.float32)
+    tilt = rng.uniform(-0.12, 0.12, 2)
+    bias = np.outer(1 + tilt[0] * position - 0.1 * position**2, 1 + tilt[1] * position - 0.1 * position**2)
+    bias = bias.astype(np.float32)
+    starts = pool.starts(rng, depth, side**2)
+    step = max(1, _BLOCK_VOXELS // coarse**2)
+    for first in range(0, depth, step):
+        planes = np.arange(first, min(first + step, depth))
+        for z, tissue in zip(planes, _tissues(head, grid, planes, shrink), strict=True):
+            signal = brightness[tissue] * bias * pool.cut_texture(rng, coarse)
+            if shrink == 2:
+                signal = _double(signal)
+            inside = np.nonzero(tumour[z].view(bool))  # of bytes it takes twenty times longer
+            signal[inside] = brightness[-1] * pool.cut_texture(rng, coarse)[inside[0] // shrink, inside[1] // shrink]
+            yield pool.magnitude(signal, starts[z])
 
 
-def draw_tumour(
-    shape_zyx: tuple[int, int, int],
-    spacing_zyx_mm: tuple[float, float, float],
-    volume_cm3: float,
-    seed: tuple[int, ...],
-    *,
-    roughness: float = 0.28,
-) -> NDArray[np.uint8]:
-    """(z, y, x) mask of a lumpy tumour of this volume, in whole voxels, away from the faces of the volume.
-
-    The tumour is star-shaped around its centre, so it is one piece: its voxels are the nearest to the centre by a
-    distance that lumps stretch and shrink by direction.
-    """
-    rng = np.random.default_rng(seed)
-    wave, phase, weight = rng.integers(1, 5, (8, 3)), rng.uniform(0, 2 * np.pi, 8), rng.uniform(0.3, 1, 8)
-    wanted = max(1, round(volume_cm3 * 1000 / float(np.prod(spacing_zyx_mm))))
-    reach_mm = 2.2 * (3 * volume_cm3 * 1000 / (4 * np.pi)) ** (1 / 3) + 6
-    centre = (
-        (shape_zyx[0] - 1) / 2 * spacing_zyx_mm[0],
-        *((n - 1) / 2 * s + c for n, s, c in zip(shape_zyx[1:], spacing_zyx_mm[1:], TUMOUR_CENTRE_YX_MM, strict=True)),
+def _tissues(head: Head, grid: Grid, planes: NDArray[np.intp], shrink: int) -> NDArray[np.uint8]:
+    """(planes, rows, columns) index of the tissue at each voxel, on a matrix that is ``shrink`` times coarser."""
+    to_head = head.axes.T @ grid.affine[:3, :3] / head.scale
+    start = head.axes.T @ (grid.affine[:3, 3] - head.centre_mm) / head.scale
+    side = grid.shape_zyx[1] // shrink
+    pixel = np.arange(side) * shrink + (shrink - 1) / 2
+    x, y, z = (
+        (
+            start[axis]
+            + to_head[axis, 2] * planes[:, None, None]
+            + to_head[axis, 1] * pixel[:, None]
+            + to_head[axis, 0] * pixel
+        ).astype(np.float32)
+        for axis in range(3)
     )
-    window, offsets = [], []
-    for n, step, middle in zip(shape_zyx, spacing_zyx_mm, centre, strict=True):
-        first, last = max(1, int((middle - reach_mm) / step)), min(n - 1, int((middle + reach_mm) / step) + 1)
-        window.append(slice(first, last))
-        offsets.append((np.arange(first, last) * step - middle).astype(np.float32))
-    z, y, x = offsets[0][:, None, None], offsets[1][:, None], offsets[2]
-    distance = np.sqrt((z * 1.1) ** 2 + (y * 1.15) ** 2 + (x * 0.85) ** 2) + np.float32(1e-3)
-    lumps = sum(
-        w * np.cos(k[0] * z * 2 / distance + k[1] * y * 2 / distance + k[2] * x * 2 / distance + p)
-        for w, k, p in zip(weight, wave, phase, strict=True)
-    )
-    score = distance / (1 + roughness * np.clip(lumps / 2, -1.6, 1.6))
-    wanted = min(wanted, score.size)
-    limit = np.partition(score, wanted - 1, axis=None)[wanted - 1]
-    mask = np.zeros(shape_zyx, dtype=np.uint8)
-    mask[tuple(window)] = score <= limit
-    return mask
+    tissue = np.zeros(x.shape, dtype=np.uint8)
+    for (code, (cx, cy, cz), (ax, ay, az)), box in zip(_ELLIPSOIDS, _boxes(start, to_head), strict=True):
+        if box[0, 2] > planes[-1] or box[1, 2] < planes[0]:
+            continue
+        (left, top), (right, bottom) = np.clip(np.ceil(box[:, :2] / shrink), 0, side).astype(int)
+        part = np.s_[:, top : bottom + 1, left : right + 1]
+        inside = ((x[part] - cx) / ax) ** 2 + ((y[part] - cy) / ay) ** 2 + ((z[part] - cz) / az) ** 2 <= 1
+        tissue[part][inside] = code
+    return tissue
+
+
+_ELLIPSOIDS = tuple(
+    (_TISSUES.index(name), (x, *centre), half_axes)
+    for name, (cx, *centre), half_axes in _SHAPES
+    for x in ((cx, -cx) if cx else (cx,))
+)
+
+
+def _boxes(start: NDArray[np.float64], to_head: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(n, 2, 3) first and last voxel index (x, y, z) that each ellipsoid reaches."""
+    to_voxel = np.linalg.inv(to_head)
+    middle = (np.array([centre for _, centre, _ in _ELLIPSOIDS]) - start) @ to_voxel.T
+    reach = np.sqrt(np.square([half for _, _, half in _ELLIPSOIDS]) @ np.square(to_voxel.T))
+    return np.stack([middle - reach, middle + reach], axis=1)
+
+
+def _double(coarse: Floats) -> Floats:
+    """Twice the matrix, each new pixel between its neighbours."""
+    for axis in (0, 1):
+        lines = np.moveaxis(coarse, axis, 0)
+        fine = np.empty((2 * len(lines), *lines.shape[1:]), dtype=np.float32)
+        fine[0::2] = lines
+        fine[1:-1:2] = (lines[:-1] + lines[1:]) * np.float32(0.5)
+        fine[-1] = lines[-1]
+        coarse = np.moveaxis(fine, 0, axis)
+    return np.ascontiguousarray(coarse)

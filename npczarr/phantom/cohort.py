@@ -2,34 +2,37 @@
 
 from __future__ import annotations
 
-import io
 import json
 import multiprocessing
 import os
-import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
+from numpy.typing import NDArray
 
 from npczarr.errors import ParameterError
-from npczarr.phantom.anatomy import NoisePool, draw_tumour
-from npczarr.phantom.plan import PATIENTS, PatientPlan, Size, plan_cohort
-from npczarr.phantom.series import Placement, dicom_files, nifti_mask, place
+from npczarr.model.geometry import Grid
+from npczarr.phantom.anatomy import draw_series
+from npczarr.phantom.dicom import series_files, slice_order
+from npczarr.phantom.nifti import MASK_NAMES, Storage, mask_file
+from npczarr.phantom.noise import NoisePool
+from npczarr.phantom.place import place_head, place_scan
+from npczarr.phantom.plan import PATIENTS, PatientPlan, ScanPlan, Size, plan_cohort
+from npczarr.phantom.raters import RATED, leave_outlines, pack_outlines
 from npczarr.phantom.tables import diagnoses, morphology, parameters
+from npczarr.phantom.tumour import Lumps, Measures, Tumour, bounding_box, measure
 
-_MASK_NAMES = {"T1WI": "ROI-T1.nii", "T2WI": "ROI-T2.nii", "CE-T1WI": "ROI-CE-T1.nii"}
-_RATED = 30  # patients outlined by two raters
-_POOL_PIXELS = 640 * 640
+_CENTRE_MM = (3.0, -10.0, 2.0)  # of a tumour, in head space: the roof of the nasopharynx
 
 
 @dataclass(frozen=True, slots=True)
 class CohortSummary:
-    """What was written."""
+    """What was written: patients, files and bytes in all."""
 
     patients: int
     files: int
@@ -45,13 +48,19 @@ class _Job:
     rated: bool
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Done:
+    """What was written of a patient; the only record that grows."""
+
     label: str
-    files: int
-    written: int
-    truth: dict[str, dict[str, Any]]
-    raters: dict[str, bytes]
+    written: int = 0
+    truth: dict[str, dict[str, Any]] = field(default_factory=dict)
+    measures: dict[str, Measures] = field(default_factory=dict)
+
+    def write(self, path: Path, content: bytes) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+        self.written += len(content)
 
 
 def make_cohort(
@@ -64,7 +73,7 @@ def make_cohort(
     reliability: bool = True,
     on_progress: Callable[[int, int, int], None] | None = None,
 ) -> CohortSummary:
-    """Write a synthetic cohort; the same arguments give the same bytes, whatever the workers.
+    """Write a synthetic cohort; the same seed gives the same bytes, whatever the workers.
 
     Parameters
     ----------
@@ -72,13 +81,15 @@ def make_cohort(
         Folder to create: `primary_data` in the published layout, `inner_reliability.zip` with two raters' masks, and
         `truth.json` with what was planted.
     patients
-        277 give the counts of the paper's tables.
+        277 give the counts of the paper's tables; fewer are the first of these, a fair sample with every scanner and
+        stage from six on.
     size
-        ``"small"``: 80 pixel matrices, tens of MB for all patients; ``"full"``: mostly 512, about 13 GB.
+        ``"small"``: mostly 64 pixel matrices and about 14 slices; ``"full"``: mostly 512 and 30, as published.
     seed
         Of everything random.
     workers
-        Processes; 0 for this one, by default one a core.
+        Processes, by default one a core; 0 and 1 work in this one. They are spawned, so a script that asks for more
+        than one needs the usual ``if __name__ == "__main__":``.
     reliability
         Whether to write the raters' masks.
     on_progress
@@ -90,113 +101,97 @@ def make_cohort(
         If an argument makes no sense, or the folder is not empty.
     """
     target = Path(out).expanduser().resolve()
-    if patients < 1 or size not in ("small", "full"):
-        raise ParameterError(f"expected one or more patients of size small or full, got {patients} of size {size!r}")
+    if patients < 1 or seed < 0 or size not in get_args(Size):
+        raise ParameterError(
+            f"expected one or more patients, size small or full and a seed from 0 on, got {patients}, {size!r}, {seed}"
+        )
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise ParameterError(f"{target} is not an empty folder; choose another, nothing was written")
     plans = plan_cohort(patients, size, seed)
-    jobs = [_Job(target, plan, size, seed, reliability and plan.index <= _RATED) for plan in plans]
-    files = written = 0
-    truth: dict[str, Any] = {}
-    raters: dict[str, bytes] = {}
-    for count, done in enumerate(_run(jobs, os.cpu_count() or 1 if workers is None else workers), 1):
-        files, written = files + done.files, written + done.written
-        truth[done.label] = done.truth
-        raters |= done.raters
+    jobs = [_Job(target, plan, size, seed, reliability and plan.index <= RATED) for plan in plans]
+    target.mkdir(parents=True, exist_ok=True)
+    done = []
+    written = 0
+    for one in _run(jobs, os.cpu_count() or 1 if workers is None else workers):
+        done.append(one)
+        written += one.written
         if on_progress is not None:
-            on_progress(count, patients, written)
-    primary = target / "primary_data"
-    volumes = {(p, s): entry["volume_cm3"] for p, scans in truth.items() for s, entry in scans.items()}
-    texts = {
-        primary / "info_diagnoses.csv": diagnoses(plans),
-        primary / "meta_data.csv": parameters(plans),
-        primary / "morphological_parameters.csv": morphology(plans, volumes),
-        target / "truth.json": json.dumps(truth, indent=1),
-    }
-    for path, text in texts.items():
-        path.write_text(text, encoding="utf-8")
+            on_progress(len(done), patients, written)
     if reliability:
-        _write_zip(target / "inner_reliability.zip", raters)
-    return CohortSummary(patients, files + len(texts) + reliability, written)
+        pack_outlines(target)
+    _write_tables(target, plans, done)
+    sizes = [path.stat().st_size for path in target.rglob("*") if path.is_file()]
+    return CohortSummary(patients, len(sizes), sum(sizes))
 
 
 def _run(jobs: list[_Job], workers: int) -> Iterator[_Done]:
-    if workers == 0:
+    if workers < 2:
         yield from map(_write_patient, jobs)
         return
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=context) as pool:
+    # spawn: a fork of a process with threads, as Dask and notebooks have, can hang
+    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
         yield from pool.map(_write_patient, jobs)
 
 
 def _write_patient(job: _Job) -> _Done:
     folder = job.out / "primary_data/data/MRI-Segments" / job.plan.label
-    files = written = 0
-    truth: dict[str, dict[str, Any]] = {}
-    raters: dict[str, bytes] = {}
+    rng = np.random.default_rng([job.seed, 2, job.plan.index])
+    head = place_head(rng)
+    tumour = Tumour.draw(rng, head.to_lps(_CENTRE_MM) + rng.normal(0, 3, 3))
+    done = _Done(job.plan.label)
     for number, scan in enumerate(job.plan.scans):
-        rng = np.random.default_rng([job.seed, 2, job.plan.index, number])
-        placement = place(scan, rng)
-        # one seed for the three sequences: they show one tumour
-        shape_seed = (job.seed, 3, job.plan.index)
-        tumour = draw_tumour(placement.shape_zyx, placement.spacing_zyx_mm, scan.tumour_cm3, shape_seed)
-        content, storage = nifti_mask(tumour, placement, rng)
-        outputs = {folder / _MASK_NAMES[scan.sequence]: content}
-        (folder / scan.sequence).mkdir(parents=True)
-        for name, data in dicom_files(job.plan, scan, placement, tumour, _pool(job.seed), rng):
-            outputs[folder / scan.sequence / name] = data
-        for path, data in outputs.items():
-            path.write_bytes(data)
-        files += len(outputs)
-        written += sum(len(data) for data in outputs.values())
-        voxels = np.argwhere(tumour)
-        truth[scan.sequence] = {
-            "scanner": job.plan.scanner.model,
-            "shape_zyx": placement.shape_zyx,
-            "spacing_zyx_mm": placement.spacing_zyx_mm,
-            "affine": placement.affine.tolist(),
-            "mask": storage,
-            "tumour_voxels": len(voxels),
-            "tumour_box_zyx": [voxels.min(axis=0).tolist(), voxels.max(axis=0).tolist()],
-            "volume_cm3": len(voxels) * float(np.prod(placement.spacing_zyx_mm)) / 1000,
-        }
+        rng = np.random.default_rng([job.seed, 3, job.plan.index, number])
+        grid = place_scan(scan, head, rng)
+        mask = tumour.outline(grid, scan.tumour_cm3, Lumps.draw(rng, 0.03))
+        storage = Storage.draw(rng)
+        order = slice_order(scan.slices, rng)
+        images = draw_series(scan.sequence, head, grid, mask, _pool(job.seed), rng)
+        done.write(folder / MASK_NAMES[scan.sequence], mask_file(mask, grid, storage, rng))
+        for name, content in series_files(job.plan, scan, grid, order, images, seed=job.seed, rng=rng):
+            done.write(folder / scan.sequence / name, content)
+        done.measures[scan.sequence] = measure(mask, grid.spacing_zyx_mm)
+        done.truth[scan.sequence] = _truth(job.plan, scan, grid, mask, storage, order)
         if job.rated:
-            raters |= _rate(job, scan.sequence, scan.tumour_cm3, placement)
-    return _Done(job.plan.label, files, written, truth, raters)
+            leave_outlines(job.out, job.plan, number, tumour, grid, job.size, job.seed)
+    return done
 
 
-def _rate(job: _Job, sequence: str, volume_cm3: float, placement: Placement) -> dict[str, bytes]:
-    """Outline the tumour again as two raters would, on a coarser grid of the same field of view."""
-    depth, rows, _ = placement.shape_zyx
-    matrix = 256 if job.size == "full" else 64
-    affine = placement.affine.copy()
-    affine[:3, :2] *= rows / matrix
-    affine[:3, 3] += (affine[:3, 0] + affine[:3, 1] - placement.affine[:3, 0] - placement.affine[:3, 1]) / 2
-    step = placement.spacing_zyx_mm[1] * rows / matrix
-    coarse = Placement(affine, (placement.spacing_zyx_mm[0], step, step), (depth, matrix, matrix))
-    outlines = {}
-    for rater in (1, 2):
-        rng = np.random.default_rng([job.seed, 4, job.plan.index, len(sequence), rater])
-        tumour = draw_tumour(
-            coarse.shape_zyx,
-            coarse.spacing_zyx_mm,
-            volume_cm3 * rng.uniform(0.9, 1.1),
-            (job.seed, 3, job.plan.index),
-            roughness=0.28 * rng.uniform(0.8, 1.2),
-        )
-        content, _ = nifti_mask(tumour, coarse, rng)
-        outlines[f"rater{rater}/{job.plan.label}/{_MASK_NAMES[sequence]}"] = content
-    return outlines
+def _truth(
+    patient: PatientPlan,
+    scan: ScanPlan,
+    grid: Grid,
+    mask: NDArray[np.uint8],
+    storage: Storage,
+    order: NDArray[np.intp],
+) -> dict[str, Any]:
+    box = bounding_box(mask)
+    return {
+        "scanner": patient.scanner.model,
+        "matrix": scan.matrix,
+        "slices": scan.slices,
+        "shape_zyx": grid.shape_zyx,
+        "spacing_zyx_mm": (scan.slice_spacing_mm, scan.pixel_spacing_mm, scan.pixel_spacing_mm),
+        "affine": grid.affine.tolist(),
+        "z_by_file_name": order.tolist(),
+        "mask": asdict(storage),
+        "tumour_voxels": int(mask.sum()),
+        "tumour_box_zyx": [[span.start for span in box], [span.stop - 1 for span in box]],
+    }
+
+
+def _write_tables(target: Path, plans: Sequence[PatientPlan], done: Sequence[_Done]) -> None:
+    primary = target / "primary_data"
+    measures = {(one.label, sequence): size for one in done for sequence, size in one.measures.items()}
+    texts = {
+        primary / "info_diagnoses.csv": diagnoses(plans),
+        primary / "meta_data.csv": parameters(plans),
+        primary / "morphological_parameters.csv": morphology(measures),
+        target / "truth.json": json.dumps({one.label: one.truth for one in done}, indent=1),
+    }
+    for path, text in texts.items():
+        path.write_text(text, encoding="utf-8", newline="\n")
 
 
 @lru_cache(maxsize=1)
 def _pool(seed: int) -> NoisePool:
-    return NoisePool.draw(seed, _POOL_PIXELS)
-
-
-def _write_zip(path: Path, members: dict[str, bytes]) -> None:
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as archive:
-        for name in sorted(members):  # a fixed date: the same cohort is the same bytes
-            archive.writestr(zipfile.ZipInfo(name, (2025, 1, 1, 0, 0, 0)), members[name], zipfile.ZIP_DEFLATED)
-    path.write_bytes(buffer.getvalue())
+    return NoisePool.draw(seed)

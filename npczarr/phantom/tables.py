@@ -7,11 +7,12 @@ import io
 from collections.abc import Iterable, Mapping, Sequence
 
 from npczarr.phantom.plan import PatientPlan
+from npczarr.phantom.tumour import Measures
 
 
 def diagnoses(plans: Sequence[PatientPlan]) -> str:
     """`info_diagnoses.csv`: one row a patient."""
-    rows = (
+    return _csv(
         {
             "ID": plan.index,
             "Sex": plan.clinical.sex,
@@ -24,17 +25,16 @@ def diagnoses(plans: Sequence[PatientPlan]) -> str:
             "EBV-DNA": plan.clinical.ebv,
             "VCA-IgA": plan.clinical.vca,
             "Overall survival (months)": plan.clinical.survival_months,
-            "Death event": int(plan.clinical.survival_months < 60),
+            "Death event": int(plan.clinical.died),
             "Remarks code": f"R{plan.index * 7 % 13}",
         }
         for plan in plans
     )
-    return _csv(rows)
 
 
 def parameters(plans: Sequence[PatientPlan]) -> str:
-    """`meta_data.csv`: one row a scan."""
-    rows = (
+    """`meta_data.csv`: one row a scan, lengths in mm, times in ms, as the headers have them."""
+    return _csv(
         {
             "ID": plan.index,
             "Sequence": scan.sequence,
@@ -42,9 +42,9 @@ def parameters(plans: Sequence[PatientPlan]) -> str:
             "Repetition time": scan.repetition_time_ms,
             "Flip angle": scan.flip_angle_deg,
             "Slice thickness": scan.thickness_mm,
-            "Spacing between slices": round(scan.thickness_mm + scan.gap_mm, 2),
-            "Pixel spacing": round(scan.field_of_view_mm / scan.matrix, 4),
-            "Field of view": scan.field_of_view_mm,
+            "Spacing between slices": scan.header_spacing_mm,
+            "Pixel spacing": round(scan.pixel_spacing_mm, 4),
+            "Field of view": f"{scan.field_of_view_mm:g}x{scan.field_of_view_mm:g}",
             "Matrix size": scan.matrix,
             "Manufacturer": plan.scanner.manufacturer,
             "Scanner": plan.scanner.model,
@@ -52,17 +52,21 @@ def parameters(plans: Sequence[PatientPlan]) -> str:
         for plan in plans
         for scan in plan.scans
     )
-    return _csv(rows)
 
 
-def morphology(plans: Sequence[PatientPlan], volumes_cm3: Mapping[tuple[str, str], float]) -> str:
-    """`morphological_parameters.csv`: the volume of each tumour's voxels, one row a scan."""
-    rows = (
-        {"ID": plan.index, "Sequence": scan.sequence, "Volume": round(volumes_cm3[plan.label, scan.sequence], 4)}
-        for plan in plans
-        for scan in plan.scans
+def morphology(measures: Mapping[tuple[str, str], Measures]) -> str:
+    """`morphological_parameters.csv`: one row a scan, in cm, cm² and cm³."""
+    return _csv(
+        {
+            "ID": int(label),
+            "Sequence": sequence,
+            "Volume": round(size.volume_cm3, 4),
+            "Surface area": round(size.surface_cm2, 4),
+            "Max diameter": round(size.diameter_cm, 4),
+            "Surface regularity": round(size.regularity, 4),
+        }
+        for (label, sequence), size in measures.items()
     )
-    return _csv(rows)
 
 
 def _csv(rows: Iterable[Mapping[str, object]]) -> str:

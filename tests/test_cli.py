@@ -1,0 +1,241 @@
+"""The command line as a person or a script meets it: exit codes, what is printed where, and what is not imported."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import typer
+
+import npczarr as npc
+import npczarr.cli
+from npczarr.cli.app import app
+from npczarr.store.access import locate
+from npczarr.store.lease import LEASE_KEY, hold_lease
+
+COMMANDS = sorted(typer.main.get_command(app).commands)
+SCAN = "data/MRI-Segments/002/T2WI"
+
+
+def npczarr(*arguments, cwd=None, **environment):
+    """Run the installed program as a script would: nothing is a terminal, warnings are errors."""
+    return subprocess.run(
+        [Path(sys.executable).parent / "npczarr", *map(str, arguments)],
+        cwd=cwd, env=os.environ | {"PYTHONWARNINGS": "error"} | environment,
+        capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+
+
+def here(capsys, monkeypatch, *arguments):
+    """Run a command in this process: exit code, output, errors."""
+    monkeypatch.setattr(sys, "argv", ["npczarr", *map(str, arguments)])
+    with pytest.raises(SystemExit) as ended:
+        npc.cli.main()
+    printed = capsys.readouterr()
+    return int(ended.value.code or 0), printed.out, printed.err
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory):
+    out = tmp_path_factory.mktemp("cli") / "cohort"
+    npc.make_cohort(out, patients=2, workers=0, reliability=False)
+    return out / "primary_data"
+
+
+@pytest.fixture(scope="module")
+def store(source):
+    npc.convert(source, source.parent / "npc.zarr", workers=0)
+    return source.parent / "npc.zarr"
+
+
+@pytest.fixture
+def damaged(source, tmp_path):
+    """The source with a file cut short."""
+    copy = tmp_path / "damaged"
+    shutil.copytree(source, copy)
+    file = sorted((copy / SCAN).iterdir())[3]
+    file.write_bytes(file.read_bytes()[:1000])
+    return copy
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_has_an_example(command, capsys, monkeypatch):
+    code, out, err = here(capsys, monkeypatch, command, "--help")
+    assert (code, err) == (0, "")
+    assert f"Example: npczarr {command}" in " ".join(out.split())
+
+
+def test_help_starts_without_the_libraries_of_the_work():
+    code = (
+        "import sys, npczarr.cli\n"
+        "sys.argv = ['npczarr', '--help']\n"
+        "try: npczarr.cli.main()\n"
+        "except SystemExit: pass\n"
+        "heavy = {'numpy', 'xarray', 'dask', 'distributed', 'zarr', 'pandas', 'numba', 'pydicom', 'matplotlib'}\n"
+        "print(sorted(heavy & set(sys.modules)), file=sys.stderr)\n"
+    )
+    done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=True)
+    assert done.stderr.strip() == "[]"
+    assert "convert" in done.stdout
+
+
+@pytest.mark.parametrize("imports", ["import npczarr, xarray", "import xarray, npczarr"])
+def test_the_accessor_is_there_in_either_order_of_imports(imports):
+    code = f"{imports}\nprint(type(xarray.Dataset().npc).__name__)"
+    done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=True)
+    assert (done.stdout.strip(), done.stderr) == ("CohortAccessor", "")
+
+
+def test_demo_ends_well_and_is_quiet_where_there_is_no_terminal(tmp_path):
+    done = npczarr("demo", "--patients", 2, cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "2 patients, 6 scans" in done.stdout
+    assert not set(done.stdout) & set("\x1b\r━╸")
+    again = npczarr("demo", cwd=tmp_path)
+    assert again.returncode == 2
+    assert "not empty" in again.stderr
+
+
+def test_demo_shows_lines_that_run(tmp_path, capsys, monkeypatch):
+    pytest.importorskip("matplotlib").use("agg")
+    monkeypatch.chdir(tmp_path)
+    code, out, _ = here(capsys, monkeypatch, "demo", "--patients", 1)
+    assert code == 0
+    lines = out.split("in Python:")[1].strip("\n").splitlines()
+    exec("\n".join(line.strip() for line in lines), {})
+
+
+def test_workers_are_as_quiet(source, tmp_path):
+    done = npczarr("convert", source, tmp_path / "s.zarr", "--workers", 2)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert npc.validate(tmp_path / "s.zarr", workers=0) == ()
+
+
+def test_a_damaged_scan_is_named_and_the_exit_code_is_1(damaged, tmp_path, capsys, monkeypatch):
+    code, out, err = here(capsys, monkeypatch, "convert", damaged, tmp_path / "s.zarr", "--workers", 0)
+    assert (code, err) == (1, "")
+    (line,) = (line for line in out.splitlines() if line.startswith("refused"))
+    assert "002/T2WI" in line
+    assert sorted((damaged / SCAN).iterdir())[3].name in line
+    code, out, _ = here(capsys, monkeypatch, "info", tmp_path / "s.zarr")
+    assert code == 0
+    assert "002/T2WI" in out
+
+
+def test_validate_names_a_damaged_scan(source, store, tmp_path, capsys, monkeypatch):
+    copy = tmp_path / "s.zarr"
+    shutil.copytree(store, copy)
+    shard = copy / "image/c/1/2/0/0/0"
+    content = bytearray(shard.read_bytes())
+    content[100] ^= 1
+    shard.write_bytes(content)
+    code, out, err = here(capsys, monkeypatch, "validate", copy, "--workers", 0)
+    assert (code, err) == (1, "")
+    assert "002/CE-T1WI" in out
+    code, out, _ = here(capsys, monkeypatch, "validate", copy, "--workers", 0, "--json")
+    assert code == 1
+    assert {(f["patient"], f["sequence"]) for f in json.loads(out)} == {("002", "CE-T1WI")}
+    code, out, _ = here(capsys, monkeypatch, "validate", store, "--workers", 0, "--against", source)
+    assert (code, out[:2]) == (0, "ok")
+
+
+def test_json_is_json(source, store, tmp_path, capsys, monkeypatch):
+    def answer(*arguments):
+        code, out, err = here(capsys, monkeypatch, *arguments, "--json")
+        assert (code, err) == (0, "")
+        return json.loads(out, parse_constant=pytest.fail)  # NaN and Infinity are not JSON
+
+    converted = answer("convert", source, tmp_path / "s.zarr", "--workers", 0)
+    assert converted["data_vars"]["status"]["data"] == [["ok"] * 3] * 2
+    assert answer("info", store)["patients"] == 2
+    assert answer("validate", store, "--workers", 0) == []
+    assert answer("morphology", tmp_path / "s.zarr", "--workers", 0)["failures"] == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("convert", "nowhere", "s.zarr"), "nowhere"),
+        (("convert", "{source}", "s.zarr", "--codec", "gzip"), "lz4, zstd"),
+        (("convert", "{source}", "s.zarr", "--dtype", "uint8"), "int16 or int32"),
+        (("convert", "{source}", "s.zarr", "--workers", "-1"), "0 or more"),
+        (("convert", "{source}", "s.zarr", "--workers", "2", "--scheduler", "tcp://x:1"), "not both"),
+        (("convert", "{source}", "s.zarr", "--storage-option", "region"), "key=value"),
+        (("convert", "{source}", "s.zarr", "--config", "nowhere.toml"), "nowhere.toml"),
+        (("convert", "{source}", "{source}/meta_data.csv/s.zarr"), "s.zarr"),
+        (("info", "nowhere.zarr"), "nowhere.zarr"),
+        (("validate", "nowhere.zarr"), "nowhere.zarr"),
+        (("info", "{source}"), "no store here"),
+        (("phantom", "p", "--size", "big"), "small or full"),
+        (("agreement", "{store}"), "raters"),
+        (("morphology", "{store}", "--method", "cubes", "--workers", "0"), "lorensen, lewiner"),
+    ],
+    ids=lambda value: "-".join(value[:1] + value[3:]) if isinstance(value, tuple) else "",
+)
+def test_wrong_use_is_one_line_and_exit_code_2(arguments, words, source, store, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    filled = [argument.format(source=source, store=store) for argument in arguments]
+    code, out, err = here(capsys, monkeypatch, *filled)
+    assert (code, out) == (2, "")
+    assert err.startswith("error ")
+    assert words in err
+    assert err.count("\n") == 1
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("arguments", [("convert", "--bogus"), ("bogus",), ("convert",), ("demo", "--patients", "0")])
+def test_unknown_options_and_commands_are_exit_code_2(arguments, capsys, monkeypatch):
+    code, _, err = here(capsys, monkeypatch, *arguments)
+    assert code == 2
+    assert "Error" in err
+    assert "Traceback" not in err
+
+
+def test_a_lock_is_named_and_broken_on_request(source, store, tmp_path, capsys, monkeypatch):
+    copy = tmp_path / "s.zarr"
+    shutil.copytree(store, copy)
+    with hold_lease(locate(copy).open(), str(copy)):
+        code, _, err = here(capsys, monkeypatch, "convert", source, copy, "--workers", 0)
+        assert code == 2
+        assert f"process {os.getpid()} on" in err
+        assert "--break-lock" in err
+        code, out, _ = here(capsys, monkeypatch, "convert", source, copy, "--workers", 0, "--break-lock")
+        assert code == 0
+        assert "kept" in out
+    assert not (copy / LEASE_KEY).exists()
+
+
+@pytest.mark.parametrize("workers", ["0", "2"])
+def test_ctrl_c_leaves_a_store_that_can_be_completed(source, store, tmp_path, workers):
+    url = tmp_path / "s.zarr"
+    slow = (
+        "import sys, time, npczarr.cli.show as show\n"
+        "from contextlib import contextmanager\n"
+        "@contextmanager\n"
+        "def progress(what):\n"
+        "    yield lambda *state: (print('one', flush=True), time.sleep(30))\n"
+        "show.progress = progress\n"
+        "from npczarr.cli import main\n"
+        "main()\n"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", slow, "convert", str(source), str(url), "--workers", workers],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
+    )  # fmt: skip
+    assert process.stdout.readline() == "one\n"
+    time.sleep(0.2)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the workers too
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "stopped; the same command goes on from here" in err
+    assert workers != "0" or "Traceback" not in err  # workers that are interrupted too may say so
+    assert not (url / LEASE_KEY).exists()
+    result = npc.convert(source, url, workers=0)
+    assert set(result.action.values.ravel()) <= {"kept", "written", "replaced"}
+    assert npc.validate(url, workers=0, against=source) == ()
+    assert (npc.open(url).image_digest == npc.open(store).image_digest).all()

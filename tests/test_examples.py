@@ -1,0 +1,66 @@
+"""The examples run as they stand, and on a store that is given."""
+
+import runpy
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import npczarr as npc
+
+EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
+
+
+def run(name, *arguments, cwd):
+    done = subprocess.run(
+        [sys.executable, "-W", "error", str(EXAMPLES / name), *map(str, arguments)],
+        cwd=cwd, capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory):
+    out = tmp_path_factory.mktemp("examples") / "cohort"
+    npc.make_cohort(out, patients=2, workers=0, reliability=False)
+    return out / "primary_data"
+
+
+@pytest.fixture(scope="module")
+def store(source):
+    npc.convert(source, source.parent / "npc.zarr", workers=0)
+    return source.parent / "npc.zarr"
+
+
+def test_first_steps(tmp_path, store, capsys):
+    assert "4 patients, sequences T1WI, T2WI, CE-T1WI" in run("first_steps.py", cwd=tmp_path)
+    runpy.run_path(str(EXAMPLES / "first_steps.py"))["main"](store)
+    assert "2 patients, sequences T1WI, T2WI, CE-T1WI" in capsys.readouterr().out
+
+
+def test_plot_scan(tmp_path, store):
+    pytest.importorskip("matplotlib")
+    runpy.run_path(str(EXAMPLES / "plot_scan.py"))["main"](store, "002", tmp_path / "two.png")
+    assert (tmp_path / "two.png").read_bytes().startswith(b"\x89PNG")
+    run("plot_scan.py", cwd=tmp_path)
+    assert (tmp_path / "scan.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_own_layout(tmp_path):
+    printed = run("own_layout.py", cwd=tmp_path)
+    assert "age in the store: 51, 48" in printed
+    assert printed.count("ok") == 4
+
+
+def test_convert_on_cluster(tmp_path, source):
+    printed = run("convert_on_cluster.py", source, tmp_path / "npc.zarr", cwd=tmp_path)
+    assert printed.count("ok") == 6
+    assert npc.validate(tmp_path / "npc.zarr", workers=0) == ()
+
+
+def test_no_example_is_without_a_test():
+    tests = Path(__file__).read_text()
+    assert all(f'"{path.name}"' in tests for path in EXAMPLES.glob("*.py"))

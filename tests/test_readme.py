@@ -1,0 +1,162 @@
+"""The README's blocks are run as they stand, in the order in which they stand, on a small synthetic cohort."""
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import tomllib
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from distributed import Client
+
+import npczarr as npc
+from npczarr.cli import main
+
+ROOT = Path(__file__).resolve().parents[1]
+README = ROOT / "README.md"
+BIN = Path(sys.executable).parent
+VENV = ".venv/bin/"
+
+
+@dataclass(frozen=True)
+class Block:
+    line: int
+    language: str
+    text: str
+
+
+def blocks() -> list[Block]:
+    text = README.read_text(encoding="utf-8")
+    return [
+        Block(text[: match.start(2)].count("\n") + 1, match[1], match[2])
+        for match in re.finditer(r"^```(\w*)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    ]
+
+
+def steps(command: str) -> list[list[str]]:
+    """Words of each command of a line ``a && b && c``."""
+    return [shlex.split(part) for part in command.split("&&")]
+
+
+def install_lines() -> list[str]:
+    return [b.text.strip() for b in blocks() if b.language == "sh" and "pip install" in b.text]
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """A folder with what the README takes for granted: the downloaded files, another cohort, predictions."""
+    folder = tmp_path_factory.mktemp("readme")
+    npc.make_cohort(folder / "made", patients=3, workers=0)
+    primary = folder / "made/primary_data"
+    with zipfile.ZipFile(folder / "primary_data.zip", "w") as archive:
+        for path in sorted(primary.rglob("*")):
+            archive.write(path, path.relative_to(folder / "made"))
+    shutil.copy(folder / "made/inner_reliability.zip", folder)
+    for mask in sorted(primary.rglob("ROI-*.nii")):
+        copy = folder / "predictions" / mask.parent.name / mask.name
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(mask, copy)
+    for patient in ("001", "002"):
+        case = folder / "my_cohort/cases" / f"K{patient[1:]}"
+        for ours, theirs, mask in (("t1", "T1WI", "T1"), ("t1gd", "CE-T1WI", "CE-T1")):
+            shutil.copytree(primary / "data/MRI-Segments" / patient / theirs, case / ours)
+            shutil.copy(primary / "data/MRI-Segments" / patient / f"ROI-{mask}.nii", case / f"{ours}_tumour.nii")
+    (folder / "my_cohort/patients.csv").write_text("Case,Alter\nK01,51\nK02,48\n", encoding="utf-8")
+    shutil.copy(ROOT / "examples/own_layout.toml", folder)
+    return folder
+
+
+def shell(command: str, folder: Path) -> str:
+    """Run a command line with warnings as errors; what it printed."""
+    environment = os.environ | {"PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}", "PYTHONWARNINGS": "error"}
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", command],
+        cwd=folder, env=environment, capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+    assert done.stderr == ""
+    return done.stdout
+
+
+def in_this_process(command: str, monkeypatch, capsys) -> str:
+    """Run a command line of npczarr here, where a Dask client is active: starting workers takes longer."""
+    capsys.readouterr()
+    monkeypatch.setattr(sys, "argv", shlex.split(command))
+    assert sys.argv[0] == "npczarr"
+    with pytest.raises(SystemExit) as ended:
+        main()
+    printed = capsys.readouterr()
+    assert not ended.value.code, f"{command}\n{printed.out}\n{printed.err}"
+    return printed.out
+
+
+def test_every_block_runs(place, monkeypatch, capsys):
+    matplotlib = pytest.importorskip("matplotlib")
+    monkeypatch.chdir(place)
+    names = {"__name__": "__main__"}
+    printed = {}
+    with matplotlib.rc_context({"backend": "agg"}), Client(processes=False, dashboard_address=None):
+        for block in blocks():
+            if block.language == "python":  # pytest makes warnings errors
+                exec(compile("\n" * (block.line - 1) + block.text, str(README), "exec"), names)
+            elif block.language == "sh" and "pip install" not in block.text:
+                for command in block.text.strip().splitlines():
+                    # the first, the main job, as a shell runs it
+                    printed[command] = (
+                        in_this_process(command, monkeypatch, capsys) if printed else shell(command, place)
+                    )
+    assert (place / "scan.png").stat().st_size > 10_000
+    assert (place / "tumours.csv").read_text().count("\n") == 1 + 9
+    assert "3 patients, 9 scans" in printed["npczarr info npc.zarr"]
+    own = npc.open(place / "my_cohort.zarr")
+    assert list(own.sequence.values) == ["T1WI", "CE-T1WI"]
+    assert own.age.values.tolist() == [51, 48]
+    assert (own.mask_status == "ok").all()
+
+
+def test_install_lines_install_what_there_is_and_run_what_they_say(tmp_path):
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    for line in install_lines():
+        venv, pip, _ = steps(line)
+        assert venv == ["python", "-m", "venv", ".venv"]
+        assert pip[:2] == [f"{VENV}pip", "install"]
+        named = re.fullmatch(r"\.\[(\w+)\]", pip[-1])
+        assert named is not None
+        assert named[1] in extras
+    first, second = install_lines()
+    main = steps(first)[-1]
+    assert main[0].startswith(VENV)
+    printed = shell(shlex.join([main[0].removeprefix(VENV), *main[1:]]), tmp_path)
+    assert "ok every voxel" in printed
+    assert steps(second)[-1] == [f"{VENV}python", "-m", "pytest"]
+
+
+def test_continuous_integration_runs_the_test_command_of_the_readme():
+    pip, pytest_line = steps(install_lines()[1])[1:]
+    run = (ROOT / ".ci/run").read_text()
+    lines = [shlex.split(line, comments=True) for line in run.splitlines() if line.startswith('"$place/')]
+    assert [w for w in lines[0][1:] if w != "--quiet"] == pip[1:]
+    assert lines[-1][1:] == pytest_line[1:]
+    assert run.rstrip().endswith("-m pytest")
+
+
+def test_blocks_are_of_languages_that_are_run():
+    assert {block.language for block in blocks()} == {"sh", "python", "toml"}
+
+
+def test_the_layout_shown_is_the_one_of_the_examples():
+    (shown,) = (block.text for block in blocks() if block.language == "toml")
+    assert shown == (ROOT / "examples/own_layout.toml").read_text()
+
+
+def test_commands_and_functions_named_exist():
+    text = README.read_text(encoding="utf-8")
+    for name in re.findall(r"(?<!ds\.)\bnpc\.(?!zarr)(\w+)", text):
+        assert name in npc.__all__
+    for target in re.findall(r"\]\((?!https?://)([^)#]+)\)", text):
+        assert (ROOT / target).exists(), target
