@@ -44,7 +44,7 @@ def main() -> None:
         sys.exit(2)
     except SystemExit as ended:
         if ended.code == 130:  # Ctrl-C, as typer reports it
-            show.err.print("stopped; the same command goes on from here")
+            show.err.print("stopped; what was complete is kept, and convert goes on from there")
         raise
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,8 @@ if TYPE_CHECKING:
     from npczarr.graphs.writer import Progress
     from npczarr.store.validate import Finding
 
-out = Console(highlight=False, soft_wrap=True)
+# tables in a file or a pipe are as wide as they need to be
+out = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 160)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 _STYLES = {"ok": "green", "warning": "yellow", "refused": "red", "missing": "dim", "pending": "magenta"}
 _LISTED = 20
@@ -112,7 +114,8 @@ def description(about: Mapping[str, Any]) -> None:
     for name in dict.fromkeys(name for ranges in about["ranges"].values() for name in ranges):
         table.add_row(name.replace("_", " "), *(_range(about["ranges"][q].get(name)) for q in about["sequences"]))
     out.print(table)
-    out.print("scanners  " + ", ".join(f"{model} {count}" for model, count in about["scanners"].items()))
+    if about["scanners"]:
+        out.print("scanners  " + ", ".join(f"{model} {count}" for model, count in about["scanners"].items()))
     if about["clinical"]:
         out.print("clinical  " + ", ".join(about["clinical"]))
     if about["results"]:

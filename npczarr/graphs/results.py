@@ -113,8 +113,10 @@ def measure_store(
         )
     opened = location.open()
     threads = workers is None and scheduler is None and active_client() is None
-    runs_on = Runner(0) if threads else Runner(workers, scheduler)
-    with hold_lease(opened, location.url, break_lock=break_lock), runs_on as runner:
+    with (
+        hold_lease(opened, location.url, break_lock=break_lock),
+        Runner(workers, scheduler, small=threads) as runner,
+    ):
         root = open_group(opened, location.url)
         provenance = {**template.attrs, "npczarr_results": VERSION}
         digests = _input_digests(dataset)

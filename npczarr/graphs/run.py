@@ -27,6 +27,8 @@ class Runner:
         Local worker processes; 0 for this process; None for the active ``distributed.Client``, or one a core.
     scheduler
         Address of a running scheduler, ``tcp://host:port``.
+    small
+        The job takes less time than starting processes: where None would start them, it runs in this process.
 
     Raises
     ------
@@ -34,11 +36,13 @@ class Runner:
         If both are given, or the scheduler cannot be reached.
     """
 
-    def __init__(self, workers: int | None = None, scheduler: str | None = None) -> None:
+    def __init__(self, workers: int | None = None, scheduler: str | None = None, *, small: bool = False) -> None:
         if workers is not None and workers < 0:
             raise ParameterError(f"workers must be 0 or more, got {workers}")
         if scheduler is not None and workers is not None:
             raise ParameterError("give either workers (local processes) or a scheduler, not both")
+        if small and workers is None and scheduler is None and active_client() is None:
+            workers = 0
         self._workers = workers
         self._scheduler = scheduler
         self._stack = ExitStack()

@@ -11,7 +11,7 @@ import numpy as np
 import xxhash
 from numpy.typing import NDArray
 
-from npczarr.errors import SourceError, StoreError
+from npczarr.errors import SourceError
 from npczarr.model.cohort import File, ScanFiles
 from npczarr.model.geometry import Grid, Shape
 from npczarr.model.layout import Layout
@@ -182,16 +182,10 @@ def _put_voxels(task: ScanTask, name: str, array: NDArray[Any] | None, fill: int
     shards = ((i, None) for i in task.layout.shards()) if array is None else encode_shards(array, task.layout, fill)
     for (z, y, x), content in shards:
         key = f"{prefix}/{z}/{y}/{x}"
-        try:
-            if content is not None:
-                put(store, key, content)
-            elif task.clear:
-                delete(store, key)
-        except Exception as error:
-            raise StoreError(
-                f"{task.target.url}: cannot write {key} ({type(error).__name__}: {error}); check access and space, "
-                "then convert again to resume"
-            ) from error
+        if content is not None:
+            put(store, key, content)
+        elif task.clear:
+            delete(store, key)
 
 
 def _geometry(grid: Grid, z_spacing_known: bool) -> dict[str, Any]:

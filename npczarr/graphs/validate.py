@@ -22,6 +22,8 @@ from npczarr.store.create import array, labels, open_group
 from npczarr.store.shards import digest
 from npczarr.store.validate import CLAIMS, Finding, check_scan, check_schema_of
 
+_SMALL_VOXELS = 50_000_000  # read back in about the time that two processes take to start
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CheckTask:
@@ -100,7 +102,8 @@ def validate(
         for p, patient in enumerate(labels(root, "patient"))
         for s, sequence in enumerate(labels(root, "sequence"))
     ]
-    with Runner(workers, scheduler) as runner:
+    voxels = int(tables["shape"].prod(axis=-1).sum())
+    with Runner(workers, scheduler, small=voxels < _SMALL_VOXELS and source is None) as runner:
         outcomes = runner.run(check_task, tasks, name=lambda task: f"validate-{task.patient}-{task.sequence}")
         for done, (task, outcome) in enumerate(outcomes, 1):
             problems = [f"cannot be checked: {outcome}"] if isinstance(outcome, BaseException) else outcome

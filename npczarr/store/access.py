@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -63,31 +65,38 @@ def locate(url: str | Path, options: dict[str, Any] | None = None) -> Location:
 
 def get(store: Store, key: str) -> bytes | None:
     """Read an object, or None where there is none."""
-    buffer = sync(store.get(key, default_buffer_prototype()))
+    with _named(store, f"read {key}"):
+        buffer = sync(store.get(key, default_buffer_prototype()))
     return None if buffer is None else buffer.to_bytes()
 
 
 def put(store: Store, key: str, content: bytes | bytearray) -> None:
     """Write an object as a whole: a reader sees the old one or the new one."""
-    sync(store.set(key, default_buffer_prototype().buffer.from_bytes(content)))
+    with _named(store, f"write {key}"):
+        sync(store.set(key, default_buffer_prototype().buffer.from_bytes(content)))
 
 
 def put_if_absent(store: Store, key: str, content: bytes) -> bool:
-    """Write an object only where there is none; whether this call wrote it.
-
-    Raises
-    ------
-    StoreError
-        If nothing can be written there: it is the first thing a writer writes.
-    """
-    try:
+    """Write an object only where there is none; whether this call wrote it."""
+    with _named(store, f"write {key}"):
         sync(store.set_if_not_exists(key, default_buffer_prototype().buffer.from_bytes(content)))
-    except OSError as error:
-        raise StoreError(f"{store}: cannot be written ({error}); check path and permissions") from error
     return get(store, key) == content
 
 
 def delete(store: Store, key: str) -> None:
     """Delete an object, if there is one."""
-    if sync(store.exists(key)):
-        sync(store.delete(key))
+    with _named(store, f"delete {key}"):
+        if sync(store.exists(key)):
+            sync(store.delete(key))
+
+
+@contextmanager
+def _named(store: Store, act: str) -> Iterator[None]:
+    """Say in one line where something could not be done; each library raises errors of its own."""
+    try:
+        yield
+    except Exception as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise StoreError(
+            f"{store}: cannot {act} ({type(error).__name__}: {reason}); check address, access and space left"
+        ) from error

@@ -77,11 +77,7 @@ class ShardedVoxels:
         return result
 
     def _load(self, place: tuple[int, ...], shard: tuple[int, ...]) -> bytes | None:
-        key = "/".join(str(i) for i in (self.name, "c", *place, *shard))
-        try:
-            return get(_opened(self.location), key)
-        except Exception as error:
-            raise StoreError(f"{self.location.url}: cannot read {key} ({type(error).__name__}: {error})") from error
+        return get(_opened(self.location), "/".join(str(i) for i in (self.name, "c", *place, *shard)))
 
     def _chunks(self, content: bytes, place: tuple[int, ...], window: Window, origin: list[int]) -> Any:  # noqa: ANN401
         """Yield first voxel and values of each chunk of a shard that holds something and meets the window."""

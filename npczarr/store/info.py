@@ -53,13 +53,21 @@ def info(store: str | Path, *, options: Mapping[str, Any] | None = None) -> dict
         "scans": {str(s): _counts(dataset["status"].sel(sequence=s)) for s in dataset["sequence"].values},
         "masks": {str(s): _counts(dataset["mask_status"].sel(sequence=s)) for s in dataset["sequence"].values},
         "array": {"shape": list(image.shape), "dtype": image.encoding["dtype"].name},
-        "voxel_bytes": int(dataset["shape"].prod("axis").sum()) * (image.encoding["dtype"].itemsize + 1),
+        "voxel_bytes": _voxel_bytes(dataset),
         "ranges": {str(s): _ranges(dataset.sel(sequence=s)) for s in dataset["sequence"].values},
         "scanners": _scanners(dataset, stored),
         "clinical": _clinical(dataset),
         "results": sorted(name for name, _ in groups_of(root)),
         "problems": _problems(dataset),
     }
+
+
+def _voxel_bytes(dataset: xr.Dataset) -> int:
+    """Bytes of the scans and masks without padding; a store of raters holds a mask each and no images."""
+    voxels = int(dataset["shape"].prod("axis").sum())
+    if "rater" in dataset.dims:
+        return voxels * dataset.sizes["rater"]
+    return voxels * (int(dataset["image"].encoding["dtype"].itemsize) + 1)
 
 
 def _counts(values: xr.DataArray) -> dict[str, int]:
@@ -84,7 +92,7 @@ def _scanners(dataset: xr.Dataset, stored: np.ndarray[Any, Any]) -> dict[str, in
     models = dataset["scanner_model"].values.astype(object)
     counts: Counter[str] = Counter()
     for row, there in zip(models, stored, strict=True):
-        counts.update({str(model) or "not told" for model in row[there]})
+        counts.update({str(model) for model in row[there] if model})
     return dict(counts.most_common())
 
 
