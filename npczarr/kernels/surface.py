@@ -95,6 +95,8 @@ def hausdorff(distances: SurfaceDistances, percent: float = 100.0) -> float:
     if distances.one_empty:
         return math.inf
     sides = ((distances.a_to_b_mm, distances.a_area_mm2), (distances.b_to_a_mm, distances.b_area_mm2))
+    if percent == 100:  # the largest of all, without sorting them
+        return max(float(distance.max()) for distance, _ in sides)
     return max(_percentile(distance, area, percent / 100) for distance, area in sides)
 
 
