@@ -48,13 +48,15 @@ def main() -> None:
         raise
 
 
-@app.command(epilog="Example: `npczarr demo` makes six synthetic patients in ./npczarr-demo and converts them.")
+@app.command(
+    epilog="Example: `npczarr demo` makes six synthetic patients in ./npczarr-demo, converts and measures them."
+)
 def demo(
     out: Annotated[Path, typer.Argument(help="Folder to create.")] = Path("npczarr-demo"),
     patients: Annotated[int, typer.Option(help="Synthetic patients.", min=1)] = 6,
     workers: Workers = None,
 ) -> None:
-    """Make a small synthetic cohort, convert and validate it, and say where to look."""
+    """Make a small synthetic cohort, convert, validate and measure it, and say where to look."""
     source, store = out / "source", out / "demo.zarr"
     if out.exists() and any(out.iterdir()):
         raise ParameterError(f"{out} is not empty; choose another folder: npczarr demo OTHER")
@@ -66,7 +68,9 @@ def demo(
     failed = _convert(str(source / "primary_data"), str(store), workers=0 if workers is None else workers)
     show.out.print("[bold]3[/] every voxel read back")
     found = _validate(str(store), workers=0 if workers is None else workers)
-    show.out.print("[bold]4[/] what is in it")
+    show.out.print("[bold]4[/] every tumour measured")
+    unmeasured = measure.measure_tumours(str(store), "lorensen", None, {"workers": workers})
+    show.out.print("[bold]5[/] what is in it")
     info(str(store))
     show.out.print(
         "\n[bold]Now look at it[/] in Python:\n\n"
@@ -75,7 +79,7 @@ def demo(
         '  scan = ds.npc.scan("001", "CE-T1WI")   # z, y, x in mm\n'
         "  scan.image.isel(z=7).plot()            # needs matplotlib\n"
     )
-    raise typer.Exit(int(failed or bool(found)))
+    raise typer.Exit(int(failed or found or unmeasured))
 
 
 @app.command(epilog="Example: `npczarr phantom cohort --patients 12 --size full --seed 1`")

@@ -27,10 +27,17 @@ def morphology(
     as_json: Json = False,
 ) -> None:
     """Measure every tumour: volume, surface area, diameter, regularity. Kept in the store as `morphology`."""
+    where = {"workers": workers, "scheduler": scheduler, "break_lock": break_lock, "csv": csv}
+    raise typer.Exit(int(measure_tumours(store, method, storage_option, where, as_json=as_json)))
+
+
+def measure_tumours(
+    store: str, method: str, storage_option: list[str] | None, where: dict[str, Any], *, as_json: bool = False
+) -> bool:
+    """Measure every tumour and print a table and the scans to look at again; whether one could not be measured."""
     from npczarr.graphs.summary import quality, summary
     from npczarr.model.results import TABLE_2
 
-    where = {"workers": workers, "scheduler": scheduler, "break_lock": break_lock, "csv": csv}
     result, failures = _measure(store, "morphology", storage_option, {"method": method}, where)
     flags = quality(result)
     rows = summary(result, TABLE_2)
@@ -41,7 +48,7 @@ def morphology(
         for line in show.flagged(flags):
             show.out.print(f"[yellow]look at[/] {line['scan']}  {line['problem']}")
         show.failed(failures)
-    raise typer.Exit(int(bool(failures)))
+    return bool(failures)
 
 
 def agreement(
@@ -114,7 +121,7 @@ def _measure(
 
     from npczarr.graphs.results import measure_store
 
-    csv = where.pop("csv")
+    csv = where.pop("csv", None)
     with show.progress("patients") as draw:
         result, failures = measure_store(
             store,
