@@ -62,18 +62,8 @@ def agreement(
     as_json: Json = False,
 ) -> None:
     """Compare the raters of a store: Dice, Jaccard, surface distances. Kept in the store as `agreement`."""
-    from npczarr.graphs.summary import summary
-    from npczarr.model.results import AGREEMENT_TABLE
-
     where = {"workers": workers, "scheduler": scheduler, "break_lock": break_lock, "csv": csv}
-    result, failures = _measure(store, "agreement", storage_option, {"tolerance": tolerance}, where)
-    rows = summary(result, AGREEMENT_TABLE)
-    if as_json:
-        typer.echo(json.dumps({"summary": rows, "failures": failures}, indent=1))
-    else:
-        show.intervals(rows)
-        show.failed(failures)
-    raise typer.Exit(int(bool(failures)))
+    raise typer.Exit(int(_compare(store, "agreement", storage_option, {"tolerance": tolerance}, where, as_json)))
 
 
 def score(
@@ -92,9 +82,6 @@ def score(
     as_json: Json = False,
 ) -> None:
     """Compare a model's masks with the store's: Dice, Jaccard, surface distances. Kept as `score/NAME`."""
-    from npczarr.graphs.summary import summary
-    from npczarr.model.results import AGREEMENT_TABLE
-
     predictions = predictions if "://" in predictions else str(Path(predictions).resolve())
     parameters = {
         "predictions": predictions,
@@ -103,14 +90,29 @@ def score(
     }
     where = {"workers": workers, "scheduler": scheduler, "break_lock": break_lock, "csv": csv}
     where["name"] = name or Path(predictions).stem
-    result, failures = _measure(store, "score", storage_option, parameters, where)
+    raise typer.Exit(int(_compare(store, "score", storage_option, parameters, where, as_json)))
+
+
+def _compare(
+    store: str,
+    measure: str,
+    storage_option: list[str] | None,
+    parameters: dict[str, Any],
+    where: dict[str, Any],
+    as_json: bool,
+) -> bool:
+    """Compare masks and print n, mean and median with their intervals; whether a scan could not be compared."""
+    from npczarr.graphs.summary import summary
+    from npczarr.model.results import AGREEMENT_TABLE
+
+    result, failures = _measure(store, measure, storage_option, parameters, where)
     rows = summary(result, AGREEMENT_TABLE)
     if as_json:
         typer.echo(json.dumps({"summary": rows, "failures": failures}, indent=1))
     else:
         show.intervals(rows)
         show.failed(failures)
-    raise typer.Exit(int(bool(failures)))
+    return bool(failures)
 
 
 def _measure(

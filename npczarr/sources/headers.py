@@ -25,7 +25,7 @@ from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 from npczarr.errors import SourceError
 from npczarr.model.records import Value
 
-#: Variable of the schema by DICOM keyword; the numbers among them.
+#: Variable of the schema by DICOM keyword.
 ACQUISITION = {
     "Modality": "modality",
     "Manufacturer": "manufacturer",
