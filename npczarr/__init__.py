@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from npczarr.errors import GeometryError, LeaseError, NpczarrError, ParameterError, SourceError, StoreError
     from npczarr.graphs.convert import convert
     from npczarr.graphs.measure import agreement, compare_masks, measure_mask, morphology
+    from npczarr.graphs.resample import resample
+    from npczarr.graphs.resample_store import resample_store
     from npczarr.graphs.results import measure_store
     from npczarr.graphs.score import score
     from npczarr.graphs.summary import quality
@@ -45,6 +47,8 @@ __all__ = [
     "morphology",
     "open",
     "quality",
+    "resample",
+    "resample_store",
     "score",
     "validate",
 ]
@@ -60,6 +64,8 @@ _PLACES = {
     "make_cohort": ("npczarr.phantom", "make_cohort"),
     "open": ("npczarr.store.open", "open_store"),
     "quality": ("npczarr.graphs.summary", "quality"),
+    "resample": ("npczarr.graphs.resample", "resample"),
+    "resample_store": ("npczarr.graphs.resample_store", "resample_store"),
     "score": ("npczarr.graphs.score", "score"),
     "validate": ("npczarr.graphs.validate", "validate"),
 }

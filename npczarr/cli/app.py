@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from npczarr.cli import measure, show
+from npczarr.cli import measure, resample, show
 from npczarr.cli.options import (
     BreakLock,
     Config,
@@ -186,6 +186,7 @@ def validate(
 app.command(epilog="Example: `npczarr morphology npc.zarr --csv tumours.csv`")(measure.morphology)
 app.command(epilog="Example: `npczarr agreement reliability.zarr --tolerance 2`")(measure.agreement)
 app.command(epilog="Example: `npczarr score npc.zarr predictions/ --name unet`")(measure.score)
+app.command(epilog="Example: `npczarr resample npc.zarr npc-1mm.zarr --spacing 1,1,1`")(resample.resample)
 
 
 def _convert(source: str, store: str, *, as_json: bool = False, **options: Any) -> bool:  # noqa: ANN401

@@ -74,9 +74,9 @@ def conversion(result: xr.Dataset, store: str, seconds: float) -> None:
         if str(one["status"].values) != "ok"
     ]
     problem_list(problems)
-    for warning in result.attrs["table_warnings"]:
+    for warning in result.attrs.get("table_warnings", ()):
         out.print(f"[yellow]table[/] {warning}")
-    strays = result.attrs["strays"]
+    strays = result.attrs.get("strays", ())
     if strays:
         shown = ", ".join(strays[:5]) + (f" and {len(strays) - 5} more" if len(strays) > 5 else "")
         out.print(f"[dim]files that belong to no scan:[/] {shown}")

@@ -39,7 +39,7 @@ def map_scans(
     registry
         The variables that a row of the kernel holds, in order; those on `axis` take three places.
     """
-    voxels = [_chunked(mask.transpose(..., *AXES)) for mask in masks]
+    voxels = [whole_scans(mask.transpose(..., *AXES)) for mask in masks]
     lead = voxels[0].dims[:-3]
     for axis in lead:
         if axis not in geometry.dims:
@@ -114,7 +114,7 @@ def _rows_of_block(
     return rows
 
 
-def _chunked(mask: xr.DataArray) -> xr.DataArray:
+def whole_scans(mask: xr.DataArray) -> xr.DataArray:
     """Give a mask Dask chunks of whole scans: its own, or one scan each."""
     if mask.chunks is None:
         return mask.chunk({dim: -1 if dim in AXES else 1 for dim in mask.dims})

@@ -14,17 +14,16 @@ from numpy.typing import NDArray
 
 from npczarr.errors import ParameterError, SourceError, StoreError
 from npczarr.graphs.run import Runner
-from npczarr.graphs.scans import PeekTask, peek_scans
-from npczarr.graphs.writer import Progress, Writer
-from npczarr.model.cohort import Cohort
-from npczarr.model.layout import CODECS, Codec, Layout, plan_layout
-from npczarr.model.records import Row
-from npczarr.model.schema import SCAN, Variable
+from npczarr.graphs.scans import PeekTask, ScanTask, missing_row, peek_scans, source_digest, write_scan
+from npczarr.graphs.writer import Key, Progress, Work, Writer
+from npczarr.model.cohort import Cohort, ScanFiles
+from npczarr.model.layout import Layout, check_codec, plan_layout
+from npczarr.model.schema import RESAMPLING, Variable
 from npczarr.sources.config import load_config
 from npczarr.sources.discover import discover
 from npczarr.sources.files import Source, open_source
 from npczarr.sources.tables import Tables, read_tables
-from npczarr.store.access import locate
+from npczarr.store.access import Location, locate
 from npczarr.store.create import add_columns, array, create, is_new, labels, open_group, read_layout, resize
 from npczarr.store.lease import hold_lease
 
@@ -38,7 +37,7 @@ def convert(
     config: str | Path | None = None,
     workers: int | None = None,
     scheduler: str | None = None,
-    codec: Codec = "lz4",
+    codec: str = "lz4",
     dtype: str | None = None,
     rewrite: Collection[str] = (),
     break_lock: bool = False,
@@ -109,24 +108,46 @@ def convert(
         root = open_group(opened, target.url)
         if not fresh:
             layout = read_layout(root)
+            if RESAMPLING in root.attrs:
+                raise StoreError(
+                    f"{target.url}: a resampled cohort, which takes no scans as they are; convert elsewhere"
+                )
             _check_raters(root, cohort, target.url)
             patients = _joined(labels(root, "patient"), cohort.patients)
             sequences = _joined(labels(root, "sequence"), cohort.sequences)
             resize(root, patients=patients, sequences=sequences, extent_zyx=layout.extent_zyx)
         add_columns(root, _over_store(root, cohort, tables))
         writer = Writer(root, target, layout, lease, clear=not fresh)
-        rows = writer.run(runner, origin, cohort, rewrite, on_progress)
-        return _result(writer, cohort, tables, rows)
+        result = writer.run(runner, _work(origin, cohort, target), rewrite, on_progress)
+    return result.assign_attrs(strays=[file.path for file in cohort.strays], table_warnings=list(tables.warnings))
+
+
+def _work(source: Source, cohort: Cohort, target: Location) -> Work:
+    """Say what each scan is made from, and how it is written."""
+
+    def task(key: Key, place: tuple[int, int], layout: Layout, clear: bool) -> ScanTask:
+        return ScanTask(source, cohort.scans[key], target, place, layout, clear, cohort.raters)
+
+    nothing = (ScanFiles(patient, sequence) for patient in cohort.patients for sequence in cohort.sequences)
+    listed = {(files.patient, files.sequence): files for files in nothing} | dict(cohort.scans)
+    return Work(
+        verb="convert",
+        patients=cohort.patients,
+        sequences=cohort.sequences,
+        digests={key: source_digest(files) for key, files in cohort.scans.items()},
+        absent={key: missing_row(files) for key, files in listed.items() if not files.images and not files.raters},
+        function=write_scan,
+        task=task,
+    )
 
 
 def _check(codec: str, dtype: str | None) -> None:
-    if codec not in CODECS:
-        raise ParameterError(f"codec must be one of {', '.join(CODECS)}, got {codec!r}")
+    check_codec(codec)
     if dtype not in (None, "int16", "int32"):
         raise ParameterError(f"dtype must be int16 or int32, got {dtype!r}")
 
 
-def _survey(runner: Runner, source: Source, cohort: Cohort, codec: Codec, dtype: str | None) -> Layout:
+def _survey(runner: Runner, source: Source, cohort: Cohort, codec: str, dtype: str | None) -> Layout:
     """Plan the layout from the first header of each scan."""
     scans = [scan for scan in cohort.scans.values() if scan.images or scan.raters]
     batches = [PeekTask(source, tuple(scans[i : i + _PEEK_BATCH])) for i in range(0, len(scans), _PEEK_BATCH)]
@@ -184,32 +205,3 @@ def _over_store(root: zarr.Group, cohort: Cohort, tables: Tables) -> dict[str, t
 
 def _as_text(values: NDArray[Any]) -> NDArray[Any]:
     return np.array([["", f"{v:g}"][v == v] for v in values.ravel()], dtype=object).reshape(values.shape)
-
-
-def _result(writer: Writer, cohort: Cohort, tables: Tables, rows: Mapping[tuple[str, str], Row]) -> xr.Dataset:
-    """Lay out what happened on (patient, sequence)."""
-    keys = [[(patient, sequence) for sequence in cohort.sequences] for patient in cohort.patients]
-
-    def grid(value: Callable[[tuple[str, str]], Any], dtype: Any) -> NDArray[Any]:  # noqa: ANN401 - a NumPy dtype
-        return np.array([[value(key) for key in line] for line in keys], dtype=dtype)
-
-    text = np.dtypes.StringDType()
-    variables = {
-        name: grid(writer.catalogue.read(name).__getitem__, text) for name in ("status", "message", "mask_status")
-    }
-    variables["action"] = grid(lambda key: _action(rows.get(key), key in writer.replaced), text)
-    variables["seconds"] = grid(lambda key: rows[key].seconds if key in rows else 0.0, np.float64)
-    variables["source_bytes"] = grid(lambda key: rows[key].source_bytes if key in rows else 0, np.int64)
-    return xr.Dataset(
-        {name: (SCAN, values) for name, values in variables.items()},
-        coords={"patient": np.array(cohort.patients, text), "sequence": np.array(cohort.sequences, text)},
-        attrs={"strays": [file.path for file in cohort.strays], "table_warnings": list(tables.warnings)},
-    )
-
-
-def _action(row: Row | None, replaced: bool) -> str:
-    if row is None:
-        return "kept"
-    if row.values["status"] not in ("ok", "warning"):
-        return "none"
-    return "replaced" if replaced else "written"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import xxhash
@@ -22,6 +22,26 @@ from npczarr.sources.nifti import read_mask
 from npczarr.sources.raters import read_raters
 from npczarr.store.access import Location, delete, put
 from npczarr.store.shards import digest, encode_shards
+
+
+class PlacedTask(Protocol):
+    """What tells where a scan's voxels go: see :class:`ScanTask`."""
+
+    @property
+    def target(self) -> Location:
+        """The store."""
+
+    @property
+    def place(self) -> tuple[int, int]:
+        """Index of patient and sequence."""
+
+    @property
+    def layout(self) -> Layout:
+        """Chunk layout."""
+
+    @property
+    def clear(self) -> bool:
+        """Whether an earlier version may be there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +67,11 @@ class ScanTask:
     layout: Layout
     clear: bool
     raters: tuple[str, ...] = ()
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """Patient and sequence."""
+        return self.files.patient, self.files.sequence
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,8 +116,8 @@ def write_scan(task: ScanTask) -> Row:
     if not task.layout.fits(scan.grid.shape_zyx):
         return _outgrown(task, scan.grid.shape_zyx)
     mask, mask_status, mask_message = _read_mask(task, scan)
-    _put_voxels(task, "image", image, PADDING[task.layout.dtype])
-    _put_voxels(task, "mask", None if mask is None else mask.mask, 0)
+    put_voxels(task, "image", image, PADDING[task.layout.dtype])
+    put_voxels(task, "mask", None if mask is None else mask.mask, 0)
 
     warnings = [*scan.warnings, *mask_message]
     values: dict[str, Any] = {
@@ -100,7 +125,7 @@ def write_scan(task: ScanTask) -> Row:
         "message": "; ".join([*warnings, *scan.notes]),
         "mask_status": mask_status,
         "image_digest": digest(image),
-        **_geometry(scan.grid, scan.z_spacing_known),
+        **geometry_of(scan.grid, scan.z_spacing_known),
         "rescale_slope": scan.rescale_slope,
         "rescale_intercept": scan.rescale_intercept,
         **scan.acquisition,
@@ -119,9 +144,9 @@ def _write_rated(task: ScanTask, started: float) -> Row:
     if not task.layout.fits(grid.shape_zyx):
         return _outgrown(task, grid.shape_zyx)
     for rater, one in enumerate(masks):
-        _put_voxels(task, "mask", one, 0, (rater,))
+        put_voxels(task, "mask", one, 0, (rater,))
     status = "warning" if mask.warnings else "ok"
-    geometry = _geometry(grid, spacing_known)
+    geometry = geometry_of(grid, spacing_known)
     if not spacing_known:
         geometry["spacing"][:] = np.nan
     values = {"status": status, "mask_status": status, "message": "; ".join(mask.warnings)}
@@ -130,11 +155,11 @@ def _write_rated(task: ScanTask, started: float) -> Row:
 
 def _refused(task: ScanTask, error: Exception, started: float) -> Row:
     """Leave no voxels of an earlier version, and say why there are none."""
-    _put_voxels(task, "image", None, 0)
+    put_voxels(task, "image", None, 0)
     for rater in range(len(task.raters)):
-        _put_voxels(task, "mask", None, 0, (rater,))
+        put_voxels(task, "mask", None, 0, (rater,))
     if not task.raters:
-        _put_voxels(task, "mask", None, 0)
+        put_voxels(task, "mask", None, 0)
     return _row(task, {"status": "refused", "mask_status": "refused", "message": _reason(error)}, started)
 
 
@@ -175,7 +200,9 @@ def _as_stored(image: NDArray[Any], dtype: str) -> NDArray[Any]:
     )
 
 
-def _put_voxels(task: ScanTask, name: str, array: NDArray[Any] | None, fill: int, rater: tuple[int, ...] = ()) -> None:
+def put_voxels(
+    task: PlacedTask, name: str, array: NDArray[Any] | None, fill: float, rater: tuple[int, ...] = ()
+) -> None:
     """Write the shards of one variable, and delete what an earlier version left in those that hold nothing."""
     store = task.target.open()
     prefix = "/".join(str(part) for part in (name, "c", *task.place, *rater))
@@ -188,7 +215,8 @@ def _put_voxels(task: ScanTask, name: str, array: NDArray[Any] | None, fill: int
             delete(store, key)
 
 
-def _geometry(grid: Grid, z_spacing_known: bool) -> dict[str, Any]:
+def geometry_of(grid: Grid, z_spacing_known: bool = True) -> dict[str, Any]:
+    """Entries of the catalogue that say where a scan's voxels lie."""
     z_mm, y_mm, x_mm = grid.axis_positions_mm()
     spacing = grid.spacing_zyx_mm.copy()
     if not z_spacing_known:

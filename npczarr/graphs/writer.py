@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
 
+import numpy as np
+import xarray as xr
 import zarr
 
 from npczarr.errors import StoreError
 from npczarr.graphs.run import Runner
-from npczarr.graphs.scans import ScanTask, missing_row, source_digest, write_scan
-from npczarr.model.cohort import Cohort, ScanFiles
 from npczarr.model.layout import Layout
 from npczarr.model.records import Row
-from npczarr.sources.files import Source
+from npczarr.model.schema import SCAN
 from npczarr.store.access import Location
 from npczarr.store.catalogue import Catalogue
 from npczarr.store.create import array, resize
@@ -25,18 +26,55 @@ Key = tuple[str, str]
 _FLUSH_SECONDS = 2.0  # rows of finished scans are written this often: what a kill can cost
 
 
+class Task(Protocol):
+    """One scan to write; what a worker is given."""
+
+    @property
+    def key(self) -> Key:
+        """Patient and sequence."""
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """The scans to write, and how.
+
+    Parameters
+    ----------
+    verb
+        For the names of tasks.
+    patients, sequences
+        Labels of all scans that are spoken of.
+    digests
+        Digest of what a scan is made from, where there is anything.
+    absent
+        Rows of scans of which there is nothing to write.
+    function
+        Writes one scan, given a task; a function of an importable module.
+    task
+        Makes the task of a scan, its place in the store, the layout, and whether an earlier version may be there.
+    """
+
+    verb: str
+    patients: tuple[str, ...]
+    sequences: tuple[str, ...]
+    digests: Mapping[Key, str]
+    absent: Mapping[Key, Row]
+    function: Callable[[Any], Row]
+    task: Callable[[Key, tuple[int, int], Layout, bool], Task]
+
+
 @dataclass(slots=True)
 class Progress:
-    """How far a conversion is; given to ``on_progress`` after each scan.
+    """How far a run is; given to ``on_progress`` after each scan.
 
     Parameters
     ----------
     total, done
         Scans to write, and written, refused or missing.
     kept
-        Scans that were in the store already, from the same files.
+        Scans that were in the store already, from the same source.
     source_bytes
-        Bytes of the source's files read so far.
+        Bytes of the source read so far.
     statuses
         Number of scans by status.
     """
@@ -49,7 +87,7 @@ class Progress:
 
 
 class Writer:
-    """Writes a cohort into an open store.
+    """Writes scans into an open store.
 
     Parameters
     ----------
@@ -59,13 +97,6 @@ class Writer:
         The right to write; checked before each write to the catalogue.
     clear
         Whether earlier versions of scans may be there.
-
-    Attributes
-    ----------
-    catalogue
-        What the store says of each scan.
-    replaced
-        Scans that stood in the store and are written again.
     """
 
     def __init__(self, root: zarr.Group, target: Location, layout: Layout, lease: Lease, *, clear: bool) -> None:
@@ -76,29 +107,36 @@ class Writer:
         self._clear = clear
         self._unwritten: list[Row] = []
         self._flushed = time.monotonic()
-        self.catalogue = Catalogue(root)
-        self.replaced: set[Key] = set()
+        self._catalogue = Catalogue(root)
+        self._replaced: set[Key] = set()
 
     def run(
         self,
         runner: Runner,
-        source: Source,
-        cohort: Cohort,
+        work: Work,
         rewrite: Collection[str],
         on_progress: Callable[[Progress], None] | None,
-    ) -> dict[Key, Row]:
-        """Write every scan that the store does not hold from the same files; return what became of each."""
-        queue, rows, progress = self._plan(cohort, rewrite)
+    ) -> xr.Dataset:
+        """Write every scan that the store does not hold from the same source; return what became of each.
+
+        Returns
+        -------
+        xarray.Dataset
+            On (patient, sequence) of the work: `status`, `message`, `mask_status`, `action` (written, replaced, kept or
+            none), `seconds`, `source_bytes`.
+        """
+        queue, rows, progress = self._plan(work, rewrite)
         self._unwritten += rows.values()
         try:
             while queue:  # once, and again where a scan had to wait for the arrays to grow
-                for task, outcome in runner.run(write_scan, self._tasks(source, queue, cohort.raters), name=_task_name):
-                    row = _row_of(task, outcome)
+                tasks = runner.run(work.function, self._tasks(work, queue), name=lambda task: _name(work, task))
+                for task, outcome in tasks:
+                    row = _row_of(task.key, work, outcome)
                     if row.outgrown is not None:
                         self._resize(self._layout.grown(row.outgrown))
-                        queue.append(task.files)
+                        queue.append(task.key)
                         continue
-                    rows[row.patient, row.sequence] = row
+                    rows[task.key] = row
                     self._unwritten.append(row)
                     if time.monotonic() - self._flushed > _FLUSH_SECONDS:
                         self._flush()
@@ -110,41 +148,40 @@ class Writer:
         finally:
             self._flush()
         self._trim()
-        return rows
+        return self._result(work, rows)
 
-    def _plan(self, cohort: Cohort, rewrite: Collection[str]) -> tuple[list[ScanFiles], dict[Key, Row], Progress]:
-        """Tell scans to write from missing ones and from scans to keep, by status and source digest."""
-        status, digests = self.catalogue.read("status"), self.catalogue.read("source_digest")
-        queue: list[ScanFiles] = []
-        missing: dict[Key, Row] = {}
+    def _plan(self, work: Work, rewrite: Collection[str]) -> tuple[list[Key], dict[Key, Row], Progress]:
+        """Tell scans to write from those of which there is nothing and from those to keep, by status and digest."""
+        status, digests = self._catalogue.read("status"), self._catalogue.read("source_digest")
+        queue: list[Key] = []
+        absent: dict[Key, Row] = {}
         kept: Counter[str] = Counter()
-        for key in ((patient, sequence) for patient in cohort.patients for sequence in cohort.sequences):
-            files = cohort.scans.get(key, ScanFiles(*key))
+        for key in ((patient, sequence) for patient in work.patients for sequence in work.sequences):
             # a scan that the store has and this source lacks is no change: sources may hold a part of the cohort
-            same = key not in cohort.scans or digests[key] == source_digest(files)
+            same = key not in work.digests or digests[key] == work.digests[key]
             same = same and not {key[0], "/".join(key)} & set(rewrite)
             if status[key] in ("ok", "warning") and same:
                 kept[status[key]] += 1
-            elif not files.images and not files.raters:
-                missing[key] = missing_row(files)
+            elif key in work.absent:
+                absent[key] = work.absent[key]
             else:
-                queue.append(files)
+                queue.append(key)
                 if status[key] in ("ok", "warning"):
-                    self.replaced.add(key)
-        self.catalogue.mark_pending([(files.patient, files.sequence) for files in queue])
+                    self._replaced.add(key)
+        self._catalogue.mark_pending(queue)
         queue.reverse()
-        progress = Progress(total=len(queue), kept=kept.total(), statuses=kept + Counter(missing=len(missing)))
-        return queue, missing, progress
+        found = Counter(row.values["status"] for row in absent.values())
+        return queue, absent, Progress(total=len(queue), kept=kept.total(), statuses=kept + found)
 
-    def _tasks(self, source: Source, queue: list[ScanFiles], raters: tuple[str, ...]) -> Iterator[ScanTask]:
+    def _tasks(self, work: Work, queue: list[Key]) -> Iterator[Task]:
         while queue:
-            files = queue.pop()
-            place = self.catalogue.patients[files.patient], self.catalogue.sequences[files.sequence]
-            yield ScanTask(source, files, self._target, place, self._layout, self._clear, raters)
+            patient, sequence = queue.pop()
+            place = self._catalogue.patients[patient], self._catalogue.sequences[sequence]
+            yield work.task((patient, sequence), place, self._layout, self._clear)
 
     def _flush(self) -> None:
         self._lease.check()
-        self.catalogue.write(self._unwritten)
+        self._catalogue.write(self._unwritten)
         self._unwritten = []
         self._flushed = time.monotonic()
 
@@ -156,24 +193,43 @@ class Writer:
 
     def _resize(self, layout: Layout) -> None:
         self._lease.check()
-        patients, sequences = list(self.catalogue.patients), list(self.catalogue.sequences)
+        patients, sequences = list(self._catalogue.patients), list(self._catalogue.sequences)
         resize(self._root, patients=patients, sequences=sequences, extent_zyx=layout.extent_zyx)
         self._layout = layout
 
+    def _result(self, work: Work, rows: Mapping[Key, Row]) -> xr.Dataset:
+        keys = [[(patient, sequence) for sequence in work.sequences] for patient in work.patients]
+        text = np.dtypes.StringDType()
 
-def _row_of(task: ScanTask, outcome: Row | BaseException) -> Row:
+        def table(value: Callable[[Key], Any], dtype: Any) -> tuple[tuple[str, ...], Any]:  # noqa: ANN401 - a dtype
+            return SCAN, np.array([[value(key) for key in line] for line in keys], dtype=dtype)
+
+        said = {name: self._catalogue.read(name) for name in ("status", "message", "mask_status")}
+        variables = {name: table(values.__getitem__, text) for name, values in said.items()}
+        variables["action"] = table(lambda key: self._action(key, rows), text)
+        variables["seconds"] = table(lambda key: rows[key].seconds if key in rows else 0.0, np.float64)
+        variables["source_bytes"] = table(lambda key: rows[key].source_bytes if key in rows else 0, np.int64)
+        labels = {"patient": np.array(work.patients, text), "sequence": np.array(work.sequences, text)}
+        return xr.Dataset(variables, coords=labels)
+
+    def _action(self, key: Key, rows: Mapping[Key, Row]) -> str:
+        if key not in rows:
+            return "kept"
+        if rows[key].values["status"] not in ("ok", "warning"):
+            return "none"
+        return "replaced" if key in self._replaced else "written"
+
+
+def _row_of(key: Key, work: Work, outcome: Row | BaseException) -> Row:
     if isinstance(outcome, Row):
         return outcome
     if isinstance(outcome, StoreError) or not isinstance(outcome, Exception):
         raise outcome
     # the worker died of this scan, more than once: out of memory, or a decoder that crashed
-    message = f"the worker process died while reading this scan ({type(outcome).__name__}: {outcome})"
-    return Row(
-        task.files.patient,
-        task.files.sequence,
-        {"status": "refused", "mask_status": "refused", "message": message, "source_digest": source_digest(task.files)},
-    )
+    message = f"the worker process died of this scan ({type(outcome).__name__}: {outcome})"
+    values = {"status": "refused", "mask_status": "refused", "message": message, "source_digest": work.digests[key]}
+    return Row(*key, values)
 
 
-def _task_name(task: ScanTask) -> str:
-    return f"convert-{task.files.patient}-{task.files.sequence}"
+def _name(work: Work, task: Task) -> str:
+    return "-".join((work.verb, *task.key))

@@ -95,6 +95,52 @@ class Grid:
         z, y, x = (stop - start for start, stop, _ in spans)
         return Grid((z, y, x), affine)
 
+    def centre_mm(self) -> Floats:
+        """(3,) LPS mm of the middle of the volume."""
+        middle: Floats = self.corners_mm().mean(axis=0)
+        return middle
+
+    def regrid(self, *, spacing: Sequence[float | None] = (), shape: Sequence[int | None] = ()) -> Grid:
+        """Return a grid of the same axes and the same middle, with another voxel size, another shape, or both.
+
+        Parameters
+        ----------
+        spacing
+            Along z, y, x in mm; None, or nothing at all, keeps what the shape asks for. Alone, it keeps the field of
+            view, rounded up to whole voxels.
+        shape
+            Voxels along z, y, x; None keeps what the spacing asks for. Alone, it keeps the field of view.
+        """
+        voxels, lengths = [], []
+        for n, length, wanted, count in zip(
+            self.shape_zyx, self.spacing_zyx_mm, spacing or (None,) * 3, shape or (None,) * 3, strict=True
+        ):
+            lengths.append(wanted or (n * length / count if count else length))
+            # 1e-6: a field of view that is a whole number of voxels but for rounding takes no voxel more
+            voxels.append(count or max(1, int(np.ceil(n * length / lengths[-1] - 1e-6))))
+        affine = np.eye(4)
+        affine[:3, :3] = self.directions * lengths[::-1]
+        affine[:3, 3] = self.centre_mm() - affine[:3, :3] @ ((np.array(voxels[::-1]) - 1) / 2)
+        return Grid((voxels[0], voxels[1], voxels[2]), affine)
+
+    def around(self, centre_mm: Floats, extent_zyx_mm: Sequence[float]) -> Grid:
+        """Return a box of these voxels, its middle as near to a point as they allow; it may reach beyond the volume.
+
+        Parameters
+        ----------
+        centre_mm
+            (3,) LPS mm.
+        extent_zyx_mm
+            Of the box along z, y, x, rounded to whole voxels; so boxes of one size have one shape.
+        """
+        counts = np.maximum(np.floor(np.asarray(extent_zyx_mm) / self.spacing_zyx_mm + 0.5), 1)
+        index_xyz = np.linalg.solve(self.affine[:3, :3], centre_mm - self.affine[:3, 3])
+        first = np.floor(index_xyz - (counts[::-1] - 1) / 2 + 0.5 + 1e-6)
+        affine = self.affine.copy()
+        affine[:3, 3] += affine[:3, :3] @ first
+        z, y, x = (int(n) for n in counts)
+        return Grid((z, y, x), affine)
+
     def corners_mm(self) -> Floats:
         """(8, 3) LPS mm of the centres of the eight corner voxels."""
         z, y, x = (np.array([0, n - 1]) for n in self.shape_zyx)

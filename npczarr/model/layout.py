@@ -10,12 +10,11 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import product
-from typing import Literal, get_args
 
+from npczarr.errors import ParameterError
 from npczarr.model.geometry import Shape
 
-Codec = Literal["lz4", "zstd"]
-CODECS: tuple[str, ...] = get_args(Codec)
+CODECS = ("lz4", "zstd")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +30,7 @@ class Layout:
     shard_zyx
         Size of a shard, a multiple of the chunk.
     dtype
-        Type of `image`, int16 or int32.
+        Type of `image`: int16, int32, or float32 once resampled.
     codec
         Compressor inside Blosc.
     """
@@ -40,7 +39,7 @@ class Layout:
     chunk_zyx: Shape
     shard_zyx: Shape
     dtype: str = "int16"
-    codec: Codec = "lz4"
+    codec: str = "lz4"
 
     def fits(self, shape_zyx: Shape) -> bool:
         """Whether a scan of this shape fits the arrays."""
@@ -58,7 +57,19 @@ class Layout:
             yield z, y, x
 
 
-def plan_layout(shapes_zyx: Iterable[Shape], *, dtype: str = "int16", codec: Codec = "lz4") -> Layout:
+def check_codec(codec: str) -> None:
+    """Refuse a codec that is not known.
+
+    Raises
+    ------
+    ParameterError
+        If it is none of :data:`CODECS`.
+    """
+    if codec not in CODECS:
+        raise ParameterError(f"codec must be one of {', '.join(CODECS)}, got {codec!r}")
+
+
+def plan_layout(shapes_zyx: Iterable[Shape], *, dtype: str = "int16", codec: str = "lz4") -> Layout:
     """Lay out a cohort of scans of these shapes: chunk = most common matrix (the largest of those tied), shard = scan.
 
     >>> plan_layout([(30, 512, 512), (34, 512, 512), (20, 640, 640)])

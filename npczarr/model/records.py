@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,7 +14,8 @@ from npczarr.errors import SourceError
 from npczarr.model.geometry import Floats, Grid
 
 Value = float | int | str
-PADDING = {"int16": -(2**15), "int32": -(2**31)}  # of `image` outside each scan; decoded by xarray to NaN
+#: Of `image` outside each scan, by its type; decoded by xarray to NaN.
+PADDING: Mapping[str, float] = {"int16": -(2**15), "int32": -(2**31), "float32": math.nan}
 
 
 @dataclass(frozen=True, slots=True, eq=False)

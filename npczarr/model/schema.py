@@ -13,6 +13,7 @@ from npczarr.model.records import PADDING
 
 SCHEMA_VERSION = 1
 SCHEMA_ATTRIBUTE = "npczarr_schema"
+RESAMPLING = "resampling"  # attribute of a resampled cohort: what was asked for, as JSON text
 SCAN = ("patient", "sequence")
 
 STATUSES = {
@@ -160,15 +161,17 @@ ACQUISITION_NAMES = frozenset(v.name for v in _ACQUISITION)
 
 
 def voxel_variables(image_dtype: str, *, rated: bool = False) -> tuple[Variable, Variable]:
-    """Return `image` and `mask`; the image is int16 unless a header needs int32, rated masks have a `rater`."""
+    """Return `image` and `mask`; the image is int16, int32 if a header needs it, or float32 once resampled."""
     dims = (*SCAN, *AXES)
+    floats = np.dtype(image_dtype).kind == "f"
     return (
         Variable(
             "image",
             dims,
             image_dtype,
-            "stored DICOM values, lossless; padding outside each scan",
-            attributes={"_FillValue": PADDING[image_dtype]},
+            "resampled values; NaN outside each scan" if floats else "stored DICOM values, lossless; padding outside",
+            # NaN is no valid JSON, and needs no attribute to be read as missing
+            attributes={} if floats else {"_FillValue": PADDING[image_dtype]},
         ),
         Variable(
             "mask",

@@ -45,7 +45,7 @@ class ShardedVoxels:
     name: str
     shape: tuple[int, ...]
     dtype: str
-    fill: int
+    fill: float
     chunk_zyx: tuple[int, int, int]
     shard_zyx: tuple[int, int, int]
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import xarray as xr
 from xarray.core import indexing
 
@@ -61,7 +62,7 @@ def sharded_voxels(location: Location, name: str, variable: xr.Variable) -> Shar
     """Describe an array whose voxels are to be read from its shards."""
     encoding = variable.encoding
     (_, _, z, y, x), (_, _, shard_z, shard_y, shard_x) = encoding["chunks"][-5:], encoding["shards"][-5:]
-    fill = int(variable.attrs.get("_FillValue", 0))
+    fill = variable.attrs.get("_FillValue", np.nan if variable.dtype.kind == "f" else 0)
     shape = tuple(int(n) for n in variable.shape)
     return ShardedVoxels(location, name, shape, variable.dtype.name, fill, (z, y, x), (shard_z, shard_y, shard_x))
 

@@ -6,6 +6,7 @@ crc32c`` for the index at the end (Zarr v3 codec specifications), without its co
 
 from __future__ import annotations
 
+import math
 import struct
 from collections.abc import Iterator
 from typing import Any
@@ -18,18 +19,19 @@ from numpy.typing import NDArray
 from zarr.codecs import BloscCodec, Crc32cCodec
 
 from npczarr.model.geometry import Shape
-from npczarr.model.layout import Codec, Layout
+from npczarr.model.layout import Layout
 
 LEVEL = {"lz4": 3, "zstd": 1}
 _EMPTY = 2**64 - 1
 
 
-def compressors(codec: Codec) -> list[Any]:
+def compressors(codec: str) -> list[Any]:
     """Codecs of a chunk, for zarr-python; :func:`encode_shards` writes the same."""
-    return [BloscCodec(cname=codec, clevel=LEVEL[codec], shuffle="bitshuffle"), Crc32cCodec()]
+    name: Any = codec
+    return [BloscCodec(cname=name, clevel=LEVEL[codec], shuffle="bitshuffle"), Crc32cCodec()]
 
 
-def encode_shards(array: NDArray[Any], layout: Layout, fill: int) -> Iterator[tuple[Shape, bytes | None]]:
+def encode_shards(array: NDArray[Any], layout: Layout, fill: float) -> Iterator[tuple[Shape, bytes | None]]:
     """Encode a scan as the shards of its place in the array.
 
     Parameters
@@ -49,7 +51,7 @@ def encode_shards(array: NDArray[Any], layout: Layout, fill: int) -> Iterator[tu
         yield index, _encode(array[window], layout, fill)
 
 
-def _encode(block: NDArray[Any], layout: Layout, fill: int) -> bytes | None:
+def _encode(block: NDArray[Any], layout: Layout, fill: float) -> bytes | None:
     counts = tuple(shard // chunk for shard, chunk in zip(layout.shard_zyx, layout.chunk_zyx, strict=True))
     index = np.full((*counts, 2), _EMPTY, dtype="<u8")
     level, shuffle = LEVEL[layout.codec], blosc.BITSHUFFLE
@@ -58,7 +60,7 @@ def _encode(block: NDArray[Any], layout: Layout, fill: int) -> bytes | None:
     for at in np.ndindex(counts):
         chunk = block[tuple(slice(i * n, (i + 1) * n) for i, n in zip(at, layout.chunk_zyx, strict=True))]
         # the first voxel tells most chunks of an image from padding without reading the rest
-        if chunk.size == 0 or (chunk.flat[0] == fill and (chunk == fill).all()):
+        if chunk.size == 0 or (is_padding(chunk.flat[0], fill) and is_padding(chunk, fill).all()):
             continue
         if chunk.shape != layout.chunk_zyx:
             padded = np.full(layout.chunk_zyx, fill, dtype=block.dtype)
@@ -76,6 +78,11 @@ def _encode(block: NDArray[Any], layout: Layout, fill: int) -> bytes | None:
 
 def _crc32c(data: bytes) -> bytes:
     return struct.pack("<I", google_crc32c.value(data))
+
+
+def is_padding(values: Any, fill: float) -> Any:  # noqa: ANN401 - a scalar or an array, and its truth
+    """Whether values are the fill value, NaN or not."""
+    return np.isnan(values) if math.isnan(fill) else values == fill
 
 
 def digest(array: NDArray[Any]) -> str:

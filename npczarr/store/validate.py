@@ -15,7 +15,7 @@ from npczarr.model.geometry import AXES, Grid
 from npczarr.model.records import PADDING
 from npczarr.model.schema import INDEXES, RATER, SCAN_TABLES, STATUSES, voxel_variables
 from npczarr.store.create import array, arrays_of, dims_of, labels
-from npczarr.store.shards import digest
+from npczarr.store.shards import digest, is_padding
 
 Values = Mapping[str, Any]
 #: Entries of the catalogue that :func:`check_scan` holds against the voxels.
@@ -91,7 +91,7 @@ def check_scan(root: zarr.Group, place: tuple[int, int], claims: Values) -> Iter
     padding = PADDING[image.dtype.name]
     z, y, x = (int(n) for n in claims["shape"])
     if status in ("refused", "missing"):
-        if (image != padding).any() or mask.any():
+        if not is_padding(image, padding).all() or mask.any():
             yield f"{status}, but there are voxels"
         return
     if min(z, y, x) < 1 or (z, y, x) > image.shape:
@@ -102,13 +102,13 @@ def check_scan(root: zarr.Group, place: tuple[int, int], claims: Values) -> Iter
 
 
 def _check_voxels(
-    image: NDArray[Any], mask: NDArray[Any], window: tuple[slice, ...], padding: int, claims: Values
+    image: NDArray[Any], mask: NDArray[Any], window: tuple[slice, ...], padding: float, claims: Values
 ) -> Iterator[str]:
     scan, outline = image[window], mask[..., window[0], window[1], window[2]]
     if not claims["image_digest"]:
-        if (image != padding).any():
+        if not is_padding(image, padding).all():
             yield "voxels of an image that the catalogue does not know"
-    elif (scan == padding).any() or np.count_nonzero(image != padding) != scan.size:
+    elif not _padded(image, window, padding):
         yield "padding inside the scan, or voxels outside it"
     elif digest(scan) != claims["image_digest"]:
         yield "voxels of the image do not match their digest"
@@ -121,6 +121,13 @@ def _check_voxels(
         yield "voxels of the mask do not match their digest"
     if np.count_nonzero(outline) != claims["mask_voxels"]:
         yield f"{np.count_nonzero(outline)} voxels of tumour, the catalogue says {claims['mask_voxels']}"
+
+
+def _padded(image: NDArray[Any], window: tuple[slice, ...], padding: float) -> bool:
+    """Whether there is padding outside the scan, and none inside; a resampled scan has NaN where the source ended."""
+    everywhere = np.count_nonzero(~is_padding(image, padding))
+    inside = ~is_padding(image[window], padding)
+    return bool(everywhere == np.count_nonzero(inside) and (inside.all() or np.isnan(padding)))
 
 
 def _check_geometry(shape_zyx: tuple[int, int, int], claims: Values) -> Iterator[str]:

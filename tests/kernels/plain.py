@@ -53,16 +53,3 @@ def ball(shape, spacing, semi_axes_mm, centre_mm=(0.0, 0.0, 0.0)):
     axes = [(np.arange(n) - (n - 1) / 2) * s - c for n, s, c in zip(shape, spacing, centre_mm, strict=True)]
     z, y, x = np.meshgrid(*axes, indexing="ij", sparse=True)
     return (z / semi_axes_mm[0]) ** 2 + (y / semi_axes_mm[1]) ** 2 + (x / semi_axes_mm[2]) ** 2 <= 1
-
-
-def resample_to_1mm(mask, spacing):
-    """Trilinear resampling to 1 mm with the centres of the two grids aligned, then 0.5 and above (IBSI chapter 1)."""
-    values = mask.astype(np.float64)
-    for axis, (n, s) in enumerate(zip(mask.shape, spacing, strict=True)):
-        n_new = int(np.ceil(n * s))
-        position = (np.arange(n_new) - (n_new - 1) / 2) / s + (n - 1) / 2
-        low = np.clip(np.floor(position).astype(int), 0, n - 1)
-        weight = np.clip(position - low, 0, 1).reshape([-1 if a == axis else 1 for a in range(3)])
-        high = np.minimum(low + 1, n - 1)
-        values = values.take(low, axis) * (1 - weight) + values.take(high, axis) * weight
-    return values >= 0.5

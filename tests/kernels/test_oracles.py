@@ -10,8 +10,8 @@ from numpy.testing import assert_allclose
 from npczarr.kernels.agreement import compare
 from npczarr.kernels.morphology import measure
 from npczarr.kernels.patterns import METHODS
-
-from .plain import resample_to_1mm
+from npczarr.kernels.resample import resample_mask
+from npczarr.model.geometry import Grid
 
 IBSI = {
     "morph_volume": "volume_mm3",
@@ -41,7 +41,8 @@ def read_nifti(path):
 def test_ibsi_sarcomas_at_1_mm(real_data, patient, sarcoma):
     folder = real_data / "real_cohort/primary_data/data/MRI-Segments" / patient
     mask, spacing = read_nifti(next(folder.glob("ROI-T1.nii*")))
-    shape = measure(resample_to_1mm(mask, spacing), (1, 1, 1), method="lewiner")
+    grid = Grid(mask.shape, np.diag([*spacing[::-1], 1]))
+    shape = measure(resample_mask(mask, grid, grid.regrid(spacing=(1, 1, 1))), (1, 1, 1), method="lewiner")
     with open(real_data / "oracle/ibsi/reference_morph_MR_T1_1mm.csv") as file:
         published = {row["tag"]: row for row in csv.DictReader(file) if row["id"] == sarcoma}
     for tag, name in IBSI.items():

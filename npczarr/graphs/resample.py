@@ -1,0 +1,224 @@
+"""A cohort on other voxel grids, as a lazy Dataset with the store's own variables."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import dask.array as da
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from npczarr.errors import ParameterError
+from npczarr.graphs.blocks import whole_scans
+from npczarr.graphs.regrid import extent_of, plan_cohort
+from npczarr.graphs.resample_blocks import SPATIAL, image_block, mask_block, table_block, table_of, width_of
+from npczarr.model.geometry import AXES, Shape
+from npczarr.model.resampling import MaskMethod, Method, Resampling, resampling
+from npczarr.model.schema import SCAN_TABLES
+
+#: What a lazy result cannot say, as it depends on voxels that were not read yet.
+_OF_VOXELS = ("image_digest", "mask_digest", "source_digest", "mask_voxels", "mask_touches_end_slice")
+
+
+def resample(
+    dataset: xr.Dataset,
+    *,
+    spacing: Sequence[float | None] | None = None,
+    shape: Sequence[int | None] | None = None,
+    like: str | None = None,
+    window: Sequence[float] | None = None,
+    centre: str = "tumour",
+    bounds: Sequence[tuple[float, float] | None] | None = None,
+    method: Method = "linear",
+    mask_method: MaskMethod = "linear",
+    normalise: str | None = None,
+) -> xr.Dataset:
+    """Resample every scan, image and mask; lazy.
+
+    Grids keep their axes and their middle, as ITK compares them; ``like`` takes the grid of another sequence, in
+    scanner coordinates. Asked for together, spacing and shape are applied first, then window or bounds.
+
+    Parameters
+    ----------
+    dataset
+        A cohort opened from a store, or any selection of it.
+    spacing
+        Voxel size along z, y, x in mm; None keeps an axis. The field of view is kept, rounded up to whole voxels.
+    shape
+        Voxels along z, y, x; None keeps an axis. With a spacing too, the field of view follows.
+    like
+        Sequence on whose grid the patient's others are laid.
+    window
+        Size along z, y, x in mm of a box to cut out, of the same shape for scans of the same spacing.
+    centre
+        Middle of the box: ``"tumour"`` (of its bounding box; the volume's where there is none) or ``"volume"``.
+    bounds
+        First and last position along z, y, x in mm, in the coordinates `z_mm`, `y_mm`, `x_mm`; None keeps an axis.
+    method
+        Of images: ``"linear"``, ``"cubic"`` (B-spline), ``"nearest"`` or ``"area"`` (average, against aliasing).
+    mask_method
+        Of masks: ``"linear"`` (tumour where 0.5 or more) or ``"nearest"``.
+    normalise
+        ``"zscore"`` (mean 0, standard deviation 1 over the scan) or ``"percentile"`` (its 1st to 0, its 99th to 1).
+        `rescale_slope` and `rescale_intercept` lead back to real values.
+
+    Returns
+    -------
+    xarray.Dataset
+        The store's variables on the new grids: `image` float32, NaN outside the scan; `mask` uint8. What depends on
+        voxels not read yet (digests, tumour voxels) is left out. A scan that cannot be resampled has `status`
+        ``"refused"`` and the reason in `message`.
+
+    Raises
+    ------
+    ParameterError
+        If an argument is wrong, or the Dataset lacks what a cohort store has.
+    """
+    request = resampling(
+        {
+            "spacing": _triple(spacing), "shape": _triple(shape), "like": like, "window": _triple(window),
+            "centre": centre, "bounds": _triple(bounds), "method": method, "mask_method": mask_method,
+            "normalise": normalise,
+        }
+    )  # fmt: skip
+    if "image" not in dataset and "mask" not in dataset:
+        raise ParameterError("the Dataset has no image and no mask; open it with npczarr.open or xr.open_zarr")
+    if request.needs_tumour and ("mask" not in dataset or "rater" in dataset["mask"].dims):
+        raise ParameterError(
+            "a window around the tumour needs one mask a scan: select a rater, or take centre='volume'"
+        )
+    plans = plan_cohort(dataset, request)
+    extent = extent_of(plans)
+    voxels = {name: whole_scans(dataset[name].transpose(..., *AXES)) for name in ("image", "mask") if name in dataset}
+    spatial = _Spatial(dataset, plans, voxels, request, extent)
+    kept = dataset.drop_vars([n for n in (*voxels, *SPATIAL, *_OF_VOXELS, *AXES) if n in dataset.variables])
+    result = kept.assign({name: spatial.voxels(name) for name in voxels}).assign_coords(spatial.tables())
+    result = result.assign_coords(_statuses(dataset, plans))
+    return result.assign_attrs(resampling=_flat(request))
+
+
+class _Spatial:
+    """The variables that a resampling makes anew, each a block of one scan."""
+
+    def __init__(
+        self,
+        dataset: xr.Dataset,
+        plans: NDArray[Any],
+        voxels: dict[str, xr.DataArray],
+        request: Resampling,
+        extent: Shape,
+    ) -> None:
+        self._source = voxels
+        self._request = request
+        self._extent = extent
+        self._lead = next(iter(voxels.values())).dims[:-3]
+        scans = [dim for dim in self._lead if dim in ("patient", "sequence")]
+        self._plans = xr.DataArray(plans, dims=scans)
+        self._scans = scans
+        self._rescale = [dataset[name].transpose(*scans, "z") for name in ("rescale_slope", "rescale_intercept")]
+
+    def voxels(self, name: str) -> xr.DataArray:
+        """Build the lazy array of `image` or `mask`."""
+        source = self._source[name]
+        lead = source.dims[:-3]
+        z, y, x = self._extent
+        blocks = da.blockwise(
+            image_block if name == "image" else mask_block,
+            (*lead, "Z", "Y", "X"),
+            *self._inputs(name),
+            new_axes={"Z": z, "Y": y, "X": x},
+            concatenate=True,
+            dtype=np.float32 if name == "image" else np.uint8,
+            meta=np.empty((0,) * source.ndim, np.float32 if name == "image" else np.uint8),
+            request=self._request,
+            extent=self._extent,
+        )
+        result = xr.DataArray(blocks, dims=source.dims, attrs=source.attrs)
+        chunks = (*(1 for _ in lead), 1, y, x)
+        result.encoding = {"chunks": chunks, "shards": (*chunks[:-3], z, y, x)}
+        return result
+
+    def tables(self) -> dict[str, xr.Variable]:
+        """Build the variables that say where the voxels lie; lazy only where they depend on voxels."""
+        width = width_of(self._extent)
+        if self._request.needs_tumour or self._request.normalise:
+            image_needed = self._request.normalise is not None and "image" in self._source
+            flat = da.blockwise(
+                table_block,
+                (*self._scans, "W"),
+                *self._inputs("image" if image_needed else "mask"),
+                new_axes={"W": width},
+                concatenate=True,
+                dtype=np.float64,
+                meta=np.empty((0,) * (len(self._scans) + 1)),
+                request=self._request,
+                extent=self._extent,
+                numbers=image_needed,
+            )
+        else:
+            flat = np.empty((*self._plans.shape, width))
+            for at in np.ndindex(*self._plans.shape):
+                slope, intercept = (r.values[at] for r in self._rescale)
+                plan: Any = self._plans.values[at]
+                flat[at] = table_of(plan, None, None, slope, intercept, self._request, self._extent)
+        return self._cut(flat)
+
+    def _inputs(self, name: str) -> list[Any]:
+        """Plans, voxels and rescaling of the source as blockwise takes them; a mask too where the grid needs one."""
+        source = self._source[name] if name in self._source else next(iter(self._source.values()))
+        chunks = dict(zip(source.dims[:-3], source.data.chunks[:-3], strict=True))
+        scans = tuple(chunks[dim] for dim in self._scans)
+        plans = da.from_array(self._plans.values, chunks=scans) if scans else self._plans.item()
+        inputs: list[Any] = [plans, tuple(self._scans) if scans else None, source.data, (*source.dims[:-3], *"zyx")]
+        for table in self._rescale:
+            inputs += [da.asarray(table.data).rechunk((*scans, -1)), (*self._scans, "z")]
+        if name == "image" and self._request.needs_tumour and "mask" in self._source:
+            mask = self._source["mask"]
+            same = {dim: chunks[dim] for dim in mask.dims if dim in chunks}
+            inputs += [mask.chunk(same).data, (*mask.dims[:-3], *"zyx")]
+        return inputs
+
+    def _cut(self, flat: Any) -> dict[str, xr.Variable]:  # noqa: ANN401 - NumPy or Dask
+        described = {v.name: v for v in SCAN_TABLES}
+        dims: dict[str, tuple[str, ...]] = dict.fromkeys(("shape", "spacing"), ("axis",))
+        dims |= {"affine": ("affine_row", "affine_column"), "rescale_slope": ("z",), "rescale_intercept": ("z",)}
+        dims |= {f"{axis}_mm": (axis,) for axis in AXES}
+        sizes = dict(zip(AXES, self._extent, strict=True)) | {"axis": 3, "affine_row": 4, "affine_column": 4}
+        variables, start = {}, 0
+        for name in SPATIAL:
+            shape = tuple(sizes[dim] for dim in dims[name])
+            stop = start + int(np.prod(shape))
+            values = flat[..., start:stop].reshape(*flat.shape[:-1], *shape)
+            values = values.astype(np.int32) if name == "shape" else values
+            variables[name] = xr.Variable((*self._scans, *dims[name]), values, described[name].all_attributes())
+            start = stop
+        return variables
+
+
+def _statuses(dataset: xr.Dataset, plans: NDArray[Any]) -> dict[str, xr.Variable]:
+    """Say of which scans there is nothing, and what must be known of the others."""
+    status, message = (dataset[name].variable.load() for name in ("status", "message"))
+    states, messages = status.values.astype(object), message.values.astype(object)
+    for at in np.ndindex(*plans.shape):
+        plan: Any = plans[at]
+        if plan.problem and states[at] in ("ok", "warning"):
+            states[at], messages[at] = "refused", plan.problem
+        elif plan.remark:
+            states[at], messages[at] = "warning", "; ".join(part for part in (plan.remark, str(messages[at])) if part)
+    text = np.dtypes.StringDType()
+    return {
+        "status": xr.Variable(status.dims, np.asarray(states, dtype=text), status.attrs),
+        "message": xr.Variable(message.dims, np.asarray(messages, dtype=text), message.attrs),
+    }
+
+
+def _triple(value: Any) -> Any:  # noqa: ANN401 - checked by Resampling
+    return value if value is None or isinstance(value, str) else tuple(value)
+
+
+def _flat(request: Resampling) -> str:
+    """Write down what was asked for, in one line: an attribute that every Zarr and netCDF reader shows."""
+    return json.dumps(request.described())

@@ -1,0 +1,94 @@
+"""One scan, image and mask together, as a resampling asks for it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from npczarr.kernels.masks import as_mask, bounding_box
+from npczarr.kernels.resample import resample, resample_mask
+from npczarr.model.geometry import Floats, Grid
+from npczarr.model.resampling import Resampling
+
+
+@dataclass(frozen=True, slots=True)
+class Intensities:
+    """How the numbers of an image become those of the resampled one, and how real values come back.
+
+    Parameters
+    ----------
+    per_slice
+        Slope and intercept differ between slices, which cannot be interpolated: they are applied first.
+    offset, scale
+        New number = (old number - offset) / scale.
+    slope, intercept
+        Real value = slope * new number + intercept.
+    """
+
+    per_slice: bool
+    offset: float
+    scale: float
+    slope: float
+    intercept: float
+
+
+def target_grid(request: Resampling, own: Grid, reference: Grid | None, mask: NDArray[Any] | None) -> Grid:
+    """Return the grid that a scan takes; the mask (z, y, x) is looked at only where the request needs the tumour."""
+    middle = None
+    if request.needs_tumour and mask is not None:
+        box = bounding_box(as_mask(mask))
+        if box[0].stop:
+            middle = own.crop(box).centre_mm()
+    return request.grid(own, reference, middle)
+
+
+def intensities(request: Resampling, image: NDArray[Any], slope: Floats, intercept: Floats) -> Intensities:
+    """Decide on the numbers of a resampled image.
+
+    Parameters
+    ----------
+    image
+        (z, y, x) stored values, before resampling: mean, standard deviation and percentiles are of all its voxels.
+    slope, intercept
+        (z,) per slice.
+    """
+    per_slice = bool(np.ptp(slope) or np.ptp(intercept))
+    a, b = (1.0, 0.0) if per_slice else (float(slope[0]), float(intercept[0]))
+    offset, scale = 0.0, 1.0
+    if request.normalise is not None:
+        values = real_values(image, slope, intercept) if per_slice else image
+        if request.normalise == "zscore":
+            offset, scale = float(np.mean(values, dtype=np.float64)), float(np.std(values, dtype=np.float64))
+        else:
+            low, high = np.percentile(values, (1, 99))
+            offset, scale = float(low), float(high - low)
+        scale = scale or 1.0  # an image of one value
+    return Intensities(per_slice, offset, scale, a * scale, a * offset + b)
+
+
+def real_values(image: NDArray[Any], slope: Floats, intercept: Floats) -> NDArray[np.float32]:
+    """Apply slope and intercept slice by slice."""
+    values: NDArray[np.float32] = (image * slope[:, None, None] + intercept[:, None, None]).astype(np.float32)
+    return values
+
+
+def resample_image(
+    request: Resampling, image: NDArray[Any], slope: Floats, intercept: Floats, own: Grid, target: Grid
+) -> tuple[NDArray[np.float32], Intensities]:
+    """Resample an image (z, y, x) to the target, its intensities as asked; float32, NaN outside the scan."""
+    numbers = intensities(request, image, slope, intercept)
+    values = resample(
+        real_values(image, slope, intercept) if numbers.per_slice else image, own, target, method=request.method
+    )
+    if request.normalise is not None:
+        values -= np.float32(numbers.offset)
+        values /= np.float32(numbers.scale)
+    return values, numbers
+
+
+def resample_outline(request: Resampling, mask: NDArray[Any], own: Grid, target: Grid) -> NDArray[np.uint8]:
+    """Resample a mask (z, y, x) to the target."""
+    return resample_mask(mask, own, target, method=request.mask_method)
