@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from npczarr.errors import NpczarrError, ParameterError
 from npczarr.model.geometry import AXES, Grid, Shape
 from npczarr.model.resampling import Resampling
-from npczarr.model.schema import SCAN
+from npczarr.model.schema import SCAN, STORED
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -94,7 +94,7 @@ _TABLES = ("shape", "spacing", "affine", "status", "mask_status", "mask_voxels",
 def _plan_scan(scan: xr.Dataset, reference: xr.Dataset | None, request: Resampling) -> ScanPlan:
     own = _grid_of(scan)
     if own is None:
-        return ScanPlan(None, problem=f"{scan['status'].item() or 'empty'} in the store that was resampled")
+        return ScanPlan(None, problem="not in the store that is resampled")
     known = _known(scan)
     base = None
     if reference is not None:
@@ -113,7 +113,7 @@ def _plan_scan(scan: xr.Dataset, reference: xr.Dataset | None, request: Resampli
         shape = request.grid(own, base).shape_zyx
     except NpczarrError as error:
         return ScanPlan(None, problem=str(error))
-    has_mask = "mask_status" not in scan or scan["mask_status"].item() in ("ok", "warning")
+    has_mask = "mask_status" not in scan or scan["mask_status"].item() in STORED
     tumour = has_mask and ("mask_voxels" not in scan or int(scan["mask_voxels"]) > 0)
     remark = "" if tumour or not request.needs_tumour else "no tumour: the window is about the middle of the volume"
     has_image = "image_digest" not in scan or bool(scan["image_digest"].item())

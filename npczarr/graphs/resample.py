@@ -17,7 +17,8 @@ from npczarr.graphs.regrid import extent_of, plan_cohort
 from npczarr.graphs.resample_blocks import SPATIAL, image_block, mask_block, table_block, table_of, width_of
 from npczarr.model.geometry import AXES, Shape
 from npczarr.model.resampling import MaskMethod, Method, Resampling, resampling
-from npczarr.model.schema import SCAN_TABLES
+from npczarr.model.schema import SCAN_TABLES, STORED
+from npczarr.store.shards import compressors
 
 #: What a lazy result cannot say, as it depends on voxels that were not read yet.
 _OF_VOXELS = ("image_digest", "mask_digest", "source_digest", "mask_voxels", "mask_touches_end_slice")
@@ -138,7 +139,7 @@ class _Spatial:
         )
         result = xr.DataArray(blocks, dims=source.dims, attrs=source.attrs)
         chunks = (*(1 for _ in lead), 1, y, x)
-        result.encoding = {"chunks": chunks, "shards": (*chunks[:-3], z, y, x)}
+        result.encoding = {"chunks": chunks, "shards": (*chunks[:-3], z, y, x), "compressors": compressors("lz4")}
         return result
 
     def tables(self) -> dict[str, xr.Variable]:
@@ -199,20 +200,22 @@ class _Spatial:
 
 
 def _statuses(dataset: xr.Dataset, plans: NDArray[Any]) -> dict[str, xr.Variable]:
-    """Say of which scans there is nothing, and what must be known of the others."""
-    status, message = (dataset[name].variable.load() for name in ("status", "message"))
-    states, messages = status.values.astype(object), message.values.astype(object)
+    """Say which scans are refused now, and what must be known of the others."""
+    names = [name for name in ("status", "mask_status", "message") if name in dataset.variables]
+    found = {name: dataset[name].variable.load() for name in names}
+    values = {name: variable.values.astype(object) for name, variable in found.items()}
     for at in np.ndindex(*plans.shape):
         plan: Any = plans[at]
-        if plan.problem and states[at] in ("ok", "warning"):
-            states[at], messages[at] = "refused", plan.problem
+        if plan.problem and values["status"][at] in STORED:
+            values["message"][at] = plan.problem
         elif plan.remark:
-            states[at], messages[at] = "warning", "; ".join(part for part in (plan.remark, str(messages[at])) if part)
+            values["status"][at] = "warning"
+            values["message"][at] = "; ".join(part for part in (plan.remark, str(values["message"][at])) if part)
+        for name in names[:-1]:
+            if plan.problem and values[name][at] in STORED:
+                values[name][at] = "refused"
     text = np.dtypes.StringDType()
-    return {
-        "status": xr.Variable(status.dims, np.asarray(states, dtype=text), status.attrs),
-        "message": xr.Variable(message.dims, np.asarray(messages, dtype=text), message.attrs),
-    }
+    return {n: xr.Variable(v.dims, np.asarray(values[n], dtype=text), v.attrs) for n, v in found.items()}
 
 
 def _triple(value: Any) -> Any:  # noqa: ANN401 - checked by Resampling

@@ -18,6 +18,7 @@ from npczarr.model.geometry import Grid, covered_fraction
 from npczarr.model.layout import Layout
 from npczarr.model.records import PADDING, Row
 from npczarr.model.resampling import Resampling
+from npczarr.model.schema import STORED
 from npczarr.store.access import Location
 from npczarr.store.arrays import ShardedVoxels
 from npczarr.store.shards import digest
@@ -148,6 +149,10 @@ def _refused(task: ResampleTask, reason: str, started: float) -> Row:
 
 
 def refusal(key: Key, carried: Mapping[str, Any], reason: str, source_digest: str, seconds: float = 0.0) -> Row:
-    """Return the row of a scan that cannot be resampled."""
-    said = {"status": "refused", "mask_status": "refused", "message": reason, "source_digest": source_digest}
-    return Row(*key, {**carried, **said}, seconds=seconds)
+    """Return the row of a scan that cannot be resampled; what was not in the source's store keeps its reason."""
+    values: dict[str, Any] = {**carried, "source_digest": source_digest}
+    if values["status"] in STORED:
+        values |= {"status": "refused", "message": reason}
+    if values["mask_status"] in STORED:
+        values["mask_status"] = "refused"
+    return Row(*key, values, seconds=seconds)

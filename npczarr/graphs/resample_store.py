@@ -21,7 +21,6 @@ from npczarr.graphs.resample_scan import ResampleTask, refusal, write_resampled
 from npczarr.graphs.run import Runner
 from npczarr.graphs.writer import Key, Progress, Work, Writer
 from npczarr.model.layout import Layout, check_codec, plan_layout
-from npczarr.model.records import Row
 from npczarr.model.resampling import Resampling, resampling
 from npczarr.model.schema import INDEXES, RATER, RESAMPLING, SCAN_TABLES, SCHEMA_ATTRIBUTE, Variable
 from npczarr.store.access import Location, locate
@@ -141,12 +140,8 @@ def _work(
             clear,
         )  # fmt: skip
 
-    absent = {}
-    for key, at in places.items():
-        if plans[at].problem:
-            state = str(tables["status"][at])
-            row = refusal(key, carried(key), plans[at].problem, digests[key])
-            absent[key] = Row(*key, {**row.values, "status": "missing"}) if state == "missing" else row
+    refused = {key: plans[at].problem for key, at in places.items() if plans[at].problem}
+    absent = {key: refusal(key, carried(key), reason, digests[key]) for key, reason in refused.items()}
     return Work("resample", tuple(patients), tuple(sequences), digests, absent, write_resampled, task)
 
 

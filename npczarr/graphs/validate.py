@@ -11,6 +11,7 @@ import zarr
 
 from npczarr.graphs.run import Runner
 from npczarr.model.cohort import ScanFiles
+from npczarr.model.schema import STORED
 from npczarr.sources.config import load_config
 from npczarr.sources.dicom import read_scan
 from npczarr.sources.discover import discover
@@ -125,7 +126,7 @@ def check_task(task: CheckTask) -> list[str]:
 
 def _compare(task: CheckTask) -> list[str]:
     """Read a scan from its source again and compare digests."""
-    stored = str(task.claims["status"]) in ("ok", "warning")
+    stored = str(task.claims["status"]) in STORED
     if task.files is None or not (task.files.images or task.files.raters) or task.source is None:
         return ["stored, but not in the source"] if stored else []
     if task.files.raters:

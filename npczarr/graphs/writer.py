@@ -16,7 +16,7 @@ from npczarr.errors import StoreError
 from npczarr.graphs.run import Runner
 from npczarr.model.layout import Layout
 from npczarr.model.records import Row
-from npczarr.model.schema import SCAN
+from npczarr.model.schema import SCAN, STORED
 from npczarr.store.access import Location
 from npczarr.store.catalogue import Catalogue
 from npczarr.store.create import array, resize
@@ -160,13 +160,13 @@ class Writer:
             # a scan that the store has and this source lacks is no change: sources may hold a part of the cohort
             same = key not in work.digests or digests[key] == work.digests[key]
             same = same and not {key[0], "/".join(key)} & set(rewrite)
-            if status[key] in ("ok", "warning") and same:
+            if status[key] in STORED and same:
                 kept[status[key]] += 1
             elif key in work.absent:
                 absent[key] = work.absent[key]
             else:
                 queue.append(key)
-                if status[key] in ("ok", "warning"):
+                if status[key] in STORED:
                     self._replaced.add(key)
         self._catalogue.mark_pending(queue)
         queue.reverse()
@@ -215,7 +215,7 @@ class Writer:
     def _action(self, key: Key, rows: Mapping[Key, Row]) -> str:
         if key not in rows:
             return "kept"
-        if rows[key].values["status"] not in ("ok", "warning"):
+        if rows[key].values["status"] not in STORED:
             return "none"
         return "replaced" if key in self._replaced else "written"
 

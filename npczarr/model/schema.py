@@ -25,6 +25,10 @@ STATUSES = {
 }
 
 
+#: Statuses of a scan whose voxels are in the store.
+STORED = ("ok", "warning")
+
+
 @dataclass(frozen=True, slots=True)
 class Variable:
     """One array of the store.

@@ -11,7 +11,7 @@ import numpy as np
 import xarray as xr
 import zarr
 
-from npczarr.model.schema import ACQUISITION_NAMES, SCAN_TABLES
+from npczarr.model.schema import ACQUISITION_NAMES, SCAN_TABLES, STORED
 from npczarr.store.access import locate
 from npczarr.store.create import groups_of
 from npczarr.store.open import open_store
@@ -44,7 +44,7 @@ def info(store: str | Path, *, options: Mapping[str, Any] | None = None) -> dict
     location = locate(store, dict(options or {}))
     root = zarr.open_group(location.open(read_only=True), mode="r")
     image = dataset["image"]
-    stored = np.isin(dataset["status"].values.astype(object), ("ok", "warning"))
+    stored = np.isin(dataset["status"].values.astype(object), STORED)
     return {
         "store": location.url,
         "schema": dataset.attrs["npczarr_schema"],

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from npczarr.errors import GeometryError
 from npczarr.model.geometry import AXES, Grid
 from npczarr.model.records import PADDING
-from npczarr.model.schema import INDEXES, RATER, SCAN_TABLES, STATUSES, voxel_variables
+from npczarr.model.schema import INDEXES, RATER, SCAN_TABLES, STATUSES, STORED, voxel_variables
 from npczarr.store.create import array, arrays_of, dims_of, labels
 from npczarr.store.shards import digest, is_padding
 
@@ -116,7 +116,7 @@ def _check_voxels(
         yield "tumour outside the scan"
     if outline.max() > 1:
         yield f"mask holds {outline.max()}, expected 0 and 1"
-    has_mask = claims["mask_status"] in ("ok", "warning")
+    has_mask = claims["mask_status"] in STORED
     if has_mask and digest(outline) != claims["mask_digest"]:
         yield "voxels of the mask do not match their digest"
     if np.count_nonzero(outline) != claims["mask_voxels"]:
