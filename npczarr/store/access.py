@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from zarr.abc.store import Store
+from zarr.abc.store import ByteRequest, RangeByteRequest, Store, SuffixByteRequest
 from zarr.core.buffer import default_buffer_prototype
 from zarr.core.sync import sync
 from zarr.storage import FsspecStore, LocalStore, ObjectStore
 
 from npczarr.errors import StoreError
+from npczarr.model.options import check_options
 
 _OBJECT_STORES = ("s3://", "s3a://", "gs://", "az://", "abfs://")
+#: Server errors, lost connections and SlowDown are tried again, later each time, for about a minute; the rest is not.
+_RETRY = {
+    "max_retries": 10,
+    "backoff": {"init_backoff": timedelta(milliseconds=100), "max_backoff": timedelta(seconds=10), "base": 2},
+    "retry_timeout": timedelta(seconds=60),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,39 +51,87 @@ class Location:
         StoreError
             If the protocol is not known or what it needs is not installed.
         """
-        if "://" not in self.url:
-            return LocalStore(self.url, read_only=read_only)
-        try:
-            if self.url.startswith(_OBJECT_STORES):
-                from obstore.store import from_url
-
-                return ObjectStore(from_url(self.url, **dict(self.options)), read_only=read_only)
-            return FsspecStore.from_url(self.url, storage_options=dict(self.options), read_only=read_only)
-        except (ImportError, ValueError) as error:
-            raise StoreError(
-                f"{self.url}: cannot be opened ({error}); install what the protocol needs, for s3:// npczarr[s3]"
-            ) from error
+        return _open(self, read_only)
 
 
-def locate(url: str | Path, options: dict[str, Any] | None = None) -> Location:
-    """Return the location of a path or URL; a local path is made absolute, so that any process finds it."""
+def locate(url: str | Path, options: Mapping[str, Any] | None = None) -> Location:
+    """Return the location of a path or URL; a local path is made absolute, so that any process finds it.
+
+    Raises
+    ------
+    ParameterError
+        If an option is a secret, or of a kind that no task could carry.
+    """
+    check_options(options or {}, str(url))
     text = str(url)
     if "://" not in text:
         text = str(Path(text).expanduser().resolve())
     return Location(text.rstrip("/"), tuple(sorted((options or {}).items())))
 
 
-def get(store: Store, key: str) -> bytes | None:
-    """Read an object, or None where there is none."""
+@lru_cache(maxsize=64)
+def _open(location: Location, read_only: bool) -> Store:
+    """Open a store, once in each process: connections are kept and used again."""
+    url, options = location.url, dict(location.options)
+    if "://" not in url:
+        return LocalStore(url, read_only=read_only)
+    try:
+        if url.startswith(_OBJECT_STORES):
+            from obstore.store import from_url
+
+            chosen: dict[str, Any] = {"retry_config": _RETRY} | options
+            return ObjectStore(from_url(url, **chosen), read_only=read_only)
+        return FsspecStore.from_url(url, storage_options=options, read_only=read_only)
+    except (ImportError, ValueError) as error:
+        raise StoreError(
+            f"{url}: cannot be opened ({error}); install what the protocol needs, for s3:// npczarr[s3]"
+        ) from error
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Bytes of an object, and the version of it that they are from where the store tells one."""
+
+    data: bytes
+    version: str | None = None
+
+
+def fetch(store: Store, key: str, span: slice | None = None) -> Part | None:
+    """Read an object, or a part of it, in one request; None where there is no object.
+
+    Parameters
+    ----------
+    span
+        ``slice(start, stop)``, or ``slice(-n, None)`` for the last bytes; by default all of it.
+    """
     with _named(store, f"read {key}"):
-        buffer = sync(store.get(key, default_buffer_prototype()))
-    return None if buffer is None else buffer.to_bytes()
+        try:
+            if isinstance(store, LocalStore):
+                return Part(_read_file(store.root / key, span))
+            if isinstance(store, ObjectStore):
+                return _fetch_object(store.store, key, span)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        buffer = sync(store.get(key, default_buffer_prototype(), _byte_request(span)))
+    return None if buffer is None else Part(buffer.to_bytes())
+
+
+def get(store: Store, key: str) -> bytes | None:
+    """Read an object whole, or None where there is none."""
+    part = fetch(store, key)
+    return None if part is None else part.data
 
 
 def put(store: Store, key: str, content: bytes | bytearray) -> None:
     """Write an object as a whole: a reader sees the old one or the new one."""
     with _named(store, f"write {key}"):
-        sync(store.set(key, default_buffer_prototype().buffer.from_bytes(content)))
+        if isinstance(store, ObjectStore):
+            import obstore
+
+            # one request, for whole objects appear at once; a shard of 5 GB would be refused and named
+            obstore.put(store.store, key, content, use_multipart=False)
+        else:
+            sync(store.set(key, default_buffer_prototype().buffer.from_bytes(content)))
 
 
 def put_if_absent(store: Store, key: str, content: bytes) -> bool:
@@ -88,6 +146,35 @@ def delete(store: Store, key: str) -> None:
     with _named(store, f"delete {key}"):
         if sync(store.exists(key)):
             sync(store.delete(key))
+
+
+def _read_file(path: Path, span: slice | None) -> bytes:
+    with open(path, "rb") as file:
+        if span is None:
+            return file.read()
+        file.seek(span.start, os.SEEK_SET if span.start >= 0 else os.SEEK_END)
+        return file.read() if span.stop is None else file.read(span.stop - span.start)
+
+
+def _fetch_object(store: Any, key: str, span: slice | None) -> Part:  # noqa: ANN401 - any store of obstore
+    import obstore
+    from obstore.exceptions import NotSupportedError
+
+    whole: Any = None
+    wanted: Any = {} if span is None else {"range": (span.start, span.stop)}
+    if span is not None and span.stop is None:
+        wanted = {"range": {"suffix": -span.start}}
+    try:
+        whole = obstore.get(store, key, options=wanted)
+    except NotSupportedError:  # Azure has no requests for the last bytes
+        return Part(bytes(obstore.get(store, key).bytes())[span or slice(None)])
+    return Part(bytes(whole.bytes()), whole.meta.get("e_tag"))
+
+
+def _byte_request(span: slice | None) -> ByteRequest | None:
+    if span is None:
+        return None
+    return SuffixByteRequest(-span.start) if span.stop is None else RangeByteRequest(span.start, span.stop)
 
 
 @contextmanager

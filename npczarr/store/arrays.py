@@ -6,24 +6,20 @@ long.
 
 from __future__ import annotations
 
-import struct
+from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
 from itertools import product
 from typing import Any
 
-import google_crc32c
 import numpy as np
 from numcodecs import blosc
 from numpy.typing import NDArray
 from xarray.backends import BackendArray
 from xarray.core import indexing
-from zarr.abc.store import Store
 
-from npczarr.errors import StoreError
-from npczarr.store.access import Location, get
+from npczarr.store.access import Location
+from npczarr.store.ranges import Shard
 
-_EMPTY = np.uint64(2**64 - 1)
 Window = tuple[slice, slice, slice]
 
 
@@ -63,11 +59,9 @@ class ShardedVoxels:
             result.fill(self.fill)
         shards = (range(s.start // n, -(-s.stop // n)) for s, n in zip(window, self.shard_zyx, strict=True))
         for shard in product(*shards):
-            content = self._load(place, shard)
-            if content is None:
-                continue
             origin = [i * n for i, n in zip(shard, self.shard_zyx, strict=True)]
-            for at, chunk in self._chunks(content, place, window, origin):
+            key = "/".join(str(i) for i in (self.name, "c", *place, *shard))
+            for at, chunk in self._chunks(key, window, origin):
                 into, of = [], []
                 for first, start, extent, whole in zip(at, starts, result.shape, self.chunk_zyx, strict=True):
                     low, high = max(first, start), min(first + whole, start + extent)
@@ -76,35 +70,17 @@ class ShardedVoxels:
                 result[tuple(into)] = chunk[tuple(of)]
         return result
 
-    def _load(self, place: tuple[int, ...], shard: tuple[int, ...]) -> bytes | None:
-        return get(_opened(self.location), "/".join(str(i) for i in (self.name, "c", *place, *shard)))
-
-    def _chunks(self, content: bytes, place: tuple[int, ...], window: Window, origin: list[int]) -> Any:  # noqa: ANN401
+    def _chunks(self, key: str, window: Window, origin: list[int]) -> Iterator[tuple[list[int], NDArray[Any]]]:
         """Yield first voxel and values of each chunk of a shard that holds something and meets the window."""
         counts = tuple(shard // chunk for shard, chunk in zip(self.shard_zyx, self.chunk_zyx, strict=True))
-        size = int(np.prod(counts)) * 16
-        if len(content) < size + 4 or not _checked(content[-size - 4 :]):
-            raise self._damaged(place, "its index does not match its checksum")
-        index = np.frombuffer(content[-size - 4 : -4], dtype="<u8").reshape(*counts, 2)
         spans = [
-            slice(max(0, (s.start - o) // n), max(0, -(-(s.stop - o) // n)))
-            for s, o, n in zip(window, origin, self.chunk_zyx, strict=True)
+            slice(min(max(0, (s.start - o) // n), count), min(max(0, -(-(s.stop - o) // n)), count))
+            for s, o, n, count in zip(window, origin, self.chunk_zyx, counts, strict=True)
         ]
-        wanted = index[tuple(spans)]
-        for found in np.argwhere(wanted[..., 0] != _EMPTY):
-            offset, length = (int(n) for n in wanted[tuple(found)])
-            data = content[offset : offset + length]
-            if len(data) != length or not _checked(data):
-                raise self._damaged(place, "a chunk does not match its checksum")
-            chunk = np.frombuffer(blosc.decompress(data[:-4]), dtype=self.dtype).reshape(self.chunk_zyx)
-            at = [o + (s.start + int(i)) * n for o, s, i, n in zip(origin, spans, found, self.chunk_zyx, strict=True)]
-            yield at, chunk
-
-    def _damaged(self, place: tuple[int, ...], what: str) -> StoreError:
-        return StoreError(
-            f"{self.location.url}: the shard of {self.name} {place} is damaged, {what}; run npczarr validate, then "
-            "convert --rewrite"
-        )
+        shard = Shard(self.location, key, counts)
+        for found, data in shard.read(tuple(spans)):
+            chunk = np.frombuffer(blosc.decompress(data), dtype=self.dtype).reshape(self.chunk_zyx)
+            yield [o + i * n for o, i, n in zip(origin, found, self.chunk_zyx, strict=True)], chunk
 
 
 class VoxelArray(BackendArray):
@@ -140,12 +116,3 @@ class VoxelArray(BackendArray):
             result[at] = values
         assert result is not None
         return result.reshape(kept)
-
-
-@lru_cache(maxsize=32)
-def _opened(location: Location) -> Store:
-    return location.open(read_only=True)
-
-
-def _checked(data: bytes) -> bool:
-    return bool(struct.unpack("<I", data[-4:])[0] == google_crc32c.value(data[:-4]))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from npczarr.store.access import Location, locate
 from npczarr.store.arrays import ShardedVoxels, VoxelArray
 from npczarr.store.create import check_schema
 
+_AT_ONCE = 32  # requests in flight
 _VOXELS = tuple(variable.name for variable in voxel_variables("int16"))
 
 
@@ -49,10 +51,10 @@ def open_location(location: Location, *, group: str | None = None) -> xr.Dataset
     """Open a store as :func:`open_store` does."""
     stored = _open(location, group)
     if group is not None:
-        return xr.decode_cf(stored).load()
+        return xr.decode_cf(_loaded(stored, location))
     check_schema(stored.attrs, location.url)
     voxels = {name: stored[name].variable for name in _VOXELS if name in stored}
-    tables = xr.decode_cf(stored.drop_vars(list(voxels))).load()
+    tables = xr.decode_cf(_loaded(stored.drop_vars(list(voxels)), location))
     fast = xr.Dataset({name: _fast(location, name, variable) for name, variable in voxels.items()})
     whole_scans = {dim: -1 if dim in ("z", "y", "x") else 1 for dim in fast.dims}
     return tables.assign(dict(xr.decode_cf(fast).chunk(whole_scans, inline_array=True).data_vars))
@@ -70,6 +72,15 @@ def sharded_voxels(location: Location, name: str, variable: xr.Variable) -> Shar
 def _fast(location: Location, name: str, variable: xr.Variable) -> xr.Variable:
     array = VoxelArray(sharded_voxels(location, name, variable))
     return xr.Variable(variable.dims, indexing.LazilyIndexedArray(array), variable.attrs, variable.encoding)
+
+
+def _loaded(tables: xr.Dataset, location: Location) -> xr.Dataset:
+    """Read every variable; of a remote store many at once, for each is a round trip."""
+    if "://" not in location.url:
+        return tables.load()
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        list(pool.map(lambda name: tables.variables[name].load(), tables.variables))
+    return tables
 
 
 def _open(location: Location, group: str | None) -> xr.Dataset:

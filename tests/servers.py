@@ -1,0 +1,257 @@
+"""Real servers for tests and benchmarks: an S3 server, and a proxy before it that counts, delays and breaks requests."""
+
+from __future__ import annotations
+
+import json
+import sys
+import random
+import shutil
+import socket
+import subprocess
+import threading
+import time
+import urllib.request
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from http.client import HTTPConnection
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+KEY, SECRET = "npczarr-test-key", "npczarr-test-secret-Wq8"
+#: What makes obstore and s3fs talk to the server, for the environment.
+CREDENTIALS = {"AWS_ACCESS_KEY_ID": KEY, "AWS_SECRET_ACCESS_KEY": SECRET, "AWS_REGION": "us-east-1"}
+_HOP = {"connection", "keep-alive", "transfer-encoding", "te", "upgrade"}
+
+
+def weed() -> str | None:
+    """The server's program, where it is installed."""
+    beside = Path(sys.executable).parent / "weed"
+    return str(beside) if beside.exists() else shutil.which("weed")
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports that nobody listens on, nor on the ones 10000 above, which the server takes as well."""
+    found: list[int] = []
+    for port in random.sample(range(20000, 29000), 400):
+        with socket.socket() as low, socket.socket() as high:
+            try:
+                low.bind(("127.0.0.1", port))
+                high.bind(("127.0.0.1", port + 10000))
+            except OSError:
+                continue
+            found.append(port)
+        if len(found) == count:
+            return found
+    raise RuntimeError("no free ports")
+
+
+@dataclass
+class Server:
+    """A running SeaweedFS: bucket `priv` needs the key, bucket `public` anyone may read."""
+
+    folder: Path
+    ports: list[int]
+    process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.ports[0]}"
+
+    def start(self) -> None:
+        users = {
+            "identities": [
+                {"name": "admin", "credentials": [{"accessKey": KEY, "secretKey": SECRET}], "actions": ["Admin"]},
+                {"name": "anonymous", "actions": ["Read:public", "List:public"]},
+            ]
+        }
+        settings = self.folder / "s3.json"
+        settings.write_text(json.dumps(users))
+        (self.folder / "data").mkdir(exist_ok=True)
+        s3, master, volume, filer, admin = self.ports
+        command = [
+            weed(), "mini", f"-dir={self.folder / 'data'}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1",
+            f"-s3.config={settings}", f"-s3.port={s3}", "-s3.port.iceberg=0", "-s3.port.lance=0",
+            f"-master.port={master}", f"-volume.port={volume}", f"-filer.port={filer}", f"-admin.port={admin}",
+            "-webdav=false", "-admin.ui=false", "-bucket=priv,public",
+        ]  # fmt: skip
+        with open(self.folder / "weed.log", "ab") as log:
+            self.process = subprocess.Popen(command, stdout=log, stderr=log, cwd=self.folder)
+        for _ in range(300):
+            with suppress(OSError), urllib.request.urlopen(f"{self.url}/healthz", timeout=1) as answer:
+                if answer.status == 200 and self._has_buckets():
+                    return
+            time.sleep(0.1)
+        raise RuntimeError((self.folder / "weed.log").read_text()[-2000:])
+
+    def _has_buckets(self) -> bool:
+        with suppress(OSError), urllib.request.urlopen(f"{self.url}/public?list-type=2", timeout=1) as answer:
+            return bool(answer.status == 200)
+        return False
+
+    def stop(self) -> None:
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+            self.process = None
+
+
+@contextmanager
+def s3_server(folder: Path) -> Iterator[Server]:
+    server = Server(folder, free_ports(5))
+    server.start()
+    try:
+        yield server
+    finally:
+        server.stop()
+
+
+@dataclass
+class Faults:
+    """What a proxy does to requests; each share is of all requests, drawn with a seed."""
+
+    delay: float = 0.0
+    slow_down: float = 0.0  # answers 503 SlowDown
+    error: float = 0.0  # answers 500
+    cut: float = 0.0  # closes the connection in the middle of the body
+    slow: float = 0.0  # waits a second
+    seed: int = 0
+    injected: Counter[str] = field(default_factory=Counter)
+
+
+class Proxy(ThreadingHTTPServer):
+    """Passes requests on as they are, the Host header with them, for it is part of the signature."""
+
+    daemon_threads = True
+    request_queue_size = 128
+
+    def __init__(self, server: Server) -> None:
+        self.server = server
+        self.faults = Faults()
+        self.requests: list[tuple[str, str, str]] = []  # method, path, range
+        self.bytes_sent = 0
+        self._random = random.Random(0)
+        self._lock = threading.Lock()
+        super().__init__(("127.0.0.1", 0), _Handler)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_address[1]}"
+
+    def use(self, faults: Faults) -> None:
+        """Count from now on, with these faults."""
+        with self._lock:
+            self.faults, self.requests, self.bytes_sent = faults, [], 0
+            self._random = random.Random(faults.seed)
+
+    def count(self, method: str = "") -> int:
+        return sum(1 for found, *_ in self.requests if found == method or not method)
+
+    def draw(self) -> str:
+        with self._lock:
+            share = self._random.random()
+            for name in ("slow_down", "error", "cut", "slow"):
+                share -= getattr(self.faults, name)
+                if share < 0:
+                    self.faults.injected[name] += 1
+                    return name
+        return ""
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """A client that went away is no news."""
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: Proxy
+
+    def setup(self) -> None:
+        super().setup()
+        self.connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.upstream: HTTPConnection | None = None
+
+    def finish(self) -> None:
+        if self.upstream is not None:
+            self.upstream.close()
+        super().finish()
+
+    def _pass(self) -> None:
+        proxy = self.server
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        proxy.requests.append((self.command, self.path, self.headers.get("Range", "")))
+        if proxy.faults.delay:
+            time.sleep(proxy.faults.delay)
+        fault = proxy.draw()
+        if fault == "slow":
+            time.sleep(1)
+        if fault in ("slow_down", "error"):
+            code, name = (503, "SlowDown") if fault == "slow_down" else (500, "InternalError")
+            self._answer(code, {}, f"<Error><Code>{name}</Code><Message>injected</Message></Error>".encode())
+            return
+        status, headers, content = self._ask(body)
+        if fault == "cut" and len(content) > 1:
+            self.send_response(status)
+            for name, value in headers.items():
+                self.send_header(name, value)
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content[: len(content) // 2])
+            self.wfile.flush()
+            self.connection.shutdown(socket.SHUT_RDWR)
+            self.close_connection = True
+            return
+        self._answer(status, headers, content)
+
+    def _ask(self, body: bytes) -> tuple[int, dict[str, str], bytes]:
+        try:
+            if self.upstream is None:
+                self.upstream = HTTPConnection("127.0.0.1", self.server.server.ports[0], timeout=60)
+                self.upstream.connect()
+                self.upstream.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            self.upstream.putrequest(self.command, self.path, skip_host=True, skip_accept_encoding=True)
+            for name, value in self.headers.items():
+                if name.lower() not in _HOP:
+                    self.upstream.putheader(name, value)
+            self.upstream.endheaders(body)
+            answer = self.upstream.getresponse()
+            content = answer.read()
+        except OSError:
+            self.upstream = None
+            return 503, {}, b"<Error><Code>ServiceUnavailable</Code><Message>server is away</Message></Error>"
+        kept = {n: v for n, v in answer.getheaders() if n.lower() not in (*_HOP, "content-length")}
+        if self.command == "HEAD":
+            kept["Content-Length"] = answer.getheader("Content-Length", "0")
+        return answer.status, kept, content
+
+    def _answer(self, status: int, headers: dict[str, str], content: bytes) -> None:
+        self.send_response_only(status)
+        for name, value in headers.items():
+            self.send_header(name, value)
+        if "Content-Length" not in headers and status != 204:
+            self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(content)
+            self.server.bytes_sent += len(content)
+
+    do_GET = do_PUT = do_HEAD = do_POST = do_DELETE = _pass
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Quiet."""
+
+
+@contextmanager
+def proxy_to(server: Server) -> Iterator[Proxy]:
+    proxy = Proxy(server)
+    threading.Thread(target=proxy.serve_forever, daemon=True).start()
+    try:
+        yield proxy
+    finally:
+        proxy.shutdown()
+        proxy.server_close()
+
+
+def environment(url: str) -> dict[str, str]:
+    """Variables by which every process finds the server."""
+    return {**CREDENTIALS, "AWS_ENDPOINT_URL": url, "AWS_ALLOW_HTTP": "true", "AWS_EC2_METADATA_DISABLED": "true"}
