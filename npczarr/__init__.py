@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from npczarr.graphs.summary import quality
     from npczarr.graphs.validate import validate
     from npczarr.phantom import make_cohort
+    from npczarr.report import tables
     from npczarr.store.info import info
     from npczarr.store.open import open_store as open
 
@@ -50,6 +51,7 @@ __all__ = [
     "resample",
     "resample_store",
     "score",
+    "tables",
     "validate",
 ]
 
@@ -74,6 +76,8 @@ _PLACES = {
 def __getattr__(name: str) -> Any:  # noqa: ANN401 - any public name
     if name not in __all__:
         raise AttributeError(f"module 'npczarr' has no attribute {name!r}")
+    if name == "tables":
+        return importlib.import_module("npczarr.report.tables")
     module, attribute = _PLACES.get(name, ("npczarr.errors", name))
     return getattr(importlib.import_module(module), attribute)
 

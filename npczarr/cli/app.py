@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from npczarr.cli import measure, resample, show
+from npczarr.cli import download, measure, resample, show
 from npczarr.cli.options import (
     BreakLock,
     Config,
@@ -118,6 +118,7 @@ def convert(
     source: Source,
     store: Store,
     config: Config = None,
+    columns: Annotated[Path | None, typer.Option(help="TOML file of column names, from `npczarr columns`.")] = None,
     workers: Workers = None,
     scheduler: Scheduler = None,
     codec: Annotated[str, typer.Option(help="lz4 (fast) or zstd (smaller); of a new store.")] = "lz4",
@@ -136,6 +137,7 @@ def convert(
         source,
         store,
         config=config,
+        columns=columns,
         workers=workers,
         scheduler=scheduler,
         codec=codec,
@@ -146,6 +148,24 @@ def convert(
         as_json=as_json,
     )
     raise typer.Exit(int(failed))
+
+
+@app.command(epilog="Example: `npczarr columns info_diagnoses.csv --out map.toml`")
+def columns(
+    tables: Annotated[list[Path], typer.Argument(help="CSV files of one cohort.")],
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="TOML file to write; default: print it.")] = None,
+) -> None:
+    """Write a starting map of table columns, to be corrected and given to convert --columns."""
+    from npczarr.sources.columns import starting_map
+
+    text = starting_map(tables)
+    if out is None:
+        typer.echo(text)
+        return
+    if out.exists():
+        raise ParameterError(f"{out} is there already; name another file")
+    out.write_text(text, encoding="utf-8")
+    show.out.print(f"wrote {out}; correct it, then: npczarr convert SOURCE STORE --columns {out}", markup=False)
 
 
 @app.command(epilog="Example: `npczarr info npc.zarr`")
@@ -183,6 +203,7 @@ def validate(
     raise typer.Exit(int(bool(found)))
 
 
+app.command(epilog="Example: `npczarr download data/`")(download.download)
 app.command(epilog="Example: `npczarr morphology npc.zarr --csv tumours.csv`")(measure.morphology)
 app.command(epilog="Example: `npczarr agreement reliability.zarr --tolerance 2`")(measure.agreement)
 app.command(epilog="Example: `npczarr score npc.zarr predictions/ --name unet`")(measure.score)

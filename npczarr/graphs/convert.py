@@ -35,6 +35,7 @@ def convert(
     store: str | Path,
     *,
     config: str | Path | None = None,
+    columns: str | Path | None = None,
     workers: int | None = None,
     scheduler: str | None = None,
     codec: str = "lz4",
@@ -58,6 +59,8 @@ def convert(
         Folder or URL of the store.
     config
         TOML file that describes another layout or other column names.
+    columns
+        TOML file of column names alone, such as ``npczarr columns`` writes; instead of those in `config`.
     workers
         Local worker processes; 0 for this process. By default the active ``distributed.Client``, or one a core. A
         script that starts processes needs ``if __name__ == "__main__":`` around its work.
@@ -91,6 +94,8 @@ def convert(
     """
     _check(codec, dtype)
     rules = load_config(config)
+    if columns is not None:
+        rules = replace(rules, columns=load_config(columns).columns)
     origin = open_source(source, dict(source_options or {}))
     target = locate(store, dict(store_options or {}))
     cohort = discover(origin, rules)

@@ -1,47 +1,103 @@
-"""The clinical variables that npczarr knows, and the column names by which tables call them.
+"""The clinical variables that npczarr knows: by which names tables call them, and in which units.
 
-Aliases are compared in lower case with everything but letters and digits left out, so "EBV-DNA" is "ebvdna".
+Aliases are compared in lower case with everything but letters and digits left out, so "EBV-DNA" is "ebvdna"; units and
+editions at the end of a name are no part of it.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
 class ClinicalField:
-    """A clinical variable: its name in the store, dtype ("float64" or "string"), meaning, units, and aliases."""
+    """A clinical variable: its name in the store, dtype ("float64" or "string"), meaning, units, and aliases.
+
+    highest is the largest number that makes sense, from 0 on: a missing code such as 999 lies beyond it.
+    """
 
     name: str
     dtype: str
     description: str
     units: str | None
     aliases: tuple[str, ...]
+    highest: float | None = None
 
 
-def _field(name: str, dtype: str, description: str, aliases: str, units: str | None = None) -> ClinicalField:
-    return ClinicalField(name, dtype, description, units, tuple(aliases.split()))
+def _field(
+    name: str, dtype: str, description: str, aliases: str, units: str | None = None, highest: float | None = None
+) -> ClinicalField:
+    return ClinicalField(name, dtype, description, units, tuple(aliases.split()), highest)
 
 
 CLINICAL: tuple[ClinicalField, ...] = (
-    _field("age", "float64", "age at diagnosis", "age patientage ageyears ageatdiagnosis", "year"),
+    _field(
+        "age",
+        "float64",
+        "age at diagnosis",
+        "age patientage ageyears ageatdiagnosis agediagnosis ageatdx ageattreatment",
+        "year",
+        120,
+    ),
     _field("sex", "string", "sex", "sex gender patientsex"),
-    _field("t_stage", "string", "tumour stage (TNM)", "tstage t tcategory clinicalt ct tclassification"),
-    _field("n_stage", "string", "node stage (TNM)", "nstage n ncategory clinicaln cn nclassification"),
-    _field("m_stage", "string", "metastasis stage (TNM)", "mstage m mcategory clinicalm cm mclassification"),
-    _field("clinical_stage", "string", "clinical stage", "clinicalstage stage overallstage ajccstage tnmstage tnm"),
-    _field("pathology", "string", "histological type", "pathology histology pathologicaltype pathologictype whotype"),
-    _field("ebv", "string", "Epstein-Barr virus DNA", "ebv ebvdna epsteinbarrvirus epsteinbarrvirusdna"),
-    _field("vca", "string", "viral capsid antigen IgA", "vca vcaiga ebvvcaiga vcaantibody"),
+    _field("t_stage", "string", "tumour stage (TNM)", "tstage t tcategory clinicalt ct tclassification clinicaltstage"),
+    _field("n_stage", "string", "node stage (TNM)", "nstage n ncategory clinicaln cn nclassification clinicalnstage"),
+    _field(
+        "m_stage", "string", "metastasis stage (TNM)", "mstage m mcategory clinicalm cm mclassification clinicalmstage"
+    ),
+    _field(
+        "clinical_stage",
+        "string",
+        "clinical stage",
+        "clinicalstage stage overallstage ajccstage uiccstage tnmstage tnm stagegroup tumorstage tumourstage",
+    ),
+    _field(
+        "pathology",
+        "string",
+        "histological type",
+        "pathology histology pathologicaltype pathologictype whotype histologicaltype histologictype pathologytype "
+        "whoclassification whohistology",
+    ),
+    _field(
+        "ebv",
+        "string",
+        "Epstein-Barr virus DNA",
+        "ebv ebvdna epsteinbarrvirus epsteinbarrvirusdna ebvstatus ebvdnastatus plasmaebvdna pretreatmentebvdna",
+    ),
+    _field("vca", "string", "viral capsid antigen IgA", "vca vcaiga ebvvcaiga vcaantibody vcaigaantibody ebvvca"),
     _field(
         "overall_survival",
         "float64",
         "time to death or last follow-up",
-        "overallsurvival os osmonths overallsurvivalmonths survivaltime survivalmonths followup followupmonths ostime",
+        "overallsurvival os osmonths overallsurvivalmonths survivaltime survivalmonths followup followupmonths ostime "
+        "overallsurvivaltime survival followuptime survivalperiod",
         "month",
+        720,
     ),
-    _field("death", "string", "whether death was observed", "death deathevent osevent event survivalstatus dead died"),
+    _field(
+        "death",
+        "string",
+        "whether death was observed",
+        "death deathevent osevent event survivalstatus dead died osstatus vitalstatus deceased overallsurvivalstatus "
+        "overallsurvivalevent",
+    ),
+    _field(
+        "progression_free_survival",
+        "float64",
+        "time to progression, death or last follow-up",
+        "progressionfreesurvival pfs pfsmonths pfstime progressionfreesurvivaltime",
+        "month",
+        720,
+    ),
+    _field(
+        "progression",
+        "string",
+        "whether progression was observed",
+        "progression progressionevent pfsevent pfsstatus progressed progressionfreesurvivalstatus "
+        "progressionfreesurvivalevent",
+    ),
 )
 
 #: Columns that say whose row it is, and of which sequence.
@@ -56,8 +112,29 @@ PATIENT_ALIASES = (
     "index",
     "case",
     "caseid",
+    "subject",
+    "subjectid",
+    "pid",
 )
 SEQUENCE_ALIASES = ("sequence", "series", "modality", "mrsequence", "scan")
+
+#: Entries, in lower case, that say there is no value.
+MISSING = frozenset({"", ".", "-", "--", "?", "na", "n/a", "n.a.", "#n/a", "nan", "none", "null"}) | {
+    *("unknown", "unk", "missing", "not available", "not known", "not recorded", "not reported"),
+}
+
+_MONTHS_PER: Mapping[str, float] = {"day": 12 / 365.25, "week": 7 * 12 / 365.25, "month": 1.0, "year": 12.0}
+_UNIT_WORDS = {
+    word: unit
+    for unit, words in {
+        "day": "day days d",
+        "week": "week weeks wk wks w",
+        "month": "month months mo mos mon mth mths m",
+        "year": "year years yr yrs y",
+    }.items()
+    for word in words.split()
+}
+_EDITION = re.compile(r"((ajcc|uicc)[6-9]?|[6-9]th|ed(ition)?)+$")
 
 
 def plain(name: str) -> str:
@@ -67,3 +144,74 @@ def plain(name: str) -> str:
     ('ebvdna', 'overallsurvivalmonths')
     """
     return re.sub(r"[^a-z0-9]", "", name.lower())
+
+
+def known_field(name: str) -> ClinicalField | None:
+    """Find what a column means by its name; None if nobody knows.
+
+    >>> [known_field(name).name for name in ("T-stage (AJCC 8th)", "OS_days", "Gender")]
+    ['t_stage', 'overall_survival', 'sex']
+    """
+    called = plain(name)
+    stem, unit = _split_unit(name)
+    for field in CLINICAL:
+        # units are cut off names of numbers only: "T (d)" is no stage
+        if {called, _EDITION.sub("", called)} & {*field.aliases} or (unit and field.units and stem in field.aliases):
+            return field
+    return None
+
+
+def unit_of(name: str) -> str | None:
+    """Read the unit of time off a column's name: day, week, month, year, or None.
+
+    >>> unit_of("Overall survival (days)"), unit_of("OS_mo"), unit_of("OS")
+    ('day', 'month', None)
+    """
+    return _split_unit(name)[1]
+
+
+def _split_unit(name: str) -> tuple[str, str | None]:
+    """Return a name without its unit, as aliases are compared, and the unit."""
+    found = re.fullmatch(r"(.+?)[\s_(\[,./-]+([a-z]+)[)\].\s]*", name.strip().lower())
+    if found and found[2] in _UNIT_WORDS:
+        return plain(found[1]), _UNIT_WORDS[found[2]]
+    found = re.fullmatch(r"(.+?)(days?|weeks?|months?|years?)", plain(name))
+    return (found[1], _UNIT_WORDS[found[2]]) if found else (plain(name), None)
+
+
+def time_in(text: str, *, given: str, wanted: str) -> float | None:
+    """Read a time as tables and DICOM write it; None if it is none.
+
+    Parameters
+    ----------
+    text
+        A number, with or without a unit of its own.
+    given
+        Unit where the text names none.
+    wanted
+        Unit of the result; a year is twelve months or 365.25 days.
+
+    Examples
+    --------
+    >>> time_in("045Y", given="year", wanted="year"), time_in("18 months", given="year", wanted="year")
+    (45.0, 1.5)
+    >>> time_in("730.5", given="day", wanted="month"), time_in(">80", given="year", wanted="year")
+    (24.0, None)
+    """
+    found = re.fullmatch(r"([-+]?\d*\.?\d+(?:e[-+]?\d+)?|[-+]?\d+\.)\s*([a-z]*)\.?", text.strip().lower())
+    if found is None or (found[2] and found[2] not in _UNIT_WORDS):
+        return None
+    unit = _UNIT_WORDS.get(found[2], given)
+    value = float(found[1])
+    return value if unit == wanted else value * _MONTHS_PER[unit] / _MONTHS_PER[wanted]
+
+
+def is_missing_code(number: float) -> bool:
+    """Tell whether a number is one that tables put for a missing value: -1, or only nines.
+
+    What has a meaning as a value is none: ask only of numbers that make no sense.
+
+    >>> [is_missing_code(number) for number in (-1, 999, -9, 150, 9.9)]
+    [True, True, True, False, False]
+    """
+    return number == -1 or (number == int(number) and set(str(abs(int(number)))) == {"9"})

@@ -9,17 +9,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from npczarr.errors import SourceError
-from npczarr.model.clinical import CLINICAL, PATIENT_ALIASES, SEQUENCE_ALIASES, ClinicalField, plain
+from npczarr.model.clinical import CLINICAL, PATIENT_ALIASES, SEQUENCE_ALIASES, ClinicalField, known_field, plain
 from npczarr.model.cohort import Cohort, File
 from npczarr.model.schema import RESERVED, SCAN, Variable
 from npczarr.sources.config import SourceConfig
 from npczarr.sources.files import Source
-
-_MISSING = {"", "na", "n/a", "nan", "none", "null", "-", "?", "unknown", "missing"}
+from npczarr.sources.values import read_values, split_tnm
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -125,13 +123,21 @@ def _add(
             repeated.append(row[patient_column])
         placed.setdefault(at, row)
     shape = (len(cohort.patients), len(cohort.sequences))[: 1 + by_scan]
+    warnings = [f"{len(strangers)} rows of patients who have no folder"] if strangers else []
+    warnings += [f"{len(repeated)} patients have several rows; the first is kept"] if repeated else []
+    staged: dict[tuple[str, ClinicalField | None], dict[tuple[int, ...], str]] = {}
     for name in names:
         if name != patient_column and not (by_scan and name == sequence_column):
             values = {at: row.get(name, "") for at, row in placed.items()}
-            variable, column = _column(name, values, shape, file, config, columns)
-            columns[variable.name] = (variable, column)
-    warnings = [f"{len(strangers)} rows of patients who have no folder"] if strangers else []
-    return warnings + ([f"{len(repeated)} patients have several rows; the first is kept"] if repeated else [])
+            known = None if by_scan else _known(name, config)
+            if known is not None and known.name == "clinical_stage" and (parts := split_tnm(values)):
+                staged |= {(name, known_field(stage)): part for stage, part in zip("TNM", parts, strict=True)}
+                known = None
+            warnings += _place(name, known, values, shape, file, config, columns)
+    for (name, stage), part in staged.items():  # last: a column of T alone says it better
+        if stage is not None and stage.name not in columns:
+            _place(name, stage, part, shape, file, config, columns)
+    return warnings
 
 
 def _find(names: Sequence[str], aliases: Sequence[str], config: SourceConfig, meaning: str) -> str | None:
@@ -146,46 +152,47 @@ def _key(label: str) -> str:
     return str(int(float(text))) if re.fullmatch(r"\d{1,9}(\.0*)?", text) else text
 
 
-def _column(
+def _place(
     name: str,
-    values: Mapping[tuple[int, ...], str],
+    known: ClinicalField | None,
+    entries: Mapping[tuple[int, ...], str],
     shape: tuple[int, ...],
     file: File,
     config: SourceConfig,
-    taken: Mapping[str, Any],
-) -> tuple[Variable, NDArray[Any]]:
-    """Make one variable of one column: a known clinical field, or the column as it is."""
-    known = _known(name, config) if len(shape) == 1 else None
-    numbers = {at: _number(text) for at, text in values.items() if text.lower() not in _MISSING}
-    numeric = bool(numbers) and all(value is not None for value in numbers.values())
-    if known is not None and known.dtype == "string":
-        numeric = False
-    column: NDArray[Any] = np.full(shape, np.nan) if numeric else np.full(shape, "", dtype=object)
-    for at, text in values.items():
-        column[at] = numbers.get(at, np.nan) if numeric else text
-    dtype = "float64" if numeric else "string"
-    attributes = {"source_table": file.name, "source_column": name}
+    columns: dict[str, tuple[Variable, NDArray[Any]]],
+) -> list[str]:
+    """Make one variable of one column: a known clinical field, or the column as it is; return what to look at."""
     # in lower case: some file systems make one folder of "age" and "Age"
-    used = {name.lower() for name in (*taken, *RESERVED)}
-    if known is not None and known.name not in used:
-        return Variable(
-            known.name, SCAN[:1], dtype, known.description, known.units if numeric else None, attributes
-        ), column
+    used = {name.lower() for name in (*columns, *RESERVED)}
+    if known is not None and known.name in used:
+        known = None
+    values = read_values(name, entries, shape, known)
+    numeric = values.column.dtype.kind == "f"
+    label = known.name if known is not None else _label(name, file, config, used, len(shape))
+    columns[label] = (
+        Variable(
+            label,
+            SCAN[: len(shape)],
+            "float64" if numeric else "string",
+            name if known is None else known.description,
+            known.units if known is not None and numeric else None,
+            {"source_table": file.name, "source_column": name, **values.attributes},
+        ),
+        values.column,
+    )
+    return list(values.warnings)
+
+
+def _label(name: str, file: File, config: SourceConfig, used: set[str], dims: int) -> str:
+    """Name a column that is no clinical field: as it is called, and told apart by its table where that is taken."""
     label = config.columns.get(name) or re.sub(r"[\s/]+", "_", name.strip()).lstrip("_.") or "unnamed"
-    if label.lower() in used or len(shape) == 2:
+    if label.lower() in used or dims == 2:
         label = f"{file.name.rpartition('.')[0]}.{label}"
     while label.lower() in used:
         label += "_"
-    return Variable(label, SCAN[: len(shape)], dtype, name, None, attributes), column
+    return label
 
 
 def _known(name: str, config: SourceConfig) -> ClinicalField | None:
     named = config.columns.get(name)
-    return next((f for f in CLINICAL if f.name == named or (named is None and plain(name) in f.aliases)), None)
-
-
-def _number(text: str) -> float | None:
-    try:
-        return None if "_" in text else float(text)  # to Python 1_2 is twelve, in a table it is a code
-    except ValueError:
-        return None
+    return known_field(name) if named is None else next((f for f in CLINICAL if f.name == named), None)

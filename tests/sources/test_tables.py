@@ -1,9 +1,17 @@
+import csv
+import json
+import re
+import tomllib
+
 import numpy as np
 import pytest
 
 from npczarr.errors import SourceError
 from npczarr.model.cohort import Cohort, File
-from npczarr.sources.config import SourceConfig
+from npczarr.phantom.plan import SEQUENCES, plan_cohort
+from npczarr.phantom.tables import diagnoses, parameters
+from npczarr.sources.columns import starting_map
+from npczarr.sources.config import SourceConfig, load_config
 from npczarr.sources.files import open_source
 from npczarr.sources.tables import parse_csv, read_tables
 
@@ -150,3 +158,105 @@ def test_a_table_that_is_gone_is_a_warning(tmp_path):
     cohort = Cohort(("1",), ("A",), {}, tables=(File("gone.csv", 1, ""),))
     (warning,) = read_tables(open_source(tmp_path), cohort, SourceConfig()).warnings
     assert warning.startswith("gone.csv: cannot be read")
+
+
+@pytest.mark.parametrize(
+    ("column", "entry", "field", "value"),
+    [
+        ("Age", "045Y", "age", 45),
+        ("Age", "018M", "age", 1.5),
+        ("Age (months)", "540", "age", 45),
+        ("Age at diagnosis [years]", "45 years", "age", 45),
+        ("OS_days", "730.5", "overall_survival", 24),
+        ("Follow-up (years)", "2", "overall_survival", 24),
+        ("Survival time, mo", "7.5", "overall_survival", 7.5),
+        ("PFS (weeks)", "52.178571428571431", "progression_free_survival", 12),
+    ],
+)
+def test_ages_and_times_come_in_the_units_of_the_store(read, column, entry, field, value):
+    tables = read(info=f'ID,"{column}"\n1,{entry}\n2,NA\n')
+    np.testing.assert_allclose(values(tables, field), [value, np.nan, np.nan], rtol=1e-12)
+    assert tables.columns[field][0].units == {"age": "year"}.get(field, "month")
+    assert tables.warnings == ()
+
+
+def test_what_was_converted_and_what_was_missing_is_written_down(read):
+    tables = read(info="ID,Age,OS (days),Sex,Points\n1,999,999,unknown,999\n2,-1,-9,F,.\n10,50,365.25,M,3\n")
+    np.testing.assert_array_equal(values(tables, "age"), [np.nan, np.nan, 50])
+    assert tables.columns["age"][0].attributes["missing_codes"] == ["-1", "999"]
+    np.testing.assert_allclose(values(tables, "overall_survival"), [999 / 365.25 * 12, np.nan, 12])
+    assert tables.columns["overall_survival"][0].attributes["missing_codes"] == ["-9"]
+    assert tables.columns["overall_survival"][0].attributes["source_units"] == "day"
+    assert values(tables, "sex") == ["", "F", "M"]
+    assert tables.columns["sex"][0].attributes["missing_codes"] == ["unknown"]
+    # of a column that nobody knows, nobody knows what makes sense
+    np.testing.assert_array_equal(values(tables, "Points"), [999, np.nan, 3])
+    json.dumps({name: variable.all_attributes() for name, (variable, _) in tables.columns.items()}, allow_nan=False)
+
+
+def test_numbers_that_make_no_sense_are_kept_and_said(read):
+    tables = read(info="ID,Age,OS\n1,150,900.5\n2,50,365\n10,>80,12\n")
+    assert values(tables, "age") == ["150", "50", ">80"]
+    np.testing.assert_array_equal(values(tables, "overall_survival"), [900.5, 365, 12])
+    text, sense, days = tables.warnings
+    assert "'>80' is no number" in text
+    assert "OS: 1 values outside 0 to 720 months, kept" in sense
+    assert "OS: taken as months, up to 900.5" in days
+
+
+def test_a_dash_is_missing_unless_its_counterpart_is_there(read):
+    assert values(read(info="ID,EBV\n1,positive\n2,-\n"), "ebv") == ["positive", "", ""]
+    assert values(read(info="ID,EBV\n1,+\n2,-\n"), "ebv") == ["+", "-", ""]
+
+
+def test_tnm_in_one_column_is_taken_apart_and_kept(read):
+    tables = read(info="ID,TNM,Stage,N\n1,T2N1M0,III,N0\n2,cT4b N3a M1,IVB,\n10,NA,,\n")
+    assert values(tables, "t_stage") == ["T2", "T4b", ""]
+    assert values(tables, "m_stage") == ["M0", "M1", ""]
+    assert values(tables, "n_stage") == ["N0", "", ""], "a column of its own says it better"
+    assert values(tables, "TNM") == ["T2N1M0", "cT4b N3a M1", "NA"]
+    assert values(tables, "clinical_stage") == ["III", "IVB", ""]
+    assert tables.columns["t_stage"][0].attributes["source_column"] == "TNM"
+    assert values(read(info="ID,TNM\n1,III\n2,IVB\n"), "clinical_stage") == ["III", "IVB", ""]
+
+
+def test_a_starting_map_changes_nothing_until_it_is_edited(tmp_path):
+    """Of the synthetic cohort's tables: what is known by name is written out, the rest waits behind a #."""
+    plans = plan_cohort(12, "small", 0)
+    (tmp_path / "info_diagnoses.csv").write_text(diagnoses(plans))
+    (tmp_path / "meta_data.csv").write_text(parameters(plans))
+    paths = [tmp_path / "info_diagnoses.csv", tmp_path / "meta_data.csv"]
+    (tmp_path / "map.toml").write_text(starting_map(paths), encoding="utf-8")
+    mapped = load_config(tmp_path / "map.toml")
+    assert mapped.columns["T stage"] == "t_stage"
+    assert mapped.columns["Overall survival (months)"] == "overall_survival"
+    assert mapped.columns["ID"] == "patient"
+    assert "Scanner" not in mapped.columns
+    files = tuple(File(path.name, 1, "") for path in paths)
+    cohort = Cohort(tuple(plan.label for plan in plans), SEQUENCES, {}, tables=files)
+    with_map, without = (read_tables(open_source(tmp_path), cohort, c) for c in (mapped, SourceConfig()))
+    assert {n: v for n, (v, _) in with_map.columns.items()} == {n: v for n, (v, _) in without.columns.items()}
+    for name, (_, column) in with_map.columns.items():
+        np.testing.assert_array_equal(column, without.columns[name][1])
+
+
+def test_a_starting_map_is_toml_whatever_columns_are_called_and_names_no_patient(tmp_path):
+    path = tmp_path / "a\nb.csv"
+    odd = ['say "so"', "back\\slash", "two\nlines", "年龄", "del\x7fete", "Name", "Größe # 1"]
+    with path.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([odd, ["#", '"', "\x1b[31m", "x\ny", "=", "Doe, Jane", "1"]])
+    text = starting_map(path)
+    assert tomllib.loads(text)["columns"] == {}
+    assert 'make one of these "patient"' in text
+    assert "Doe" not in text
+    switched_on = re.sub(r'^# (".*") = ""', r'\1 = "x"', text, flags=re.MULTILINE)
+    assert list(tomllib.loads(switched_on)["columns"]) == odd
+
+
+@pytest.mark.parametrize("content", [None, b"one\n1\n", b"ID,Age\n"])
+def test_a_starting_map_of_no_table_says_which_file(tmp_path, content):
+    path = tmp_path / "clinical.csv"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(SourceError, match=r"clinical\.csv: "):
+        starting_map([path])

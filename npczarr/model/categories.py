@@ -1,0 +1,118 @@
+"""What the entries of clinical columns mean, and the order of categories.
+
+A store keeps text as its table has it: :func:`canonical` reads what is meant, :func:`ranked` puts it in order.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+
+from npczarr.model.clinical import MISSING, plain
+
+_ROMAN = {"i": "1", "ii": "2", "iii": "3", "iv": "4"}
+_STAGE_LETTER = {"t_stage": "t", "n_stage": "n", "m_stage": "m"}
+_NO_YES = (
+    "no", "0 no n false alive living censored none not noevent",
+    "yes", "1 yes y true dead died death deceased event observed progressed progression relapse recurrence",
+)  # fmt: skip
+_SIGN = (
+    "negative", "0 negative neg (-) no false undetectable notdetected 阴性",
+    "positive", "1 positive pos + (+) yes true detectable detected 阳性",
+)  # fmt: skip
+_PATHOLOGY = (
+    "Basaloid squamous", "Keratinized squamous", "Non-keratinized squamous",
+)  # fmt: skip
+#: By field: labels in their order, each with the words that mean it.
+_WORDS: dict[str, tuple[str, ...]] = {
+    "sex": ("female", "f female woman w weiblich 女", "male", "m male man männlich 男"),
+    "ebv": _SIGN,
+    "vca": _SIGN,
+    "death": _NO_YES,
+    "progression": _NO_YES,
+}
+
+
+def canonical(name: str, values: Sequence[str]) -> list[str]:
+    """Read what the entries of a clinical column mean; "" where there is none.
+
+    Stages become T0-T4, N0-N3, M0, M1 and 1-4c, whether written "T3", "cT3", "3", "3.0", "III" or "Stage IVa"; sex
+    female and male; EBV and VCA negative and positive; events no and yes; histology as the dataset's paper writes it.
+    Anything else stays as it is. A lone "-" is a missing entry, unless "+" is in the column as well.
+
+    Parameters
+    ----------
+    name
+        Of the field in the store; values of other fields are only freed of missing codes.
+
+    Examples
+    --------
+    >>> canonical("t_stage", ["T3", "3", "cT3", "III", "TX", "NA", "T2a"])
+    ['T3', 'T3', 'T3', 'T3', 'TX', '', 'T2a']
+    >>> canonical("clinical_stage", ["IVa", "Stage 4B", "2", "iii"]), canonical("ebv", ["+", "-", "1"])
+    (['4a', '4b', '2', '3'], ['positive', 'negative', 'positive'])
+    """
+    words = _words(name)
+    signs = name in ("ebv", "vca") and any(value.strip() == "+" for value in values)
+    labels = []
+    for value in values:
+        text = value.strip()
+        lower = text.lower()
+        word = words.get(re.sub(r"\s|\.0+$", "", lower))
+        if lower == "-":
+            labels.append("negative" if signs else "")
+        elif word or lower not in MISSING:
+            labels.append(word or _stage(name, lower) or _histology(name, lower) or text)
+        else:
+            labels.append("")
+    return labels
+
+
+def _words(name: str) -> dict[str, str]:
+    pairs = _WORDS.get(name, ())
+    return {word: label for label, words in zip(pairs[::2], pairs[1::2], strict=True) for word in words.split()}
+
+
+def _stage(name: str, text: str) -> str | None:
+    compact = re.sub(r"[\s_()-]", "", text)
+    if letter := _STAGE_LETTER.get(name):
+        found = re.fullmatch(rf"(?:{letter}?stage)?(?:[ry]?[acp]?{letter})?(is|x|[0-4]|iv|i{{1,3}})([a-d]?)", compact)
+        number = re.fullmatch(r"([0-4])\.0+()", compact)
+        prefix = letter.upper()
+    elif name == "clinical_stage":
+        found = re.fullmatch(r"(?:ajcc|uicc|clinical|overall|stage)*([0-4]|iv|i{1,3})([a-c]?)", compact)
+        number, prefix = re.fullmatch(r"([0-4])\.0+()", compact), ""
+    else:
+        return None
+    if (found := found or number) is None:
+        return None
+    return prefix + {"x": "X", **_ROMAN}.get(found[1], found[1]) + found[2]
+
+
+def _histology(name: str, text: str) -> str | None:
+    if name != "pathology":
+        return None
+    found = re.fullmatch(
+        r"(basaloid|(?:non)?keratini[sz](?:ed|ing))(?:squamous)?(?:cell)?(?:carcinoma)?(?:scc)?", plain(text)
+    )
+    if found is None:
+        return None
+    return _PATHOLOGY[0 if found[1] == "basaloid" else 1 + found[1].startswith("non")]
+
+
+def ranked(name: str, labels: Iterable[str]) -> list[str]:
+    """Put the distinct labels of a field in their order, unknown ones last by name, without "".
+
+    >>> ranked("clinical_stage", ["4b", "3", "1", "4a", "benign", "3", ""])
+    ['1', '3', '4a', '4b', 'benign']
+    """
+    known = [*_WORDS.get(name, ())[::2], *(_PATHOLOGY if name == "pathology" else ())]
+
+    def rank(label: str) -> tuple[int, str]:
+        if label in known:
+            return known.index(label), ""
+        if name in (*_STAGE_LETTER, "clinical_stage") and (found := re.fullmatch(r"[TNM]?([0-4])([a-d]?)", label)):
+            return int(found[1]), found[2]
+        return len(known) + 5, label
+
+    return sorted({label for label in labels if label}, key=rank)

@@ -1,0 +1,125 @@
+"""What the tables of a report share: reading a store's columns, and writing numbers and counts as text."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+from numpy.typing import NDArray
+
+from npczarr.model.schema import SCAN
+
+Floats = NDArray[np.float64]
+_ALIKE = 1e-3  # relative: by less, rows and columns do not differ
+
+
+def labels(dataset: xr.Dataset, dim: str) -> list[str]:
+    """Labels along `patient` or `sequence`, one where one was selected."""
+    if dim in dataset.variables or dim in dataset.dims:
+        return [str(label) for label in np.atleast_1d(dataset[dim].values)]
+    return [dim]
+
+
+def numbers(dataset: xr.Dataset, name: str) -> Floats:
+    """Values of a variable as (patient, sequence, 1 or axis); NaN where the store has none."""
+    if name not in dataset.variables:
+        return np.full((*_sizes(dataset), 1), np.nan)
+    values = _whole(dataset, name, SCAN).astype(np.float64)
+    return values if values.ndim > len(SCAN) else values[..., None]
+
+
+def texts(dataset: xr.Dataset, name: str, dims: tuple[str, ...] = SCAN) -> NDArray[np.object_]:
+    """Values of a variable on these dims as text; "" where the store has none."""
+    if name not in dataset.variables:
+        return np.full(_sizes(dataset)[: len(dims)], "", dtype=object)
+    values = _whole(dataset, name, dims)
+    written = [
+        "" if value != value else f"{value:g}" if isinstance(value, float) else str(value) for value in values.flat
+    ]
+    return np.array(written, dtype=object).reshape(values.shape)
+
+
+def scans_there(dataset: xr.Dataset) -> NDArray[np.bool_]:
+    """(patient, sequence): whether the store holds the scan."""
+    return np.asarray((np.nan_to_num(numbers(dataset, "shape")) > 0).all(axis=2))
+
+
+def _sizes(dataset: xr.Dataset) -> tuple[int, int]:
+    return len(labels(dataset, "patient")), len(labels(dataset, "sequence"))
+
+
+def _whole(dataset: xr.Dataset, name: str, dims: tuple[str, ...]) -> NDArray[Any]:
+    """Values with these dims first, also of a Dataset from which one patient or sequence was selected."""
+    variable = dataset[name].variable
+    values: NDArray[Any] = variable.set_dims((*dims, *(dim for dim in variable.dims if dim not in dims))).values
+    return values
+
+
+def known(values: Floats) -> Floats:
+    """Values without NaN."""
+    return values[~np.isnan(values)]
+
+
+def median_and_range(values: Floats, write: Callable[[float], str], *, area: bool = False) -> str:
+    """Write "median (min-max)", "" of no values.
+
+    Parameters
+    ----------
+    values
+        (scan, 1), or (scan, rows and columns), whose medians stand side by side where rows and columns differ.
+    area
+        Whether to write both in any case, as in 220x220.
+    """
+    if not len(values):
+        return ""
+    medians = [write(float(median)) for median in np.median(values, axis=0)]
+    square = np.allclose(values[:, 0], values[:, -1], rtol=_ALIKE)
+    middle = "x".join([medians[0], medians[-1]]) if area or not square else medians[0]
+    return f"{middle} ({write(float(values.min()))}-{write(float(values.max()))})"
+
+
+def up_to_two(number: float) -> str:
+    """As the paper writes parameters: two decimals at most, one at least."""
+    return str(round(number, 2))
+
+
+def two(number: float) -> str:
+    """Two decimals."""
+    return f"{number:.2f}"
+
+
+def whole(number: float) -> str:
+    """No decimals."""
+    return f"{number:.0f}"
+
+
+def three_digits(number: float) -> str:
+    """As the paper writes means: three significant digits, more where the whole number has more."""
+    return f"{number:.0f}" if abs(number) >= 100 or not number else f"{number:#.3g}"
+
+
+def many(count: int, one: str, more: str) -> str:
+    """Write a count with its noun and verb."""
+    return f"{count} {one if count == 1 else more}"
+
+
+def counts(values: Iterable[int]) -> str:
+    """Write counts of several columns: one number where all are the same."""
+    listed = [str(value) for value in values]
+    return listed[0] if len(set(listed)) == 1 else " / ".join(listed)
+
+
+def make_table(
+    rows: Mapping[Any, Mapping[str, Any]], index: str | Sequence[str], title: str, notes: Iterable[str]
+) -> pd.DataFrame:
+    """Make a DataFrame with its title and notes; a table without rows needs a note that says why."""
+    table = pd.DataFrame.from_dict(dict(rows), orient="index")
+    if rows and not isinstance(index, str):
+        table.index = pd.MultiIndex.from_tuples(list(rows), names=list(index))
+    elif isinstance(index, str):
+        table.index.name = index
+    table.attrs = {"title": title, "notes": list(notes)}
+    return table

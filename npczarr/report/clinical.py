@@ -1,0 +1,206 @@
+"""The clinical table: patients by stage and characteristic, and what a store's tables hold besides."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+from numpy.typing import NDArray
+
+from npczarr.model.categories import canonical, ranked
+from npczarr.model.clinical import CLINICAL, MISSING, time_in
+from npczarr.report.cells import Floats, known, labels, make_table, many, texts, three_digits
+from npczarr.report.published import with_published
+
+Texts = NDArray[np.object_]
+Columns = Mapping[str, NDArray[np.bool_]]
+Rows = dict[tuple[str, str], dict[str, Any]]
+
+NOT_SAID = "not said"
+#: Characteristics in the paper's order, and what else follows patients; a note says which of the first are absent.
+_CHARACTERISTICS = {
+    "sex": "Sex",
+    "age": "Age, years",
+    "pathology": "Pathology",
+    "t_stage": "T stage",
+    "n_stage": "N stage",
+    "m_stage": "M stage",
+    "ebv": "EBV DNA",
+    "vca": "VCA IgA",
+    "overall_survival": "Overall survival, months",
+}
+_BESIDES = {
+    "death": "Death",
+    "progression_free_survival": "Progression-free survival, months",
+    "progression": "Progression",
+}
+_UNITS = {field.name: field.units for field in CLINICAL}
+_TITRES = 3  # distinct numbers from which a column of EBV or VCA holds measurements, not yes and no
+_EXAMPLES = 5
+_MOST = 12  # different entries that are counted apart
+
+
+def clinical_stages(dataset: xr.Dataset) -> pd.DataFrame:
+    """Table 4: number, sex, age, histology, TNM, EBV, VCA and survival of the patients in each clinical stage.
+
+    Entries are read by meaning ("III", "T3" and "3" are one), and patients without an entry count as "not said": every
+    characteristic adds up to the number of patients.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Rows by (characteristic, value); a column for each stage in their order, and `all`. Counts are int; numbers
+        are written "mean (SD)", with n - 1, and "median [min, max]".
+    """
+    title = "Patients by clinical stage"
+    stage = _entries(dataset, "clinical_stage")
+    entries = {name: _entries(dataset, name) for name in (*_CHARACTERISTICS, *_BESIDES)}
+    absent = ["clinical stage"] * (not any(stage))
+    absent += [label.split(",")[0] for name, label in _CHARACTERISTICS.items() if not any(entries[name])]
+    notes = []
+    if absent:
+        notes.append(
+            f"Not in the store: {', '.join(absent)}. Convert again with a table that holds what is missing; columns of "
+            "other names are named in a TOML file (`npczarr convert SOURCE STORE --columns map.toml`)."
+        )
+    if not any(stage) and not any(any(found) for found in entries.values()):
+        return make_table({}, "characteristic", title, notes)
+    unstaged = int((stage == "").sum())
+    if any(stage) and unstaged:
+        notes.append(f"{many(unstaged, 'patient has', 'patients have')} no clinical stage: column {NOT_SAID!r}.")
+    columns: dict[str, NDArray[np.bool_]] = {label: stage == label for label in ranked("clinical_stage", stage)}
+    columns |= {NOT_SAID: stage == ""} if columns and unstaged else {}
+    columns["all"] = np.full(len(stage), True)
+    rows: Rows = {("N", ""): {label: int(its.sum()) for label, its in columns.items()}}
+    for name, label in (_CHARACTERISTICS | _BESIDES).items():
+        if any(entries[name]):
+            values = _as_numbers(dataset, name, entries[name])
+            rows |= _counted(name, label, entries[name], columns) if values is None else _spread(label, values, columns)
+    table = make_table(rows, ("characteristic", "value"), title, notes + _doubts(dataset, stage, entries))
+    return with_published(table, "clinical_stages", dataset)
+
+
+def _entries(dataset: xr.Dataset, name: str) -> Texts:
+    """Entries of the patients by meaning; all "" where there is no such column."""
+    if name not in dataset.variables or not {*dataset[name].dims} <= {"patient"}:
+        return np.full(len(labels(dataset, "patient")), "", dtype=object)
+    return np.array(canonical(name, list(texts(dataset, name, ("patient",)))), dtype=object)
+
+
+def _as_numbers(dataset: xr.Dataset, name: str, entries: Texts) -> Floats | None:
+    """Entries as numbers; None where they are categories."""
+    if (unit := _UNITS[name]) is None:
+        return _titres(dataset, name) if name in ("ebv", "vca") else None
+    if dataset[name].dtype.kind == "f":
+        return np.atleast_1d(dataset[name].values).astype(np.float64)
+    read = [time_in(entry, given=unit, wanted=unit) for entry in entries]
+    return np.array([np.nan if value is None else value for value in read])
+
+
+def _titres(dataset: xr.Dataset, name: str) -> Floats | None:
+    """Entries of EBV or VCA as measurements, where they are more than codes for yes and no."""
+    raw = texts(dataset, name, ("patient",))
+    try:
+        values = np.array([np.nan if text.lower() in MISSING else float(text) for text in raw])
+    except ValueError:
+        return None
+    return values if len({*known(values)}) >= _TITRES else None
+
+
+def _counted(name: str, label: str, entries: Texts, columns: Columns) -> Rows:
+    common = Counter(entry for entry in entries if entry)
+    shown = entries.copy()
+    if len(common) > _MOST:
+        rare = [value for value, _ in common.most_common()[_MOST - 1 :]]
+        shown[np.isin(shown.astype(str), rare)] = f"{len(rare)} others"
+    shown[shown == ""] = NOT_SAID
+    others = [value for value in (f"{len(common) - _MOST + 1} others", NOT_SAID) if value in shown]
+    found = [value for value in ranked(name, shown) if value not in others] + others
+    return {(label, value): {c: int((its & (shown == value)).sum()) for c, its in columns.items()} for value in found}
+
+
+def _spread(label: str, values: Floats, columns: Columns) -> Rows:
+    there = {column: values[its & ~np.isnan(values)] for column, its in columns.items()}
+    rows: Rows = {
+        (label, "mean (SD)"): {column: _mean_and_sd(some) for column, some in there.items()},
+        (label, "median [min, max]"): {column: _median_and_range(some) for column, some in there.items()},
+    }
+    if np.isnan(values).any():
+        rows[label, NOT_SAID] = {column: int((its & np.isnan(values)).sum()) for column, its in columns.items()}
+    return rows
+
+
+def _mean_and_sd(values: Floats) -> str:
+    if len(values) < 2:
+        return three_digits(float(values[0])) if len(values) else ""
+    return f"{three_digits(float(values.mean()))} ({three_digits(float(values.std(ddof=1)))})"
+
+
+def _median_and_range(values: Floats) -> str:
+    if not len(values):
+        return ""
+    return "{:g} [{:g}, {:g}]".format(*(round(float(f(values)), 2) for f in (np.median, np.min, np.max)))
+
+
+def _doubts(dataset: xr.Dataset, stage: Texts, entries: Mapping[str, Texts]) -> list[str]:
+    """Say what in the store itself cannot be right, or was not understood."""
+    notes = []
+    for name in ("age", "overall_survival", "progression_free_survival"):
+        if any(entries[name]) and dataset[name].dtype.kind != "f":
+            read = _as_numbers(dataset, name, entries[name])
+            odd = sorted({*entries[name][np.isnan(read)]} - {""}) if read is not None else []
+            if odd:
+                notes.append(f"{(_CHARACTERISTICS | _BESIDES)[name]}: no number in {_some(odd)}.")
+    if {*entries["sex"]} & {"0", "1", "2"}:
+        notes.append("Sex: the table has codes for it and does not say which is which.")
+    if any(stage) and any(entries["m_stage"]):
+        # AJCC, 8th edition: M1 is stage IVB whatever T and N, and only M1 is; in the 7th it was IVC
+        of_m1 = "4c" if "4c" in stage else "4b"
+        wrong = int(((stage == of_m1) & (entries["m_stage"] == "M0")).sum())
+        wrong += int(((entries["m_stage"] == "M1") & ~np.isin(stage, ["4", of_m1, ""])).sum())
+        if wrong:
+            notes.append(f"{many(wrong, 'patient is', 'patients are')} M1 but not of stage {of_m1}, or the reverse.")
+    return notes
+
+
+def clinical_columns(dataset: xr.Dataset) -> pd.DataFrame:
+    """List the columns of the clinical tables in a store: what npczarr knows, and what it kept without knowing.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row for each variable: the table and `column` it comes from, `meaning` ("" where unknown), `units`, number of
+        `entries`, and `values`: the range of numbers, or some of the text.
+    """
+    title = "Columns of the clinical tables"
+    meanings = {field.name: field.description for field in CLINICAL}
+    rows = {}
+    for name, variable in dataset.variables.items():
+        if "source_column" in variable.attrs:
+            values = np.atleast_1d(variable.values).ravel()
+            number = values.dtype.kind == "f"
+            there = values[~np.isnan(values)] if number else np.array([str(v) for v in values if str(v)], dtype=object)
+            shown = f"{there.min():g} to {there.max():g}" if number and len(there) else _some(sorted({*there}))
+            rows[str(name)] = {
+                "table": variable.attrs.get("source_table", ""),
+                "column": variable.attrs["source_column"],
+                "meaning": meanings.get(str(name), ""),
+                "units": variable.attrs.get("units", ""),
+                "entries": len(there),
+                "values": shown,
+            }
+    if not rows:
+        return make_table({}, "variable", title, ["The store holds no clinical table: convert again with CSV files."])
+    rows = dict(sorted(rows.items(), key=lambda row: (row[1]["meaning"] == "", [*meanings, row[0]].index(row[0]))))
+    unknown = [name for name, row in rows.items() if not row["meaning"]]
+    notes = [f"Kept as they are, for npczarr does not know what they mean: {', '.join(unknown)}."] if unknown else []
+    return make_table(rows, "variable", title, notes)
+
+
+def _some(values: list[Any]) -> str:
+    shown = ", ".join(str(value) for value in values[:_EXAMPLES])
+    return shown + (", …" if len(values) > _EXAMPLES else "")

@@ -1,0 +1,258 @@
+"""The tables of a cohort's paper, from any store: MRI parameters, tumour size, scanners, clinical stages, agreement.
+
+Each takes Datasets as a store gives them, reads no voxels, and returns a DataFrame to be read: cells are text such as
+"12.0 (8.6-16.4)", or counts. What is missing or does not add up is said in ``table.attrs["notes"]``, a list of
+sentences; ``table.attrs["title"]`` says what is shown. Where the store holds the paper's cohort, the paper's figures
+stand in the next columns (:mod:`npczarr.report.published`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from npczarr.kernels.bootstrap import summarise
+from npczarr.model.results import AGREEMENT, AGREEMENT_TABLE
+from npczarr.report.cells import (
+    Floats,
+    counts,
+    known,
+    labels,
+    make_table,
+    many,
+    median_and_range,
+    numbers,
+    scans_there,
+    texts,
+    two,
+    up_to_two,
+    whole,
+)
+from npczarr.report.clinical import clinical_columns, clinical_stages
+from npczarr.report.published import with_published
+
+__all__ = ["agreement", "clinical_columns", "clinical_stages", "mri_parameters", "scanners", "tumour_size"]
+
+_HEADER_SPACING = "Spacing between slices, mm (header)"
+_SPACING_TOLERANCE = 0.01  # relative; the design's limit for irregular slices
+#: By metric: how the paper calls it, with its unit, and how many of the store's units that is.
+_SIZES = {
+    "volume": ("Volume, cm³", 1000),
+    "surface_area": ("Surface area, cm²", 100),
+    "max_diameter": ("Max diameter, cm", 10),
+    "surface_regularity": ("Surface regularity", 1),
+}
+_NAMED = 5  # patients that a note names
+
+
+def mri_parameters(dataset: xr.Dataset) -> pd.DataFrame:
+    """Table 1: parameters of the scans, "median (min-max)" for each sequence, and the number of scans behind them.
+
+    What headers often have wrong stands there twice: as the header says, and as measured from the slice positions and
+    the matrix.
+
+    Parameters
+    ----------
+    dataset
+        A cohort, or a selection of it.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row for each parameter; a column for each sequence, and `n`: scans behind the row, one number where it is
+        the same for every sequence.
+    """
+    title = "MRI parameters, median (min-max)"
+    there, sequences = scans_there(dataset), labels(dataset, "sequence")
+    if not there.any():
+        return make_table(
+            {}, "parameter", title, ["The store holds no scan: `npczarr convert SOURCE STORE` adds them."]
+        )
+    notes = [f"{sequence}: no scan in the store." for i, sequence in enumerate(sequences) if not there[:, i].any()]
+    rows = {}
+    for name, values_of, write in _PARAMETERS:
+        values = values_of(dataset)
+        complete = there & np.isfinite(values).all(axis=2)
+        cells = {
+            sequence: median_and_range(values[complete[:, i], i], write, area=name.startswith("Field"))
+            for i, sequence in enumerate(sequences)
+        }
+        rows[name] = cells | {"n": counts(complete.sum(axis=0))}
+        if lacking := int((there & ~complete).sum()):
+            notes.append(f"{name}: {lacking} of {there.sum()} scans do not say it.")
+    table = make_table(rows, "parameter", title, notes + _spacing_note(dataset))
+    return with_published(table, "mri_parameters", dataset)
+
+
+def _spacing_note(dataset: xr.Dataset) -> list[str]:
+    header, measured = _header("spacing_between_slices")(dataset), _between_slices(dataset)
+    both = np.isfinite(header) & np.isfinite(measured) & (measured > 0)
+    differ = int((both & (np.abs(header - measured) > _SPACING_TOLERANCE * measured)).sum())
+    note = f"{_HEADER_SPACING}: {differ} of {both.sum()} scans differ by more than 1 % from what their positions say."
+    return [note] if differ else []
+
+
+def _header(name: str) -> Callable[[xr.Dataset], Floats]:
+    return lambda dataset: numbers(dataset, name)
+
+
+def _between_slices(dataset: xr.Dataset) -> Floats:
+    return numbers(dataset, "spacing")[..., :1]
+
+
+def _pixels(dataset: xr.Dataset) -> Floats:
+    return numbers(dataset, "spacing")[..., -2:]
+
+
+def _matrix(dataset: xr.Dataset) -> Floats:
+    return numbers(dataset, "shape")[..., -2:]
+
+
+def _extent(dataset: xr.Dataset) -> Floats:
+    return _matrix(dataset) * _pixels(dataset)
+
+
+_PARAMETERS: tuple[tuple[str, Callable[[xr.Dataset], Floats], Callable[[float], str]], ...] = (
+    ("Echo time, ms", _header("echo_time"), up_to_two),
+    ("Repetition time, ms", _header("repetition_time"), up_to_two),
+    (_HEADER_SPACING, _header("spacing_between_slices"), up_to_two),
+    ("Spacing between slices, mm (measured)", _between_slices, up_to_two),
+    ("Slice thickness, mm", _header("slice_thickness"), up_to_two),
+    ("Pixel spacing, mm", _pixels, up_to_two),
+    ("Field of view, mm (header)", _header("field_of_view"), whole),
+    ("Field of view, mm (measured)", _extent, whole),
+    ("Flip angle, degrees", _header("flip_angle"), up_to_two),
+    ("Matrix size", _matrix, whole),
+)
+
+
+def tumour_size(dataset: xr.Dataset, morphology: xr.Dataset | None) -> pd.DataFrame:
+    """Table 2: size of the tumours, "median (min-max)" for each sequence, and the number of tumours behind them.
+
+    Parameters
+    ----------
+    dataset
+        A cohort, or a selection of it.
+    morphology
+        The store's `morphology`; None where it is not there yet.
+    """
+    title = "Tumour size, median (min-max)"
+    found = [] if morphology is None else [name for name in _SIZES if name in morphology]
+    if morphology is None or not found:
+        return make_table({}, "measure", title, ["No tumour is measured yet: `npczarr morphology STORE` does it."])
+    sequences = labels(morphology, "sequence")
+    rows = {}
+    for name in found:
+        label, unit = _SIZES[name]
+        values = numbers(morphology, name)[..., 0] / unit
+        cells = {s: median_and_range(known(values[:, i])[:, None], two) for i, s in enumerate(sequences)}
+        rows[label] = cells | {"n": counts(np.isfinite(values).sum(axis=0))}
+    notes = [
+        f"{_SIZES[name][0]}: not in the store's `morphology`; measure again." for name in _SIZES if name not in found
+    ]
+    there = dict(zip(labels(dataset, "sequence"), scans_there(dataset).sum(axis=0), strict=True))
+    voxels = numbers(morphology, "voxel_count" if "voxel_count" in morphology else found[0])[..., 0]
+    for i, sequence in enumerate(sequences):
+        empty = int((voxels[:, i] == 0).sum())
+        unmeasured = int(there.get(sequence, 0) - np.isfinite(voxels[:, i]).sum())
+        if empty:
+            notes.append(f"{sequence}: {many(empty, 'mask holds', 'masks hold')} no tumour; nothing of it counts here.")
+        if unmeasured > 0:
+            notes.append(f"{sequence}: {many(unmeasured, 'scan has', 'scans have')} no mask that was measured.")
+    return with_published(make_table(rows, "measure", title, notes), "tumour_size", dataset)
+
+
+def scanners(dataset: xr.Dataset) -> pd.DataFrame:
+    """Table 3: patients and scans of each scanner model.
+
+    A patient who was scanned on several counts for each; the notes say who.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row for each model, "not said" last; columns `manufacturer`, `field strength, T`, `patients`, `scans`.
+    """
+    title = "Scanners"
+    there, model = scans_there(dataset), texts(dataset, "scanner_model")
+    if not (there & (model != "")).any():
+        return make_table({}, "scanner", title, ["No scan of the store says its scanner: headers of DICOM series do."])
+    model[model == ""] = "not said"
+    maker, field = texts(dataset, "manufacturer"), texts(dataset, "magnetic_field_strength")
+    rows = {}
+    for label in sorted({*model[there]}, key=lambda label: (label == "not said", label.lower())):
+        its = there & (model == label)
+        rows[label] = {
+            "manufacturer": ", ".join(sorted({*maker[its]} - {""})),
+            "field strength, T": ", ".join(sorted({*field[its]} - {""})),
+            "patients": int(its.any(axis=1).sum()),
+            "scans": int(its.sum()),
+        }
+    of_patients = zip(labels(dataset, "patient"), model, there, strict=True)
+    several = [
+        f"{label}: {', '.join(sorted({*one[here]}))}" for label, one, here in of_patients if len({*one[here]}) > 1
+    ]
+    notes = []
+    if several:
+        who = "; ".join(several[:_NAMED]) + ("; …" if len(several) > _NAMED else "")
+        notes.append(
+            f"{many(len(several), 'patient was', 'patients were')} scanned on several scanners, counted for each: the "
+            f"column adds up to more than the {there.any(axis=1).sum()} patients ({who})."
+        )
+    if without := int((~there.any(axis=1)).sum()):
+        notes.append(f"{many(without, 'patient has', 'patients have')} no scan in the store.")
+    return with_published(make_table(rows, "scanner", title, notes), "scanners", dataset)
+
+
+def agreement(result: xr.Dataset | None) -> pd.DataFrame:
+    """Agreement of raters, or of predictions with the store: mean and median with bootstrap 95 % intervals.
+
+    Parameters
+    ----------
+    result
+        A store's `agreement` or `score/NAME`; None where it is not there yet.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row for each metric and sequence (and pair of raters, where there are several); columns `n`, `mean [95 %]`,
+        `median [95 %]`, `min-max`, `both empty`, `not compared`.
+    """
+    title = "Agreement of raters, with bootstrap 95 % intervals"
+    units = {variable.name: variable.units for variable in AGREEMENT if variable.name in AGREEMENT_TABLE}
+    names = [] if result is None else [name for name in AGREEMENT_TABLE if name in result]
+    if result is None or not names:
+        lacking = "No raters are compared yet: `npczarr agreement STORE`, on a store of several raters' masks, does it."
+        return make_table({}, "metric", title, [lacking])
+    pairs = [str(pair) for pair in result["pair"].values] if "pair" in result.dims else [None]
+    rows = {}
+    for name in names:
+        metric = name.replace("_", " ") + ("" if units[name] == "1" else f", {units[name]}")
+        for pair in pairs:
+            of_pair = result if pair is None else result.sel(pair=pair)
+            values, a, b = (numbers(of_pair, found)[..., 0] for found in (name, "voxels_a", "voxels_b"))
+            for i, sequence in enumerate(labels(result, "sequence")):
+                key = (metric, sequence) if pair is None else (metric, sequence, pair)
+                rows[key] = _agreement_row(values[:, i], (a + b)[:, i])
+    notes = []
+    if any("inf" in row["min-max"] for row in rows.values()):
+        notes.append("A distance is infinite (inf) where one of the two masks is empty.")
+    if any(row["both empty"] for row in rows.values()):
+        notes.append("Where both masks are empty there is nothing to compare: they are counted, and left out of n.")
+    return make_table(rows, ("metric", "sequence") if pairs == [None] else ("metric", "sequence", "pair"), title, notes)
+
+
+def _agreement_row(values: Floats, voxels: Floats) -> dict[str, Any]:
+    found = summarise(values)
+    some = known(values)
+    return {
+        "n": found.n,
+        "mean [95 %]": f"{found.mean:.3f} [{found.mean_low:.3f}, {found.mean_high:.3f}]" if found.n else "",
+        "median [95 %]": f"{found.median:.3f} [{found.median_low:.3f}, {found.median_high:.3f}]" if found.n else "",
+        "min-max": f"{some.min():.3f}-{some.max():.3f}" if found.n else "",
+        "both empty": int((voxels == 0).sum()),
+        "not compared": int((np.isnan(values) & (voxels != 0)).sum()),
+    }

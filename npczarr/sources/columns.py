@@ -1,0 +1,110 @@
+"""A starting map of a cohort's tables: which column means what, as TOML to be corrected by hand."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from npczarr.errors import SourceError
+from npczarr.model.clinical import CLINICAL, MISSING, PATIENT_ALIASES, SEQUENCE_ALIASES, known_field, plain
+from npczarr.sources.tables import parse_csv
+
+_FEW = 6  # different entries that are shown: more of them may tell who the patients are
+
+_HEAD = """\
+# What the columns of the tables mean: "column in the table" = "name in the store".
+# Correct it, then: npczarr convert SOURCE STORE --columns THIS_FILE
+# A line that begins with # has no effect: such a column is kept under its own name.
+#
+# Names with a meaning:
+"""
+
+
+def starting_map(csv_paths: str | Path | Sequence[str | Path]) -> str:
+    """Write a starting map from CSV files: what each column is taken for, and what to choose from.
+
+    Parameters
+    ----------
+    csv_paths
+        One file, or several of one cohort.
+
+    Returns
+    -------
+    str
+        TOML, which :func:`npczarr.sources.config.load_config` reads: a line for each column that is known by its name,
+        the others behind a #. Entries are shown where few repeat, so no names of patients.
+
+    Raises
+    ------
+    SourceError
+        If a file cannot be read or is no table.
+    """
+    paths = [csv_paths] if isinstance(csv_paths, str | Path) else csv_paths
+    if not paths:
+        raise SourceError("expected one or more CSV files to write a map from, found none")
+    meanings = [("patient", "whose row it is; every table needs it"), ("sequence", "of which scan, if it is of one")]
+    meanings += [(known.name, known.description + (f", {known.units}" if known.units else "")) for known in CLINICAL]
+    lines = [f"#   {name:<26} {meaning}" for name, meaning in meanings]
+    seen: set[str] = set()
+    taken: set[str] = set()
+    body = [line for path in paths for line in _of_table(Path(path), seen, taken)]
+    return _HEAD + "\n".join([*lines, "", "[columns]", *body]).rstrip() + "\n"
+
+
+def _of_table(path: Path, seen: set[str], taken: set[str]) -> list[str]:
+    try:
+        rows = parse_csv(path.read_bytes())
+    except OSError as error:
+        raise SourceError(f"{path}: cannot be read ({error.strerror or error}); check the path") from error
+    except SourceError as error:
+        raise SourceError(f"{path}: {error}") from error
+    if not rows:
+        raise SourceError(f"{path}: no rows below the header, so there is nothing to map")
+    keys = {_first(rows[0], PATIENT_ALIASES): "patient", _first(rows[0], SEQUENCE_ALIASES): "sequence"}
+    lines = [f"# {_one_line(path.name)}"]
+    if "patient" not in [keys[name] for name in rows[0] if name in keys]:
+        lines.append('# No column of patient numbers was found: make one of these "patient".')
+    of_scans = "sequence" in [keys[name] for name in rows[0] if name in keys]
+    for name in rows[0]:
+        known = known_field(name)
+        meaning = keys.get(name) or (known.name if known else "")
+        shown = _one_line(_shown([row.get(name, "") for row in rows]))
+        if name in seen:  # a TOML file names a column once, for all tables
+            lines.append(f"# {_text(name)}: see above")
+        elif name not in keys and (not meaning or meaning in taken or of_scans):
+            lines.append(f"# {_text(name)} = {_text(meaning)}  # {shown}")
+        else:
+            lines.append(f"{_text(name)} = {_text(meaning)}  # {shown}")
+            taken.add(meaning)
+        seen.add(name)
+    return [*lines, ""]
+
+
+def _first(row: Mapping[str, str], aliases: Sequence[str]) -> str | None:
+    by_alias = {plain(name): name for name in reversed(list(row))}
+    return next((by_alias[alias] for alias in aliases if alias in by_alias), None)
+
+
+def _shown(entries: Sequence[str]) -> str:
+    """Describe entries: numbers by their range, text by what it says where it repeats."""
+    given = [entry for entry in entries if entry.lower() not in MISSING]
+    different = sorted({*given})
+    if given and all(re.fullmatch(r"-?\d+(\.\d+)?", entry) for entry in given):
+        numbers = [float(entry) for entry in given]
+        return f"{min(numbers):g} to {max(numbers):g}"
+    if len(different) <= min(_FEW, len(given) // 2):
+        return ", ".join(different) or "empty"
+    return f"text, {len(different)} different entries"
+
+
+def _text(name: str) -> str:
+    """Write a TOML string: JSON escapes the same, save for one character that TOML does not allow as it is."""
+    return json.dumps(name, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+def _one_line(text: str) -> str:
+    """Fit for a comment, which ends with the line and holds no control characters."""
+    shown = re.sub(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+", " ", text)
+    return shown if len(shown) <= 80 else f"{shown[:79]}…"

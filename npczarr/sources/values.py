@@ -1,0 +1,133 @@
+"""The entries of one column: numbers in the units of the store, missing codes, and text as it is."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from npczarr.model.categories import canonical
+from npczarr.model.clinical import MISSING, ClinicalField, is_missing_code, time_in, unit_of
+
+At = tuple[int, ...]  # of a patient, or of a patient and a sequence
+_LONG_MONTHS = 360  # 30 years: times that reach beyond it without a unit are more likely days
+
+_TNM = re.compile(
+    r"[acpry]*(t(?:is|x|[0-4])[a-d]?)[\s,;/]*[acpry]*(n(?:x|[0-3])[a-d]?)[\s,;/]*[acpry]*(m(?:x|[01])[a-d]?)",
+    re.IGNORECASE,
+)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Values:
+    """One column, read.
+
+    Parameters
+    ----------
+    column
+        float64 with NaN, or str (dtype object) with "", where there is no entry.
+    attributes
+        What was changed on the way: `source_units`, `missing_codes`.
+    warnings
+        What is to be looked at.
+    """
+
+    column: NDArray[Any]
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+
+
+def read_values(name: str, entries: Mapping[At, str], shape: tuple[int, ...], known: ClinicalField | None) -> Values:
+    """Read a column's entries.
+
+    Parameters
+    ----------
+    name
+        Of the column, which may say a unit.
+    entries
+        Text by place; other places have no entry.
+    shape
+        (patient,) or (patient, sequence).
+    known
+        The clinical field that the column holds, if it is one.
+    """
+    if known is not None and known.dtype == "string":
+        return _text(known, entries, shape)
+    if known is not None:
+        return _times(name, known, entries, shape)
+    numbers = {at: _number(text) for at, text in entries.items() if text.lower() not in MISSING}
+    if not numbers or any(number is None for number in numbers.values()):
+        return Values(_filled(shape, entries, ""))
+    return Values(_filled(shape, numbers, np.nan))
+
+
+def split_tnm(entries: Mapping[At, str]) -> tuple[dict[At, str], dict[At, str], dict[At, str]] | None:
+    """Take T, N and M apart where every entry has all three, as in T2N1M0; None where one has not.
+
+    >>> split_tnm({(0,): "cT2a N1 M0", (1,): "NA"})
+    ({(0,): 'T2a'}, {(0,): 'N1'}, {(0,): 'M0'})
+    """
+    given = {at: text for at, text in entries.items() if text.lower() not in MISSING}
+    found = {at: _TNM.fullmatch(text.strip()) for at, text in given.items()}
+    if not found or not all(found.values()):
+        return None
+    t, n, m = (
+        {at: one[i][0].upper() + one[i][1:].lower() for at, one in found.items() if one is not None} for i in (1, 2, 3)
+    )
+    return t, n, m
+
+
+def _text(known: ClinicalField, entries: Mapping[At, str], shape: tuple[int, ...]) -> Values:
+    labels = dict(zip(entries, canonical(known.name, list(entries.values())), strict=True))
+    codes = sorted({text for at, text in entries.items() if text and not labels[at]})
+    kept = {at: text for at, text in entries.items() if labels[at]}
+    return Values(_filled(shape, kept, ""), {"missing_codes": codes} if codes else {})
+
+
+def _times(name: str, known: ClinicalField, entries: Mapping[At, str], shape: tuple[int, ...]) -> Values:
+    """Read ages and times; one that is no number leaves the column as text."""
+    unit = str(known.units)
+    given = unit_of(name) or unit
+    kept = {at: text for at, text in entries.items() if text.lower() not in MISSING}
+    values = {at: time_in(text, given=given, wanted=unit) for at, text in kept.items()}
+    odd = [kept[at] for at, value in values.items() if value is None]
+    if odd or not values:
+        said = f"{name}: {odd[0]!r} is no number, so the column is kept as text" if odd else ""
+        return Values(_filled(shape, entries, ""), warnings=(said,) if odd else ())
+    numbers = {at: value for at, value in values.items() if value is not None}
+    senseless = [at for at, value in numbers.items() if not 0 <= value <= (known.highest or np.inf)]
+    codes = [at for at in senseless if (raw := _number(kept[at])) is not None and is_missing_code(raw)]
+    warnings = []
+    if len(senseless) > len(codes):
+        warnings.append(
+            f"{name}: {len(senseless) - len(codes)} values outside 0 to {known.highest:g} {unit}s, kept as they are"
+        )
+    numbers = {at: value for at, value in numbers.items() if at not in codes}
+    if unit == "month" and unit_of(name) is None and max(numbers.values(), default=0) > _LONG_MONTHS:
+        longest = max(numbers.values())
+        warnings.append(
+            f"{name}: taken as months, up to {longest:g}; if it is not, write the unit into the column's name, as in "
+            f"'{name} (days)'"
+        )
+    recorded: dict[str, Any] = {"missing_codes": sorted({kept[at] for at in codes})} if codes else {}
+    if given != unit:
+        recorded["source_units"] = given
+    return Values(_filled(shape, numbers, np.nan), recorded, tuple(warnings))
+
+
+def _filled(shape: tuple[int, ...], entries: Mapping[At, Any], fill: Any) -> NDArray[Any]:  # noqa: ANN401
+    column: NDArray[Any] = np.full(shape, fill, dtype=object if fill == "" else np.float64)
+    for at, value in entries.items():
+        column[at] = value
+    return column
+
+
+def _number(text: str) -> float | None:
+    try:
+        return None if "_" in text else float(text)  # to Python 1_2 is twelve, in a table it is a code
+    except ValueError:
+        return None
