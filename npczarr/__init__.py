@@ -16,7 +16,15 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from npczarr.errors import GeometryError, LeaseError, NpczarrError, ParameterError, SourceError, StoreError
+    from npczarr.errors import (
+        ClusterError,
+        GeometryError,
+        LeaseError,
+        NpczarrError,
+        ParameterError,
+        SourceError,
+        StoreError,
+    )
     from npczarr.graphs.convert import convert
     from npczarr.graphs.measure import agreement, compare_masks, measure_mask, morphology
     from npczarr.graphs.resample import resample
@@ -32,6 +40,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 __all__ = [
+    "ClusterError",
     "GeometryError",
     "LeaseError",
     "NpczarrError",

@@ -24,5 +24,9 @@ class LeaseError(StoreError):
     """Another process is writing to the store."""
 
 
+class ClusterError(NpczarrError):
+    """The Dask cluster that was to do the work went away."""
+
+
 class ParameterError(NpczarrError, ValueError):
     """An argument that cannot be used as given."""

@@ -123,17 +123,22 @@ def measure_store(
         known = _still_valid(read_result(root, path), dataset, digests, provenance)
         patients = [str(label) for label in dataset["patient"].values]
         todo = [patient for patient in patients if patient not in known]
-        batches = [tuple(todo[i : i + _BATCH]) for i in range(0, len(todo), _BATCH)]
-        tasks = [MeasureTask(location, measure, batch, tuple(sorted(chosen.items())), threads) for batch in batches]
+        queue = [tuple(todo[i : i + _BATCH]) for i in range(0, len(todo), _BATCH)]
         parts, failures = dict(known), []
-        for _, outcome in runner.run(measure_batch, tasks, name=lambda task: f"{measure}-{task.patients[0]}"):
-            if isinstance(outcome, BaseException):
-                raise outcome
-            found, failed = outcome
-            parts |= {str(label): found.sel(patient=[label]) for label in found["patient"].values}
-            failures += failed
-            if on_progress is not None:
-                on_progress(len(parts), len(patients))
+        while queue:  # once, and again, patient by patient, where a batch ended in an error
+            tasks = [MeasureTask(location, measure, batch, tuple(sorted(chosen.items())), threads) for batch in queue]
+            queue = []
+            for task, outcome in runner.run(measure_batch, tasks, name=lambda task: f"{measure}-{task.patients[0]}"):
+                if isinstance(outcome, NpczarrError) or not isinstance(outcome, Exception | tuple):
+                    raise outcome
+                if isinstance(outcome, Exception) and len(task.patients) > 1:
+                    queue += [(patient,) for patient in task.patients]
+                    continue
+                found, failed = _unknown(template, task, outcome) if isinstance(outcome, Exception) else outcome
+                parts |= {str(label): found.sel(patient=[label]) for label in found["patient"].values}
+                failures += failed
+                if on_progress is not None:
+                    on_progress(len(parts), len(patients))
         result = xr.concat([parts[patient] for patient in patients], dim="patient", data_vars="minimal")
         result = result[list(template.data_vars)].transpose("patient", "sequence", ...)
         result["input_digest"] = (SCAN, digests)
@@ -152,6 +157,13 @@ def measure_batch(task: MeasureTask) -> tuple[xr.Dataset, list[Failure]]:
             return measure(dataset, **parameters).compute(), []
         except NpczarrError:
             return _one_by_one(dataset, lambda scan: measure(scan, **parameters))
+
+
+def _unknown(template: xr.Dataset, task: MeasureTask, error: Exception) -> tuple[xr.Dataset, list[Failure]]:
+    """Return the result of a patient whose task ended in an error, more than once: nothing is known."""
+    nothing = xr.full_like(template.sel(patient=list(task.patients)), np.nan).compute()
+    problem = f"could not be measured: {type(error).__name__}: {error}"
+    return nothing, [Failure(task.patients[0], str(label), problem) for label in template["sequence"].values]
 
 
 def _one_by_one(dataset: xr.Dataset, measure: Callable[[xr.Dataset], xr.Dataset]) -> tuple[xr.Dataset, list[Failure]]:

@@ -10,12 +10,13 @@ from contextlib import ExitStack
 from itertools import islice
 from typing import Any, Self, TypeVar
 
-from npczarr.errors import ParameterError
+from npczarr.errors import ClusterError, ParameterError
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
 
 _AHEAD = 2  # tasks in flight for each worker thread: one running, one waiting
+_RETRIES = 2  # of a task that raised: a store may have been away; one whose worker died is run again by Dask itself
 
 
 class Runner:
@@ -60,7 +61,7 @@ class Runner:
         """Run a function over tasks and yield each with its result, or with the error that ended it, as they finish.
 
         Only a few tasks are in flight for each worker, so neither scheduler nor client grows with the number of tasks.
-        A task whose worker dies is run again elsewhere, so it must be safe to run twice.
+        A task that raises is tried again, one whose worker dies is run elsewhere: it must be safe to run twice.
 
         Parameters
         ----------
@@ -68,6 +69,11 @@ class Runner:
             A function of an importable module.
         name
             Readable name of a task, for the dashboard.
+
+        Raises
+        ------
+        ClusterError
+            If the scheduler goes away.
         """
         if self._workers == 0:
             for task in tasks:
@@ -93,7 +99,8 @@ class Runner:
 
         def submit(tasks: Iterable[Task]) -> None:
             for task in tasks:
-                future = client.submit(function, task, pure=False, key=f"{name(task)}-{os.urandom(4).hex()}")
+                key = f"{name(task)}-{os.urandom(4).hex()}"
+                future = client.submit(function, task, pure=False, key=key, retries=_RETRIES)
                 running[future] = task
                 finished.add(future)
 
@@ -101,6 +108,11 @@ class Runner:
         submit(islice(waiting, _AHEAD * max(1, sum(client.nthreads().values())) - 1))
         for future in finished:
             task = running.pop(future)
+            if future.status not in ("finished", "error"):
+                raise ClusterError(
+                    f"the cluster gave up {name(task)} ({future.status}): its scheduler went away or was restarted; run "
+                    "again on a running one, what was complete is kept"
+                )
             outcome = future.exception() if future.status == "error" else future.result()
             future.release()
             yield task, outcome

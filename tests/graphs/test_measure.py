@@ -1,5 +1,6 @@
 import shutil
 import zipfile
+from types import SimpleNamespace
 
 import dask
 import nibabel
@@ -295,3 +296,34 @@ def test_wrong_use_is_named(store, raters, tmp_path):
     (tmp_path / "empty/notes.txt").write_text("nothing yet")
     with pytest.raises(npc.SourceError, match="no predicted mask"):
         npc.score(ds, tmp_path / "empty")
+
+
+def test_a_patient_that_kills_its_worker_is_named_and_the_rest_is_measured(store, tmp_path, monkeypatch):
+    from distributed.scheduler import KilledWorker
+
+    from npczarr.graphs.run import Runner
+
+    copy = tmp_path / "copy.zarr"
+    shutil.copytree(store, copy)
+    run = Runner.run
+
+    def deadly(self, function, tasks, *, name):
+        for task, outcome in run(self, function, tasks, name=name):
+            yield (
+                task,
+                KilledWorker(name(task), SimpleNamespace(address="tcp://worker"), 3)
+                if "002" in task.patients
+                else outcome,
+            )
+
+    monkeypatch.setattr(Runner, "run", deadly)
+    result, failures = npc.measure_store(copy, "morphology", workers=0)
+    assert {failure.patient for failure in failures} == {"002"}
+    assert len(failures) == 3
+    assert "KilledWorker" in failures[0].problem
+    assert np.isnan(result.volume.sel(patient="002")).all()
+    assert np.isfinite(result.volume.sel(patient=["001", "003"])).all()
+    monkeypatch.undo()
+    result, failures = npc.measure_store(copy, "morphology", workers=0)
+    assert failures == ()
+    assert np.isfinite(result.volume).all()
