@@ -4,8 +4,10 @@ import runpy
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
+from distributed import LocalCluster
 
 import npczarr as npc
 
@@ -59,6 +61,38 @@ def test_convert_on_cluster(tmp_path, source):
     printed = run("convert_on_cluster.py", source, tmp_path / "npc.zarr", cwd=tmp_path)
     assert printed.count("ok") == 6
     assert npc.validate(tmp_path / "npc.zarr", workers=0) == ()
+
+
+class OneMachine(LocalCluster):
+    """Stands for a cluster of many machines: takes what its class is told, and works here."""
+
+    def __init__(self, **asked):
+        super().__init__(n_workers=2, threads_per_worker=1, dashboard_address=":0", silence_logs=50)
+
+    def scale(self, jobs):
+        assert jobs > 0
+
+
+def spec(**asked):
+    return {"spec": {"worker": {"spec": {"containers": [{"args": []}]}}}}
+
+
+@pytest.mark.parametrize(
+    ("name", "module", "members"),
+    [
+        ("slurm.py", "dask_jobqueue", {"SLURMCluster": OneMachine}),
+        ("kubernetes.py", "dask_kubernetes.operator", {"KubeCluster": OneMachine, "make_cluster_spec": spec}),
+    ],
+)
+def test_clusters_of_many_machines(tmp_path, source, monkeypatch, capsys, name, module, members):
+    monkeypatch.setitem(sys.modules, module.partition(".")[0], ModuleType(module))
+    monkeypatch.setitem(sys.modules, module, ModuleType(module))
+    for member, value in members.items():
+        monkeypatch.setattr(sys.modules[module], member, value, raising=False)
+    runpy.run_path(str(EXAMPLES / name))["main"](str(source), str(tmp_path / "npc.zarr"))
+    printed = capsys.readouterr().out
+    assert "0 scans could not be measured" in printed
+    assert "T1WI" in printed
 
 
 def test_no_example_is_without_a_test():

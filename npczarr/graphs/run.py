@@ -110,8 +110,8 @@ class Runner:
             task = running.pop(future)
             if future.status not in ("finished", "error"):
                 raise ClusterError(
-                    f"the cluster gave up {name(task)} ({future.status}): its scheduler went away or was restarted; run "
-                    "again on a running one, what was complete is kept"
+                    f"the cluster gave up {name(task)} ({future.status}): its scheduler went away; run again on "
+                    "one that runs, what was complete is kept"
                 )
             outcome = future.exception() if future.status == "error" else future.result()
             future.release()
