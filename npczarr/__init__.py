@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         SourceError,
         StoreError,
     )
+    from npczarr.export.back import import_masks
     from npczarr.graphs.convert import convert
     from npczarr.graphs.measure import agreement, compare_masks, measure_mask, morphology
     from npczarr.graphs.resample import resample
@@ -34,7 +35,8 @@ if TYPE_CHECKING:
     from npczarr.graphs.summary import quality
     from npczarr.graphs.validate import validate
     from npczarr.phantom import make_cohort
-    from npczarr.report import tables
+    from npczarr.report import figures, tables
+    from npczarr.report.page import write_report
     from npczarr.store.info import info
     from npczarr.store.open import open_store as open
 
@@ -50,6 +52,8 @@ __all__ = [
     "agreement",
     "compare_masks",
     "convert",
+    "figures",
+    "import_masks",
     "info",
     "make_cohort",
     "measure_mask",
@@ -62,6 +66,7 @@ __all__ = [
     "score",
     "tables",
     "validate",
+    "write_report",
 ]
 
 _PLACES = {
@@ -71,6 +76,7 @@ _PLACES = {
     "measure_store": ("npczarr.graphs.results", "measure_store"),
     "morphology": ("npczarr.graphs.measure", "morphology"),
     "convert": ("npczarr.graphs.convert", "convert"),
+    "import_masks": ("npczarr.export.back", "import_masks"),
     "info": ("npczarr.store.info", "info"),
     "make_cohort": ("npczarr.phantom", "make_cohort"),
     "open": ("npczarr.store.open", "open_store"),
@@ -78,6 +84,7 @@ _PLACES = {
     "resample": ("npczarr.graphs.resample", "resample"),
     "resample_store": ("npczarr.graphs.resample_store", "resample_store"),
     "score": ("npczarr.graphs.score", "score"),
+    "write_report": ("npczarr.report.page", "write_report"),
     "validate": ("npczarr.graphs.validate", "validate"),
 }
 
@@ -85,8 +92,8 @@ _PLACES = {
 def __getattr__(name: str) -> Any:  # noqa: ANN401 - any public name
     if name not in __all__:
         raise AttributeError(f"module 'npczarr' has no attribute {name!r}")
-    if name == "tables":
-        return importlib.import_module("npczarr.report.tables")
+    if name in ("tables", "figures"):
+        return importlib.import_module(f"npczarr.report.{name}")
     module, attribute = _PLACES.get(name, ("npczarr.errors", name))
     return getattr(importlib.import_module(module), attribute)
 

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 from types import ModuleType
 
+import numpy as np
 import pytest
 from distributed import LocalCluster
 
@@ -61,6 +62,17 @@ def test_convert_on_cluster(tmp_path, source):
     printed = run("convert_on_cluster.py", source, tmp_path / "npc.zarr", cwd=tmp_path)
     assert printed.count("ok") == 6
     assert npc.validate(tmp_path / "npc.zarr", workers=0) == ()
+
+
+def test_training_batches(store):
+    patches = runpy.run_path(str(EXAMPLES / "training_batches.py"))["Patches"](str(store), batch=1, box_mm=(40, 48, 48))
+    seen = list(patches)
+    assert len(seen) == len(patches) == 2
+    for image, mask in seen:
+        assert image.shape == (1, 3, 8, 48, 48)
+        assert mask.shape == (1, 8, 48, 48)
+        assert np.isfinite(image).all()
+        assert mask.any()
 
 
 class OneMachine(LocalCluster):

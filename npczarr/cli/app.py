@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from npczarr.cli import download, measure, resample, show
+from npczarr.cli import download, export, measure, privacy, report, resample, show
 from npczarr.cli.options import (
     BreakLock,
     Config,
@@ -48,38 +49,42 @@ def main() -> None:
         raise
 
 
-@app.command(
-    epilog="Example: `npczarr demo` makes six synthetic patients in ./npczarr-demo, converts and measures them."
-)
+@app.command(epilog="Example: `npczarr demo` makes six synthetic patients in ./npczarr-demo and a report of them.")
 def demo(
     out: Annotated[Path, typer.Argument(help="Folder to create.")] = Path("npczarr-demo"),
     patients: Annotated[int, typer.Option(help="Synthetic patients.", min=1)] = 6,
     workers: Workers = None,
 ) -> None:
-    """Make a small synthetic cohort, convert, validate and measure it, and say where to look."""
-    source, store = out / "source", out / "demo.zarr"
+    """Make a small synthetic cohort, convert, validate, measure and report it, and say where to look."""
+    source, store, raters, page = out / "source", out / "demo.zarr", out / "raters.zarr", out / "report.html"
     if out.exists() and any(out.iterdir()):
         raise ParameterError(f"{out} is not empty; choose another folder: npczarr demo OTHER")
-    show.out.print(
-        f"[bold]1[/] a synthetic cohort of {patients} patients, three MR series each, as its scanners write them"
-    )
+    here = 0 if workers is None else workers  # starting processes takes longer than a few small scans
+    _step(1, f"a synthetic cohort of {patients} patients, three MR series each, as its scanners write them")
     phantom(source, patients=patients)
-    show.out.print("[bold]2[/] one Zarr store of it")
-    failed = _convert(str(source / "primary_data"), str(store), workers=0 if workers is None else workers)
-    show.out.print("[bold]3[/] every voxel read back")
-    found = _validate(str(store), workers=0 if workers is None else workers)
-    show.out.print("[bold]4[/] every tumour measured")
-    unmeasured = measure.measure_tumours(str(store), "lorensen", None, {"workers": workers})
-    show.out.print("[bold]5[/] what is in it")
-    info(str(store))
+    _step(2, "one Zarr store of it, and one of the two raters' outlines")
+    failed = _convert(str(source / "primary_data"), str(store), workers=here)
+    failed |= _convert(str(source / "inner_reliability.zip"), str(raters), workers=here)
+    _step(3, "every voxel read back")
+    failed |= _validate(str(store), workers=here)
+    _step(4, "every tumour measured, and the raters compared")
+    failed |= measure.measure_tumours(str(store), "lorensen", None, {"workers": workers})
+    failed |= measure.compare_raters(str(raters), 2.0, None, {"workers": workers})
+    _step(5, "a report of it, tables and figures")
+    report.write(str(store), page, str(raters), runs={"workers": workers})
     show.out.print(
-        "\n[bold]Now look at it[/] in Python:\n\n"
+        "\n[bold]Now look at it[/]: open "
+        f"[bold]{page}[/] in a browser, or in Python:\n\n"
         "  import npczarr, xarray as xr\n"
         f'  ds = xr.open_zarr("{store}")\n'
         '  scan = ds.npc.scan("001", "CE-T1WI")   # z, y, x in mm\n'
-        "  scan.image.isel(z=7).plot()            # needs matplotlib\n"
+        "  scan.image.isel(z=7).plot()\n"
     )
-    raise typer.Exit(int(failed or found or unmeasured))
+    raise typer.Exit(int(failed))
+
+
+def _step(number: int, what: str) -> None:
+    show.out.print(f"[bold]{number}[/] {what}")
 
 
 @app.command(epilog="Example: `npczarr phantom cohort --patients 12 --size full --seed 1`")
@@ -203,11 +208,20 @@ def validate(
     raise typer.Exit(int(bool(found)))
 
 
-app.command(epilog="Example: `npczarr download data/`")(download.download)
-app.command(epilog="Example: `npczarr morphology npc.zarr --csv tumours.csv`")(measure.morphology)
-app.command(epilog="Example: `npczarr agreement reliability.zarr --tolerance 2`")(measure.agreement)
-app.command(epilog="Example: `npczarr score npc.zarr predictions/ --name unet`")(measure.score)
-app.command(epilog="Example: `npczarr resample npc.zarr npc-1mm.zarr --spacing 1,1,1`")(resample.resample)
+_COMMANDS: dict[str, tuple[Callable[..., None], str]] = {
+    "download": (download.download, "npczarr download data/"),
+    "morphology": (measure.morphology, "npczarr morphology npc.zarr --csv tumours.csv"),
+    "agreement": (measure.agreement, "npczarr agreement reliability.zarr --tolerance 2"),
+    "score": (measure.score, "npczarr score npc.zarr predictions/ --name unet"),
+    "resample": (resample.resample, "npczarr resample npc.zarr npc-1mm.zarr --spacing 1,1,1"),
+    "export": (export.export, "npczarr export npc.zarr nifti/ --format nifti"),
+    "import-masks": (export.import_masks, "npczarr import-masks npc.zarr nifti/"),
+    "report": (report.report, "npczarr report npc.zarr -o report.html"),
+    "audit": (privacy.audit, "npczarr audit primary_data.zip"),
+    "deidentify": (privacy.deidentify, "npczarr deidentify primary_data.zip clean/"),
+}
+for _name, (_function, _example) in _COMMANDS.items():
+    app.command(_name, epilog=f"Example: `{_example}`")(_function)
 
 
 def _convert(source: str, store: str, *, as_json: bool = False, **options: Any) -> bool:  # noqa: ANN401

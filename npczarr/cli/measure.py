@@ -63,7 +63,14 @@ def agreement(
 ) -> None:
     """Compare the raters of a store: Dice, Jaccard, surface distances. Kept in the store as `agreement`."""
     where = {"workers": workers, "scheduler": scheduler, "break_lock": break_lock, "csv": csv}
-    raise typer.Exit(int(_compare(store, "agreement", storage_option, {"tolerance": tolerance}, where, as_json)))
+    raise typer.Exit(int(compare_raters(store, tolerance, storage_option, where, as_json=as_json)))
+
+
+def compare_raters(
+    store: str, tolerance: float, storage_option: list[str] | None, where: dict[str, Any], *, as_json: bool = False
+) -> bool:
+    """Compare the raters and print the agreement of each sequence; whether a scan could not be compared."""
+    return _compare(store, "agreement", storage_option, {"tolerance": tolerance}, where, as_json)
 
 
 def score(

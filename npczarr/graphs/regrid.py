@@ -114,7 +114,8 @@ def _plan_scan(scan: xr.Dataset, reference: xr.Dataset | None, request: Resampli
     except NpczarrError as error:
         return ScanPlan(None, problem=str(error))
     has_mask = "mask_status" not in scan or scan["mask_status"].item() in STORED
-    tumour = has_mask and ("mask_voxels" not in scan or int(scan["mask_voxels"]) > 0)
+    placed = scan if reference is None else reference
+    tumour = "mask_voxels" not in placed or int(placed["mask_voxels"]) > 0
     remark = "" if tumour or not request.needs_tumour else "no tumour: the window is about the middle of the volume"
     has_image = "image_digest" not in scan or bool(scan["image_digest"].item())
     z, y, x = known

@@ -120,6 +120,7 @@ class _Spatial:
         self._plans = xr.DataArray(plans, dims=scans)
         self._scans = scans
         self._rescale = [dataset[name].transpose(*scans, "z") for name in ("rescale_slope", "rescale_intercept")]
+        self._tumour = _tumours(voxels["mask"], request) if request.needs_tumour else None
 
     def voxels(self, name: str) -> xr.DataArray:
         """Build the lazy array of `image` or `mask`."""
@@ -157,7 +158,6 @@ class _Spatial:
                 meta=np.empty((0,) * (len(self._scans) + 1)),
                 request=self._request,
                 extent=self._extent,
-                numbers=image_needed,
             )
         else:
             flat = np.empty((*self._plans.shape, width))
@@ -168,7 +168,7 @@ class _Spatial:
         return self._cut(flat)
 
     def _inputs(self, name: str) -> list[Any]:
-        """Plans, voxels and rescaling of the source as blockwise takes them; a mask too where the grid needs one."""
+        """Plans, voxels and rescaling of the source as blockwise takes them; tumours too where grids need them."""
         source = self._source[name] if name in self._source else next(iter(self._source.values()))
         chunks = dict(zip(source.dims[:-3], source.data.chunks[:-3], strict=True))
         scans = tuple(chunks[dim] for dim in self._scans)
@@ -176,10 +176,8 @@ class _Spatial:
         inputs: list[Any] = [plans, tuple(self._scans) if scans else None, source.data, (*source.dims[:-3], *"zyx")]
         for table in self._rescale:
             inputs += [da.asarray(table.data).rechunk((*scans, -1)), (*self._scans, "z")]
-        if name == "image" and self._request.needs_tumour and "mask" in self._source:
-            mask = self._source["mask"]
-            same = {dim: chunks[dim] for dim in mask.dims if dim in chunks}
-            inputs += [mask.chunk(same).data, (*mask.dims[:-3], *"zyx")]
+        if self._tumour is not None:
+            inputs += [self._tumour.chunk(chunks).data, (*self._tumour.dims[:-3], *"zyx")]
         return inputs
 
     def _cut(self, flat: Any) -> dict[str, xr.Variable]:  # noqa: ANN401 - NumPy or Dask
@@ -197,6 +195,13 @@ class _Spatial:
             variables[name] = xr.Variable((*self._scans, *dims[name]), values, described[name].all_attributes())
             start = stop
         return variables
+
+
+def _tumours(mask: xr.DataArray, request: Resampling) -> xr.DataArray:
+    """Return the mask by which each scan's window is placed: its own, or that of the sequence it is laid on."""
+    if request.like is None or "sequence" not in mask.dims:
+        return mask
+    return mask.sel(sequence=request.like, drop=True).broadcast_like(mask).transpose(*mask.dims)
 
 
 def _statuses(dataset: xr.Dataset, plans: NDArray[Any]) -> dict[str, xr.Variable]:

@@ -21,12 +21,12 @@ def image_block(
     image: NDArray[Any],
     slope: Floats,
     intercept: Floats,
-    mask: NDArray[Any] | None = None,
+    tumour: NDArray[Any] | None = None,
     *,
     request: Resampling,
     extent: Shape,
 ) -> NDArray[np.float32]:
-    """Resample the images of a block of scans; the masks tell where the tumour is, if a grid depends on it."""
+    """Resample the images of a block of scans; the tumours' masks tell where windows lie, if any."""
     lead = image.shape[:-3]
     result = np.full((*lead, *extent), np.nan, np.float32)
     for at in np.ndindex(*lead):
@@ -34,7 +34,7 @@ def image_block(
         if plan.own is None or not plan.has_image:
             continue
         own = _window(plan.own)
-        target = target_grid(request, plan.own, plan.reference, None if mask is None else mask[at][own])
+        target = _target(request, plan, None if tumour is None else tumour[at])
         depth = own[0]
         values, _ = resample_image(request, image[at][own], slope[at][depth], intercept[at][depth], plan.own, target)
         result[at][_window(target)] = values
@@ -46,6 +46,7 @@ def mask_block(
     mask: NDArray[Any],
     slope: Floats,
     intercept: Floats,
+    tumour: NDArray[Any] | None = None,
     *,
     request: Resampling,
     extent: Shape,
@@ -58,7 +59,7 @@ def mask_block(
         if plan.own is None or not plan.has_mask:
             continue
         voxels = mask[at][_window(plan.own)]
-        target = target_grid(request, plan.own, plan.reference, voxels)
+        target = _target(request, plan, None if tumour is None else tumour[at])
         result[at][_window(target)] = resample_outline(request, voxels, plan.own, target)
     return result
 
@@ -68,29 +69,26 @@ def table_block(
     voxels: NDArray[Any],
     slope: Floats,
     intercept: Floats,
-    mask: NDArray[Any] | None = None,
+    tumour: NDArray[Any] | None = None,
     *,
     request: Resampling,
     extent: Shape,
-    numbers: bool,
 ) -> Floats:
-    """Make the line of each scan; the voxels are an image where its numbers are needed, else a mask."""
+    """Make the line of each scan; the voxels are its image where it is normalised."""
     lead = slope.shape[:-1]
     result = np.full((*lead, width_of(extent)), np.nan)
     for at in np.ndindex(*lead):
-        image = voxels[at] if numbers else None
-        outline = mask if numbers else voxels
+        image = voxels[at] if request.normalise else None
         plan = plans[at] if lead else plans
-        result[at] = table_of(
-            plan, image, None if outline is None else outline[at], slope[at], intercept[at], request, extent
-        )
+        outline = None if tumour is None else tumour[at]
+        result[at] = table_of(plan, image, outline, slope[at], intercept[at], request, extent)
     return result
 
 
 def table_of(
     plan: ScanPlan,
     image: NDArray[Any] | None,
-    mask: NDArray[Any] | None,
+    tumour: NDArray[Any] | None,
     slope: Floats,
     intercept: Floats,
     request: Resampling,
@@ -100,7 +98,7 @@ def table_of(
     if plan.own is None:
         return np.concatenate([np.zeros(3), np.full(width_of(extent) - 3, np.nan)])
     own = _window(plan.own)
-    target = target_grid(request, plan.own, plan.reference, None if mask is None else mask[own])
+    target = _target(request, plan, tumour)
     depth = own[0]
     first = image[own] if image is not None and plan.has_image else np.zeros((1, 1, 1))
     plain = request if image is not None and plan.has_image else Resampling()
@@ -110,6 +108,14 @@ def table_of(
     parts += [_padded(p, n) for p, n in zip(target.axis_positions_mm(), extent, strict=True)]
     parts += [_padded(np.full(target.shape_zyx[0], v), extent[0]) for v in (numbers.slope, numbers.intercept)]
     return np.concatenate(parts)
+
+
+def _target(request: Resampling, plan: ScanPlan, tumour: NDArray[Any] | None) -> Grid:
+    """Return the grid a scan takes, given the mask on its base grid with padding around."""
+    base = plan.reference or plan.own
+    assert plan.own is not None
+    assert base is not None
+    return target_grid(request, plan.own, plan.reference, None if tumour is None else tumour[_window(base)])
 
 
 def width_of(extent: Shape) -> int:

@@ -34,6 +34,8 @@ class ResampleTask:
     ----------
     key, origin
         Its labels, and its place in the store it comes from.
+    tumour
+        Place of the scan whose tumour a window lies around.
     plan, request
         What is to be done.
     image, mask
@@ -50,6 +52,7 @@ class ResampleTask:
 
     key: Key
     origin: tuple[int, int]
+    tumour: tuple[int, int]
     plan: ScanPlan
     request: Resampling
     image: ShardedVoxels
@@ -79,9 +82,10 @@ def write_resampled(task: ResampleTask) -> Row:
     try:
         image = _read(task.image, task.origin, window) if plan.has_image else None
         masks = _read_masks(task, window)
+        tumour = _read_tumour(task)
     except NpczarrError as error:
         return _refused(task, str(error), started)
-    target = target_grid(task.request, own, plan.reference, masks[0] if masks else None)
+    target = target_grid(task.request, own, plan.reference, tumour)
     if not task.layout.fits(target.shape_zyx):
         return Row(*task.key, {}, outgrown=target.shape_zyx)
     values: dict[str, Any] = {**task.carried, **geometry_of(target), "source_digest": task.source_digest}
@@ -114,6 +118,15 @@ def _read_masks(task: ResampleTask, window: Any) -> list[NDArray[Any]]:  # noqa:
         return []
     raters = task.mask.shape[2:-3]
     return [_read(task.mask, (*task.origin, *rater), window) for rater in np.ndindex(*raters)]
+
+
+def _read_tumour(task: ResampleTask) -> NDArray[Any] | None:
+    """Read the mask by which the window is placed: the scan's, or that of the sequence it is laid on."""
+    base = task.plan.reference or task.plan.own
+    if base is None or not task.request.needs_tumour:
+        return None
+    window = tuple(slice(0, n) for n in base.shape_zyx)
+    return _read(task.mask, task.tumour, window)
 
 
 def _put_masks(

@@ -124,7 +124,8 @@ def _work(
     places = {(p, s): (i, j) for i, p in enumerate(patients) for j, s in enumerate(sequences)}
     tables = {variable.name: array(source, variable.name)[...] for variable in SCAN_TABLES}
     image, mask = (voxels_of(source, origin, name) for name in ("image", "mask"))
-    digests = {key: _digest(tables, at, plans[at], request) for key, at in places.items()}
+    like = None if request.like is None else sequences.index(request.like)
+    digests = {key: _digest(tables, at, plans[at], request, like) for key, at in places.items()}
 
     def carried(key: Key) -> dict[str, Any]:
         kept = {n: v[places[key]] for n, v in tables.items() if n not in _ANEW}
@@ -135,9 +136,10 @@ def _work(
         plan: ScanPlan = plans[at]
         depth = plan.own.shape_zyx[0] if plan.own else 0
         slope, intercept = (tables[n][at][:depth] for n in ("rescale_slope", "rescale_intercept"))
+        tumour = at if like is None else (at[0], like)
         return ResampleTask(
-            key, at, plan, request, image, mask, slope, intercept, carried(key), digests[key], target, place, layout,
-            clear,
+            key, at, tumour, plan, request, image, mask, slope, intercept, carried(key), digests[key], target, place,
+            layout, clear,
         )  # fmt: skip
 
     refused = {key: plans[at].problem for key, at in places.items() if plans[at].problem}
@@ -145,9 +147,12 @@ def _work(
     return Work("resample", tuple(patients), tuple(sequences), digests, absent, write_resampled, task)
 
 
-def _digest(tables: Mapping[str, NDArray[Any]], at: tuple[int, int], plan: ScanPlan, request: Resampling) -> str:
+def _digest(
+    tables: Mapping[str, NDArray[Any]], at: tuple[int, int], plan: ScanPlan, request: Resampling, like: int | None
+) -> str:
     """Digest of all that a resampled scan is made from."""
     voxels = [str(tables[name][at]) for name in ("image_digest", "mask_digest", "status", "message", "mask_status")]
+    voxels += [] if like is None else [str(tables["mask_digest"][at[0], like])]
     grids = [g.affine.tolist() + list(g.shape_zyx) for g in (plan.own, plan.reference) if g is not None]
     rescale = [tables[name][at].tobytes() for name in ("rescale_slope", "rescale_intercept")]
     return xxhash.xxh3_128_hexdigest(repr((voxels, grids, rescale, request.described())).encode())

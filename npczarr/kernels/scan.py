@@ -35,13 +35,22 @@ class Intensities:
     intercept: float
 
 
-def target_grid(request: Resampling, own: Grid, reference: Grid | None, mask: NDArray[Any] | None) -> Grid:
-    """Return the grid that a scan takes; the mask (z, y, x) is looked at only where the request needs the tumour."""
+def target_grid(request: Resampling, own: Grid, reference: Grid | None, tumour: NDArray[Any] | None) -> Grid:
+    """Return the grid that a scan takes.
+
+    Parameters
+    ----------
+    own, reference
+        Of the scan, and of the sequence that it is laid on.
+    tumour
+        (z, y, x) mask on the reference, or on the scan's own grid, which tells where a window lies; None where no
+        window is asked for.
+    """
     middle = None
-    if request.needs_tumour and mask is not None:
-        box = bounding_box(as_mask(mask))
+    if tumour is not None and request.needs_tumour:
+        box = bounding_box(as_mask(tumour))
         if box[0].stop:
-            middle = own.crop(box).centre_mm()
+            middle = (reference or own).crop(box).centre_mm()
     return request.grid(own, reference, middle)
 
 

@@ -41,6 +41,7 @@ REQUESTS = [
     {"spacing": (2, 1, 1), "window": (30, 40, 50), "normalise": "zscore"},
     {"window": (30, 40, 50), "centre": "volume", "method": "nearest", "mask_method": "nearest"},
     {"bounds": (None, (-60, 60), (-60, 60))},
+    {"like": "T1WI", "spacing": (3, 1, 1), "window": (30, 40, 50), "normalise": "zscore"},
 ]
 
 
@@ -144,6 +145,19 @@ def test_a_window_holds_the_tumour_in_its_middle(store):
     alone = new.sel(patient="002", sequence="T2WI")  # no mask
     assert alone.status == "warning"
     assert "about the middle of the volume" in str(alone.message.values)
+
+
+def test_windows_of_aligned_sequences_are_one_box(store):
+    ds = npc.open(store)
+    new = npc.resample(ds, like="CE-T1WI", spacing=(3, 1, 1), window=(60, 80, 80)).compute()
+    for patient in ("001", "002"):
+        first = new.sel(patient=patient, sequence="CE-T1WI")
+        for sequence in ("T1WI", "T2WI"):
+            np.testing.assert_array_equal(new.affine.sel(patient=patient, sequence=sequence), first.affine)
+        alone = npc.resample(ds.sel(sequence="CE-T1WI"), spacing=(3, 1, 1), window=(60, 80, 80)).sel(patient=patient)
+        np.testing.assert_array_equal(alone.mask, first.mask)
+    chunked = npc.resample(ds.chunk(patient=2, sequence=3), like="CE-T1WI", spacing=(3, 1, 1), window=(60, 80, 80))
+    np.testing.assert_array_equal(chunked.mask, new.mask)
 
 
 @pytest.mark.parametrize("normalise", ["zscore", "percentile"])

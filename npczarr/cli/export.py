@@ -1,0 +1,92 @@
+"""The commands that write files of other tools, and take masks back from them."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from npczarr.cli import show
+from npczarr.cli.options import BreakLock, Config, Json, Scheduler, StorageOption, Store, Workers, as_options
+
+_STYLES = {"failed": "red", "refused": "red", "absent": "dim", "written": "yellow", "replaced": "green", "kept": "dim"}
+
+
+def export(
+    store: Store,
+    out: Annotated[Path, typer.Argument(help="Folder to write, or to complete.")],
+    format: Annotated[str, typer.Option("--format", help="tiff, nifti, ome-zarr or png.")],
+    size: Annotated[int | None, typer.Option(help="Resample in-plane to this many rows and columns: 256.")] = None,
+    patients: Annotated[list[str] | None, typer.Option(help="A patient; may be given again, or 001,002.")] = None,
+    sequences: Annotated[list[str] | None, typer.Option(help="A sequence; may be given again, or T1WI,T2WI.")] = None,
+    bits: Annotated[int, typer.Option(help="8 or 16; of TIFF.")] = 8,
+    workers: Workers = None,
+    scheduler: Scheduler = None,
+    storage_option: StorageOption = None,
+    as_json: Json = False,
+) -> None:
+    """Write scans and masks as TIFF slices, NIfTI, OME-Zarr or PNG overlays."""
+    from npczarr.export.cohort import export as run
+    from npczarr.graphs.run import Runner
+
+    with show.progress("scans") as draw, Runner(workers, scheduler, small=True) as runner:
+        found = run(
+            store,
+            out,
+            format=format,
+            size=size,
+            patients=_labels(patients),
+            sequences=_labels(sequences),
+            bits=bits,
+            options=as_options(storage_option),
+            map=runner.run,
+            on_progress=lambda done, total: draw(done, total, ""),
+        )
+    _tell(found, f"→  {out}", as_json)
+    raise typer.Exit(int(any(one.status == "failed" for one in found)))
+
+
+def import_masks(
+    store: Store,
+    folder: Annotated[str, typer.Argument(help="Folder, zip or URL of NIfTI masks, named as an export names them.")],
+    config: Config = None,
+    break_lock: BreakLock = False,
+    storage_option: StorageOption = None,
+    as_json: Json = False,
+) -> None:
+    """Replace stored masks by masks edited elsewhere; the store says when, from which file, and what was there."""
+    from npczarr.export.back import import_masks as run
+
+    with show.progress("masks") as draw:
+        found = run(
+            store,
+            folder,
+            config=config,
+            break_lock=break_lock,
+            options=as_options(storage_option),
+            on_progress=lambda done, total: draw(done, total, ""),
+        )
+    _tell(found, f"→  {store}", as_json)
+    raise typer.Exit(int(any(one.status == "refused" for one in found)))
+
+
+def _labels(given: list[str] | None) -> list[str] | None:
+    return [label for text in given for label in text.split(",")] if given else None
+
+
+def _tell(found: tuple[Any, ...], where: str, as_json: bool) -> None:
+    """Print counts, and every scan of which there is something to say."""
+    from dataclasses import asdict
+
+    if as_json:
+        typer.echo(json.dumps([asdict(one) for one in found], indent=1))
+        return
+    for one in found:
+        if one.message and one.status != "kept":
+            show.out.print(f"[{_STYLES[one.status]}]{one.status:8}[/] {one.patient}/{one.sequence}", end="  ")
+            show.out.print(one.message, markup=False)
+    counts = Counter(one.status for one in found)
+    show.out.print(", ".join(f"{n} {status}" for status, n in counts.items()) + f"  {where}", markup=False)

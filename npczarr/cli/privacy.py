@@ -1,0 +1,104 @@
+"""The commands that keep patients unknown."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from npczarr.cli import show
+from npczarr.cli.options import Json, Scheduler, Source, StorageOption, Workers, as_options
+
+
+def audit(
+    source: Source,
+    values: Annotated[bool, typer.Option("--values", help="Print examples of what was found: patients' data.")] = False,
+    workers: Workers = None,
+    scheduler: Scheduler = None,
+    storage_option: StorageOption = None,
+    as_json: Json = False,
+) -> None:
+    """Look for what could identify someone; exit code 1 if something is found."""
+    from rich.table import Table
+
+    from npczarr.graphs.run import Runner
+    from npczarr.privacy.audit import audit as look
+
+    with show.progress("files") as draw, Runner(workers, scheduler) as runner:
+        found = look(
+            source,
+            values=values,
+            storage_options=as_options(storage_option),
+            run=_with(runner, "audit"),
+            on_progress=lambda done, total: draw(done, total, ""),
+        )
+    if as_json:
+        typer.echo(json.dumps(found.as_dict(), indent=1))
+    else:
+        table = Table("kind", "what", "files", *(["values"] if values else []), box=None, pad_edge=False)
+        for one in found.findings:
+            table.add_row(one.kind, one.name, str(one.files), *([" | ".join(one.values)] if values else []))
+        if found.findings:
+            show.out.print(table)
+        for one in found.notes:
+            show.out.print(f"[yellow]note[/] {one.files} files: {one.name}; a face can be drawn from it")
+        _failed(found.unread)
+        show.out.print(f"{found.files} files, {len(found.findings)} kinds of finding, {len(found.unread)} not read")
+    raise typer.Exit(int(not found.clean))
+
+
+def deidentify(
+    source: Source,
+    out: Annotated[Path, typer.Argument(help="Folder to write, outside the source.")],
+    key_file: Annotated[
+        Path | None,
+        typer.Option(help="File with a secret: a second run with it continues. Default: random, forgotten."),
+    ] = None,
+    table: Annotated[list[str] | None, typer.Option(help="Path of a CSV file in the source to copy as it is.")] = None,
+    workers: Workers = None,
+    scheduler: Scheduler = None,
+    storage_option: StorageOption = None,
+    as_json: Json = False,
+) -> None:
+    """Write a cleaned copy, by the Basic Profile of DICOM PS3.15."""
+    from dataclasses import asdict
+
+    from npczarr.errors import ParameterError
+    from npczarr.graphs.run import Runner
+    from npczarr.privacy.deidentify import deidentify as clean
+
+    try:
+        key = None if key_file is None else key_file.read_bytes().strip()
+    except OSError as error:
+        raise ParameterError(f"{key_file}: the key cannot be read ({error.strerror}); check the path") from error
+    with show.progress("folders") as draw, Runner(workers, scheduler) as runner:
+        done = clean(
+            source,
+            out,
+            key=key,
+            tables=table or (),
+            storage_options=as_options(storage_option),
+            run=_with(runner, "deidentify"),
+            on_progress=lambda done, total: draw(done, total, ""),
+        )
+    if as_json:
+        typer.echo(json.dumps(asdict(done), indent=1))
+    else:
+        _failed(done.failed)
+        for path in done.not_copied:
+            show.out.print(f"[dim]not copied[/] {path}", markup=True)
+        show.out.print(f"{done.written} files written, {done.kept} were there, {len(done.failed)} failed")
+    raise typer.Exit(int(bool(done.failed)))
+
+
+def _failed(failed: dict[str, str]) -> None:
+    from rich.markup import escape
+
+    for path, reason in failed.items():
+        show.out.print(f"[red]failed[/] {escape(path)}: {escape(reason)}")
+
+
+def _with(runner: Any, name: str) -> Any:  # noqa: ANN401 - a Runner; the function that privacy takes
+    return lambda function, tasks: runner.run(function, tasks, name=lambda task: name)

@@ -1,0 +1,72 @@
+"""The command that writes a report."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from npczarr.cli import show
+from npczarr.cli.options import Scheduler, StorageOption, Store, Workers, as_options
+
+Out = Annotated[Path, typer.Option("--out", "-o", help="HTML file to write.")]
+
+
+def report(
+    store: Store,
+    out: Out = Path("report.html"),
+    reliability: Annotated[str | None, typer.Option(help="Store of the raters' masks, compared before.")] = None,
+    figures: Annotated[Path | None, typer.Option(help="Folder for every figure as PNG, SVG and PDF.")] = None,
+    tables: Annotated[Path | None, typer.Option(help="Folder for every table as CSV, Markdown and LaTeX.")] = None,
+    quality_csv: Annotated[Path | None, typer.Option(help="CSV file for the scans to look at again.")] = None,
+    workers: Workers = None,
+    scheduler: Scheduler = None,
+    storage_option: StorageOption = None,
+) -> None:
+    """Write a report: the paper's tables and figures, and every scan to look at again. One HTML file."""
+    where = {"figures": figures, "tables": tables, "quality_csv": quality_csv}
+    write(store, out, reliability, storage_option, {"workers": workers, "scheduler": scheduler}, **where)
+
+
+def write(
+    store: str,
+    out: Path,
+    reliability: str | None = None,
+    storage_option: list[str] | None = None,
+    runs: dict[str, Any] | None = None,
+    **where: Path | None,
+) -> None:
+    """Write a report with a progress bar, and say where it is."""
+    from npczarr.errors import ParameterError
+
+    try:
+        from npczarr.report.page import write_report
+    except ModuleNotFoundError as error:
+        raise ParameterError(
+            f"a report needs {error.name}, which is not installed: pip install 'npczarr[report]'"
+        ) from error
+    from npczarr.graphs.run import Runner, active_client
+    from npczarr.graphs.summary import quality
+
+    started = time.perf_counter()
+    chosen = runs or {}
+    # threads of this process read a small cohort before worker processes would have started
+    threads = all(value is None for value in chosen.values()) and active_client() is None
+    with show.progress("scans") as draw, Runner(**chosen) as runner:
+        write_report(
+            store,
+            out,
+            reliability=reliability,
+            options=as_options(storage_option),
+            run=None if threads else runner.run,
+            flags=quality,
+            on_progress=lambda done, total: draw(done, total, ""),
+            **where,
+        )
+    size = out.stat().st_size / 1e6
+    show.out.print(f"report of {size:.1f} MB in {time.perf_counter() - started:.1f} s  →  {out}")
+    for path in where.values():
+        if path is not None:
+            show.out.print(f"wrote {path}")

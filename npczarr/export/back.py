@@ -1,0 +1,189 @@
+"""Masks edited elsewhere, back into the store in place of its own, with a record of where they came from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xxhash
+
+from npczarr.errors import NpczarrError, ParameterError, SourceError, StoreError
+from npczarr.model.cohort import ScanFiles
+from npczarr.model.geometry import Grid
+from npczarr.model.layout import Layout
+from npczarr.model.records import Mask, Row
+from npczarr.model.schema import SCAN_TABLES, STORED
+from npczarr.sources.config import load_config
+from npczarr.sources.discover import sort_files
+from npczarr.sources.files import Source, open_source
+from npczarr.sources.nifti import read_mask
+from npczarr.store.access import Location, delete, locate, put
+from npczarr.store.arrays import ShardedVoxels
+from npczarr.store.catalogue import Catalogue
+from npczarr.store.create import array, open_group, read_layout
+from npczarr.store.lease import Lease, hold_lease
+from npczarr.store.shards import digest, encode_shards
+from npczarr.store.voxels import voxels_of
+
+_EVIDENCE = tuple(v.name for v in SCAN_TABLES if v.name.startswith("mask_"))
+Key = tuple[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """What became of one mask.
+
+    Parameters
+    ----------
+    status
+        ``replaced``; ``kept``, it is the stored one; ``refused``, and nothing changed.
+    message
+        Why.
+    """
+
+    patient: str
+    sequence: str
+    status: str
+    message: str = ""
+
+
+def import_masks(
+    store: str | Path,
+    folder: str | Path,
+    *,
+    config: str | Path | None = None,
+    break_lock: bool = False,
+    options: Mapping[str, Any] | None = None,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> tuple[Imported, ...]:
+    """Replace stored masks by NIfTI masks of a folder; their affine places them, as on conversion.
+
+    The scan's message then says when, from which file, and which digest the mask had before. A mask that does not fit
+    is refused and changes nothing. Converting the same source again keeps the new masks; a changed source, or
+    ``--rewrite``, brings back its own. Interrupted, a scan is left pending until it is imported or converted again.
+
+    Parameters
+    ----------
+    store
+        Folder or URL of the store; not one of several raters.
+    folder
+        Folder, zip or URL of masks named as in the source, ``<patient>/ROI-T1.nii.gz``: what an export as NIfTI wrote.
+    config
+        TOML file that describes another layout of the folder.
+    break_lock
+        Take over from a writer that no longer runs.
+    options
+        Storage options of the store.
+    on_progress
+        Called with masks done and in all.
+
+    Returns
+    -------
+    tuple of Imported
+        By patient and sequence.
+
+    Raises
+    ------
+    SourceError
+        If there is no mask in the folder.
+    ParameterError
+        If the store holds several raters' masks.
+    StoreError
+        If the store cannot be opened or written, or another process writes to it.
+    """
+    source = open_source(folder)
+    cohort = sort_files(source.files(), load_config(config))
+    scans = [scan for scan in cohort.scans.values() if scan.masks]
+    if not scans:
+        raise SourceError(f"{folder}: no mask found; expected them named as in the source, patient/ROI-T1.nii.gz")
+    location = locate(store, dict(options or {}))
+    opened = location.open()
+    open_group(opened, location.url)  # what is not a store gets no lease
+    with hold_lease(opened, location.url, break_lock=break_lock) as lease:
+        root = open_group(opened, location.url)
+        if array(root, "mask").ndim != 5:
+            raise ParameterError(f"{location.url}: a store of several raters' masks; convert it again to change them")
+        target = _Target(location, Catalogue(root), read_layout(root), voxels_of(root, location, "image"), lease)
+        tables = {v.name: target.catalogue.read(v.name) for v in SCAN_TABLES}
+        done = []
+        for scan in scans:
+            done.append(_import(scan, source, target, tables))
+            if on_progress is not None:
+                on_progress(len(done), len(scans))
+    return tuple(done)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Target:
+    location: Location
+    catalogue: Catalogue
+    layout: Layout
+    image: ShardedVoxels
+    lease: Lease
+
+
+def _import(scan: ScanFiles, source: Source, target: _Target, tables: Mapping[str, Mapping[Key, Any]]) -> Imported:
+    """Replace one mask: read and place it, say pending, write the shard whole, then the row."""
+    key = scan.patient, scan.sequence
+    if key not in tables["status"]:
+        return Imported(*key, "refused", "no such patient and sequence in the store")
+    row = {name: values[key] for name, values in tables.items()}
+    try:
+        _check_usable(row, key, target)
+        mask = read_mask(source, scan.masks, Grid(tuple(row["shape"].tolist()), row["affine"]))
+        content = source.read([scan.masks[0].path])[0]
+    except NpczarrError as error:
+        return Imported(*key, "refused", str(error))
+    new = digest(mask.mask)
+    if new == row["mask_digest"] and row["status"] in STORED and row["mask_status"] in STORED:
+        return Imported(*key, "kept", "it is the stored mask")
+    file_digest = xxhash.xxh3_128_hexdigest(content) if isinstance(content, bytes) else "unknown"
+    replaced = (
+        f"mask replaced on {datetime.now(UTC).date().isoformat()} from {scan.masks[0].path} (digest {file_digest}), "
+        f"was {row['mask_digest'] or row['mask_status']}"
+    )
+    target.lease.check()
+    target.catalogue.mark_pending([key])
+    _write(mask, target, key)
+    target.lease.check()
+    target.catalogue.write([_row(key, row, mask, new, replaced)])
+    return Imported(*key, "replaced", "; ".join([*mask.warnings, replaced]))
+
+
+def _check_usable(row: Mapping[str, Any], key: Key, target: _Target) -> None:
+    """Refuse a scan without an image; one left pending is usable if its image is whole."""
+    if row["status"] in STORED:
+        return
+    if row["status"] == "pending" and row["image_digest"] and min(row["shape"]) > 0:
+        z, y, x = (slice(0, int(n)) for n in row["shape"])
+        if digest(target.image.read(_place(key, target), (z, y, x))) == row["image_digest"]:
+            return
+    raise StoreError(f"the scan is {row['status']} in the store ({row['message']}); convert it first")
+
+
+def _place(key: Key, target: _Target) -> tuple[int, int]:
+    return target.catalogue.patients[key[0]], target.catalogue.sequences[key[1]]
+
+
+def _write(mask: Mask, target: _Target, key: Key) -> None:
+    store = target.location.open()
+    prefix = "/".join(str(part) for part in ("mask", "c", *_place(key, target)))
+    for (z, y, x), content in encode_shards(mask.mask, target.layout, 0):
+        if content is None:
+            delete(store, f"{prefix}/{z}/{y}/{x}")
+        else:
+            put(store, f"{prefix}/{z}/{y}/{x}", content)
+
+
+def _row(key: Key, row: Mapping[str, Any], mask: Mask, new: str, replaced: str) -> Row:
+    """Return the scan's row with what is new of its mask; what was said before stays said."""
+    fresh = {v.name: v.fill for v in SCAN_TABLES if v.name in _EVIDENCE}
+    values = {**row, **fresh, **mask.evidence, "mask_digest": new}
+    values["mask_status"] = "warning" if mask.warnings else "ok"
+    values["status"] = "ok" if row["status"] == "ok" and not mask.warnings else "warning"
+    values["message"] = "; ".join(str(part) for part in (*mask.warnings, replaced, row["message"]) if part)
+    return Row(*key, {name: np.asarray(v) if np.ndim(v) else v for name, v in values.items()})

@@ -1,0 +1,81 @@
+"""NIfTI-1 images and masks, named as the source's own masks are, so that any tool lays one over the other.
+
+sform and qform hold the same affine with code 1 (scanner anatomical), in RAS mm, as the NIfTI-1 standard asks.
+"""
+
+from __future__ import annotations
+
+import gzip
+from pathlib import Path
+from typing import Any
+
+import nibabel
+import numpy as np
+from numpy.typing import NDArray
+
+from npczarr.export.files import check_name, write_whole
+from npczarr.export.scan import ScanVoxels
+from npczarr.model.geometry import RAS_TO_LPS, Floats
+from npczarr.sources.config import SourceConfig
+
+_SCANNER = 1  # NIFTI_XFORM_SCANNER_ANAT
+_MASK_NAMES = {rule.name: rule.mask for rule in SourceConfig().sequences}
+_NOTICED_MM = 0.01  # between sform and qform
+
+
+def write(scan: ScanVoxels, folder: Path, bits: int) -> tuple[list[Path], list[str]]:
+    """Write ``<sequence>.nii.gz`` and ``ROI-<mask>.nii.gz``; return the files and what is to be said of them.
+
+    Stored values are kept bit for bit; where all slices share one rescale it is the header's scl_slope and scl_inter.
+    """
+    affine = RAS_TO_LPS @ scan.grid.affine
+    files, notes = [], []
+    if scan.image is not None:
+        scale = (float(scan.slope[0]), float(scan.intercept[0])) if scan.one_scale else (1.0, 0.0)
+        if not scan.one_scale:
+            notes.append("the rescale differs from slice to slice: stored values were written, without it")
+        files.append(folder / f"{check_name(scan.sequence)}.nii.gz")
+        write_whole(files[-1], encode(scan.image, affine, scale))
+    if scan.mask is not None:
+        files.append(folder / mask_name(scan.sequence))
+        write_whole(files[-1], encode(scan.mask, affine))
+    off_mm = _form_difference_mm(affine, scan.grid.shape_zyx)
+    if off_mm > _NOTICED_MM:
+        notes.append(f"the axes are not quite square: qform cannot say so, and is up to {off_mm:.2f} mm off sform")
+    if not scan.z_spacing_known:
+        notes.append("one slice, distance to the next unknown: 1 mm was written")
+    return files, notes
+
+
+def mask_name(sequence: str) -> str:
+    """Name of a sequence's mask: ``ROI-T1.nii.gz`` for ``T1WI``, as published; else ``ROI-<sequence>.nii.gz``."""
+    return f"ROI-{check_name(_MASK_NAMES.get(sequence, sequence))}.nii.gz"
+
+
+def encode(voxels: NDArray[Any], affine: Floats, scale: tuple[float, float] = (1.0, 0.0)) -> bytes:
+    """Encode voxels (z, y, x) as ``.nii.gz``; the same voxels give the same bytes.
+
+    Parameters
+    ----------
+    affine
+        (x, y, z, 1) voxel index to RAS mm.
+    scale
+        scl_slope and scl_inter: the voxels are written as they are.
+    """
+    image = nibabel.Nifti1Image(np.asfortranarray(voxels.T), affine)
+    image.set_sform(affine, code=_SCANNER)
+    image.set_qform(affine, code=_SCANNER)
+    image.header.set_xyzt_units("mm")
+    image.header.set_slope_inter(*scale)  # set by hand, nibabel writes the voxels without a scale of its own
+    return gzip.compress(image.to_bytes(), compresslevel=4, mtime=0)
+
+
+def _form_difference_mm(affine: Floats, shape_zyx: tuple[int, int, int]) -> float:
+    """Largest distance between a corner by sform and by qform, which holds no shear."""
+    header = nibabel.Nifti1Header()
+    header.set_data_shape(shape_zyx[::-1])
+    header.set_sform(affine)
+    header.set_qform(affine)
+    corners = np.array([*np.ndindex(2, 2, 2)]) * (np.array(shape_zyx[::-1]) - 1)
+    off = (header.get_sform() - header.get_qform())[:3]
+    return float(np.linalg.norm(corners @ off[:, :3].T + off[:, 3], axis=1).max())

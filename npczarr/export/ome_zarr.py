@@ -1,0 +1,62 @@
+"""OME-Zarr 0.5 (https://ngff.openmicroscopy.org/0.5): one image a scan, its mask a label of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from npczarr.errors import SourceError
+from npczarr.export.files import check_name, whole
+from npczarr.export.scan import ScanVoxels
+from npczarr.model.geometry import AXES
+from npczarr.store.ome import Node, write_groups
+
+VERSION = "0.5"
+_LABEL = "tumour"
+_OUTLINE = [255, 140, 0, 255]
+
+
+def write(scan: ScanVoxels, folder: Path, bits: int) -> tuple[list[Path], list[str]]:
+    """Write ``<sequence>.ome.zarr`` with stored values, and the mask as ``labels/tumour``.
+
+    Scale and translation, all that version 0.5 knows, are the spacing and the position of the first voxel along each
+    voxel axis in mm; the affine to LPS mm and the rescale stand in the attribute ``npczarr``.
+    """
+    if scan.image is None:
+        raise SourceError("there is no image, only masks; export these as nifti or tiff")
+    nodes = {"": Node({"ome": _multiscales(scan, scan.sequence), "npczarr": _about(scan)}, scan.image)}
+    if scan.mask is not None:
+        colours = {
+            "colors": [{"label-value": 1, "rgba": _OUTLINE}],
+            "properties": [{"label-value": 1, "name": _LABEL}],
+            "source": {"image": "../../"},
+        }
+        nodes["labels"] = Node({"ome": {"version": VERSION, "labels": [_LABEL]}})
+        label = {"ome": {**_multiscales(scan, _LABEL), "image-label": colours}}
+        nodes[f"labels/{_LABEL}"] = Node(label, scan.mask)
+    path = folder / f"{check_name(scan.sequence)}.ome.zarr"
+    with whole(path) as draft:
+        write_groups(draft, nodes, AXES)
+    return [path], [] if scan.z_spacing_known else ["one slice, distance to the next unknown: 1 mm was written"]
+
+
+def _multiscales(scan: ScanVoxels, name: str) -> dict[str, Any]:
+    place = [
+        {"type": "scale", "scale": scan.grid.spacing_zyx_mm.tolist()},
+        {"type": "translation", "translation": [float(mm[0]) for mm in scan.grid.axis_positions_mm()]},
+    ]
+    axes = [{"name": axis, "type": "space", "unit": "millimeter"} for axis in AXES]
+    return {
+        "version": VERSION,
+        "multiscales": [{"name": name, "axes": axes, "datasets": [{"path": "0", "coordinateTransformations": place}]}],
+    }
+
+
+def _about(scan: ScanVoxels) -> dict[str, Any]:
+    return {
+        "patient": scan.patient,
+        "sequence": scan.sequence,
+        "affine_lps": scan.grid.affine.tolist(),
+        "rescale_slope": scan.slope.tolist(),
+        "rescale_intercept": scan.intercept.tolist(),
+    }

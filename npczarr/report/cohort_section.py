@@ -1,0 +1,104 @@
+"""What a cohort is made of: numbers at a glance, what is absent, scans and scanners."""
+
+from __future__ import annotations
+
+import shlex
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from npczarr.model.clinical import CLINICAL
+from npczarr.model.schema import STATUSES
+from npczarr.report import figures, tables
+from npczarr.report.blocks import Absent, Block, Tiles, as_table
+from npczarr.report.contents import Contents
+from npczarr.report.material import Material, stored
+
+
+def glance_blocks(material: Material, contents: Contents) -> list[Block]:
+    """Count what there is, and say what is absent."""
+    dataset, about = material.dataset, material.about
+    there = stored(dataset)
+    masked = np.isin(dataset["mask_status"].values.astype(object), ("ok", "warning")) & (dataset["mask_voxels"] > 0)
+    fields = dataset["magnetic_field_strength"].values
+    strengths = sorted({float(n) for n in fields[np.isfinite(fields)]})
+    clinical = [f.name for f in CLINICAL if f.name in dataset]
+    again = material.findings[["patient", "sequence"]].drop_duplicates()
+    pairs = (
+        ("patients", f"{dataset.sizes['patient']}"),
+        (f"scans stored, of {there.size}", f"{int(there.sum())}"),
+        ("tumours outlined", f"{int(masked.sum())}"),
+        ("scanner models", f"{len(about['scanners'])}"),
+        ("field strength, T", " and ".join(f"{n:g}" for n in strengths) or "not said"),
+        ("of voxels", _bytes(about["voxel_bytes"])),
+        ("clinical variables known", f"{len(clinical)}"),
+        ("scans or patients to look at again", f"{len(again)}"),
+    )
+    absent: list[Block] = []
+    named = shlex.quote(material.name)
+    empty = [str(s) for s, found in zip(dataset["sequence"].values, there.T, strict=True) if not found.any()]
+    if empty:
+        absent.append(
+            Absent(
+                f"No scan of {', '.join(empty)} is stored; tables and figures show the other sequences.",
+                f"npczarr convert SOURCE {named}",
+            )
+        )
+    if not clinical:
+        absent.append(
+            Absent(
+                "The store holds no clinical variable that is known by name. Put the clinical table beside the images, "
+                "or say what its columns mean.",
+                f"npczarr convert SOURCE {named} --columns map.toml",
+            )
+        )
+    absent += [found for found in (material.morphology, material.agreement) if isinstance(found, Absent)]
+    return [Tiles(pairs), as_table(_statuses(dataset), "Scans and masks by what became of them"), *absent]
+
+
+def _statuses(dataset: xr.Dataset) -> pd.DataFrame:
+    """Count scans and masks of each sequence by status."""
+    rows = {}
+    for s, sequence in enumerate(dataset["sequence"].values):
+        for what, name in (("scans", "status"), ("masks", "mask_status")):
+            found = pd.Series([str(value) for value in dataset[name].values[:, s]]).value_counts()
+            rows[str(sequence), what] = {status: int(found.get(status, 0)) for status in STATUSES}
+    table = pd.DataFrame.from_dict(rows, orient="index")
+    table.index = pd.MultiIndex.from_tuples(rows, names=("sequence", ""))
+    return table.loc[:, (table > 0).any()]
+
+
+def scans_blocks(material: Material, contents: Contents) -> list[Block]:
+    """Write Tables 1 and 3, and the sizes of voxels."""
+    dataset = material.dataset
+    sizes = contents.drawn(
+        "resolution",
+        "Voxel sizes",
+        "Above, the distance between slices: SpacingBetweenSlices of the header against the distance that the slice "
+        "positions give. Scans below the line hold the gap in that field, so only positions can be trusted. Below, "
+        "pixel spacing against matrix. Bubbles grow with the number of scans; those of sequences with the same values "
+        "stand side by side.",
+        lambda: figures.resolution(dataset),
+    )
+    return [
+        *contents.told(
+            "table_1_mri_parameters",
+            "Table 1. MRI parameters",
+            lambda: tables.mri_parameters(dataset),
+        ),
+        *contents.told(
+            "table_3_scanners",
+            "Table 3. Scanners",
+            lambda: tables.scanners(dataset),
+            sortable=True,
+        ),
+        sizes,
+    ]
+
+
+def _bytes(count: int) -> str:
+    for unit, size in (("GB", 1e9), ("MB", 1e6)):
+        if count >= size:
+            return f"{count / size:.1f} {unit}"
+    return f"{count / 1e3:.0f} kB"

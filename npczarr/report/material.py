@@ -1,0 +1,101 @@
+"""Everything that a report is made of, read once: tables, results beside them, and a look at every scan."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from npczarr.report.blocks import Absent
+from npczarr.report.look import Look, Run, look_at_all
+from npczarr.report.quality import findings, score_table
+from npczarr.store.access import locate
+from npczarr.store.info import info
+from npczarr.store.open import open_store
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Material:
+    """What a report is made of.
+
+    Attributes
+    ----------
+    name, about, dataset
+        The store as it was given, what :func:`npczarr.info` tells of it, and the cohort.
+    morphology, agreement
+        Results, or what to do to have them.
+    looks, scores, findings
+        What was seen of each scan, as numbers, and what is to be looked at again.
+    """
+
+    name: str
+    about: Mapping[str, Any]
+    dataset: xr.Dataset
+    morphology: xr.Dataset | Absent
+    agreement: xr.Dataset | Absent
+    looks: Mapping[tuple[str, str], Look]
+    scores: pd.DataFrame
+    findings: pd.DataFrame
+
+
+def gather(
+    store: str | Path,
+    *,
+    reliability: str | Path | None = None,
+    options: Mapping[str, Any] | None = None,
+    run: Run | None = None,
+    flags: Callable[[xr.Dataset], xr.Dataset] | None = None,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> Material:
+    """Read what a report needs; the parameters are those of :func:`npczarr.report.page.write_report`."""
+    about = info(store, options=options)
+    dataset = open_store(store, options=options)
+    named = shlex.quote(str(store))
+    morphology: xr.Dataset | Absent = Absent(
+        "The tumours of this store were not measured.", f"npczarr morphology {named}"
+    )
+    if "morphology" in about["results"]:
+        morphology = open_store(store, group="morphology", options=options)
+        if "rater" in morphology.dims:  # a store of raters, shown by the first one's outlines
+            morphology = morphology.isel(rater=0, drop=True)
+    agreement = _agreement(store, about, reliability, options)  # before the scans: a wrong path is told at once
+    looks = look_at_all(dataset, locate(store, dict(options or {})), run=run, on_progress=on_progress)
+    flagged = flags(morphology) if flags is not None and isinstance(morphology, xr.Dataset) else None
+    return Material(
+        str(store),
+        about,
+        dataset,
+        morphology,
+        agreement,
+        looks,
+        score_table(looks),
+        findings(dataset, looks, flagged),
+    )
+
+
+def _agreement(
+    store: str | Path, about: Mapping[str, Any], reliability: str | Path | None, options: Mapping[str, Any] | None
+) -> xr.Dataset | Absent:
+    """Read how the raters agree: of their own store, or of this one where it is theirs."""
+    raters = store if reliability is None else reliability
+    if "agreement" in (about if reliability is None else info(raters, options=options))["results"]:
+        return open_store(raters, group="agreement", options=options)
+    named = shlex.quote(str(raters))
+    if reliability is not None or "rater" in open_store(raters, options=options).dims:
+        return Absent("The raters of this store were not compared.", f"npczarr agreement {named}")
+    return Absent(
+        "No store of raters was given.",
+        "npczarr convert inner_reliability.zip reliability.zarr && npczarr agreement reliability.zarr && "
+        f"npczarr report {named} --reliability reliability.zarr",
+    )
+
+
+def stored(dataset: xr.Dataset) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    """Whether each scan is stored."""
+    return np.isin(dataset["status"].transpose("patient", "sequence").values.astype(object), ("ok", "warning"))

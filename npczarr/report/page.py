@@ -1,0 +1,138 @@
+"""The report: one HTML file that holds everything it shows and asks nothing of any other place."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Callable, Mapping
+from datetime import date
+from importlib.metadata import version
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import xarray as xr
+from markupsafe import Markup, escape
+
+from npczarr.report.contents import Contents
+from npczarr.report.format import write_table
+from npczarr.report.look import Run
+from npczarr.report.material import Material, gather
+from npczarr.report.sections import contents_of
+from npczarr.report.style import save_all
+
+Progress = Callable[[int, int], None]
+
+
+def write_report(
+    store: str | Path,
+    out: str | Path,
+    *,
+    reliability: str | Path | None = None,
+    figures: str | Path | None = None,
+    tables: str | Path | None = None,
+    quality_csv: str | Path | None = None,
+    options: Mapping[str, Any] | None = None,
+    run: Run | None = None,
+    flags: Callable[[xr.Dataset], xr.Dataset] | None = None,
+    on_progress: Progress | None = None,
+) -> Path:
+    """Write the report of a store: the paper's tables and figures, and the scans to look at again.
+
+    Every scan is read once. What the store lacks (clinical table, a sequence, raters, results) is named in the report
+    with the command that makes it.
+
+    Parameters
+    ----------
+    store
+        Folder or URL of the store.
+    out
+        The HTML file to write; it holds its pictures and needs no other file.
+    reliability
+        Store of the raters' masks, with its `agreement`.
+    figures
+        Folder for every figure as PNG, SVG and PDF.
+    tables
+        Folder for every table as CSV, Markdown and LaTeX.
+    quality_csv
+        File for the list of scans to look at again.
+    options
+        Storage options of both stores; credentials belong in the environment.
+    run
+        What reads the scans, such as the ``run`` of npczarr's runner; by default threads of this process.
+    flags
+        :func:`npczarr.quality`, or another function that flags scans from their morphology; by default none is.
+    on_progress
+        Called with scans read and scans in all.
+
+    Returns
+    -------
+    pathlib.Path
+        Where the report is.
+
+    Raises
+    ------
+    StoreError
+        If there is no store, or no store of raters where one is named.
+    """
+    material = gather(store, reliability=reliability, options=options, run=run, flags=flags, on_progress=on_progress)
+    contents = contents_of(material)
+    out = Path(out)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(render(material, contents), encoding="utf-8")
+    if figures is not None:
+        save_all(contents.figures, Path(figures))
+    if tables is not None:
+        _save_tables(contents, Path(tables))
+    if quality_csv is not None:
+        material.findings.to_csv(quality_csv, index=False)
+    return out
+
+
+def render(material: Material, contents: Contents) -> str:
+    """Return the page: everything that comes from the store is escaped, and only this page's own script may run."""
+    css, js = (files(__package__).joinpath(f"page.{kind}").read_text(encoding="utf-8") for kind in ("css", "js"))
+    template = files(__package__).joinpath("page.html").read_text(encoding="utf-8")
+    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=False)
+    environment.filters |= {"code": _with_code, "broken": _broken}
+    name = material.name.rstrip("/").rsplit("/", 1)[-1]
+    patients = material.dataset.sizes["patient"]
+    sequences = ", ".join(str(label) for label in material.dataset["sequence"].values)
+    return environment.from_string(template).render(
+        title=f"Report of {name}",
+        subtitle=f"{patients} patient{'s' * (patients != 1)}, {sequences}",
+        sections=contents.sections,
+        version=version("npczarr"),
+        footer=f"Written on {date.today():%d %B %Y} by npczarr {version('npczarr')} from a store of schema "
+        f"{material.about['schema']}.",
+        css=Markup(css),
+        js=Markup(js),
+        css_digest=_digest(css),
+        js_digest=_digest(js),
+    )
+
+
+def _with_code(text: str) -> Markup:
+    """Escape a sentence, and set what stands between backticks as code."""
+    parts = (
+        Markup("<code>{}</code>").format(part) if i % 2 else escape(part) for i, part in enumerate(text.split("`"))
+    )
+    return Markup().join(parts)
+
+
+def _broken(text: str) -> Markup:
+    """Escape a cell, and keep what stands in brackets on one line, so that a narrow column breaks before it."""
+    first, bracket, rest = text.partition(" (") if " (" in text else text.partition(" [")
+    return Markup("{} <span>{}</span>").format(first, f"{bracket[1:]}{rest}") if bracket else escape(text)
+
+
+def _digest(text: str) -> str:
+    return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"
+
+
+def _save_tables(contents: Contents, folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, frame in contents.tables.items():
+        for kind in ("csv", "md", "tex"):
+            write_table(frame, folder / f"{name}.{kind}")

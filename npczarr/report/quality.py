@@ -1,0 +1,218 @@
+"""What to look at again in a cohort: every scan that is not plainly well, why, and on what evidence."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from npczarr.report.look import Look
+from npczarr.report.scores import SCORES
+
+RESOLUTION_RATIO = 1.5  # a voxel so many times larger or smaller than is usual in its sequence
+OUTLYING = 3.5  # modified z score, Iglewicz and Hoaglin, How to Detect and Handle Outliers, 1993
+_LEAST = 10  # scans of a sequence: of fewer, none can be told to lie apart
+_CLIPPED_PERCENT = 1.0
+_GHOSTING_PERCENT = 3.0  # ACR MRI Quality Control Manual, 2015
+COLUMNS = ("patient", "sequence", "problem", "reason", "evidence")
+
+#: Problems by name, worst first, and what each means.
+PROBLEMS: Mapping[str, str] = {
+    "refused": "not stored, for the reason given",
+    "missing": "not in the source",
+    "pending": "being written, or left by an interrupted run: convert again",
+    "damaged": "the stored voxels cannot be read: run npczarr validate",
+    "mask refused": "the image is stored, its mask is not, for the reason given",
+    "empty mask": "a mask without tumour",
+    "no mask": "an image without a mask",
+    "warning": "stored, with a reservation of the conversion",
+    "sequences disagree": "the largest tumour volume of a patient's sequences is more than twice the smallest",
+    "end slice": "tumour on the first or last slice: it may go on outside the volume",
+    "several pieces": "the tumour is in more than one piece (26-connected)",
+    "resolution": f"a voxel side more than {RESOLUTION_RATIO} times larger or smaller than its sequence's median",
+    "blank slices": "slices of one value only",
+    "clipped": f"more than {_CLIPPED_PERCENT:g} % of the head's pixels have the scan's largest value",
+    "low signal": f"signal to noise far below its sequence's (modified z score of its logarithm under -{OUTLYING})",
+    "ghosting": f"ghosting of more than {_GHOSTING_PERCENT:g} %, the limit of the ACR phantom test",
+    "uneven slices": f"a slice unlike its neighbours (modified z score of its logarithm over {OUTLYING})",
+}
+
+
+def score_table(looks: Mapping[tuple[str, str], Look]) -> pd.DataFrame:
+    """Return the scores of every scan that could be read: `patient`, `sequence`, and the fields of ``Scores``."""
+    rows = [
+        {"patient": patient, "sequence": sequence, **{name: getattr(seen.scores, name) for name in SCORES}}
+        for (patient, sequence), seen in looks.items()
+        if seen.scores is not None
+    ]
+    return pd.DataFrame(rows, columns=["patient", "sequence", *SCORES])
+
+
+def findings(
+    dataset: xr.Dataset,
+    looks: Mapping[tuple[str, str], Look] | None = None,
+    flags: xr.Dataset | None = None,
+) -> pd.DataFrame:
+    """List every problem of every scan.
+
+    Parameters
+    ----------
+    dataset
+        A cohort opened from a store.
+    looks
+        What :func:`npczarr.report.look.look_at_all` gives; without it nothing is said of the voxels.
+    flags
+        What :func:`npczarr.quality` gives of the cohort's morphology; without it nothing is said of shapes and volumes.
+
+    Returns
+    -------
+    pandas.DataFrame
+        `patient`, `sequence` (``"all"`` where it concerns the patient), `problem` (a key of ``PROBLEMS``), `reason` in
+        words, `evidence`; in the order of the store's patients, the worst of a scan first.
+    """
+    tables = {name: dataset[name].values for name in _USED if name in dataset}
+    patients, sequences = ([str(label) for label in dataset[dim].values] for dim in ("patient", "sequence"))
+    rows: list[tuple[str, str, str, str, str]] = []
+    for (p, patient), (s, sequence) in ((p, s) for p in enumerate(patients) for s in enumerate(sequences)):
+        one = {name: values[p, s] for name, values in tables.items()}
+        rows += [(patient, sequence, *found) for found in _of_conversion(one)]
+    rows += _resolution(dataset, patients, sequences)
+    rows += _of_shapes(flags, dataset) if flags is not None else []
+    if looks is not None:
+        rows += [(*scan, "damaged", seen.problem, "") for scan, seen in looks.items() if seen.problem]
+        rows += _of_scores(score_table(looks))
+    order, rank = {label: i for i, label in enumerate(patients)}, list(PROBLEMS)
+    place = {label: i for i, label in enumerate(["all", *sequences])}
+    rows.sort(key=lambda row: (order[row[0]], place[row[1]], rank.index(row[2])))
+    return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def mask_orientation(dataset: xr.Dataset) -> pd.DataFrame:
+    """Count masks by the axes along which they were stored against their image: a row for each set, by sequence."""
+    masked = np.isin(dataset["mask_status"].values.astype(object), ("ok", "warning"))
+    flips = dataset["mask_axes_flipped"].values.astype(object)
+    counts = {
+        str(sequence): pd.Series(flips[masked[:, s], s], dtype=object).map(_axes_in_words).value_counts()
+        for s, sequence in enumerate(dataset["sequence"].values)
+    }
+    table = pd.DataFrame(counts).fillna(0).astype(int)
+    table.index.name = "stored mask against the image"
+    return table.loc[table.sum(axis=1).sort_values(ascending=False, kind="stable").index]
+
+
+def modified_z(values: pd.Series[float]) -> pd.Series[float]:
+    """Distance of each value from the median in robust standard deviations: 0.6745 (x - median) / MAD.
+
+    NaN where there are fewer than ten values, or more than half of them are equal (Iglewicz and Hoaglin 1993).
+    """
+    known = values.replace([np.inf, -np.inf], np.nan).dropna()
+    deviation = float((known - known.median()).abs().median()) if len(known) >= _LEAST else 0.0
+    return 0.6745 * (values - known.median()) / (deviation or float("nan"))
+
+
+_USED = (
+    "status", "message", "mask_status", "mask_voxels", "mask_touches_end_slice", "mask_affine_error",
+    "mask_axes_flipped", "mask_inside_fraction", "shape", "spacing",
+)  # fmt: skip
+
+
+def _axes_in_words(axes: str) -> str:
+    return f"runs against it along {' and '.join(axes.split())}" if axes else "runs along"
+
+
+def _of_conversion(one: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """Say what the conversion found."""
+    status, message, evidence = str(one["status"]), str(one["message"]), _evidence(one)
+    masked = str(one.get("mask_status", "")) in ("ok", "warning")
+    empty = masked and int(one["mask_voxels"]) == 0
+    found = []
+    if status == "warning":
+        unmasked = {"refused": "mask refused", "missing": "no mask"}.get(str(one.get("mask_status", "")), "warning")
+        found.append(("empty mask" if empty else unmasked, message or PROBLEMS[status], evidence))
+    elif status != "ok":
+        found.append((status, message or PROBLEMS[status], evidence))
+    elif empty:
+        found.append(("empty mask", "the mask is empty", evidence))
+    if masked and int(one["mask_touches_end_slice"]):
+        found.append(("end slice", "tumour on the first or last slice: it may go on outside the volume", evidence))
+    return found
+
+
+def _evidence(one: Mapping[str, Any]) -> str:
+    parts = []
+    if int(np.prod(one["shape"])):
+        sizes = " × ".join(str(int(n)) for n in one["shape"])
+        parts.append(f"{sizes} voxels of {' × '.join(f'{n:.4g}' for n in one['spacing'])} mm (z, y, x)")
+    if str(one.get("mask_status", "")) in ("ok", "warning"):
+        parts.append(f"{int(one['mask_voxels'])} voxels of tumour")
+        if one["mask_affine_error"] > 0.01:
+            parts.append(f"mask grid {one['mask_affine_error']:.2f} mm off")
+        if str(one["mask_axes_flipped"]):
+            parts.append(f"stored against the image along {one['mask_axes_flipped']}")
+        if one["mask_inside_fraction"] < 1:
+            parts.append(f"{one['mask_inside_fraction']:.1%} of the tumour inside")
+    return "; ".join(parts)
+
+
+def _resolution(dataset: xr.Dataset, patients: list[str], sequences: list[str]) -> list[tuple[str, str, str, str, str]]:
+    rows = []
+    spacing = np.where(dataset["shape"].values > 0, dataset["spacing"].values, np.nan)
+    for s, sequence in enumerate(sequences):
+        known = spacing[:, s][np.isfinite(spacing[:, s]).any(axis=1)]
+        if not len(known):
+            continue
+        usual = np.array(
+            [np.median(side[np.isfinite(side)]) if np.isfinite(side).any() else np.nan for side in known.T]
+        )
+        ratio = spacing[:, s] / usual
+        apart = (ratio > RESOLUTION_RATIO) | (ratio < 1 / RESOLUTION_RATIO)
+        for p in np.flatnonzero(apart.any(axis=1)):
+            axes = [axis for axis, far in zip("zyx", apart[p], strict=True) if far]
+            reason = f"voxels unlike the other {sequence} scans along {', '.join(axes)}"
+            sizes = (" × ".join(f"{n:.4g}" for n in sides) for sides in (spacing[p, s], usual))
+            rows.append((patients[p], sequence, "resolution", reason, "{} mm, usually {} mm (z, y, x)".format(*sizes)))
+    return rows
+
+
+def _of_shapes(flags: xr.Dataset, dataset: xr.Dataset) -> list[tuple[str, str, str, str, str]]:
+    """Say what the morphology found; what the conversion has said of the same scan is not said again."""
+    rows = []
+    known = [str(label) for label in dataset["patient"].values]
+    for patient in (str(label) for label in flags["patient"].values):
+        one = flags.sel(patient=patient)
+        if patient not in known:
+            continue
+        for s, sequence in enumerate(one["sequence"].values):
+            if bool(one["several_pieces"].values[s]):
+                rows.append((patient, str(sequence), "several pieces", "the tumour is in more than one piece", ""))
+        if bool(one["volumes_disagree"]):
+            ratio = f"largest volume over smallest {float(one['volume_ratio']):.2f}"
+            rows.append((patient, "all", "sequences disagree", "the sequences' tumour volumes differ", ratio))
+    return rows
+
+
+def _of_scores(scores: pd.DataFrame) -> list[tuple[str, str, str, str, str]]:
+    rows = []
+    for _, one in scores.groupby("sequence", sort=False):
+        signal, steps = (modified_z(np.log(one[name].where(one[name] > 0))) for name in ("snr", "uneven"))
+        apart = {
+            "low signal": (signal < -OUTLYING, "signal to noise far below the sequence's", "snr", "SNR"),
+            "ghosting": (
+                one["ghosting"] > _GHOSTING_PERCENT,
+                "signal of the head is repeated in the air",
+                "ghosting",
+                "%",
+            ),
+            "uneven slices": (steps > OUTLYING, "a slice out of step with its neighbours", "uneven", "%"),
+            "clipped": (one["clipped"] > _CLIPPED_PERCENT, "signal cut off at the largest value", "clipped", "%"),
+            "blank slices": (one["blank_slices"] > 0, "slices of one value only", "blank_slices", "slices"),
+        }
+        for problem, (chosen, reason, column, unit) in apart.items():
+            usual = one[column].median()
+            for _, row in one[chosen].iterrows():
+                evidence = f"{row[column]:.3g} {unit}, median of the sequence {usual:.3g}"
+                rows.append((str(row["patient"]), str(row["sequence"]), problem, reason, evidence))
+    return rows

@@ -1,0 +1,164 @@
+"""The quality page: what to look at again, with pictures; orientation, coverage and scores of all scans."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pandas as pd
+
+from npczarr.report.blocks import (
+    Block,
+    Glossary,
+    ProblemRow,
+    Problems,
+    Words,
+    as_csv,
+    as_table,
+)
+from npczarr.report.contents import Contents
+from npczarr.report.figures import contact_sheet, scores_by_sequence
+from npczarr.report.material import Material
+from npczarr.report.quality import PROBLEMS, mask_orientation
+from npczarr.report.scores import MEANINGS, SCORES
+from npczarr.report.style import data_url
+
+_BAD = ("refused", "damaged", "mask refused", "empty mask", "pending")
+_UNITS = {"ghosting": "ghosting, %", "uneven": "uneven, %", "clipped": "clipped, %", "snr": "SNR"}
+
+
+def quality_blocks(material: Material, contents: Contents) -> list[Block]:
+    """Write the section on quality."""
+    found = material.findings
+    contents.tables["quality_findings"] = found.set_index(["patient", "sequence"])
+    contents.tables["quality_scores"] = material.scores.set_index(["patient", "sequence"])
+    blocks: list[Block] = [Words(_in_short(material))]
+    if len(found):
+        rows = _rows(material)
+        blocks.append(Problems("Scans to look at again", rows))
+        blocks.append(as_csv(found, "quality.csv", "Save this list as CSV"))
+    pictured = _pictured(material)
+    if pictured:
+        sheet = contents.drawn(
+            "contact_sheet",
+            "Contact sheet",
+            "Scans to look at again, at the slice with the largest outline or the middle one.",
+            lambda: contact_sheet(pictured),
+            photographic=True,
+        )
+        blocks.append(sheet)
+    blocks.append(
+        contents.drawn(
+            "image_scores",
+            "Scores of the images",
+            "Signal to noise, ghosting and the largest step between slices of every scan, by sequence; defined below.",
+            lambda: scores_by_sequence(
+                material.scores,
+                _sequences(material),
+                ["snr", "ghosting", "uneven"],
+                ["SNR", "Ghosting, %", "Uneven, %"],
+            ),
+        )
+    )
+    blocks.append(as_table(_coverage(material), "Coverage: where tumours lie in their volumes"))
+    orientation = mask_orientation(material.dataset)
+    if len(orientation):
+        blocks.append(
+            as_table(
+                orientation,
+                "Orientation of masks",
+                notes=["Masks are turned to lie on their images; nothing is to be done."],
+            )
+        )
+    if len(material.scores):
+        count = f"Scores of every scan ({len(material.scores)})"
+        blocks.append(as_table(_scores(material.scores), "Scores of every scan", sortable=True, folded=count))
+        blocks.append(as_csv(material.scores, "scores.csv", "Save the scores as CSV"))
+        blocks.append(Glossary("What the scores mean", tuple(MEANINGS.items())))
+    if len(found):
+        blocks.append(Glossary("What each problem means", tuple((n, PROBLEMS[n]) for n in _present(found))))
+    return blocks
+
+
+def _in_short(material: Material) -> str:
+    found, looked = material.findings, len(material.looks)
+    read = f"{looked} scan{' was' if looked == 1 else 's were'} read whole for this page."
+    if found.empty:
+        return f"Nothing to look at again. {read}"
+    counts = found["problem"].value_counts()
+    listed = ", ".join(f"{name} {counts[name]}" for name in _present(found))
+    return f"To look at again, by problem: {listed}. {read}"
+
+
+def _present(found: pd.DataFrame) -> list[str]:
+    return [name for name in PROBLEMS if (found["problem"] == name).any()]
+
+
+def _rows(material: Material) -> tuple[ProblemRow, ...]:
+    rank = list(PROBLEMS)
+    scores = material.scores
+    scans_scored = zip(scores["patient"], scores["sequence"], strict=True)
+    numbers = dict(zip(scans_scored, scores[["snr", "ghosting", "uneven"]].to_numpy(float), strict=True))
+    rows = []
+    for patient, sequence, one in _by_scan(material):
+        scans = [(patient, s) for s in _sequences(material)] if sequence == "all" else [(patient, sequence)]
+        pictures = [material.looks[scan].picture for scan in scans if scan in material.looks]
+        known = numbers.get((patient, sequence), np.full(3, np.nan))
+        rows.append(
+            ProblemRow(
+                patient,
+                sequence,
+                min(rank.index(problem) for problem in one["problem"]),
+                tuple(data_url(picture, "webp") for picture in pictures if picture),
+                tuple((problem, problem in _BAD) for problem in one["problem"]),
+                tuple(zip(one["reason"], one["evidence"], strict=True)),
+                tuple("" if not np.isfinite(n) else f"{n:.3g}" for n in known),
+            )
+        )
+    return tuple(rows)
+
+
+def _by_scan(material: Material) -> Iterator[tuple[str, str, pd.DataFrame]]:
+    for (patient, sequence), one in material.findings.groupby(["patient", "sequence"], sort=False):
+        yield str(patient), str(sequence), one
+
+
+def _sequences(material: Material) -> list[str]:
+    return [str(label) for label in material.dataset["sequence"].values]
+
+
+def _pictured(material: Material) -> dict[str, bytes]:
+    """Pictures of the scans with problems, by a label that says which."""
+    found: dict[str, bytes] = {}
+    for patient, sequence, one in _by_scan(material):
+        scans = _sequences(material) if sequence == "all" else [sequence]
+        for name in scans:
+            seen = material.looks.get((patient, name))
+            if seen is not None and seen.picture:
+                found.setdefault(f"{patient} {name}\n{one['problem'].iloc[0]}", seen.picture)
+    return found
+
+
+def _coverage(material: Material) -> pd.DataFrame:
+    """Count masks by what they say of the volume, for each sequence."""
+    dataset = material.dataset
+    masked = np.isin(dataset["mask_status"].values.astype(object), ("ok", "warning"))
+    voxels, ends = dataset["mask_voxels"].values, dataset["mask_touches_end_slice"].values > 0
+    inside = dataset["mask_inside_fraction"].values
+    counts = {
+        "masks": masked,
+        "empty": masked & (voxels == 0),
+        "at the first or last slice": masked & ends,
+        "partly outside the image": masked & (inside < 1),
+        "resampled or off the grid": masked
+        & (dataset["mask_status"].values.astype(object) == "warning")
+        & (voxels > 0),
+    }
+    table = pd.DataFrame({name: flags.sum(axis=0) for name, flags in counts.items()}, index=_sequences(material))
+    table.index.name = "sequence"
+    return table
+
+
+def _scores(scores: pd.DataFrame) -> pd.DataFrame:
+    shown = scores.set_index(["patient", "sequence"]).map(lambda n: f"{n:.3g}" if np.isfinite(n) else "")
+    return shown.rename(columns={name: _UNITS.get(name, name.replace("_", " ")) for name in SCORES})

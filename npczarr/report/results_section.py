@@ -1,0 +1,179 @@
+"""What was measured: tumours, patients and their survival, and how raters agree."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from npczarr.errors import NpczarrError
+from npczarr.report import figures, tables
+from npczarr.report.blocks import Absent, Block, Figures, as_table
+from npczarr.report.contents import Contents
+from npczarr.report.images import median_patient
+from npczarr.report.material import Material
+
+
+def tumours_blocks(material: Material, contents: Contents) -> list[Block]:
+    """Write Table 2 and Figure 1, volume by stage, and how sequences agree."""
+    dataset, morphology = material.dataset, material.morphology
+    blocks: list[Block] = [_panel(dataset, contents)]
+    if isinstance(morphology, Absent):
+        return [morphology, *blocks]
+    size = contents.told(
+        "table_2_tumour_size",
+        "Table 2. Tumour size",
+        lambda: tables.tumour_size(dataset, morphology),
+    )
+    stage = contents.drawn(
+        "volume_by_t_stage",
+        "Tumour volume by T stage",
+        "A point for each tumour; boxes hold the middle half, whiskers reach to 1.5 times its length (Tukey 1977). "
+        "Fewer than five tumours are shown as points alone. Logarithmic axis.",
+        lambda: figures.volume_by_stage(dataset, morphology),
+    )
+    volumes = contents.drawn(
+        "volume_agreement",
+        "Agreement of tumour volume between sequences",
+        "Difference of two sequences' volumes of a patient against their mean, with the mean difference and the limits "
+        "of agreement, mean ± 1.96 SD (Bland and Altman 1986). Logarithmic horizontal axis.",
+        lambda: figures.volume_agreement(morphology),
+    )
+    limits: list[Block] = []
+    if isinstance(volumes, Figures):
+        frame = figures.bland_altman(morphology)
+        contents.tables["volume_agreement"] = frame.set_index(["first", "second"])
+        limits = [as_table(_limits(frame), "Limits of agreement of tumour volume", notes=[_LIMITS])]
+    return [*_unmeasured(material, morphology), *size, *blocks, stage, volumes, *limits]
+
+
+_LIMITS = (
+    "Limits are mean ± 1.96 SD. Where differences grow with the volume, as they do for most tumours, the ratio "
+    "(geometric mean, limits taken on logarithms) says more than the difference."
+)
+
+
+def _panel(dataset: xr.Dataset, contents: Contents) -> Block:
+    title = "Figure 1. Outlines of one patient"
+    try:
+        patient = median_patient(dataset)
+    except NpczarrError as error:
+        return Absent(f"{title}: {error}.")
+    caption = (
+        f"Patient {patient}, whose tumour volume is nearest to the cohort's median: the slice with the largest outline "
+        "of each sequence, and the tumour's surface, smoothed for looking at; no number is taken from it."
+    )
+    if not int(dataset["mask_voxels"].sum()):
+        caption = f"Patient {patient}, the first with an image: the middle slice of each sequence."
+    return contents.drawn(
+        "figure_1_outlines", title, caption, lambda: figures.outlined_panel(dataset, patient), photographic=True
+    )
+
+
+def _limits(frame: pd.DataFrame) -> pd.DataFrame:
+    """Write Bland-Altman's numbers as text."""
+    return pd.DataFrame(
+        {
+            "sequences": [f"{first} − {second}" for first, second in zip(frame["first"], frame["second"], strict=True)],
+            "n": frame["n"],
+            "mean difference, cm³": [_signed(n) for n in frame["mean_difference"]],
+            "limits, cm³": [
+                f"{_signed(a)} to {_signed(b)}" for a, b in zip(frame["lower"], frame["upper"], strict=True)
+            ],
+            "ratio": [f"{n:.3f}" for n in frame["ratio"]],
+            "limits of the ratio": [
+                f"{a:.3f} to {b:.3f}" for a, b in zip(frame["ratio_lower"], frame["ratio_upper"], strict=True)
+            ],
+        }
+    ).set_index("sequences")
+
+
+def _signed(number: float) -> str:
+    return f"{number:+.2f}".replace("-", "−")
+
+
+def _unmeasured(material: Material, morphology: xr.Dataset) -> list[Block]:
+    masked = np.isin(material.dataset["mask_status"].values.astype(object), ("ok", "warning"))
+    count = int((masked & np.isnan(morphology["voxel_count"].values)).sum())
+    if not count:
+        return []
+    command = f"npczarr morphology {shlex.quote(material.name)}"
+    return [Absent(f"{count} of {int(masked.sum())} masks were not measured yet.", command)]
+
+
+def patients_blocks(material: Material, contents: Contents) -> list[Block]:
+    """Write Table 4 and survival by stage."""
+    dataset = material.dataset
+    stages = contents.told(
+        "table_4_clinical_stage",
+        "Table 4. Clinical stage",
+        lambda: tables.clinical_stages(dataset),
+    )
+    blocks: list[Block] = [*stages]
+    for name, time, event, title in (
+        ("overall_survival", "overall_survival", "death", "Overall survival"),
+        ("progression_free_survival", "progression_free_survival", "progression", "Progression-free survival"),
+    ):
+        if name == "overall_survival" or time in dataset:
+            blocks += _survival(dataset, contents, name, time, event, title)
+    if any("source_column" in variable.attrs for variable in dataset.variables.values()):
+        title = "Columns of the clinical tables"
+        blocks += contents.told("clinical_columns", title, lambda: tables.clinical_columns(dataset), folded=True)
+    return blocks
+
+
+def _survival(dataset: xr.Dataset, contents: Contents, name: str, time: str, event: str, title: str) -> Sequence[Block]:
+    try:
+        times = figures.survival_times(dataset, time=time, event=event)
+    except NpczarrError as error:
+        return [Absent(f"{title}: {error}.")]
+    curves = contents.drawn(
+        f"{name}_by_stage",
+        f"{title} by clinical stage",
+        "Kaplan-Meier curves; ticks where patients left observation alive. Below, the number still observed. Log-rank "
+        f"test over all stages. {len(times)} of {dataset.sizes['patient']} patients have stage, time and event.",
+        lambda: figures.survival_curves(times, ylabel=title),
+    )
+    frame = contents.tables[f"{name}_by_stage"] = figures.survival_summary(times)
+    return [curves, as_table(_survival_text(frame), f"{title} by clinical stage", notes=[_SURVIVAL])]
+
+
+_SURVIVAL = "95 % limits: exponential Greenwood (Kalbfleisch and Prentice 1980), as lifelines computes them."
+
+
+def _survival_text(frame: pd.DataFrame) -> pd.DataFrame:
+    text = pd.DataFrame(index=frame.index.rename("stage"))
+    text["patients"], text["events"] = frame["patients"], frame["events"]
+    text["median, months"] = [f"{n:g}" if np.isfinite(n) else "not reached" for n in frame["median_months"]]
+    at = f"{frame['at'].iloc[0]:g}"
+    text[f"at {at} months [95 %]"] = [
+        f"{a:.2f} [{b:.2f}, {c:.2f}]" for a, b, c in frame[["survival", "lower", "upper"]].itertuples(index=False)
+    ]
+    return text
+
+
+def raters_blocks(material: Material, contents: Contents) -> list[Block]:
+    """Write Figures 2 and 3 and what raters agree on."""
+    agreement = material.agreement
+    if isinstance(agreement, Absent):
+        return [agreement]
+    caption = (
+        "A point for each patient outlined by both raters; boxes hold the middle half, whiskers reach to 1.5 times its "
+        "length (Tukey 1977)."
+    )
+    plots = [
+        contents.drawn(
+            f"figure_{n}_{metric}",
+            f"Figure {n}. {title} of the raters by sequence",
+            caption,
+            lambda metric=metric: figures.agreement_boxes(agreement, metric),  # type: ignore[misc]
+        )
+        for n, metric, title in ((2, "dice", "Dice coefficient"), (3, "jaccard", "Jaccard index"))
+    ]
+    table = contents.told(
+        "agreement_of_raters", "Agreement of raters", lambda: tables.agreement(agreement), sortable=True
+    )
+    return [*plots, *table]

@@ -1,0 +1,59 @@
+"""What a report says, section by section; what cannot be shown says why, and which command makes it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from npczarr.report.blocks import Block, Figures, Section, Words
+from npczarr.report.cohort_section import glance_blocks, scans_blocks
+from npczarr.report.contents import Contents
+from npczarr.report.material import Material
+from npczarr.report.quality_section import quality_blocks
+from npczarr.report.results_section import patients_blocks, raters_blocks, tumours_blocks
+
+PUBLISHED = "A dataset of primary nasopharyngeal carcinoma MRI, Scientific Data 2025, doi 10.1038/s41597-025-05815-x"
+
+
+def contents_of(material: Material) -> Contents:
+    """Write a report: every section, figure and table."""
+    contents = Contents()
+    parts = [
+        ("glance", "The cohort at a glance", glance_blocks),
+        ("scans", "Scans", scans_blocks),
+        ("tumours", "Tumours", tumours_blocks),
+        ("patients", "Patients", patients_blocks),
+        ("raters", "Agreement of raters", raters_blocks),
+        ("quality", "Quality", quality_blocks),
+        ("definitions", "Definitions and sources", _definitions),
+    ]
+    for name, title, write in parts:
+        blocks = _side_by_side(write(material, contents))
+        contents.sections.append(Section(name, title, blocks, fresh=name in ("tumours", "quality")))
+    return contents
+
+
+def _definitions(material: Material, contents: Contents) -> list[Block]:
+    lines = [
+        "Volume, surface area and largest diameter are those of the marching cubes surface at 0.5 (Lorensen and Cline "
+        "1987) of each mask, closed at the border; surface regularity is V / (4/3 π R³) with R = √(S / 4π).",
+        "Spacing comes from slice positions; header fields are shown as they are.",
+        "Dice = 2 |A ∩ B| / (|A| + |B|); Jaccard = |A ∩ B| / |A ∪ B|; surface distances as DeepMind's surface-distance "
+        "package defines them (Nikolov et al., J Med Internet Res 2021, doi 10.2196/26151).",
+        "Limits of agreement: Bland and Altman, Lancet 1986; 327: 307-310. Survival: Kaplan and Meier, J Am Stat Assoc "
+        "1958; 53: 457-481. Log-rank test: Mantel, Cancer Chemother Rep 1966; 50: 163-170. Box plots: Tukey, "
+        "Exploratory Data Analysis, 1977. Colours: Okabe and Ito, Color Universal Design, 2008.",
+        f"Published values, where shown: {PUBLISHED}.",
+    ]
+    return [Words(line) for line in lines]
+
+
+def _side_by_side(blocks: Sequence[Block]) -> list[Block]:
+    """Put neighbouring figures two to a row."""
+    found: list[Block] = []
+    for block in blocks:
+        last = found[-1] if found else None
+        if isinstance(block, Figures) and isinstance(last, Figures) and len(last.figures) == 1:
+            found[-1] = Figures((*last.figures, *block.figures))
+        else:
+            found.append(block)
+    return found

@@ -1,0 +1,117 @@
+import shutil
+
+import nibabel
+import numpy as np
+import pytest
+import xarray as xr
+
+import npczarr as npc
+from npczarr.errors import SourceError
+from npczarr.export import back
+from npczarr.export.back import import_masks
+from npczarr.export.cohort import export
+from tests.export.conftest import stored
+
+
+@pytest.fixture
+def copy(store, tmp_path):
+    shutil.copytree(store, tmp_path / "copy.zarr")
+    return tmp_path / "copy.zarr"
+
+
+@pytest.fixture
+def edited(copy, tmp_path):
+    """An export whose mask of 001/T1WI has lost a slice, saved with its rows running the other way."""
+    export(copy, tmp_path / "out", format="nifti")
+    path = tmp_path / "out/001/ROI-T1.nii.gz"
+    image = nibabel.load(path)
+    voxels = np.asarray(image.dataobj).copy()
+    voxels[..., np.flatnonzero(voxels.any((0, 1)))[0]] = 0
+    affine = image.affine.copy()
+    affine[:3, 3] += affine[:3, 1] * (voxels.shape[1] - 1)
+    affine[:3, 1] *= -1
+    nibabel.save(nibabel.Nifti1Image(voxels[:, ::-1], affine), path)
+    return tmp_path / "out"
+
+
+def test_an_export_put_back_changes_nothing(copy, tmp_path):
+    export(copy, tmp_path / "out", format="nifti")
+    before = xr.open_zarr(copy).load()
+    assert {one.status for one in import_masks(copy, tmp_path / "out")} == {"kept"}
+    xr.testing.assert_identical(xr.open_zarr(copy).load(), before)
+
+
+def test_an_edited_mask_replaces_the_stored_one_and_only_it(copy, edited):
+    npc.measure_store(copy, "morphology", workers=0)
+    before = xr.open_zarr(copy, mask_and_scale=False).load()
+    _, old, row = stored(copy, "001", "T1WI")
+    found = import_masks(copy, edited)
+    assert [(one.patient, one.sequence) for one in found if one.status == "replaced"] == [("001", "T1WI")]
+    expected = old.copy()
+    expected[np.flatnonzero(old.any((1, 2)))[0]] = 0
+    _, new, now = stored(copy, "001", "T1WI")
+    np.testing.assert_array_equal(new, expected)
+    assert int(now["mask_voxels"]) == expected.sum()
+    assert str(now["mask_axes_flipped"].values) == "y"
+    assert "from 001/ROI-T1.nii.gz (digest " in str(now["message"].values)
+    assert str(row["mask_digest"].values) in str(now["message"].values)
+    assert npc.validate(copy, workers=0) == ()
+    after = xr.open_zarr(copy, mask_and_scale=False).load()
+    for name in before.data_vars:
+        others = [before[name], after[name]]
+        if "patient" in before[name].dims:
+            others = [v.sel(patient=["002", "003"]) for v in others]
+        xr.testing.assert_identical(*others)
+    result, _ = npc.measure_store(copy, "morphology", workers=0)
+    voxel = float(np.prod(now["spacing"].values))
+    assert float(result["voxel_volume"].sel(patient="001", sequence="T1WI")) == pytest.approx(expected.sum() * voxel)
+
+
+def test_a_mask_of_another_place_is_refused_and_changes_nothing(copy, edited):
+    path = edited / "001/ROI-T1.nii.gz"
+    image = nibabel.load(path)
+    affine = image.affine.copy()
+    affine[:3, 3] += 5000
+    nibabel.save(nibabel.Nifti1Image(np.asarray(image.dataobj), affine), path)
+    (edited / "nobody").mkdir()
+    shutil.copy(path, edited / "nobody/ROI-T1.nii.gz")
+    before = xr.open_zarr(copy).load()
+    refused = {one.patient: one.message for one in import_masks(copy, edited) if one.status == "refused"}
+    assert "does not fit" in refused["001"]
+    assert "no such patient" in refused["nobody"]
+    xr.testing.assert_identical(xr.open_zarr(copy).load(), before)
+
+
+@pytest.mark.parametrize("at", ["_write", "_row"])
+def test_an_interrupted_import_leaves_the_scan_pending_and_is_completed(copy, edited, monkeypatch, at):
+    def killed(*args):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(back, at, killed)
+        with pytest.raises(KeyboardInterrupt):
+            import_masks(copy, edited)
+    assert str(stored(copy, "001", "T1WI")[2]["status"].values) == "pending"
+    found = import_masks(copy, edited)
+    assert [one.sequence for one in found if one.status == "replaced"] == ["T1WI"]
+    assert npc.validate(copy, workers=0) == ()
+
+
+def test_a_mask_is_added_where_there_was_none(copy, tmp_path):
+    export(copy, tmp_path / "out", format="nifti", patients=["002"])
+    image = nibabel.load(tmp_path / "out/002/T2WI.nii.gz")
+    voxels = (np.asarray(image.dataobj) > np.median(image.dataobj)).astype(np.uint8)
+    nibabel.save(nibabel.Nifti1Image(voxels, image.affine), tmp_path / "out/002/ROI-T2.nii.gz")
+    found = {one.sequence: one for one in import_masks(copy, tmp_path / "out")}
+    assert found["T2WI"].status == "replaced"
+    _, mask, row = stored(copy, "002", "T2WI")
+    np.testing.assert_array_equal(mask, voxels.T)
+    assert str(row["mask_status"].values) in ("ok", "warning")
+    assert npc.validate(copy, workers=0) == ()
+
+
+def test_a_folder_without_masks_is_named(copy, tmp_path):
+    (tmp_path / "none").mkdir()
+    (tmp_path / "none/readme.txt").write_text("nothing")
+    with pytest.raises(SourceError, match="no mask found"):
+        import_masks(copy, tmp_path / "none")
