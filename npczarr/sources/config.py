@@ -13,6 +13,11 @@
 
     [columns]                                # column of a table = name in the store
     "Alter" = "age"
+
+    [limits]                                 # of one scan; beyond them it is refused and the rest converts
+    scan_gb = 4                              # decoded voxels
+    files_gb = 8                             # its files, as they come out of an archive
+    scan_seconds = 600
 """
 
 from __future__ import annotations
@@ -20,11 +25,16 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from npczarr.errors import SourceError
+from npczarr.errors import ParameterError, SourceError
+from npczarr.model.limits import Limits
+
+_LARGEST = 2**20
+_NAME = re.compile(r"[^\W\d_][\w-]{0,99}")
+_FREE = re.compile(r"\{(?!slice\})\w*\}|\*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +58,8 @@ class SourceConfig:
         In the order of the store; empty means that every folder at `{sequence}` is one.
     columns
         Name in the store by column name, ahead of the built-in aliases.
+    limits
+        What one scan may cost.
     """
 
     images: str = "{patient}/{sequence}/**"
@@ -65,6 +77,7 @@ class SourceConfig:
         SequenceRule("CE-T1WI", "CE-T1WI", "CE-T1"),
     )
     columns: Mapping[str, str] = field(default_factory=dict)
+    limits: Limits = field(default_factory=Limits)
 
 
 def load_config(path: str | Path | None) -> SourceConfig:
@@ -78,10 +91,10 @@ def load_config(path: str | Path | None) -> SourceConfig:
     if path is None:
         return SourceConfig()
     try:
-        text = tomllib.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        text = tomllib.loads(_read(Path(path)))
+    except (OSError, ValueError, RecursionError) as error:
         raise SourceError(f"{path}: cannot be read as TOML ({error})") from error
-    _only(text, {"layout", "sequences", "columns"}, str(path))
+    _only(text, {"layout", "sequences", "columns", "limits"}, str(path))
     for key in ("sequences", "columns"):
         if not isinstance(text.get(key, {}), dict):
             raise SourceError(f"{path}, [{key}]: expected a table, got {text[key]!r}")
@@ -102,7 +115,13 @@ def load_config(path: str | Path | None) -> SourceConfig:
     columns = text.get("columns", {})
     if not all(isinstance(value, str) for value in columns.values()):
         raise SourceError(f'{path}, [columns]: expected lines of the form "column in the table" = "name in the store"')
-    return SourceConfig(**given, columns=columns)
+    for column, name in columns.items():
+        if not _NAME.fullmatch(name):
+            raise SourceError(
+                f"{path}, [columns], {column!r}: {name!r} cannot name an array of the store; expected letters, digits, "
+                "- and _, beginning with a letter"
+            )
+    return SourceConfig(**given, columns=columns, limits=_limits(text.get("limits", {}), f"{path}, [limits]"))
 
 
 def path_regex(pattern: str, groups: Mapping[str, str]) -> re.Pattern[str]:
@@ -111,17 +130,32 @@ def path_regex(pattern: str, groups: Mapping[str, str]) -> re.Pattern[str]:
     ``{name}`` becomes the named group with the expression that ``groups`` gives, or one path component; the pattern may
     lie below any folder, which is the group ``below``.
     """
-    parts = re.split(r"(\{\w+\}|\*\*|\*)", pattern)
-    expression = ""
     seen: set[str] = set()
-    for part in parts:
-        if part.startswith("{"):
+    folders = [_component(component, groups, seen) for component in pattern.split("/")]
+    # (?>…): once a name fits it is not tried another way, or the time would grow with a power of the path's length
+    expression = "".join(f"(?>{folder}/)" if "**" not in p else f"{folder}/" for folder, p in folders[:-1])
+    return re.compile(f"(?P<below>(?:.*/)?){expression}{folders[-1][0]}", re.IGNORECASE)
+
+
+def _component(component: str, groups: Mapping[str, str], seen: set[str]) -> tuple[str, str]:
+    """Compile the part of a pattern between two slashes; return it with the part itself."""
+    expression = ""
+    for part in re.split(r"(\{\w+\}|\*\*|\*)", component):
+        if re.fullmatch(r"\{\w+\}", part):
             name = part[1:-1]
             expression += f"(?P={name})" if name in seen else f"(?P<{name}>{groups.get(name, '[^/]+')})"
             seen.add(name)
         else:
             expression += {"**": ".+", "*": "[^/]*"}.get(part, re.escape(part))
-    return re.compile(f"(?P<below>(?:.*/)?){expression}", re.IGNORECASE)
+    return expression, component
+
+
+def _read(path: Path) -> str:
+    with path.open("rb") as file:
+        content = file.read(_LARGEST + 1)
+    if len(content) > _LARGEST:
+        raise ValueError(f"it is larger than {_LARGEST} bytes")
+    return content.decode("utf-8")
 
 
 def _only(table: Any, known: set[str], where: str) -> None:  # noqa: ANN401 - parsed TOML
@@ -140,6 +174,16 @@ def _pattern(value: Any, needed: tuple[str, ...], where: str) -> str:  # noqa: A
         raise SourceError(
             f"{where}: unknown field {{{sorted(unknown)[0]}}}; known are patient, sequence, mask, rater, slice"
         )
+    parts = value.split("/")
+    if any("**" in part and part != "**" for part in parts):
+        raise SourceError(f"{where}: ** stands for folders, expected it between slashes, got {value[:100]!r}")
+    # what a path costs grows with the power of these
+    freedom = parts.count("**") + max(len(_FREE.findall(part)) for part in parts)
+    if freedom > 4 or len(value) > 1000:
+        raise SourceError(
+            f"{where}: too many of *, ** and {{field}} in {value[:100]!r}, which fits in more ways than can be tried; "
+            "write out more of the names"
+        )
     return value
 
 
@@ -150,3 +194,11 @@ def _rule(name: str, rule: Any, path: str) -> SequenceRule:  # noqa: ANN401 - pa
     if not (isinstance(folder, str) and isinstance(mask, str) and folder and mask):
         raise SourceError(f"{where}: folder and mask must be text, got {rule!r}")
     return SequenceRule(name, folder, mask)
+
+
+def _limits(table: Any, where: str) -> Limits:  # noqa: ANN401 - parsed TOML
+    _only(table, {field.name for field in fields(Limits)}, where)
+    try:
+        return Limits(**table)
+    except ParameterError as error:
+        raise SourceError(f"{where}: {error}") from error

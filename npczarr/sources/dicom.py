@@ -2,28 +2,40 @@
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Iterator, Sequence
+import struct
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 from pydicom.errors import BytesLengthException
-from pydicom.pixels.decoders.base import get_decoder
-from pydicom.uid import UID, ExplicitVRBigEndian, ImplicitVRLittleEndian
 
 from npczarr.errors import GeometryError, SourceError
 from npczarr.model.cohort import File
+from npczarr.model.limits import Clock, Limits
 from npczarr.model.records import PADDING, Scan
 from npczarr.model.slices import Stack, stack_slices
+from npczarr.sources.acquisition import acquisition, number
 from npczarr.sources.files import Source
-from npczarr.sources.headers import EMPTY, Folder, Frame, acquisition, frames_of, number, quiet, read_folder
+from npczarr.sources.headers import EMPTY, Folder, Frame, frames_of, quiet, read_folder
+from npczarr.sources.pixels import check_native, decode
 
+T = TypeVar("T")
 #: A file name that numbers a slice and can be told without telling on the patient; UIDs, dates and names are not.
 _PLAIN_NAME = re.compile(r"((i|im|img|image|mr|s|slice|z)[-_ ]?)?\d{1,6}([-_ ]\d{1,6})?(\.(dcm|dicom|ima))?", re.I)
+
+#: What pydicom raises where a field is damaged.
+_FAULTS = (
+    AttributeError, TypeError, ValueError, LookupError, ArithmeticError, NotImplementedError, RecursionError, EOFError,
+    OSError,
+    struct.error, BytesLengthException,
+)  # fmt: skip
+_AT_ONCE = 64  # files in one request; in between, the time is looked at
 
 
 def read_scan(source: Source, files: Sequence[File]) -> Scan:
@@ -39,14 +51,15 @@ def read_scan(source: Source, files: Sequence[File]) -> Scan:
     SourceError, GeometryError
         If there is no image, or the slices cannot be read or do not make one regular volume.
     """
-    contents = zip(_labels(files), source.read([file.path for file in files]), strict=True)
+    source.limits.check_files(files)
+    clock = source.limits.clock()
     with _header_faults(), quiet():
-        folder = read_folder(contents)
+        folder = read_folder(clock.over(zip(_labels(files), _contents(source, files), strict=True)), source.limits)
         notes = [f"passed over: {kind} ({count} file{'s'[: count > 1]})" for kind, count in folder.passed_over.items()]
         if not folder.series:
             raise SourceError("; ".join(["no image in the folder", *notes]))
         frames, stack, reason = _choose_series(folder)
-        scan = _scan(frames, stack, (*notes, *reason))
+        scan = _scan(frames, stack, (*notes, *reason), source.limits, clock)
     if empty := folder.passed_over[EMPTY]:
         warning = f"{empty} empty file{'s'[: empty > 1]} in the folder: a first or last slice may be lost"
         scan = replace(scan, warnings=(*scan.warnings, warning))
@@ -63,11 +76,14 @@ def peek(source: Source, files: Sequence[File]) -> tuple[tuple[int, int, int], s
     """
     with _header_faults(), quiet():
         for at, file in enumerate(files):
-            folder = read_folder(zip(_labels([file]), source.read([file.path]), strict=True))
+            source.limits.check_files([file])
+            folder = read_folder(zip(_labels([file]), source.read([file.path]), strict=True), source.limits)
             for dataset in (dataset for series in folder.series.values() for dataset in series):
-                frames = int(dataset.get("NumberOfFrames", 1) or 1)
-                depth = frames * (len(files) - at)
-                return (depth, int(dataset.Rows), int(dataset.Columns)), _needed_dtype(dataset)
+                # a layout must not be planned on a size that nothing bears out
+                frames, rows, columns = len(frames_of(dataset)), int(dataset.Rows), int(dataset.Columns)
+                source.limits.check_voxels(2 * frames * rows * columns)
+                check_native(dataset)
+                return (frames * (len(files) - at), rows, columns), _needed_dtype(dataset)
     raise SourceError("no image in the folder")
 
 
@@ -76,8 +92,13 @@ def _header_faults() -> Iterator[None]:
     """Name what pydicom raises where a field is first looked at: not there, or damaged."""
     try:
         yield
-    except (AttributeError, TypeError, ValueError, BytesLengthException) as error:
+    except _FAULTS as error:
         raise SourceError(f"a header field is missing or damaged ({error}); copy the files again") from error
+
+
+def _contents(source: Source, files: Sequence[File]) -> Iterator[bytes | Exception]:
+    for start in range(0, len(files), _AT_ONCE):
+        yield from source.read([file.path for file in files[start : start + _AT_ONCE]])
 
 
 def _labels(files: Sequence[File]) -> list[str]:
@@ -137,7 +158,7 @@ def _stack(frames: list[Frame]) -> Stack:
     )
 
 
-def _scan(frames: list[Frame], stack: Stack, notes: tuple[str, ...]) -> Scan:
+def _scan(frames: list[Frame], stack: Stack, notes: tuple[str, ...], limits: Limits, clock: Clock) -> Scan:
     ordered = [frames[i] for i in stack.order]
     first = ordered[0].dataset
     warnings = list(stack.warnings)
@@ -146,7 +167,7 @@ def _scan(frames: list[Frame], stack: Stack, notes: tuple[str, ...]) -> Scan:
     if str(first.get("LossyImageCompression", "")) == "01":
         warnings.append("the source says its pixels were compressed with loss")
     return Scan(
-        _volume(ordered, stack.grid.shape_zyx),
+        _volume(ordered, stack.grid.shape_zyx, limits, clock),
         stack.grid,
         np.array([frame.slope for frame in ordered]),
         np.array([frame.intercept for frame in ordered]),
@@ -157,18 +178,17 @@ def _scan(frames: list[Frame], stack: Stack, notes: tuple[str, ...]) -> Scan:
     )
 
 
-def _volume(frames: list[Frame], shape_zyx: tuple[int, int, int]) -> NDArray[Any]:
+def _volume(frames: list[Frame], shape_zyx: tuple[int, int, int], limits: Limits, clock: Clock) -> NDArray[Any]:
     """Decode the frames in their order; int16, or int32 where a value does not fit or would be taken for padding."""
     dtype = _needed_dtype(*{id(frame.dataset): frame.dataset for frame in frames}.values())
+    limits.check_voxels(math.prod(shape_zyx) * np.dtype(dtype).itemsize)
+    _naming(check_native, frames[0].dataset)  # before memory is taken for as many as it claims
     volume = np.empty(shape_zyx, dtype=np.dtype(dtype))
     decoded: dict[int, NDArray[Any]] = {}
-    for z, frame in enumerate(frames):
+    for z, frame in enumerate(clock.over(frames)):
         key = id(frame.dataset)
         if key not in decoded:
-            try:
-                decoded[key] = decode(frame.dataset)
-            except SourceError as error:
-                raise SourceError(f"{frame.dataset.filename}: {error}") from error
+            decoded[key] = _naming(decode, frame.dataset)
         values = decoded[key][frame.index]
         if values.shape != shape_zyx[1:]:
             raise SourceError(f"slice {z}: {values.shape} pixels, the header says {shape_zyx[1:]}")
@@ -183,48 +203,12 @@ def _volume(frames: list[Frame], shape_zyx: tuple[int, int, int]) -> NDArray[Any
     return volume.astype(np.int16) if fits else volume
 
 
-def decode(dataset: Dataset) -> NDArray[Any]:
-    """(frames, rows, columns) stored pixel values of an image object, whatever its transfer syntax.
-
-    Raises
-    ------
-    SourceError
-        If the pixels are not integers, are truncated, or cannot be decoded.
-    """
-    if "PixelData" not in dataset:
-        raise SourceError("no integer pixel data in the image")
-    syntax = dataset.file_meta.get("TransferSyntaxUID", ImplicitVRLittleEndian)
-    shape = (int(dataset.get("NumberOfFrames", 1) or 1), int(dataset.Rows), int(dataset.Columns))
-    bits = int(dataset.BitsAllocated)
-    if not UID(syntax).is_encapsulated and bits in (8, 16, 32):
-        order = ">" if syntax == ExplicitVRBigEndian and bits > 8 else "<"
-        dtype = np.dtype(f"{order}{'i' if dataset.PixelRepresentation else 'u'}{bits // 8}")
-        content = dataset.get_item("PixelData").value or b""
-        expected = shape[0] * shape[1] * shape[2]
-        if len(content) < expected * dtype.itemsize:
-            raise SourceError(
-                f"the file ends after {len(content)} of {expected * dtype.itemsize} bytes of pixels; copy it again"
-            )
-        pixels = np.frombuffer(content, dtype, count=expected)
-        return _without_unused_bits(pixels, int(dataset.get("BitsStored") or bits)).reshape(shape)
+def _naming(act: Callable[[Dataset], T], dataset: Dataset) -> T:
+    """Do something with an image, and name its file where that fails."""
     try:
-        decoder = get_decoder(UID(syntax))
-        plugin = "gdcm" if "gdcm" in decoder.available_plugins else ""
-        values, _ = decoder.as_array(dataset, decoding_plugin=plugin)
-    except Exception as error:
-        raise SourceError(f"pixels ({UID(syntax).name}) cannot be decoded: {error}") from error
-    return np.asarray(values).reshape(shape)
-
-
-def _without_unused_bits(pixels: NDArray[Any], bits_stored: int) -> NDArray[Any]:
-    """Clear or sign-extend the bits above BitsStored, which may hold anything (DICOM PS3.5 section 8.1.1)."""
-    unused = 8 * pixels.itemsize - bits_stored
-    if unused <= 0 or not len(pixels):
-        return pixels
-    low, high = (-(1 << bits_stored - 1), 1 << bits_stored - 1) if pixels.dtype.kind == "i" else (0, 1 << bits_stored)
-    if pixels.min() >= low and pixels.max() < high:
-        return pixels
-    return (pixels << unused) >> unused
+        return act(dataset)
+    except SourceError as error:
+        raise SourceError(f"{dataset.filename}: {error}") from error
 
 
 def _needed_dtype(*datasets: Dataset) -> str:

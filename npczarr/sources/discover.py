@@ -10,6 +10,7 @@ from npczarr.model.cohort import Cohort, File, ScanFiles
 from npczarr.sources.config import SequenceRule, SourceConfig, path_regex
 from npczarr.sources.files import Source
 
+LONGEST_PATH, DEEPEST_PATH = 1000, 40
 IGNORED = re.compile(r"(^|/)(__MACOSX/|\.|Thumbs\.db$|desktop\.ini$)", re.IGNORECASE)
 
 
@@ -35,7 +36,7 @@ def discover(source: Source, config: SourceConfig) -> Cohort:
 
 def sort_files(files: Sequence[File], config: SourceConfig) -> Cohort:
     """Sort a list of files; hidden files and what macOS leaves in archives are left out."""
-    files = _visible(files)
+    files, strays = _visible(files)
     by_folder = {rule.folder.lower(): rule for rule in config.sequences}
     by_mask = {rule.mask.lower(): rule for rule in config.sequences}
     image_pattern = path_regex(config.images, _alternatives("sequence", by_folder))
@@ -48,7 +49,6 @@ def sort_files(files: Sequence[File], config: SourceConfig) -> Cohort:
     images: dict[tuple[str, str], list[File]] = {}
     masks: dict[tuple[str, str], list[File]] = {}
     tables: list[File] = []
-    strays: list[File] = []
     homes: dict[str, str] = {}
     for file in files:
         if match := image_pattern.fullmatch(file.path):
@@ -73,7 +73,7 @@ def sort_files(files: Sequence[File], config: SourceConfig) -> Cohort:
 
 def sort_raters(files: Sequence[File], config: SourceConfig) -> Cohort | None:
     """Sort the files of a cohort of raters; None where there are images, or not two raters."""
-    files = _visible(files)
+    files, strays = _visible(files)
     images = path_regex(config.images, _alternatives("sequence", {r.folder.lower(): r for r in config.sequences}))
     if any(images.fullmatch(file.path) for file in files):
         return None
@@ -81,7 +81,6 @@ def sort_raters(files: Sequence[File], config: SourceConfig) -> Cohort | None:
     groups = _alternatives("mask", tokens) | _alternatives("sequence", tokens) | {"slice": r"\d+"}
     patterns = [path_regex(pattern, groups) for pattern in config.raters]
     found: dict[tuple[str, str], dict[str, list[File]]] = {}
-    strays: list[File] = []
     for file in files:
         match = next((m for pattern in patterns if (m := pattern.fullmatch(file.path))), None)
         if match is None:
@@ -115,8 +114,21 @@ def _rated_files(key: tuple[str, str], by_rater: dict[str, list[File]]) -> ScanF
     return ScanFiles(*key, masks=tuple(masks), raters=tuple(raters))
 
 
-def _visible(files: Sequence[File]) -> list[File]:
-    return [file for file in files if not IGNORED.search(file.path)]
+def _visible(files: Sequence[File]) -> tuple[list[File], list[File]]:
+    """Tell files to be sorted from those whose path is not a plain one; hidden ones are in neither."""
+    plain, odd = [], []
+    for file in files:
+        if not _is_plain(file.path):
+            odd.append(file)
+        elif not IGNORED.search(file.path):
+            plain.append(file)
+    return plain, odd
+
+
+def _is_plain(path: str) -> bool:
+    """Whether a path names a place below the root, at a bearable length: matching takes its cube in the worst case."""
+    parts = path.split("/")
+    return len(path) <= LONGEST_PATH and len(parts) <= DEEPEST_PATH and "" not in parts and ".." not in parts
 
 
 def _alternatives(group: str, rules: dict[str, SequenceRule]) -> dict[str, str]:

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import zipfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import fsspec
 from fsspec.core import url_to_fs
+from fsspec.implementations.local import LocalFileSystem
 from fsspec.implementations.zip import ZipFileSystem
 
 from npczarr.errors import SourceError
 from npczarr.model.cohort import File
+from npczarr.model.limits import Limits
+from npczarr.sources.local import list_folder, read_file, read_member
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,10 +30,13 @@ class Source:
         Folder, ``.zip`` file, or the fsspec URL of either.
     options
         fsspec storage options, as pairs; credentials belong in the environment of the process that reads.
+    limits
+        What one scan may cost; readers take it from here.
     """
 
     url: str
     options: tuple[tuple[str, Any], ...] = ()
+    limits: Limits = field(default_factory=Limits)
 
     def files(self) -> list[File]:
         """List every file, sorted by path.
@@ -42,29 +48,34 @@ class Source:
         """
         fs, root = _open(self)
         try:
-            found = fs.find(root, detail=True)
-        except (OSError, zipfile.BadZipFile) as error:
+            if isinstance(fs, LocalFileSystem):
+                files = list_folder(root)
+            else:
+                found = fs.find(root, detail=True)
+                prefix = len(root.rstrip("/")) + 1 if root else 0
+                files = [File(path[prefix:], int(info["size"] or 0), _stamp(info)) for path, info in found.items()]
+        except Exception as error:  # each protocol has errors of its own
             raise SourceError(
                 f"{self.url}: cannot be listed ({error}); check the path and your access to it"
             ) from error
-        if not found:
+        if not files:
             raise SourceError(f"{self.url}: there are no files; check the path and your access to it")
-        prefix = len(root.rstrip("/")) + 1 if root else 0
-        return sorted(
-            (File(path[prefix:], int(info["size"] or 0), _stamp(info)) for path, info in found.items()),
-            key=lambda file: file.path,
-        )
+        return sorted(files, key=lambda file: file.path)
 
     def read(self, paths: Sequence[str]) -> list[bytes | Exception]:
-        """Read files at once; where one cannot be read its place holds the exception."""
+        """Read files at once; where one cannot be read its place holds the exception, see :func:`why`."""
         fs, root = _open(self)
+        if isinstance(fs, ZipFileSystem):
+            return [read_member(fs.zip, path, self.limits) for path in paths]
+        if isinstance(fs, LocalFileSystem):
+            return [read_file(root, path, self.limits) for path in paths]
         full = [f"{root.rstrip('/')}/{path}" if root else path for path in paths]
         # cat_ranges takes paths as they are, where cat would expand a * or [ in a file name
         found: list[bytes | Exception] = fs.cat_ranges(full, None, None, on_error="return")
         return found
 
 
-def open_source(url: str | Path, options: dict[str, Any] | None = None) -> Source:
+def open_source(url: str | Path, options: dict[str, Any] | None = None, limits: Limits | None = None) -> Source:
     """Check that there is a folder or an archive at ``url`` and return its :class:`Source`.
 
     Raises
@@ -74,15 +85,24 @@ def open_source(url: str | Path, options: dict[str, Any] | None = None) -> Sourc
     """
     text = str(url)
     if "://" not in text:
-        path = Path(text).expanduser().resolve()
-        if not path.exists():
+        try:
+            path = Path(text).expanduser().resolve()
+            there, file = path.exists(), path.is_file()
+        except (OSError, ValueError, RuntimeError) as error:  # a loop of links, a NUL in the name, no such user
+            raise SourceError(f"{text!r}: cannot be looked up ({error}); check the path") from error
+        if not there:
             raise SourceError(f"{text}: there is no such file or folder; give the unpacked folder or the .zip file")
-        if path.is_file() and not zipfile.is_zipfile(path):
+        if not path.is_dir() and not (file and zipfile.is_zipfile(path)):
             raise SourceError(f"{text}: expected a folder or a .zip archive, found another kind of file or part of one")
         text = str(path)
-    source = Source(text, tuple(sorted((options or {}).items())))
+    source = Source(text, tuple(sorted((options or {}).items())), limits or Limits())
     _open(source)
     return source
+
+
+def why(error: Exception) -> str:
+    """Why a file could not be read, in words that may be stored: exceptions of other libraries hold paths."""
+    return str(error) if isinstance(error, SourceError) else f"cannot be read ({type(error).__name__})"
 
 
 @lru_cache(maxsize=8)
@@ -90,13 +110,14 @@ def _open(source: Source) -> tuple[Any, str]:
     """Open the file system and name the root below which the source lies; once in each process."""
     try:
         fs, root = url_to_fs(source.url, **dict(source.options))
-        if ("://" not in source.url or root.lower().endswith(".zip")) and fs.isfile(root):
-            return ZipFileSystem(fo=fsspec.open(source.url, **dict(source.options)).open()), ""
     except (ImportError, ValueError) as error:
         raise SourceError(
             f"{source.url}: cannot be opened ({error}); install what the protocol needs, for s3:// npczarr[s3]"
         ) from error
-    except zipfile.BadZipFile as error:
+    try:
+        if ("://" not in source.url or root.lower().endswith(".zip")) and fs.isfile(root):
+            return ZipFileSystem(fo=fsspec.open(source.url, **dict(source.options)).open()), ""
+    except Exception as error:  # zipfile names damage in a dozen ways
         raise SourceError(f"{source.url}: the archive is damaged ({error}); download it again") from error
     return fs, root
 

@@ -5,7 +5,6 @@ Only the tags listed here are parsed; nothing else of a header can reach the sto
 
 from __future__ import annotations
 
-import re
 import warnings
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
@@ -23,43 +22,12 @@ from pydicom.errors import InvalidDicomError
 from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from npczarr.errors import SourceError
-from npczarr.model.records import Value
+from npczarr.model.limits import Limits
+from npczarr.sources.acquisition import ACQUISITION, number
+from npczarr.sources.acquisition import ENHANCED as ENHANCED
+from npczarr.sources.files import why
+from npczarr.sources.packed import check_dataset
 
-#: Variable of the schema by DICOM keyword.
-ACQUISITION = {
-    "Modality": "modality",
-    "Manufacturer": "manufacturer",
-    "ManufacturerModelName": "scanner_model",
-    "MagneticFieldStrength": "magnetic_field_strength",
-    "ImagingFrequency": "imaging_frequency",
-    "EchoTime": "echo_time",
-    "RepetitionTime": "repetition_time",
-    "InversionTime": "inversion_time",
-    "FlipAngle": "flip_angle",
-    "EchoTrainLength": "echo_train_length",
-    "NumberOfAverages": "number_of_averages",
-    "PixelBandwidth": "pixel_bandwidth",
-    "SliceThickness": "slice_thickness",
-    "SpacingBetweenSlices": "spacing_between_slices",
-    "ReconstructionDiameter": "field_of_view",
-    "PercentPhaseFieldOfView": "percent_phase_field_of_view",
-    "MRAcquisitionType": "mr_acquisition_type",
-    "ScanningSequence": "scanning_sequence",
-    "SequenceVariant": "sequence_variant",
-    "PatientPosition": "patient_position",
-    "BitsStored": "bits_stored",
-    "PhotometricInterpretation": "photometric_interpretation",
-}
-#: The same in enhanced objects, where the name differs.
-ENHANCED = {
-    "EffectiveEchoTime": "echo_time",
-    "InversionTimes": "inversion_time",
-    "RFEchoTrainLength": "echo_train_length",
-}
-_TEXT = {
-    "modality", "manufacturer", "scanner_model", "mr_acquisition_type", "scanning_sequence", "sequence_variant",
-    "patient_position", "photometric_interpretation",
-}  # fmt: skip
 _STRUCTURE = (
     "SpecificCharacterSet", "SOPClassUID", "SeriesInstanceUID", "SeriesNumber", "ImageType", "NumberOfFrames", "Rows",
     "Columns", "SamplesPerPixel", "PlanarConfiguration", "BitsAllocated", "HighBit", "PixelRepresentation",
@@ -69,6 +37,7 @@ _STRUCTURE = (
     "DoubleFloatPixelData",
 )  # fmt: skip
 EMPTY = "empty"
+_FARTHEST_MM = 1e6  # beyond a kilometre numbers are damaged, and their squares may overflow
 _NO_IMAGE = "DICOM object without an image"
 _PIXEL_DATA = pydicom.tag.Tag("PixelData")
 _TAGS: list[Any] = [pydicom.tag.Tag(keyword) for keyword in (*_STRUCTURE, *ACQUISITION)]
@@ -103,7 +72,7 @@ def quiet() -> Iterator[None]:
         yield
 
 
-def read_folder(files: Iterable[tuple[str, bytes | Exception]]) -> Folder:
+def read_folder(files: Iterable[tuple[str, bytes | Exception]], limits: Limits) -> Folder:
     """Parse every file of a folder, given as (label, content).
 
     Raises
@@ -115,12 +84,11 @@ def read_folder(files: Iterable[tuple[str, bytes | Exception]]) -> Folder:
     passed_over: Counter[str] = Counter()
     for label, content in files:
         if isinstance(content, Exception):
-            # not the exception's own text: it holds the path, and messages are stored
-            raise SourceError(f"{label} cannot be read ({type(content).__name__})")
+            raise SourceError(f"{label} {why(content)}")
         if not content:
             passed_over[EMPTY] += 1
             continue
-        dataset = _parse(label, content)
+        dataset = _parse(label, content, limits)
         kind = _kind(dataset)
         if dataset is not None and kind and _cut_short(dataset, kind):
             raise SourceError(f"{label} is a DICOM file that is cut short; copy it again from its origin")
@@ -133,11 +101,14 @@ def read_folder(files: Iterable[tuple[str, bytes | Exception]]) -> Folder:
     return Folder(series, passed_over)
 
 
-def _parse(label: str, content: bytes) -> Dataset | None:
+def _parse(label: str, content: bytes, limits: Limits) -> Dataset | None:
     try:
+        check_dataset(content, limits)
         return _parse_around_pixels(content) or pydicom.dcmread(BytesIO(content), specific_tags=_TAGS)
     except InvalidDicomError:
         pass
+    except SourceError as error:
+        raise SourceError(f"{label}: {error}") from error
     except Exception as error:
         raise SourceError(
             f"{label} is a damaged DICOM file ({type(error).__name__}: {error}); copy it again from its origin"
@@ -254,6 +225,8 @@ def _frame(
 ) -> Frame:
     slope = number(scale, "RescaleSlope")
     intercept = number(scale, "RescaleIntercept")
+    if np.isinf(slope) or np.isinf(intercept):
+        raise SourceError(f"RescaleSlope {slope:g} and RescaleIntercept {intercept:g} must be finite")
     return Frame(
         dataset,
         index,
@@ -270,39 +243,8 @@ def _numbers(dataset: Dataset, keyword: str, count: int) -> tuple[float, ...]:
         values = tuple(float(value) for value in dataset[keyword].value)
     except (KeyError, TypeError, ValueError, OverflowError):
         values = ()
-    if len(values) != count or not np.isfinite(values).all():
+    if len(values) != count or not np.isfinite(values).all() or max(map(abs, values)) > _FARTHEST_MM:
         raise SourceError(f"no usable {keyword} in the header, so the place of the slice is not known")
-    if keyword == "PixelSpacing" and min(values) <= 0:
+    if keyword == "PixelSpacing" and min(values) < 1 / _FARTHEST_MM:
         raise SourceError(f"PixelSpacing {values} must be positive")
     return values
-
-
-def number(dataset: Dataset, keyword: str) -> float:
-    """First value of a header field as a float, NaN where it has none."""
-    try:
-        value = dataset[keyword].value
-        return float(value if isinstance(value, str | int | float) else value[0])
-    except (KeyError, TypeError, ValueError, IndexError, OverflowError):
-        return float("nan")
-
-
-def acquisition(dataset: Dataset) -> dict[str, Value]:
-    """Fields of the allow-list by variable of the schema; enhanced objects hold some of them in functional groups."""
-    places = [dataset]
-    for name in ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"):
-        for group in (dataset.get(name) or [])[:1]:
-            places += [element.value[0] for element in group if element.VR == "SQ" and len(element.value)]
-    values: dict[str, Value] = {}
-    for keyword, variable in (*ACQUISITION.items(), *ENHANCED.items()):
-        place = next((place for place in places if keyword in place), None)
-        if place is None or variable in values:
-            continue
-        values[variable] = _text(place[keyword].value) if variable in _TEXT else number(place, keyword)
-    syntax = dataset.file_meta.get("TransferSyntaxUID") if hasattr(dataset, "file_meta") else None
-    values["transfer_syntax"] = UID(str(syntax)).name if syntax else "Implicit VR Little Endian"
-    return values
-
-
-def _text(value: Any) -> str:  # noqa: ANN401 - whatever pydicom decoded
-    parts = [value] if isinstance(value, str) else list(value or [])
-    return re.sub(r"\s+", " ", " ".join(str(part) for part in parts)).strip()

@@ -2,31 +2,22 @@
 
 from __future__ import annotations
 
-import gzip
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from contextlib import suppress
 
-import nibabel
 import numpy as np
 from numpy.typing import NDArray
 
 from npczarr.errors import GeometryError, SourceError
 from npczarr.model.cohort import File
-from npczarr.model.geometry import AXES, RAS_TO_LPS, Alignment, Floats, Grid, align, covered_fraction, resample_nearest
+from npczarr.model.geometry import AXES, RAS_TO_LPS, Alignment, Grid, align, covered_fraction, resample_nearest
 from npczarr.model.records import Mask, Value
 from npczarr.sources.files import Source
+from npczarr.sources.stored import StoredMask, read_stored
+from npczarr.sources.stored import parse as parse
 
 ALIGNED_VOXELS = 0.05  # corners closer than this are rounding: NIfTI affines are float32
 INSIDE_FRACTION = 0.99  # of the tumour must lie inside the image
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class StoredMask:
-    """A mask as its file holds it: 0/1 voxels (z, y, x), and its affines by header field."""
-
-    voxels: NDArray[np.uint8]
-    affines: dict[str, Floats]
 
 
 def read_mask(source: Source, files: Sequence[File], grid: Grid) -> Mask:
@@ -40,52 +31,7 @@ def read_mask(source: Source, files: Sequence[File], grid: Grid) -> Mask:
     if len(files) > 1:
         names = ", ".join(file.name for file in files)
         raise SourceError(f"{len(files)} masks for one scan ({names}), expected one; keep the right one")
-    content = source.read([files[0].path])[0]
-    if isinstance(content, Exception):
-        raise SourceError(f"the mask cannot be read ({type(content).__name__})")
-    return place(parse(content), grid)
-
-
-def parse(content: bytes) -> StoredMask:
-    """Decode a ``.nii`` or ``.nii.gz`` file of any number type; ``round(value) > 0`` is tumour.
-
-    Raises
-    ------
-    SourceError
-        If it is damaged, not one 3-D volume of real numbers, or says nothing of its place.
-    """
-    try:
-        if content[:2] == b"\x1f\x8b":
-            content = gzip.decompress(content)
-        image = (nibabel.Nifti2Image if content[:4] in _NIFTI2 else nibabel.Nifti1Image).from_bytes(content)
-        values = np.asanyarray(image.dataobj)
-    except Exception as error:  # nibabel, gzip and NumPy name damage in a dozen ways
-        raise SourceError(f"the mask is not a whole NIfTI file ({error}); copy it again from its origin") from error
-    while values.ndim > 3 and values.shape[-1] == 1:
-        values = values[..., 0]
-    if values.ndim != 3 or values.dtype.kind not in "iufb":
-        raise SourceError(f"the mask is {values.dtype} {values.shape}, expected one 3-D volume of real numbers")
-    affines = {
-        name: affine
-        for name, affine in (("sform", image.get_sform(coded=True)[0]), ("qform", image.get_qform(coded=True)[0]))
-        if affine is not None
-    }
-    if not affines:
-        raise SourceError(
-            "the mask has neither sform nor qform, so nothing tells which way its rows run; save it with its affine"
-        )
-    return StoredMask(_tumour(values.T), affines)
-
-
-_NIFTI2 = (b"\x1c\x02\x00\x00", b"\x00\x00\x02\x1c")  # sizeof_hdr 540, either byte order
-
-
-def _tumour(values: NDArray[Any]) -> NDArray[np.uint8]:
-    if values.dtype.kind == "f":
-        if not np.isfinite(values).all():
-            raise SourceError("the mask holds NaN or infinite values, expected 0 for background and 1 for tumour")
-        return (values > 0.5).astype(np.uint8)  # the same as round(value) > 0, in one pass
-    return (values > 0).astype(np.uint8)
+    return place(read_stored(source, files[0], "the mask"), grid)
 
 
 def place(stored: StoredMask, grid: Grid) -> Mask:
@@ -99,15 +45,12 @@ def place(stored: StoredMask, grid: Grid) -> Mask:
     GeometryError
         If the tumour does not lie inside the image by either affine.
     """
-    grids = {name: _grid(stored.voxels.shape, affine) for name, affine in stored.affines.items()}
-    usable = {name: found for name, found in grids.items() if found is not None}
-    if not usable:
-        raise GeometryError("the mask's sform and qform cannot be inverted; save it again with its affine")
+    usable = grids(stored)
     alignments = {name: align(found, grid) for name, found in usable.items()}
-    warnings: list[str] = []
+    noted: list[str] = []
     name = next((name for name, found in alignments.items() if _exact(found)), next(iter(usable)))
     if name != next(iter(usable)):
-        warnings.append(f"sform does not fit the image, {name} does and was used")
+        noted.append(f"sform does not fit the image, {name} does and was used")
 
     evidence: dict[str, Value] = {"mask_affine_source": name}
     if len(usable) == 2:
@@ -122,28 +65,51 @@ def place(stored: StoredMask, grid: Grid) -> Mask:
         mask = np.ascontiguousarray(alignment.apply(stored.voxels))
         inside = 1.0 if mask.any() else float("nan")
         if not _exact(alignment):
-            warnings.append(
+            noted.append(
                 f"mask grid lies {alignment.error_mm:.2f} mm ({alignment.error_voxels:.2f} voxel) off the image"
             )
     else:
-        inside = covered_fraction(np.argwhere(stored.voxels), usable[name], grid)
+        inside = _inside(stored.voxels, usable[name], grid)
         mask, warning = _resampled(stored.voxels, usable[name], grid, inside)
-        warnings.append(warning)
+        noted.append(warning)
     evidence["mask_inside_fraction"] = inside
-    warnings += _describe(mask, evidence)
-    return Mask(mask, evidence, tuple(warnings))
+    noted += _describe(mask, evidence)
+    return Mask(mask, evidence, tuple(noted))
 
 
-def _grid(shape_zyx: tuple[int, ...], affine_ras: Floats) -> Grid | None:
-    z, y, x = shape_zyx
-    try:
-        return Grid((z, y, x), RAS_TO_LPS @ affine_ras)
-    except GeometryError:
-        return None
+def grids(stored: StoredMask) -> dict[str, Grid]:
+    """Grids of a mask by the header field that gives them, the one to be preferred first.
+
+    Raises
+    ------
+    GeometryError
+        If none is usable.
+    """
+    found = {}
+    z, y, x = stored.voxels.shape
+    for name, affine in stored.affines.items():
+        sizes = np.abs(affine[:3, :3]).max(axis=0)
+        # beyond a kilometre, or below a nanometre, numbers are damaged, and their squares may overflow
+        if np.isfinite(affine).all() and np.abs(affine).max() < 1e6 and sizes.min() > 1e-6:
+            with suppress(GeometryError), np.errstate(all="ignore"):
+                found[name] = Grid((z, y, x), RAS_TO_LPS @ affine)
+    if not found:
+        raise GeometryError("the mask's sform and qform cannot be inverted; save it again with its affine")
+    return found
 
 
 def _exact(alignment: Alignment | None) -> bool:
     return alignment is not None and alignment.error_voxels <= ALIGNED_VOXELS
+
+
+def _inside(voxels: NDArray[np.uint8], source: Grid, grid: Grid) -> float:
+    """Fraction of the tumour inside a grid, slice by slice: indices take thirty times the room of the voxels."""
+    inside = total = 0.0
+    for z, outline in enumerate(voxels):
+        at = np.argwhere(outline[None]) + np.array([z, 0, 0])
+        total += len(at)
+        inside += len(at) * covered_fraction(at, source, grid) if len(at) else 0
+    return inside / total if total else float("nan")
 
 
 def _resampled(voxels: NDArray[np.uint8], source: Grid, grid: Grid, inside: float) -> tuple[NDArray[np.uint8], str]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+import math
 import re
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import tifffile
@@ -12,11 +14,15 @@ from numpy.typing import NDArray
 
 from npczarr.errors import GeometryError, SourceError
 from npczarr.model.cohort import File, ScanFiles
-from npczarr.model.geometry import RAS_TO_LPS, Grid
+from npczarr.model.geometry import Grid
+from npczarr.model.limits import Clock, Limits
 from npczarr.model.records import Mask, Value
-from npczarr.sources.files import Source
-from npczarr.sources.nifti import parse, place
+from npczarr.sources.files import Source, why
+from npczarr.sources.nifti import grids, place
+from npczarr.sources.packed import check_deflated
+from npczarr.sources.stored import read_stored, silent
 
+_COMPRESSIONS = ("NONE", "LZW", "PACKBITS", "DEFLATE", "ADOBE_DEFLATE")
 _SLICE = re.compile(r"(\d+)(?:_mask)?\.tiff?$", re.IGNORECASE)
 
 
@@ -33,12 +39,14 @@ def read_raters(source: Source, files: ScanFiles, raters: Sequence[str]) -> tupl
     SourceError, GeometryError
         If a rater has no mask, or masks cannot be read or laid on one another.
     """
+    source.limits.check_files(files.masks)
+    clock = source.limits.clock()
     by_rater = {rater: [f for f, r in zip(files.masks, files.raters, strict=True) if r == rater] for rater in raters}
     absent = [rater for rater in raters if not by_rater[rater]]
     if absent:
         raise SourceError(f"no mask by {', '.join(absent)}; expected one by each of {', '.join(raters)}")
     if _SLICE.search(files.masks[0].name):
-        stacks = {rater: _read_tiff(source, by_rater[rater]) for rater in raters}
+        stacks = {rater: _read_tiff(source, by_rater[rater], clock) for rater in raters}
         shapes = {stack.shape for stack in stacks.values()}
         if len(shapes) > 1:
             raise GeometryError(f"raters' masks of several shapes, {sorted(shapes)}, and nothing says how they lie")
@@ -47,16 +55,12 @@ def read_raters(source: Source, files: ScanFiles, raters: Sequence[str]) -> tupl
         masks = np.stack(list(stacks.values()))
         return masks, Grid((z, y, x), np.eye(4)), False, Mask(masks[0], {}, (note,))
     placed, grid = [], None
-    for rater in raters:
+    for rater in clock.over(raters):
         if len(by_rater[rater]) > 1:
             raise SourceError(f"{len(by_rater[rater])} masks by {rater}, expected one")
-        (content,) = source.read([by_rater[rater][0].path])
-        if isinstance(content, Exception):
-            raise SourceError(f"the mask by {rater} cannot be read ({type(content).__name__})")
-        stored = parse(content)
+        stored = read_stored(source, by_rater[rater][0], f"the mask by {rater}")
         if grid is None:
-            z, y, x = stored.voxels.shape
-            grid = Grid((z, y, x), RAS_TO_LPS @ next(iter(stored.affines.values())))
+            grid = next(iter(grids(stored).values()))
         placed.append(place(stored, grid))
     assert grid is not None
     warnings = tuple(f"{rater}: {w}" for rater, mask in zip(raters, placed, strict=True) for w in mask.warnings)
@@ -64,7 +68,7 @@ def read_raters(source: Source, files: ScanFiles, raters: Sequence[str]) -> tupl
     return masks, grid, True, Mask(masks[0], _worst([mask.evidence for mask in placed]), warnings)
 
 
-def _read_tiff(source: Source, files: Sequence[File]) -> NDArray[np.uint8]:
+def _read_tiff(source: Source, files: Sequence[File], clock: Clock) -> NDArray[np.uint8]:
     """Stack TIFF slices by their number."""
     numbers = {int(match[1]): file for file in files if (match := _SLICE.search(file.name))}
     if len(numbers) != len(files):
@@ -74,16 +78,37 @@ def _read_tiff(source: Source, files: Sequence[File]) -> NDArray[np.uint8]:
     if missing:
         raise SourceError(f"TIFF slice {missing[0]} is missing; check the folder")
     slices = []
-    for number, content in zip(sorted(numbers), source.read([file.path for file in ordered]), strict=True):
+    contents = source.read([file.path for file in ordered])
+    for number, content in clock.over(zip(sorted(numbers), contents, strict=True)):
+        if isinstance(content, Exception):
+            raise SourceError(f"TIFF slice {number} {why(content)}")
         try:
-            if isinstance(content, Exception):
-                raise content
-            slices.append(np.asarray(tifffile.imread(io.BytesIO(content))))
-        except Exception as error:
+            slices.append(_decode_tiff(content, len(numbers), source.limits))
+        except SourceError as error:
+            raise SourceError(f"TIFF slice {number}: {error}") from error
+        except Exception as error:  # tifffile names damage in a dozen ways
             raise SourceError(f"TIFF slice {number} cannot be read ({type(error).__name__})") from error
     if len({s.shape for s in slices}) > 1 or slices[0].ndim != 2:
         raise SourceError(f"TIFF slices of shapes {sorted({s.shape for s in slices})}, expected one (y, x)")
     return (np.stack(slices) > 0).astype(np.uint8)
+
+
+def _decode_tiff(content: bytes, count: int, limits: Limits) -> NDArray[Any]:
+    """Decode one of ``count`` slices, after a look at its header for how large they all are."""
+    with silent("tifffile"), tifffile.TiffFile(io.BytesIO(content)) as file:
+        page = file.pages.first
+        limits.check_voxels(count * math.prod(page.shape) * (page.dtype.itemsize if page.dtype else 1))
+        if len(file.pages) > 1:
+            raise SourceError(f"{len(file.pages)} pages, expected one")
+        packed = tifffile.COMPRESSION(page.compression).name
+        if packed not in _COMPRESSIONS:
+            raise SourceError(f"packed by {packed}, expected one of {', '.join(_COMPRESSIONS)}")
+        if math.prod(page.chunked) > len(content):
+            raise SourceError(f"{math.prod(page.chunked)} strips in {len(content)} bytes; the file is damaged")
+        if "DEFLATE" in packed:
+            for start, length in zip(page.dataoffsets, page.databytecounts, strict=False):
+                check_deflated(content[start : start + length], limits)
+        return np.asarray(page.asarray())
 
 
 def _worst(evidence: Sequence[dict[str, Value] | object]) -> dict[str, Value]:

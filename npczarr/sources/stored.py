@@ -1,0 +1,147 @@
+"""What a NIfTI file holds: voxels of a mask and the affines that place them."""
+
+from __future__ import annotations
+
+import io
+import logging
+import math
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import nibabel
+import numpy as np
+from numpy.typing import NDArray
+
+from npczarr.errors import SourceError
+from npczarr.model.cohort import File
+from npczarr.model.geometry import Floats
+from npczarr.model.limits import Clock, Limits
+from npczarr.sources.files import Source, why
+from npczarr.sources.packed import unpack_gzip
+
+_NIFTI2 = (b"\x1c\x02\x00\x00", b"\x00\x00\x02\x1c")  # sizeof_hdr 540, either byte order
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class StoredMask:
+    """A mask as its file holds it: 0/1 voxels (z, y, x), and its affines by header field."""
+
+    voxels: NDArray[np.uint8]
+    affines: dict[str, Floats]
+
+
+def read_stored(source: Source, file: File, what: str) -> StoredMask:
+    """Read a mask as its file holds it; ``what`` names it in messages.
+
+    Raises
+    ------
+    SourceError
+        If it cannot be read, or as :func:`parse` does.
+    """
+    source.limits.check_files([file])
+    content = source.read([file.path])[0]
+    if isinstance(content, Exception):
+        raise SourceError(f"{what} {why(content)}")
+    return parse(content, source.limits)
+
+
+def parse(content: bytes, limits: Limits | None = None) -> StoredMask:
+    """Decode a ``.nii`` or ``.nii.gz`` file of any number type; ``round(value) > 0`` is tumour.
+
+    Parameters
+    ----------
+    content
+        The file.
+    limits
+        What it may take; its header is held against them before anything is unpacked.
+
+    Raises
+    ------
+    SourceError
+        If it is damaged, too large, not one 3-D volume of real numbers, or says nothing of its place.
+    """
+    limits = limits or Limits()
+    try:
+        with silent("nibabel.global"):
+            image, values = _decode(content, limits, limits.clock())
+    except SourceError:
+        raise
+    except Exception as error:  # nibabel, gzip and NumPy name damage in a dozen ways
+        raise SourceError(f"the mask is not a whole NIfTI file ({error}); copy it again from its origin") from error
+    while values.ndim > 3 and values.shape[-1] == 1:
+        values = values[..., 0]
+    if values.ndim != 3 or values.dtype.kind not in "iufb":
+        raise SourceError(f"the mask is {values.dtype} {values.shape}, expected one 3-D volume of real numbers")
+    with silent("nibabel.global"):
+        affines = _affines(image)
+    if not affines:
+        raise SourceError(
+            "the mask has neither sform nor qform, so nothing tells which way its rows run; save it with its affine"
+        )
+    return StoredMask(_tumour(values.T), affines)
+
+
+@contextmanager
+def silent(library: str) -> Iterator[None]:
+    """Keep a library from printing what it makes of an odd header; what matters of it is checked here."""
+    logger = logging.getLogger(library)
+    disabled, logger.disabled = logger.disabled, True
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.disabled = disabled
+
+
+def _decode(content: bytes, limits: Limits, clock: Clock) -> tuple[Any, NDArray[Any]]:
+    """Return nibabel's image and its values, after a look at the header for how many there are."""
+    if content[:2] == b"\x1f\x8b":
+        content = unpack_gzip(content, lambda head: _file_size(head, limits), limits, clock)
+    elif len(content) < (expected := _file_size(content)):
+        raise ValueError(f"it ends after {len(content)} of {expected} bytes")
+    _file_size(content, limits)
+    image = _image_class(content).from_bytes(content)
+    return image, np.asanyarray(image.dataobj)
+
+
+def _image_class(content: bytes) -> Any:  # noqa: ANN401 - nibabel has no types
+    return nibabel.Nifti2Image if content[:4] in _NIFTI2 else nibabel.Nifti1Image
+
+
+def _file_size(content: bytes, limits: Limits | None = None) -> int:
+    """Bytes that a file has by its header, which is held against the limits."""
+    header = _image_class(content).header_class.from_fileobj(io.BytesIO(content[:540]))
+    dims = [int(n) for n in header.get_data_shape()]
+    if min(dims, default=0) < 0:
+        raise ValueError(f"shape {dims}")
+    voxels = math.prod(dims)
+    itemsize = int(header.get_data_dtype().itemsize)
+    if limits is not None:
+        scaled = header.get_slope_inter() not in ((None, None), (1.0, 0.0))
+        limits.check_voxels(voxels * max(itemsize, 8 if scaled else 1))  # scaled values are float64
+    return int(header.get_data_offset()) + voxels * itemsize
+
+
+def _affines(image: Any) -> dict[str, Floats]:  # noqa: ANN401 - nibabel has no types
+    """Affines by header field; one that is no rigid or affine map is left out."""
+    found = {}
+    for name, get in (("sform", image.get_sform), ("qform", image.get_qform)):
+        try:
+            affine = get(coded=True)[0]
+        except ValueError as error:  # a quaternion longer than 1
+            raise SourceError(f"the mask's {name} is damaged ({error}); save it again with its affine") from error
+        if affine is not None:
+            found[name] = affine
+    return found
+
+
+def _tumour(values: NDArray[Any]) -> NDArray[np.uint8]:
+    if values.dtype.kind == "f":
+        if not np.isfinite(values).all():
+            raise SourceError("the mask holds NaN or infinite values, expected 0 for background and 1 for tumour")
+        return (values > 0.5).astype(np.uint8)  # the same as round(value) > 0, in one pass
+    return (values > 0).astype(np.uint8)
