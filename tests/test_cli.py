@@ -239,3 +239,12 @@ def test_ctrl_c_leaves_a_store_that_can_be_completed(source, store, tmp_path, wo
     assert set(result.action.values.ravel()) <= {"kept", "written", "replaced"}
     assert npc.validate(url, workers=0, against=source) == ()
     assert (npc.open(url).image_digest == npc.open(store).image_digest).all()
+
+
+def test_tumours_of_several_raters(tmp_path):
+    made = npczarr("phantom", tmp_path / "cohort", "--patients", "1", "--workers", "0")
+    assert made.returncode == 0
+    npczarr("convert", tmp_path / "cohort/inner_reliability.zip", tmp_path / "raters.zarr", "--workers", "0")
+    measured = npczarr("morphology", tmp_path / "raters.zarr")
+    assert measured.returncode == 0
+    assert "T1WI rater1" in measured.stdout

@@ -39,13 +39,18 @@ def measure_tumours(
     from npczarr.model.results import TABLE_2
 
     result, failures = _measure(store, "morphology", storage_option, {"method": method}, where)
-    flags = quality(result)
-    rows = summary(result, TABLE_2)
+    raters = [str(label) for label in result["rater"].values] if "rater" in result.dims else []
+    rows, flags = [], []
+    for rater in raters or [""]:
+        one = result.sel(rater=rater, drop=True) if rater else result
+        rows += [{**row, "sequence": f"{row['sequence']} {rater}".strip()} for row in summary(one, TABLE_2)]
+        found = show.flagged(quality(one))
+        flags += [{**flag, "scan": f"{flag['scan']} {rater}".strip()} for flag in found]
     if as_json:
-        typer.echo(json.dumps({"summary": rows, "flags": show.flagged(flags), "failures": failures}, indent=1))
+        typer.echo(json.dumps({"summary": rows, "flags": flags, "failures": failures}, indent=1))
     else:
         show.ranges(rows)
-        for line in show.flagged(flags):
+        for line in flags:
             show.out.print(f"[yellow]look at[/] {line['scan']}  {line['problem']}")
         show.failed(failures)
     return bool(failures)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -27,7 +27,7 @@ from npczarr.store.lease import hold_lease
 from npczarr.store.open import open_location
 from npczarr.store.results import read_result, write_result
 
-_BATCH = 12  # patients to a task: enough that scheduling does not count, few enough for the memory of one worker
+_BATCH = 64  # patients to a task: opening the store for each costs as much as measuring thirty scans
 MEASURES: Mapping[str, Callable[..., xr.Dataset]] = {"morphology": morphology, "agreement": agreement, "score": score}
 DEFAULTS: Mapping[str, Mapping[str, Any]] = {
     "morphology": {"method": "lorensen"},
@@ -120,11 +120,11 @@ def measure_store(
         root = open_group(opened, location.url)
         provenance = {**template.attrs, "npczarr_results": VERSION}
         digests = _input_digests(dataset)
-        known = _still_valid(read_result(root, path), dataset, digests, provenance)
         patients = [str(label) for label in dataset["patient"].values]
-        todo = [patient for patient in patients if patient not in known]
+        result = _nothing(template)
+        todo = _keep_valid(result, read_result(root, path), patients, digests, provenance)
         queue = [tuple(todo[i : i + _BATCH]) for i in range(0, len(todo), _BATCH)]
-        parts, failures = dict(known), []
+        done, failures = len(patients) - len(todo), []
         while queue:  # once, and again, patient by patient, where a batch ended in an error
             tasks = [MeasureTask(location, measure, batch, tuple(sorted(chosen.items())), threads) for batch in queue]
             queue = []
@@ -134,13 +134,15 @@ def measure_store(
                 if isinstance(outcome, Exception) and len(task.patients) > 1:
                     queue += [(patient,) for patient in task.patients]
                     continue
-                found, failed = _unknown(template, task, outcome) if isinstance(outcome, Exception) else outcome
-                parts |= {str(label): found.sel(patient=[label]) for label in found["patient"].values}
-                failures += failed
+                if isinstance(outcome, Exception):
+                    failures += _failures_of(task, template, outcome)
+                else:
+                    found, failed = outcome
+                    _fill(result, [patients.index(patient) for patient in task.patients], found)
+                    failures += failed
+                done += len(task.patients)
                 if on_progress is not None:
-                    on_progress(len(parts), len(patients))
-        result = xr.concat([parts[patient] for patient in patients], dim="patient", data_vars="minimal")
-        result = result[list(template.data_vars)].transpose("patient", "sequence", ...)
+                    on_progress(done, len(patients))
         result["input_digest"] = (SCAN, digests)
         if todo:
             written_by = {**provenance, "npczarr_version": version("npczarr")}
@@ -150,7 +152,7 @@ def measure_store(
 
 def measure_batch(task: MeasureTask) -> tuple[xr.Dataset, list[Failure]]:
     """Measure a batch of patients; where one scan cannot be read, the others are measured all the same."""
-    dataset = open_location(task.target).sel(patient=list(task.patients))
+    dataset = _chosen(open_location(task.target), task.patients)
     measure, parameters = MEASURES[task.measure], dict(task.parameters)
     with dask.config.set(scheduler="threads" if task.threads else "sync"):
         try:
@@ -159,11 +161,32 @@ def measure_batch(task: MeasureTask) -> tuple[xr.Dataset, list[Failure]]:
             return _one_by_one(dataset, lambda scan: measure(scan, **parameters))
 
 
-def _unknown(template: xr.Dataset, task: MeasureTask, error: Exception) -> tuple[xr.Dataset, list[Failure]]:
-    """Return the result of a patient whose task ended in an error, more than once: nothing is known."""
-    nothing = xr.full_like(template.sel(patient=list(task.patients)), np.nan).compute()
+def _chosen(dataset: xr.Dataset, patients: tuple[str, ...]) -> xr.Dataset:
+    """Select patients; as a slice where they follow one another, for Dask copies what a list selects."""
+    rows = {str(label): i for i, label in enumerate(dataset["patient"].values)}
+    chosen = [rows[patient] for patient in patients]
+    if chosen == list(range(chosen[0], chosen[0] + len(chosen))):
+        return dataset.isel(patient=slice(chosen[0], chosen[0] + len(chosen)))
+    return dataset.isel(patient=chosen)
+
+
+def _nothing(template: xr.Dataset) -> xr.Dataset:
+    """Return a result of which nothing is known yet: NaN everywhere, `patient` first."""
+    ordered = template.transpose("patient", "sequence", ...)
+    empty = {name: (v.dims, np.full(v.shape, np.nan), v.attrs) for name, v in ordered.data_vars.items()}
+    return ordered.assign(empty)
+
+
+def _fill(result: xr.Dataset, rows: list[int], found: xr.Dataset) -> None:
+    """Write what is known of some patients into the result."""
+    for name, variable in result.data_vars.items():
+        variable.values[rows] = found[name].transpose(*variable.dims).values
+
+
+def _failures_of(task: MeasureTask, template: xr.Dataset, error: Exception) -> list[Failure]:
+    """Name the scans of a patient whose task ended in an error, more than once."""
     problem = f"could not be measured: {type(error).__name__}: {error}"
-    return nothing, [Failure(task.patients[0], str(label), problem) for label in template["sequence"].values]
+    return [Failure(task.patients[0], str(label), problem) for label in template["sequence"].values]
 
 
 def _one_by_one(dataset: xr.Dataset, measure: Callable[[xr.Dataset], xr.Dataset]) -> tuple[xr.Dataset, list[Failure]]:
@@ -184,35 +207,31 @@ def _one_by_one(dataset: xr.Dataset, measure: Callable[[xr.Dataset], xr.Dataset]
 
 def _input_digests(dataset: xr.Dataset) -> NDArray[Any]:
     """Digest of what each scan's numbers depend on: its mask, and the size of its voxels."""
-    digests = np.empty(dataset["mask_digest"].shape, dtype=np.dtypes.StringDType())
-    for at in np.ndindex(*digests.shape):
-        mask = str(dataset["mask_digest"].values[at])
-        geometry = dataset["shape"].values[at].tolist(), dataset["spacing"].values[at].tolist()
-        digests[at] = xxhash.xxh3_128_hexdigest(f"{mask} {geometry}".encode())
+    masks, shapes, spacings = (dataset[name].values for name in ("mask_digest", "shape", "spacing"))
+    digests = np.empty(masks.shape, dtype=np.dtypes.StringDType())
+    for at in np.ndindex(*masks.shape):
+        content = f"{masks[at]} {(shapes[at].tolist(), spacings[at].tolist())}"
+        digests[at] = xxhash.xxh3_128_hexdigest(content.encode())
     return digests
 
 
-def _still_valid(
-    stored: xr.Dataset | None, dataset: xr.Dataset, digests: NDArray[Any], provenance: Mapping[str, Any]
-) -> dict[str, xr.Dataset]:
-    """Patients of a stored result whose scans are still those that were measured, by label."""
+def _keep_valid(
+    result: xr.Dataset,
+    stored: xr.Dataset | None,
+    patients: list[str],
+    digests: NDArray[Any],
+    provenance: Mapping[str, Any],
+) -> list[str]:
+    """Take over what a stored result says of patients whose scans are those that were measured; return the others."""
     if stored is None or any(stored.attrs.get(key) != value for key, value in provenance.items()):
-        return {}
-    if "input_digest" not in stored or stored.sizes["sequence"] != dataset.sizes["sequence"]:
-        return {}
-    known = dict(_patients(stored))
-    valid = {}
-    for label, expected in zip(dataset["patient"].values, digests, strict=True):
-        line = known.get(str(label))
-        if line is not None and (line["input_digest"].values[0] == expected).all():
-            valid[str(label)] = line.drop_vars("input_digest")
-    return valid
-
-
-def _patients(stored: xr.Dataset) -> Iterator[tuple[str, xr.Dataset]]:
-    labelled = stored.set_coords([name for name in ("patient", "sequence", "axis", "pair") if name in stored])
-    for i, label in enumerate(labelled["patient"].values):
-        yield str(label), labelled.isel(patient=slice(i, i + 1))
+        return patients
+    if "input_digest" not in stored or stored.sizes["sequence"] != result.sizes["sequence"]:
+        return patients
+    rows = {str(label): i for i, label in enumerate(stored["patient"].values)}
+    measured = stored["input_digest"].transpose(*SCAN).values
+    valid = [i for i, p in enumerate(patients) if p in rows and (measured[rows[p]] == digests[i]).all()]
+    _fill(result, valid, stored.isel(patient=[rows[patients[i]] for i in valid]))
+    return [patient for i, patient in enumerate(patients) if i not in set(valid)]
 
 
 def _stored_form(result: xr.Dataset, failures: list[Failure]) -> xr.Dataset:
