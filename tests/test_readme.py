@@ -17,6 +17,8 @@ from distributed import Client
 import npczarr as npc
 from npczarr.cli import main
 
+from .servers import environment, s3_server
+
 ROOT = Path(__file__).resolve().parents[1]
 README = ROOT / "README.md"
 BIN = Path(sys.executable).parent
@@ -95,7 +97,16 @@ def in_this_process(command: str, monkeypatch, capsys) -> str:
     return printed.out
 
 
-def test_every_block_runs(place, monkeypatch, capsys):
+@pytest.fixture
+def s3(tmp_path, monkeypatch):
+    """The server that the README's s3:// addresses name; the extra of the tests brings it."""
+    with s3_server(tmp_path) as server:
+        for name, value in environment(server.url).items():
+            monkeypatch.setenv(name, value)
+        yield server
+
+
+def test_every_block_runs(place, s3, monkeypatch, capsys):
     matplotlib = pytest.importorskip("matplotlib")
     monkeypatch.chdir(place)
     names = {"__name__": "__main__"}
@@ -111,6 +122,9 @@ def test_every_block_runs(place, monkeypatch, capsys):
                         in_this_process(command, monkeypatch, capsys) if printed else shell(command, place)
                     )
     assert (place / "scan.png").stat().st_size > 10_000
+    assert (place / "report.html").stat().st_size > 100_000
+    assert (place / "nifti/001/ROI-T1.nii.gz").exists()
+    assert abs(npc.open(place / "npc-3mm.zarr").spacing - (3, 1, 1)).max() < 1e-9
     assert (place / "tumours.csv").read_text().count("\n") == 1 + 9
     assert "3 patients, 9 scans" in printed["npczarr info npc.zarr"]
     own = npc.open(place / "my_cohort.zarr")
