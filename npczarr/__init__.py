@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         StoreError,
     )
     from npczarr.export.back import import_masks
+    from npczarr.export.cohort import export as export_scans
     from npczarr.graphs.convert import convert
     from npczarr.graphs.measure import agreement, compare_masks, measure_mask, morphology
     from npczarr.graphs.resample import resample
@@ -35,8 +36,11 @@ if TYPE_CHECKING:
     from npczarr.graphs.summary import quality
     from npczarr.graphs.validate import validate
     from npczarr.phantom import make_cohort
+    from npczarr.privacy.audit import audit
+    from npczarr.privacy.deidentify import deidentify
     from npczarr.report import figures, tables
     from npczarr.report.page import write_report
+    from npczarr.sources.download import download
     from npczarr.store.info import info
     from npczarr.store.open import open_store as open
 
@@ -50,8 +54,12 @@ __all__ = [
     "SourceError",
     "StoreError",
     "agreement",
+    "audit",
     "compare_masks",
     "convert",
+    "deidentify",
+    "download",
+    "export_scans",
     "figures",
     "import_masks",
     "info",
@@ -71,7 +79,11 @@ __all__ = [
 
 _PLACES = {
     "agreement": ("npczarr.graphs.measure", "agreement"),
+    "audit": ("npczarr.privacy.audit", "audit"),
     "compare_masks": ("npczarr.graphs.measure", "compare_masks"),
+    "deidentify": ("npczarr.privacy.deidentify", "deidentify"),
+    "download": ("npczarr.sources.download", "download"),
+    "export_scans": ("npczarr.export.cohort", "export"),
     "measure_mask": ("npczarr.graphs.measure", "measure_mask"),
     "measure_store": ("npczarr.graphs.results", "measure_store"),
     "morphology": ("npczarr.graphs.measure", "morphology"),
