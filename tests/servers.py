@@ -1,13 +1,14 @@
-"""Real servers for tests and benchmarks: an S3 server, and a proxy before it that counts, delays and breaks requests."""
+"""Real servers for tests and benchmarks: S3, and a proxy before it that counts, delays and breaks requests."""
 
 from __future__ import annotations
 
 import json
-import sys
+import os
 import random
 import shutil
 import socket
 import subprocess
+import sys
 import threading
 import time
 import urllib.request
@@ -15,7 +16,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from http.client import HTTPConnection
+from http.client import HTTPConnection, HTTPException
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -77,7 +78,8 @@ class Server:
             "-webdav=false", "-admin.ui=false", "-bucket=priv,public",
         ]  # fmt: skip
         with open(self.folder / "weed.log", "ab") as log:
-            self.process = subprocess.Popen(command, stdout=log, stderr=log, cwd=self.folder)
+            kept = os.environ | {"TMPDIR": str(self.folder)}  # where it puts its logs
+            self.process = subprocess.Popen(command, stdout=log, stderr=log, cwd=self.folder, env=kept)
         for _ in range(300):
             with suppress(OSError), urllib.request.urlopen(f"{self.url}/healthz", timeout=1) as answer:
                 if answer.status == 200 and self._has_buckets():
@@ -91,10 +93,15 @@ class Server:
         return False
 
     def stop(self) -> None:
+        """Stop at once, as by a power cut."""
         if self.process is not None:
             self.process.kill()
             self.process.wait()
             self.process = None
+        for port in self.ports:  # it leaves its sockets behind
+            for number in (port, port + 10000):
+                for left in Path("/tmp").glob(f"seaweedfs-*-{number}.sock"):
+                    left.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -114,7 +121,8 @@ class Faults:
     delay: float = 0.0
     slow_down: float = 0.0  # answers 503 SlowDown
     error: float = 0.0  # answers 500
-    cut: float = 0.0  # closes the connection in the middle of the body
+    cut: float = 0.0  # closes the connection in the middle of the body; of an empty one, before the answer
+    drop: float = 0.0  # closes the connection before the server has heard of the request
     slow: float = 0.0  # waits a second
     seed: int = 0
     injected: Counter[str] = field(default_factory=Counter)
@@ -151,7 +159,7 @@ class Proxy(ThreadingHTTPServer):
     def draw(self) -> str:
         with self._lock:
             share = self._random.random()
-            for name in ("slow_down", "error", "cut", "slow"):
+            for name in ("slow_down", "error", "cut", "drop", "slow"):
                 share -= getattr(self.faults, name)
                 if share < 0:
                     self.faults.injected[name] += 1
@@ -189,8 +197,14 @@ class _Handler(BaseHTTPRequestHandler):
             code, name = (503, "SlowDown") if fault == "slow_down" else (500, "InternalError")
             self._answer(code, {}, f"<Error><Code>{name}</Code><Message>injected</Message></Error>".encode())
             return
+        if fault == "drop":
+            self._hang_up()
+            return
         status, headers, content = self._ask(body)
-        if fault == "cut" and len(content) > 1:
+        if fault == "cut" and len(content) < 2:
+            self._hang_up()  # the server has done it, and the client does not know
+            return
+        if fault == "cut":
             self.send_response(status)
             for name, value in headers.items():
                 self.send_header(name, value)
@@ -198,10 +212,14 @@ class _Handler(BaseHTTPRequestHandler):
             self.end_headers()
             self.wfile.write(content[: len(content) // 2])
             self.wfile.flush()
-            self.connection.shutdown(socket.SHUT_RDWR)
-            self.close_connection = True
+            self._hang_up()
             return
         self._answer(status, headers, content)
+
+    def _hang_up(self) -> None:
+        with suppress(OSError):
+            self.connection.shutdown(socket.SHUT_RDWR)
+        self.close_connection = True
 
     def _ask(self, body: bytes) -> tuple[int, dict[str, str], bytes]:
         try:
@@ -216,7 +234,8 @@ class _Handler(BaseHTTPRequestHandler):
             self.upstream.endheaders(body)
             answer = self.upstream.getresponse()
             content = answer.read()
-        except OSError:
+        except (OSError, HTTPException):
+            self.upstream.close()
             self.upstream = None
             return 503, {}, b"<Error><Code>ServiceUnavailable</Code><Message>server is away</Message></Error>"
         kept = {n: v for n, v in answer.getheaders() if n.lower() not in (*_HOP, "content-length")}

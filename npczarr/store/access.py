@@ -3,29 +3,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import timedelta
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from zarr.abc.store import ByteRequest, RangeByteRequest, Store, SuffixByteRequest
-from zarr.core.buffer import default_buffer_prototype
+from zarr.core.buffer import Buffer, default_buffer_prototype
 from zarr.core.sync import sync
 from zarr.storage import FsspecStore, LocalStore, ObjectStore
 
 from npczarr.errors import StoreError
 from npczarr.model.options import check_options
-
-_OBJECT_STORES = ("s3://", "s3a://", "gs://", "az://", "abfs://")
-#: Server errors, lost connections and SlowDown are tried again, later each time, for about a minute; the rest is not.
-_RETRY = {
-    "max_retries": 10,
-    "backoff": {"init_backoff": timedelta(milliseconds=100), "max_backoff": timedelta(seconds=10), "base": 2},
-    "retry_timeout": timedelta(seconds=60),
-}
+from npczarr.store.faults import first_line, is_broken, one_line
+from npczarr.store.objects import is_object_store, open_objects
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,23 +60,29 @@ def locate(url: str | Path, options: Mapping[str, Any] | None = None) -> Locatio
     return Location(text.rstrip("/"), tuple(sorted((options or {}).items())))
 
 
-@lru_cache(maxsize=64)
 def _open(location: Location, read_only: bool) -> Store:
-    """Open a store, once in each process: connections are kept and used again."""
     url, options = location.url, dict(location.options)
     if "://" not in url:
-        return LocalStore(url, read_only=read_only)
+        return _Files(url, read_only=read_only)
     try:
-        if url.startswith(_OBJECT_STORES):
-            from obstore.store import from_url
-
-            chosen: dict[str, Any] = {"retry_config": _RETRY} | options
-            return ObjectStore(from_url(url, **chosen), read_only=read_only)
+        if is_object_store(url):
+            return open_objects(url, options, read_only=read_only)
         return FsspecStore.from_url(url, storage_options=options, read_only=read_only)
-    except (ImportError, ValueError) as error:
-        raise StoreError(
-            f"{url}: cannot be opened ({error}); install what the protocol needs, for s3:// npczarr[s3]"
-        ) from error
+    except (ImportError, ValueError, TypeError) as error:
+        raise StoreError(f"{url}: cannot be opened ({first_line(error)}); {_needs(url)}") from error
+
+
+class _Files(LocalStore):
+    """A folder; a full disk is told in one line, whatever was being written."""
+
+    async def set(self, key: str, value: Buffer) -> None:
+        with one_line(self, f"write {key}"):
+            await super().set(key, value)
+
+
+def _needs(url: str) -> str:
+    protocol = url.partition("://")[0]
+    return f"check the address and the options; {protocol}:// needs what pip install 'npczarr[s3]' installs"
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +101,7 @@ def fetch(store: Store, key: str, span: slice | None = None) -> Part | None:
     span
         ``slice(start, stop)``, or ``slice(-n, None)`` for the last bytes; by default all of it.
     """
-    with _named(store, f"read {key}"):
+    with one_line(store, f"read {key}"):
         try:
             if isinstance(store, LocalStore):
                 return Part(_read_file(store.root / key, span))
@@ -112,6 +109,10 @@ def fetch(store: Store, key: str, span: slice | None = None) -> Part | None:
                 return _fetch_object(store.store, key, span)
         except (FileNotFoundError, NotADirectoryError):
             return None
+        except Exception as error:
+            if not is_broken(error):
+                raise
+        # the store's own way is slower, and tries again
         buffer = sync(store.get(key, default_buffer_prototype(), _byte_request(span)))
     return None if buffer is None else Part(buffer.to_bytes())
 
@@ -124,26 +125,20 @@ def get(store: Store, key: str) -> bytes | None:
 
 def put(store: Store, key: str, content: bytes | bytearray) -> None:
     """Write an object as a whole: a reader sees the old one or the new one."""
-    with _named(store, f"write {key}"):
-        if isinstance(store, ObjectStore):
-            import obstore
-
-            # one request, for whole objects appear at once; a shard of 5 GB would be refused and named
-            obstore.put(store.store, key, content, use_multipart=False)
-        else:
-            sync(store.set(key, default_buffer_prototype().buffer.from_bytes(content)))
+    with one_line(store, f"write {key}"):
+        sync(store.set(key, default_buffer_prototype().buffer.from_bytes(content)))
 
 
 def put_if_absent(store: Store, key: str, content: bytes) -> bool:
     """Write an object only where there is none; whether this call wrote it."""
-    with _named(store, f"write {key}"):
+    with one_line(store, f"write {key}"):
         sync(store.set_if_not_exists(key, default_buffer_prototype().buffer.from_bytes(content)))
     return get(store, key) == content
 
 
 def delete(store: Store, key: str) -> None:
     """Delete an object, if there is one."""
-    with _named(store, f"delete {key}"):
+    with one_line(store, f"delete {key}"):
         if sync(store.exists(key)):
             sync(store.delete(key))
 
@@ -175,15 +170,3 @@ def _byte_request(span: slice | None) -> ByteRequest | None:
     if span is None:
         return None
     return SuffixByteRequest(-span.start) if span.stop is None else RangeByteRequest(span.start, span.stop)
-
-
-@contextmanager
-def _named(store: Store, act: str) -> Iterator[None]:
-    """Say in one line where something could not be done; each library raises errors of its own."""
-    try:
-        yield
-    except Exception as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise StoreError(
-            f"{store}: cannot {act} ({type(error).__name__}: {reason}); check address, access and space left"
-        ) from error

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -12,18 +10,21 @@ import numpy as np
 import xarray as xr
 from xarray.core import indexing
 
-from npczarr.errors import StoreError
 from npczarr.model.schema import voxel_variables
 from npczarr.store.access import Location, locate
 from npczarr.store.arrays import ShardedVoxels, VoxelArray
 from npczarr.store.create import check_schema
+from npczarr.store.tables import open_stored, tables_of
 
-_AT_ONCE = 32  # requests in flight
 _VOXELS = tuple(variable.name for variable in voxel_variables("int16"))
 
 
-def open_store(url: str | Path, *, group: str | None = None, options: Mapping[str, Any] | None = None) -> xr.Dataset:
+def open_store(
+    url: str | Path, *, group: str | None = None, dask: bool = True, options: Mapping[str, Any] | None = None
+) -> xr.Dataset:
     """Open a store: what plain ``xr.open_zarr(url)`` gives, with one Dask chunk per scan and the tables loaded.
+
+    Of a remote store the tables are loaded, all at once, when a value of one is first wanted.
 
     Parameters
     ----------
@@ -31,33 +32,38 @@ def open_store(url: str | Path, *, group: str | None = None, options: Mapping[st
         Folder or URL of the store.
     group
         A result beside it, such as ``"morphology"``.
+    dask
+        One Dask chunk per scan. Without Dask values are read when they are looked at: the least delay for one slice.
     options
         Storage options; credentials belong in the environment.
 
     Returns
     -------
     xarray.Dataset
-        `image` and `mask` on (patient, sequence, z, y, x), lazy; everything else as coordinates, in memory.
+        `image` and `mask` on (patient, sequence, z, y, x), lazy; everything else as coordinates.
 
     Raises
     ------
     StoreError
         If there is no store, or one of a schema that this program does not know.
     """
-    return open_location(locate(url, dict(options or {})), group=group)
+    return open_location(locate(url, dict(options or {})), group=group, dask=dask)
 
 
-def open_location(location: Location, *, group: str | None = None) -> xr.Dataset:
+def open_location(location: Location, *, group: str | None = None, dask: bool = True) -> xr.Dataset:
     """Open a store as :func:`open_store` does."""
-    stored = _open(location, group)
+    stored = open_stored(location, group)
     if group is not None:
-        return xr.decode_cf(_loaded(stored, location))
+        return tables_of(stored, location, group)
     check_schema(stored.attrs, location.url)
     voxels = {name: stored[name].variable for name in _VOXELS if name in stored}
-    tables = xr.decode_cf(_loaded(stored.drop_vars(list(voxels)), location))
+    tables = tables_of(stored.drop_vars(list(voxels)), location, group)
     fast = xr.Dataset({name: _fast(location, name, variable) for name, variable in voxels.items()})
-    whole_scans = {dim: -1 if dim in ("z", "y", "x") else 1 for dim in fast.dims}
-    return tables.assign(dict(xr.decode_cf(fast).chunk(whole_scans, inline_array=True).data_vars))
+    decoded = xr.decode_cf(fast)
+    if dask:
+        whole_scans = {dim: -1 if dim in ("z", "y", "x") else 1 for dim in fast.dims}
+        decoded = decoded.chunk(whole_scans, inline_array=True)
+    return tables.assign(dict(decoded.data_vars))
 
 
 def sharded_voxels(location: Location, name: str, variable: xr.Variable) -> ShardedVoxels:
@@ -72,28 +78,3 @@ def sharded_voxels(location: Location, name: str, variable: xr.Variable) -> Shar
 def _fast(location: Location, name: str, variable: xr.Variable) -> xr.Variable:
     array = VoxelArray(sharded_voxels(location, name, variable))
     return xr.Variable(variable.dims, indexing.LazilyIndexedArray(array), variable.attrs, variable.encoding)
-
-
-def _loaded(tables: xr.Dataset, location: Location) -> xr.Dataset:
-    """Read every variable; of a remote store many at once, for each is a round trip."""
-    if "://" not in location.url:
-        return tables.load()
-    with ThreadPoolExecutor(_AT_ONCE) as pool:
-        list(pool.map(lambda name: tables.variables[name].load(), tables.variables))
-    return tables
-
-
-def _open(location: Location, group: str | None) -> xr.Dataset:
-    """Open without decoding."""
-    try:
-        with warnings.catch_warnings():
-            # between two steps of a writer there may be none; the arrays' own metadata are read instead
-            warnings.filterwarnings("ignore", "Failed to open Zarr store with consolidated metadata", RuntimeWarning)
-            store = location.open(read_only=True)
-            dataset: xr.Dataset = xr.open_zarr(store, group=group, chunks=None, zarr_format=3, decode_cf=False)
-            return dataset
-    except FileNotFoundError as error:
-        what = "store" if group is None else f"group {group!r}"
-        raise StoreError(f"{location.url}: no {what} here; check the path, or make it with npczarr") from error
-    except (ValueError, KeyError, TypeError) as error:
-        raise StoreError(f"{location.url}: cannot be read as a Zarr v3 store ({error})") from error

