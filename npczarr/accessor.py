@@ -40,7 +40,7 @@ class CohortAccessor:
         ParameterError
             If there is no such patient or sequence, or the store holds no image of it.
         """
-        dataset = self._one(patient, sequence)
+        dataset = self._plain()._one(patient, sequence)
         depth, rows, columns = (int(n) for n in dataset["shape"].values)
         if not min(depth, rows, columns):
             status, message = (str(dataset[name].values) if name in dataset else "" for name in ("status", "message"))
@@ -57,6 +57,14 @@ class CohortAccessor:
                 cropped["image"] = cropped["image"] * slope + intercept
         small = [name for name in cropped.coords if name not in AXES]
         return cropped.assign_coords({name: cropped[name].load() for name in small})
+
+    def _plain(self) -> CohortAccessor:
+        """Take voxels straight from the store where they can be: a slice of a scan is then all that is read."""
+        from npczarr.store.open import without_dask  # which imports xarray, which imports this module
+
+        voxels = {name: self._dataset[name].variable for name in ("image", "mask") if name in self._dataset}
+        plain = {name: found for name, variable in voxels.items() if (found := without_dask(variable)) is not None}
+        return CohortAccessor(self._dataset.assign(plain))
 
     def _one(self, patient: str, sequence: str) -> xr.Dataset:
         dataset = self._dataset

@@ -16,6 +16,8 @@ from npczarr.store.arrays import ShardedVoxels, VoxelArray
 from npczarr.store.create import check_schema
 from npczarr.store.tables import open_stored, tables_of
 
+#: Arrays by the names that Dask has for them, which tell their content; a few dozen bytes each.
+_BY_NAME: dict[str, VoxelArray] = {}
 _VOXELS = tuple(variable.name for variable in voxel_variables("int16"))
 
 
@@ -63,7 +65,22 @@ def open_location(location: Location, *, group: str | None = None, dask: bool = 
     if dask:
         whole_scans = {dim: -1 if dim in ("z", "y", "x") else 1 for dim in fast.dims}
         decoded = decoded.chunk(whole_scans, inline_array=True)
+        for name, variable in decoded.data_vars.items():
+            _BY_NAME[variable.data.name] = VoxelArray(sharded_voxels(location, str(name), voxels[str(name)]))
     return tables.assign(dict(decoded.data_vars))
+
+
+def without_dask(variable: xr.Variable) -> xr.Variable | None:
+    """Return a whole array of a store as stored values that are read when they are looked at, and no more of them.
+
+    None where it is not just as :func:`open_store` gave it. Dask would read all of a scan for the slice of a slice.
+    """
+    array = _BY_NAME.get(getattr(variable._data, "name", ""))
+    if array is None:
+        return None
+    source: Any = array
+    lazy = indexing.MemoryCachedArray(indexing.CopyOnWriteArray(indexing.LazilyIndexedArray(source)))
+    return xr.Variable(variable.dims, lazy, variable.attrs)
 
 
 def sharded_voxels(location: Location, name: str, variable: xr.Variable) -> ShardedVoxels:
