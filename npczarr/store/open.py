@@ -78,9 +78,8 @@ def without_dask(variable: xr.Variable) -> xr.Variable | None:
     array = _BY_NAME.get(getattr(variable._data, "name", ""))
     if array is None:
         return None
-    source: Any = array
-    lazy = indexing.MemoryCachedArray(indexing.CopyOnWriteArray(indexing.LazilyIndexedArray(source)))
-    return xr.Variable(variable.dims, lazy, variable.attrs)
+    lazy: Any = indexing.LazilyIndexedArray(array)
+    return xr.Variable(variable.dims, indexing.MemoryCachedArray(indexing.CopyOnWriteArray(lazy)), variable.attrs)
 
 
 def sharded_voxels(location: Location, name: str, variable: xr.Variable) -> ShardedVoxels:
