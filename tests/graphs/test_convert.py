@@ -78,7 +78,7 @@ def test_labels_and_stages_select(store):
 
 
 def test_any_number_of_workers_gives_the_same_store(source, store, tmp_path):
-    for workers in (1, 2):
+    for workers in (1, 2, 4):
         npc.convert(source, tmp_path / f"{workers}.zarr", workers=workers)
         same(store, tmp_path / f"{workers}.zarr")
 

@@ -1,0 +1,1 @@
+"""What could identify a patient: found, removed, and the published record fetched."""

@@ -1,0 +1,198 @@
+"""What in a folder, zip or URL could identify someone."""
+
+from __future__ import annotations
+
+import gzip
+import re
+import warnings
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+from npczarr.errors import SourceError
+from npczarr.privacy.clean import burned_in, nifti_text
+from npczarr.privacy.deidentify import Run, one_by_one
+from npczarr.privacy.profile import identifies, is_cleaned
+from npczarr.sources.files import Source, open_source, why
+
+_BATCH = 64  # files of one task: enough to hide the cost of starting it
+_EXAMPLES = 3
+_HEAD = re.compile(r"head|brain|skull|face|neck|nasoph|orbit|sinus|\bH&N\b|\bHN\b", re.IGNORECASE)
+_DATE = re.compile(r"(?<!\d)(19|20)\d\d([-_.]?)(0[1-9]|1[0-2])\2(0[1-9]|[12]\d|3[01])(?!\d)")
+_UID = re.compile(r"(?<![\d.])[0-2](\.\d+){5,}")
+_PERSON = re.compile(r"\^|(?<![A-Za-z])[A-Z][a-z]{2,}[ _,]+[A-Z][a-z]{2,}(?![A-Za-z])")
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that could identify someone; `values` holds examples, and only if they were asked for."""
+
+    kind: str
+    name: str
+    files: int
+    values: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Audit:
+    """What was looked at, what was found, what to keep in mind, and what could not be read and why, by path."""
+
+    files: int
+    findings: tuple[Finding, ...]
+    notes: tuple[Finding, ...]
+    unread: dict[str, str]
+
+    @property
+    def clean(self) -> bool:
+        """Whether nothing was found and everything could be read."""
+        return not (self.findings or self.unread)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return everything as plain values, for JSON."""
+        return {"clean": self.clean} | asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class _Task:
+    source: Source
+    paths: tuple[str, ...]
+
+
+def audit(
+    source: str | Path,
+    *,
+    values: bool = False,
+    storage_options: dict[str, Any] | None = None,
+    run: Run = one_by_one,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> Audit:
+    """Look through every file of a source for what could identify someone.
+
+    Counted by number of files: filled attributes of the Basic Profile of DICOM PS3.15, at every level of sequences;
+    private attributes by creator; dates, UIDs and names in paths; text in NIfTI headers; annotations burned into
+    pixels, as far as headers tell. Scans of a head are noted: a face can be drawn from them.
+
+    Parameters
+    ----------
+    source
+        Folder, ``.zip`` file or URL.
+    values
+        Also keep up to three values of each finding.
+    run
+        Runs a function over tasks and yields (task, result or exception), in any order.
+    on_progress
+        Called with files done and files in all.
+
+    Raises
+    ------
+    SourceError
+        If the source cannot be listed.
+    """
+    where = open_source(source, storage_options)
+    paths = [file.path for file in where.files()]
+    tasks = [_Task(where, tuple(paths[i : i + _BATCH])) for i in range(0, len(paths), _BATCH)]
+    counts: dict[tuple[str, str], int] = defaultdict(int)
+    examples: dict[tuple[str, str], set[str]] = defaultdict(set)
+    unread: dict[str, str] = {}
+    done = 0
+    for task, outcome in run(look, tasks):
+        results = dict.fromkeys(task.paths, f"not read ({type(outcome).__name__})") if isinstance(
+            outcome, BaseException
+        ) else outcome  # fmt: skip
+        for path, found in results.items():
+            if isinstance(found, str):
+                unread[path] = found
+                continue
+            for what, value in found.items():
+                counts[what] += 1
+                examples[what].add(value)
+        done += len(task.paths)
+        if on_progress is not None:
+            on_progress(done, len(paths))
+    findings = [
+        Finding(*what, count, tuple(sorted(examples[what])[:_EXAMPLES]) if values else ())
+        for what, count in sorted(counts.items())
+    ]
+    return Audit(
+        len(paths),
+        tuple(f for f in findings if f.kind != "face"),
+        tuple(f for f in findings if f.kind == "face"),
+        dict(sorted(unread.items())),
+    )
+
+
+def look(task: _Task) -> dict[str, dict[tuple[str, str], str] | str]:
+    """For each path, map (kind, name) of what was found to one value; or why the file could not be read."""
+    found: dict[str, dict[tuple[str, str], str] | str] = {}
+    for path in task.paths:
+        (content,) = task.source.read([path])
+        if isinstance(content, Exception):
+            found[path] = why(content)
+            continue
+        try:
+            found[path] = _in_path(path) | _in_content(path, content)
+        except SourceError as error:
+            found[path] = str(error)
+    return found
+
+
+def _in_path(path: str) -> dict[tuple[str, str], str]:
+    patterns = {"date": _DATE, "UID": _UID, "name of a person, perhaps": _PERSON}
+    return {("path", name): match[0] for name, pattern in patterns.items() if (match := pattern.search(path))}
+
+
+def _in_content(path: str, content: bytes) -> dict[tuple[str, str], str]:
+    name = path.rpartition("/")[2].lower()
+    if name.endswith((".nii", ".nii.gz")):
+        try:
+            data = gzip.decompress(content) if name.endswith(".gz") else content
+            return {("nifti", text): "" for text in nifti_text(data)}
+        except Exception as error:  # damage of gzip, zlib, struct
+            raise SourceError(f"damaged NIfTI file ({type(error).__name__})") from error
+    if content[128:132] == b"DICM":
+        return _in_dicom(path, content)
+    if name.endswith((".dcm", ".ima", ".dicom")):
+        raise SourceError("not a DICOM file")
+    return {}
+
+
+def _in_dicom(path: str, content: bytes) -> dict[tuple[str, str], str]:
+    import pydicom
+
+    found: dict[tuple[str, str], str] = {}
+    folders = frozenset([*path.split("/"), "unknown"])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # values that break a rule of DICOM are looked at all the same
+        try:
+            dataset = pydicom.dcmread(BytesIO(content), stop_before_pixels=True)
+            for element in dataset.iterall():
+                if element.tag.is_private:
+                    found["private", element.private_creator or "no creator"] = str(element.tag)
+                elif identifies(element, dataset, folders):
+                    found[_kind(element.VR), element.keyword or str(element.tag)] = str(element.value)
+            meta = dataset.file_meta
+            found |= {
+                ("attribute", tag): str(meta[tag].value)
+                for tag in ("SourceApplicationEntityTitle", "SendingApplicationEntityTitle", "PrivateInformation")
+                if tag in meta
+            }
+            if not is_cleaned(dataset) and any(dataset.preamble or b""):
+                found["attribute", "preamble"] = ""
+            if burned_in(dataset):
+                found["burned in", "annotation in the pixels"] = str(dataset.get("BurnedInAnnotation", "not told"))
+            for part in re.split(r"[\^ ,_]+", str(dataset.get("PatientName", ""))):
+                if len(part) > 2 and not is_cleaned(dataset) and part.lower() in path.lower():
+                    found["path", "PatientName"] = part
+            about = " ".join(str(dataset.get(k, "")) for k in ("BodyPartExamined", "StudyDescription"))
+            if _HEAD.search(about):
+                found["face", "scan of a head or neck"] = ""
+        except Exception as error:  # pydicom names damage in a dozen ways
+            raise SourceError(f"damaged DICOM file ({type(error).__name__})") from error
+    return found
+
+
+def _kind(vr: str) -> str:
+    return {"DA": "date", "DT": "date", "TM": "date", "UI": "uid"}.get(vr, "attribute")

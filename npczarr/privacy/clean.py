@@ -1,0 +1,173 @@
+"""One DICOM or NIfTI file, in and out as bytes, without what identifies its patient."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import hmac
+import struct
+import warnings
+from io import BytesIO
+from typing import TYPE_CHECKING
+
+from npczarr.errors import SourceError
+from npczarr.privacy.profile import DUMMIES, METHOD, STANDARD_UIDS, UID_ROOT, action
+
+if TYPE_CHECKING:
+    from pydicom.dataelem import DataElement
+    from pydicom.dataset import Dataset
+
+_NIFTI = {348: ((4, 28), (148, 80), (228, 24), (328, 16)), 540: ((240, 80), (320, 24), (508, 16))}
+_REQUIRED = ("DeviceSerialNumber", "MetaboliteMapDescription")  # of type 1 in enhanced objects, PS3.3 C.7.5.2, C.8.13.5
+_KEPT_META = frozenset((0x00020000, 0x00020001, 0x00020002, 0x00020003, 0x00020010))
+
+
+def clean_dicom(content: bytes, key: bytes, patient: str) -> bytes:
+    """Clean a DICOM file by the Basic Profile; pixels and their encoding stay as they are.
+
+    Parameters
+    ----------
+    content
+        The file.
+    key
+        The secret from which UIDs are made: equal ones become equal ones, also across files.
+    patient
+        The new PatientID and PatientName.
+
+    Raises
+    ------
+    SourceError
+        If it is no DICOM file, is damaged, or says that its pixels hold an annotation.
+    """
+    import pydicom
+    from pydicom.errors import InvalidDicomError
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # values that break a rule of DICOM: they pass as they are or go
+        try:
+            dataset = pydicom.dcmread(BytesIO(content))
+            dataset.walk(lambda _, element: None)  # parses what was left for later, nested levels included
+        except InvalidDicomError as error:
+            raise SourceError("not a DICOM file; it is not copied") from error
+        except Exception as error:  # pydicom names damage in a dozen ways
+            raise SourceError(f"damaged DICOM file ({type(error).__name__}); it is not copied") from error
+        if burned_in(dataset):
+            raise SourceError("its pixels may show the patient's name (burned-in annotation, or a secondary capture)")
+        clean_dataset(dataset, key, patient)
+        out = BytesIO()
+        try:
+            dataset.save_as(out, enforce_file_format=True)
+        except Exception as error:
+            raise SourceError(f"cannot be written as DICOM ({type(error).__name__}); it is not copied") from error
+    return out.getvalue()
+
+
+def burned_in(dataset: Dataset) -> bool:
+    """Whether a header says, or its class makes likely, that text is drawn into the pixels."""
+    secondary = str(dataset.get("SOPClassUID", "")).startswith("1.2.840.10008.5.1.4.1.1.7")
+    return str(dataset.get("BurnedInAnnotation", "")).upper() == "YES" or (
+        secondary and str(dataset.get("BurnedInAnnotation", "")).upper() != "NO"
+    )
+
+
+def clean_dataset(dataset: Dataset, key: bytes, patient: str) -> None:
+    """Clean a dataset and its file meta information in place."""
+    # in enhanced objects dates and names are of type 1: there, empty is not allowed and a dummy is
+    enhanced = "SharedFunctionalGroupsSequence" in dataset or "PerFrameFunctionalGroupsSequence" in dataset
+    _clean_level(dataset, key, enhanced=enhanced)
+    dataset.PatientID = dataset.PatientName = patient
+    dataset.PatientIdentityRemoved = "YES"
+    dataset.DeidentificationMethod = METHOD
+    dataset.preamble = b"\0" * 128
+    meta = dataset.file_meta
+    for tag in list(meta.keys()):
+        if int(tag) not in _KEPT_META:
+            del meta[tag]
+    if "SOPInstanceUID" in dataset:
+        meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
+    elif "MediaStorageSOPInstanceUID" in meta:
+        dataset.file_meta["MediaStorageSOPInstanceUID"].value = new_uid(str(meta.MediaStorageSOPInstanceUID), key)
+
+
+def new_uid(uid: str, key: bytes) -> str:
+    """Return a UID that only who holds the key can tie to the old one (HMAC-SHA-256, cut to 128 bits)."""
+    if not uid or uid.startswith(STANDARD_UIDS):
+        return uid
+    return UID_ROOT + str(int.from_bytes(hmac.digest(key, uid.encode(), hashlib.sha256)[:16], "big"))
+
+
+def _clean_level(dataset: Dataset, key: bytes, *, enhanced: bool) -> None:
+    for tag in list(dataset.keys()):
+        element = dataset[tag]
+        code = action(int(tag), element.VR, element.keyword)
+        if enhanced and element.keyword in _REQUIRED:
+            code = "D"
+        if code == "X" or (code == "X/D" and not enhanced):
+            del dataset[tag]
+        elif element.VR == "SQ":
+            if code in ("Z", "X/Z"):
+                element.value = []
+            for item in element.value:
+                _clean_level(item, key, enhanced=enhanced)
+        elif element.VR == "UI" and code != "K":
+            uids = [element.value] if element.VM < 2 else list(element.value)
+            element.value = (
+                [new_uid(str(uid), key) for uid in uids] if element.VM > 1 else new_uid(str(uids[0] or ""), key)
+            )
+        elif code in ("Z", "X/Z") or (code in ("Z/D", "X/Z/D") and not enhanced):
+            element.value = None
+        elif code != "K":
+            _replace(element)
+
+
+def _replace(element: DataElement) -> None:
+    if not element.is_empty or element.keyword in _REQUIRED:
+        element.value = DUMMIES.get(element.VR, b"\0\0")
+
+
+def clean_nifti(content: bytes, *, packed: bool) -> bytes:
+    """Clear the text fields and extensions of a NIfTI file; voxels and geometry stay byte for byte.
+
+    The fields, by `nifti1.h` and `nifti2.h`: data_type, db_name, descrip, aux_file and intent_name.
+
+    Raises
+    ------
+    SourceError
+        If it is no single-file NIfTI, or is damaged.
+    """
+    try:
+        data = bytearray(gzip.decompress(content) if packed else content)
+        _, size, start = nifti_layout(bytes(data))
+    except (OSError, EOFError, ValueError, struct.error, ArithmeticError) as error:
+        raise SourceError(f"damaged NIfTI file ({type(error).__name__}); it is not copied") from error
+    for offset, length in _NIFTI[size]:
+        data[offset : offset + length] = bytes(length)
+    data[size:start] = bytes(start - size)  # the flag of extensions and the extensions: zeros say there are none
+    return gzip.compress(bytes(data), mtime=0) if packed else bytes(data)
+
+
+def nifti_layout(data: bytes) -> tuple[str, int, int]:
+    """Return the byte order, the header's size and where the voxels begin.
+
+    Raises
+    ------
+    ValueError
+        If it is no single-file NIfTI-1 or NIfTI-2.
+    """
+    for order in "<>":
+        (size,) = struct.unpack_from(order + "i", data)
+        if size in _NIFTI:
+            start = int(struct.unpack_from(order + ("f" if size == 348 else "q"), data, 108 if size == 348 else 168)[0])
+            if not size <= start <= len(data):
+                raise ValueError("the voxels lie outside the file")
+            return order, size, start
+    raise ValueError("not a NIfTI header")
+
+
+def nifti_text(data: bytes) -> list[str]:
+    """Name the filled text fields of a NIfTI file."""
+    names = {348: ("db_name", "descrip", "aux_file", "intent_name"), 540: ("descrip", "aux_file", "intent_name")}
+    _, size, start = nifti_layout(data)
+    fields = zip(names[size], _NIFTI[size], strict=True)
+    found = [name for name, (offset, length) in fields if data[offset : offset + length].strip(b"\0 ")]
+    return found + (["extension"] if data[size:start].strip(b"\0") else [])

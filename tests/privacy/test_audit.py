@@ -1,0 +1,54 @@
+"""What the audit finds, and that it keeps values to itself."""
+
+import json
+import zipfile
+
+import pydicom
+import pytest
+from pydicom.data import get_testdata_file
+
+from npczarr.privacy.audit import audit
+
+
+@pytest.fixture
+def source(tmp_path):
+    folder = tmp_path / "source" / "Doe Jane" / "20190304"
+    folder.mkdir(parents=True)
+    dataset = pydicom.dcmread(get_testdata_file("MR_small.dcm"))
+    dataset.PatientName = "Doe^Jane"
+    dataset.BurnedInAnnotation = "YES"
+    dataset.BodyPartExamined = "HEAD"
+    dataset.RequestAttributesSequence = [pydicom.Dataset()]
+    dataset.ReferencedImageSequence = [pydicom.Dataset()]
+    dataset.ReferencedImageSequence[0].OperatorsName = "Nested^Person"
+    dataset.private_block(0x0029, "ACME 1", create=True).add_new(1, "LO", "secret")
+    dataset.save_as(folder / "a.dcm")
+    (folder / "broken.dcm").write_bytes(b"nothing")
+    return tmp_path / "source"
+
+
+def test_it_finds_each_kind_and_tells_no_value(source):
+    found = audit(source)
+    kinds = {(f.kind, f.name) for f in found.findings}
+    assert {
+        ("attribute", "PatientName"),
+        ("attribute", "OperatorsName"),
+        ("private", "ACME 1"),
+        ("date", "StudyDate"),
+        ("uid", "StudyInstanceUID"),
+        ("path", "date"),
+        ("path", "PatientName"),
+        ("burned in", "annotation in the pixels"),
+    } <= kinds
+    assert [f.kind for f in found.notes] == ["face"]
+    assert list(found.unread) == ["Doe Jane/20190304/broken.dcm"]
+    assert "Nested" not in json.dumps([f.values for f in found.findings])
+    asked = {f.name: f.values for f in audit(source, values=True).findings}
+    assert asked["OperatorsName"] == ("Nested^Person",)
+
+
+def test_a_zip_gives_the_same(source, tmp_path):
+    with zipfile.ZipFile(tmp_path / "source.zip", "w") as archive:
+        for path in source.rglob("*.dcm"):
+            archive.write(path, path.relative_to(source))
+    assert audit(tmp_path / "source.zip") == audit(source)
