@@ -35,6 +35,8 @@ def measure_tumours(
     store: str, method: str, storage_option: list[str] | None, where: dict[str, Any], *, as_json: bool = False
 ) -> bool:
     """Measure every tumour and print a table and the scans to look at again; whether one could not be measured."""
+    from rich.markup import escape
+
     from npczarr.graphs.summary import quality, summary
     from npczarr.model.results import TABLE_2
 
@@ -51,7 +53,7 @@ def measure_tumours(
     else:
         show.ranges(rows)
         for line in flags:
-            show.out.print(f"[yellow]look at[/] {line['scan']}  {line['problem']}")
+            show.out.print("[yellow]look at[/] " + escape(f"{line['scan']}  {line['problem']}"))
         show.failed(failures)
     return bool(failures)
 

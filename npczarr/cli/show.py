@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 if TYPE_CHECKING:
@@ -75,13 +76,15 @@ def conversion(result: xr.Dataset, store: str, seconds: float) -> None:
     ]
     problem_list(problems)
     for warning in result.attrs.get("table_warnings", ()):
-        out.print(f"[yellow]table[/] {warning}")
+        out.print(f"[yellow]table[/] {escape(warning)}")
     strays = result.attrs.get("strays", ())
     if strays:
         shown = ", ".join(strays[:5]) + (f" and {len(strays) - 5} more" if len(strays) > 5 else "")
-        out.print(f"[dim]files that belong to no scan:[/] {shown}")
+        out.print(f"[dim]files that belong to no scan:[/] {escape(shown)}")
     read = float(result["source_bytes"].sum()) / 1e6
-    out.print(f"{read:,.0f} MB read in {seconds:.1f} s ({read / max(seconds, 1e-3):,.0f} MB/s)  →  [bold]{store}[/]")
+    out.print(
+        f"{read:,.0f} MB read in {seconds:.1f} s ({read / max(seconds, 1e-3):,.0f} MB/s)  →  [bold]{escape(store)}[/]"
+    )
 
 
 def problem_list(problems: list[dict[str, str]]) -> None:
@@ -92,7 +95,8 @@ def problem_list(problems: list[dict[str, str]]) -> None:
         out.print(f"[dim]missing  {len(missing)} scans have no files in the source[/]")
     for p in problems:
         out.print(
-            f"[{_STYLES.get(p['status'], 'red')}]{p['status']:8}[/] {p['patient']}/{p['sequence']}  {p['message']}"
+            f"[{_STYLES.get(p['status'], 'red')}]{escape(p['status']):8}[/] "
+            + escape(f"{p['patient']}/{p['sequence']}  {p['message']}")
         )
 
 
@@ -100,7 +104,7 @@ def description(about: Mapping[str, Any]) -> None:
     """Print what :func:`npczarr.info` tells."""
     z, y, x = about["array"]["shape"][-3:]
     total = sum(n for counts in about["scans"].values() for s, n in counts.items() if s in ("ok", "warning"))
-    out.print(f"[bold]{about['store']}[/]")
+    out.print(f"[bold]{escape(about['store'])}[/]")
     out.print(
         f"{about['patients']} patients, {total} scans, {about['voxel_bytes'] / 1e9:.2f} GB of voxels, "
         f"up to {z} x {y} x {x} ({about['array']['dtype']}), schema {about['schema']}"
@@ -115,9 +119,10 @@ def description(about: Mapping[str, Any]) -> None:
         table.add_row(name.replace("_", " "), *(_range(about["ranges"][q].get(name)) for q in about["sequences"]))
     out.print(table)
     if about["scanners"]:
-        out.print("scanners  " + ", ".join(f"{model} {count}" for model, count in about["scanners"].items()))
+        listed = ", ".join(f"{model} {count}" for model, count in about["scanners"].items())
+        out.print(f"scanners  {escape(listed)}")
     if about["clinical"]:
-        out.print("clinical  " + ", ".join(about["clinical"]))
+        out.print("clinical  " + escape(", ".join(about["clinical"])))
     if about["results"]:
         out.print("results   " + ", ".join(about["results"]))
     problem_list(about["problems"])
@@ -131,7 +136,7 @@ def findings(found: tuple[Finding, ...], store: str) -> None:
     """Print what a validation found."""
     for finding in found:
         where = f"{finding.patient}/{finding.sequence}" if finding.patient else "store"
-        out.print(f"[red]damaged[/] {where}  {finding.problem}")
+        out.print(f"[red]damaged[/] {escape(where)}  {escape(finding.problem)}")
     out.print(
         f"{len(found)} problem(s) in {store}" if found else f"[green]ok[/] every voxel of {store} is as it was written"
     )
@@ -205,4 +210,4 @@ def flagged(flags: xr.Dataset) -> list[dict[str, str]]:
 def failed(failures: list[dict[str, str]]) -> None:
     """Print scans that could not be measured."""
     for failure in failures:
-        out.print(f"[red]failed[/] {failure['patient']}/{failure['sequence']}  {failure['problem']}")
+        out.print("[red]failed[/] " + escape(f"{failure['patient']}/{failure['sequence']}  {failure['problem']}"))

@@ -96,7 +96,7 @@ def convert(
     rules = load_config(config)
     if columns is not None:
         rules = replace(rules, columns=load_config(columns).columns)
-    origin = open_source(source, dict(source_options or {}))
+    origin = open_source(source, dict(source_options or {}), rules.limits)
     target = locate(store, dict(store_options or {}))
     cohort = discover(origin, rules)
     tables = read_tables(origin, cohort, rules)

@@ -68,7 +68,7 @@ def score(
     if get(place.open(read_only=True), "zarr.json") is not None:
         mask, there, digest = _of_store(dataset, open_location(place), place.url)
     else:
-        source = open_source(predictions, dict(options or {}))
+        source = open_source(predictions, dict(options or {}), load_config(config).limits)
         found = sort_files(source.files(), load_config(config))
         scans = {key: scan for key, scan in found.scans.items() if scan.masks}
         if not scans:

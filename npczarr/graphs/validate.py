@@ -84,7 +84,7 @@ def validate(
         return tuple(findings)
     source = cohort = None
     if against is not None:
-        source = open_source(against, dict(source_options or {}))
+        source = open_source(against, dict(source_options or {}), load_config(config).limits)
         cohort = discover(source, load_config(config))
         known = {(p, s) for p in labels(root, "patient") for s in labels(root, "sequence")}
         strange = [key for key in cohort.scans if key not in known]

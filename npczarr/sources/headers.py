@@ -24,7 +24,6 @@ from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 from npczarr.errors import SourceError
 from npczarr.model.limits import Limits
 from npczarr.sources.acquisition import ACQUISITION, number
-from npczarr.sources.acquisition import ENHANCED as ENHANCED
 from npczarr.sources.files import why
 from npczarr.sources.packed import check_dataset
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,8 +17,11 @@ from npczarr.model.clinical import CLINICAL, PATIENT_ALIASES, SEQUENCE_ALIASES, 
 from npczarr.model.cohort import Cohort, File
 from npczarr.model.schema import RESERVED, SCAN, Variable
 from npczarr.sources.config import SourceConfig
-from npczarr.sources.files import Source
+from npczarr.sources.files import Source, why
 from npczarr.sources.values import read_values, split_tnm
+
+_MOST_COLUMNS = 2000
+_LONGEST_LABEL = 80
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -43,7 +47,7 @@ def read_tables(source: Source, cohort: Cohort, config: SourceConfig) -> Tables:
     for file, content in zip(cohort.tables, source.read([file.path for file in cohort.tables]), strict=True):
         try:
             if isinstance(content, Exception):
-                raise SourceError(f"cannot be read: {content}")
+                raise SourceError(why(content))
             rows = parse_csv(content)
             warnings += [f"{file.path}: {warning}" for warning in _add(rows, file, cohort, config, columns)]
         except SourceError as error:
@@ -63,15 +67,21 @@ def parse_csv(content: bytes) -> list[dict[str, str]]:
     lines = text.splitlines()
     header = next((line for line in lines if line.strip()), "")
     separator = max(",;\t|", key=header.count)
-    rows = [row for row in csv.reader(io.StringIO(text), delimiter=separator) if any(cell.strip() for cell in row)]
+    try:
+        lines_of = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
+        rows = [row for row in lines_of if any(cell.strip() for cell in row)]
+    except csv.Error as error:
+        raise SourceError(f"cannot be read as a table ({error}); save it again as CSV") from error
     if not rows or len(rows[0]) < 2:
         raise SourceError("expected a header line with at least two columns separated by comma, semicolon, tab or |")
     names = [cell.strip() for cell in rows[0]]
+    if len(names) > _MOST_COLUMNS:
+        raise SourceError(f"{len(names)} columns, expected {_MOST_COLUMNS} or fewer; is this a table of patients?")
     rows = [row + [""] * (len(names) - len(row)) for row in rows]
     # Spreadsheets leave separators behind the last column: without a name and without values, it is no column
     kept = [i for i, name in enumerate(names) if name or any(row[i].strip() for row in rows)]
     names = [names[i] for i in kept]
-    twice = sorted({name for name in names if names.count(name) > 1})
+    twice = sorted(name for name, count in Counter(names).items() if count > 1)
     if twice:
         raise SourceError(f"the column {twice[0]!r} occurs twice; rename one")
     return [dict(zip(names, (row[i].strip() for i in kept), strict=True)) for row in rows[1:]]
@@ -185,7 +195,9 @@ def _place(
 
 def _label(name: str, file: File, config: SourceConfig, used: set[str], dims: int) -> str:
     """Name a column that is no clinical field: as it is called, and told apart by its table where that is taken."""
-    label = config.columns.get(name) or re.sub(r"[\s/]+", "_", name.strip()).lstrip("_.") or "unnamed"
+    # a label names a folder or an object of every store: no separators, nothing that a file system refuses
+    label = re.sub(r'[\s/\\:*?"<>|\x00-\x1f\x7f]+', "_", name.strip()).lstrip("_.")[:_LONGEST_LABEL] or "unnamed"
+    label = config.columns.get(name) or (f"{label}_" if label.lower() in ("c", "zarr.json") else label)
     if label.lower() in used or dims == 2:
         label = f"{file.name.rpartition('.')[0]}.{label}"
     while label.lower() in used:

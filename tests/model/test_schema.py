@@ -5,7 +5,7 @@ import pytest
 
 from npczarr.model.clinical import CLINICAL, PATIENT_ALIASES, SEQUENCE_ALIASES, plain
 from npczarr.model.schema import ACQUISITION_NAMES, INDEXES, RESERVED, SCAN_TABLES, voxel_variables
-from npczarr.sources.headers import ACQUISITION, ENHANCED
+from npczarr.sources.acquisition import ACQUISITION, ENHANCED
 
 EVERY = (*INDEXES, *SCAN_TABLES, *voxel_variables("int16"))
 
