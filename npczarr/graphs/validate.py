@@ -20,6 +20,7 @@ from npczarr.sources.nifti import read_mask
 from npczarr.sources.raters import read_raters
 from npczarr.store.access import Location, locate
 from npczarr.store.create import array, labels, open_group
+from npczarr.store.faults import usable
 from npczarr.store.shards import digest
 from npczarr.store.validate import CLAIMS, Finding, check_scan, check_schema_of
 
@@ -78,47 +79,48 @@ def validate(
         If there is no store, or no source, to be read.
     """
     location = locate(store, dict(store_options or {}))
-    root = open_group(location.open(read_only=True), location.url, mode="r")
-    findings = check_schema_of(root)
-    if findings:
-        return tuple(findings)
-    source = cohort = None
-    if against is not None:
-        source = open_source(against, dict(source_options or {}), load_config(config).limits)
-        cohort = discover(source, load_config(config))
-        known = {(p, s) for p in labels(root, "patient") for s in labels(root, "sequence")}
-        strange = [key for key in cohort.scans if key not in known]
-        findings += [Finding(*key, "in the source but not in the store; convert again") for key in strange]
-    tables = {name: array(root, name)[...] for name in CLAIMS}
-    tasks = [
-        CheckTask(
-            location,
-            patient,
-            sequence,
-            (p, s),
-            {name: values[p, s] for name, values in tables.items()},
-            source,
-            None if cohort is None else cohort.scans.get((patient, sequence)),
-        )
-        for p, patient in enumerate(labels(root, "patient"))
-        for s, sequence in enumerate(labels(root, "sequence"))
-    ]
-    voxels = int(tables["shape"].prod(axis=-1).sum())
-    with Runner(workers, scheduler, small=voxels < _SMALL_VOXELS and source is None) as runner:
-        outcomes = runner.run(check_task, tasks, name=lambda task: f"validate-{task.patient}-{task.sequence}")
-        for done, (task, outcome) in enumerate(outcomes, 1):
-            problems = [f"cannot be checked: {outcome}"] if isinstance(outcome, BaseException) else outcome
-            findings += [Finding(task.patient, task.sequence, problem) for problem in problems]
-            if on_progress is not None:
-                on_progress(done, len(tasks))
-    order = {label: i for i, label in enumerate(labels(root, "patient"))}
-    return tuple(sorted(findings, key=lambda f: (order.get(f.patient, -1), f.sequence, f.problem)))
+    with usable(location.url):
+        root = open_group(location.open(read_only=True), location.url, mode="r")
+        findings = check_schema_of(root)
+        if findings:
+            return tuple(findings)
+        source = cohort = None
+        if against is not None:
+            source = open_source(against, dict(source_options or {}), load_config(config).limits)
+            cohort = discover(source, load_config(config))
+            known = {(p, s) for p in labels(root, "patient") for s in labels(root, "sequence")}
+            strange = [key for key in cohort.scans if key not in known]
+            findings += [Finding(*key, "in the source but not in the store; convert again") for key in strange]
+        tables = {name: array(root, name)[...] for name in CLAIMS}
+        tasks = [
+            CheckTask(
+                location,
+                patient,
+                sequence,
+                (p, s),
+                {name: values[p, s] for name, values in tables.items()},
+                source,
+                None if cohort is None else cohort.scans.get((patient, sequence)),
+            )
+            for p, patient in enumerate(labels(root, "patient"))
+            for s, sequence in enumerate(labels(root, "sequence"))
+        ]
+        voxels = int(tables["shape"].prod(axis=-1).sum())
+        with Runner(workers, scheduler, small=voxels < _SMALL_VOXELS and source is None) as runner:
+            outcomes = runner.run(check_task, tasks, name=lambda task: f"validate-{task.patient}-{task.sequence}")
+            for done, (task, outcome) in enumerate(outcomes, 1):
+                problems = [f"cannot be checked: {outcome}"] if isinstance(outcome, BaseException) else outcome
+                findings += [Finding(task.patient, task.sequence, problem) for problem in problems]
+                if on_progress is not None:
+                    on_progress(done, len(tasks))
+        order = {label: i for i, label in enumerate(labels(root, "patient"))}
+        return tuple(sorted(findings, key=lambda f: (order.get(f.patient, -1), f.sequence, f.problem)))
 
 
 def check_task(task: CheckTask) -> list[str]:
     """Return what is wrong with one scan."""
-    root = zarr.open_group(task.target.open(read_only=True), mode="r")
-    problems = list(check_scan(root, task.place, task.claims))
+    root = open_group(task.target.open(read_only=True), task.target.url, mode="r")
+    problems = list(check_scan(root, task.target, task.place, task.claims))
     if task.source is not None:
         problems += _compare(task)
     return problems

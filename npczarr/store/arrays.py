@@ -14,10 +14,12 @@ from typing import Any
 import numpy as np
 from numcodecs import blosc
 from numpy.typing import NDArray
+from xarray import Variable
 from xarray.backends import BackendArray
 from xarray.core import indexing
 
 from npczarr.store.access import Location
+from npczarr.store.faults import usable
 from npczarr.store.ranges import Shard
 
 Window = tuple[slice, slice, slice]
@@ -79,8 +81,20 @@ class ShardedVoxels:
         ]
         shard = Shard(self.location, key, counts)
         for found, data in shard.read(tuple(spans)):
-            chunk = np.frombuffer(blosc.decompress(data), dtype=self.dtype).reshape(self.chunk_zyx)
-            yield [o + i * n for o, i, n in zip(origin, found, self.chunk_zyx, strict=True)], chunk
+            yield (
+                [o + i * n for o, i, n in zip(origin, found, self.chunk_zyx, strict=True)],
+                self._unpacked(data, shard),
+            )
+
+    def _unpacked(self, data: bytes, shard: Shard) -> NDArray[Any]:
+        """Decompress a chunk; Blosc would take the memory that bytes 4 to 7 ask for, and read 16 whatever there is."""
+        expected = int(np.prod(self.chunk_zyx)) * np.dtype(self.dtype).itemsize
+        try:
+            if len(data) < 16 or int.from_bytes(data[4:8], "little") != expected:
+                raise ValueError(f"it is not of {expected} bytes")
+            return np.frombuffer(blosc.decompress(data), dtype=self.dtype).reshape(self.chunk_zyx)
+        except (RuntimeError, ValueError) as error:
+            raise shard.damaged(f"a chunk cannot be unpacked ({error})") from error
 
 
 class VoxelArray(BackendArray):
@@ -116,3 +130,21 @@ class VoxelArray(BackendArray):
             result[at] = values
         assert result is not None
         return result.reshape(kept)
+
+
+class ForeignArray(BackendArray):
+    """Voxels that another program encoded, read by zarr-python; its errors are said to be of the store."""
+
+    def __init__(self, location: Location, variable: Variable) -> None:
+        self._location = location
+        self._variable = variable
+        self.shape = variable.shape
+        self.dtype = variable.dtype
+
+    def __getitem__(self, key: indexing.ExplicitIndexer) -> Any:  # noqa: ANN401 - as xarray types it
+        support = indexing.IndexingSupport.OUTER
+        return indexing.explicit_indexing_adapter(key, self.shape, support, self._read)
+
+    def _read(self, key: tuple[Any, ...]) -> NDArray[Any]:
+        with usable(self._location.url):
+            return np.asarray(self._variable[key].values)

@@ -28,6 +28,7 @@ from npczarr.model.schema import (
     voxel_variables,
 )
 from npczarr.store.access import delete, get
+from npczarr.store.faults import usable
 from npczarr.store.shards import compressors
 
 _CREATING = "npczarr_creating"  # an attribute of the root until its arrays are all there
@@ -38,7 +39,13 @@ _FIXED = {"axis": 3, "affine_row": 4, "affine_column": 4}
 def is_new(store: Store) -> bool:
     """Whether there is no store yet, or one whose creation was interrupted before it held anything."""
     content = get(store, "zarr.json")
-    return content is None or _CREATING in json.loads(content).get("attributes", {})
+    if content is None:
+        old = [name for name in (".zgroup", ".zarray", ".zattrs") if get(store, name) is not None]
+        if old:
+            raise StoreError(f"{store}: holds {old[0]}, data in the old Zarr format; convert into another folder")
+        return True
+    with usable(str(store)):
+        return _CREATING in json.loads(content).get("attributes", {})
 
 
 def create(
@@ -174,12 +181,10 @@ def open_group(store: Store, url: str, *, mode: Literal["r", "r+"] = "r+") -> za
     StoreError
         If what lies there is not a store of this schema.
     """
-    try:
-        root = zarr.open_group(store, mode=mode, use_consolidated=False)
-    except (FileNotFoundError, ValueError, KeyError) as error:
-        raise StoreError(f"{url}: not a Zarr v3 group ({error})") from error
-    check_schema(root.attrs.asdict(), url)
-    return root
+    with usable(url):
+        root = zarr.open_group(store, mode=mode, use_consolidated=False, zarr_format=3)
+        check_schema(root.attrs.asdict(), url)
+        return root
 
 
 def check_schema(attributes: Mapping[str, Any], url: str) -> None:
@@ -193,7 +198,7 @@ def check_schema(attributes: Mapping[str, Any], url: str) -> None:
     version = attributes.get(SCHEMA_ATTRIBUTE)
     if _CREATING in attributes:
         raise StoreError(f"{url}: its creation was interrupted before it held anything; convert again to complete it")
-    if not isinstance(version, int):
+    if type(version) is not int or version < 1:  # True is an int as well
         raise StoreError(f"{url}: a Zarr hierarchy but not a cohort store (no attribute {SCHEMA_ATTRIBUTE!r})")
     if version > SCHEMA_VERSION:
         raise StoreError(f"{url}: schema version {version}, this program knows up to {SCHEMA_VERSION}; upgrade npczarr")

@@ -39,6 +39,26 @@ def one_line(store: Store, act: str) -> Iterator[None]:
         raise StoreError(f"{store}: cannot {act} ({kind}: {first_line(error)}); {advice}") from error
 
 
+@contextmanager
+def usable(url: str) -> Iterator[None]:
+    """Say of which store it is that metadata or tables are not what they should be.
+
+    Raises
+    ------
+    StoreError
+        In place of any error that npczarr does not raise on purpose: hostile metadata give all kinds.
+    """
+    try:
+        yield
+    except NpczarrError:
+        raise
+    except Exception as error:
+        raise StoreError(
+            f"{url}: cannot be used as a cohort store ({type(error).__name__}: {first_line(error)}); its metadata or "
+            "tables are damaged or of another program, convert into a new store"
+        ) from error
+
+
 def first_line(error: Exception) -> str:
     """Return what an error says, without the pages that some libraries add."""
     text = str(error).partition("<?xml")[0].strip().rstrip(":")

@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
-import zarr
 
 from npczarr.model.schema import ACQUISITION_NAMES, SCAN_TABLES, STORED
-from npczarr.store.access import locate
-from npczarr.store.create import groups_of
+from npczarr.store.access import Location, locate
+from npczarr.store.create import groups_of, open_group
+from npczarr.store.faults import usable
 from npczarr.store.open import open_store
 
 _MEASURED = ("echo_time", "repetition_time", "flip_angle", "slice_thickness", "spacing_between_slices", "field_of_view")
@@ -40,9 +40,13 @@ def info(store: str | Path, *, options: Mapping[str, Any] | None = None) -> dict
     StoreError
         If there is no store.
     """
-    dataset = open_store(store, options=options)
-    location = locate(store, dict(options or {}))
-    root = zarr.open_group(location.open(read_only=True), mode="r")
+    location = locate(store, options)
+    with usable(location.url):
+        return _described(open_store(store, options=options), location)
+
+
+def _described(dataset: xr.Dataset, location: Location) -> dict[str, Any]:
+    root = open_group(location.open(read_only=True), location.url, mode="r")
     image = dataset["image"]
     stored = np.isin(dataset["status"].values.astype(object), STORED)
     return {

@@ -103,7 +103,7 @@ class Shard:
             offset, length = (int(n) for n in chosen[tuple(found)])
             chunk = data[offset - start : offset - start + length]
             if len(chunk) != length or not _checked(chunk):
-                raise self._damaged("a chunk does not match its checksum")
+                raise self.damaged("a chunk does not match its checksum")
             yield tuple(s.start + int(i) for s, i in zip(spans, found, strict=True)), chunk[:-4]
 
     @property
@@ -113,13 +113,14 @@ class Shard:
     def _index(self, part: Part) -> _Index:
         data = part.data[-self._index_bytes :]
         if len(data) < self._index_bytes or not _checked(data):
-            raise self._damaged("its index does not match its checksum")
+            raise self.damaged("its index does not match its checksum")
         return _Index(np.frombuffer(data[:-4], dtype="<u8").reshape(*self.counts, 2), part.version)
 
     def _fetch(self, span: slice | None = None) -> Part | None:
         return fetch(self.location.open(read_only=True), self.key, span)
 
-    def _damaged(self, what: str) -> StoreError:
+    def damaged(self, what: str) -> StoreError:
+        """Return the error that says what is wrong with the shard."""
         return StoreError(
             f"{self.location.url}: the shard {self.key} is damaged, {what}; run npczarr validate, then convert "
             "--rewrite"
@@ -162,4 +163,4 @@ _INDEXES = _Indexes()
 
 
 def _checked(data: bytes) -> bool:
-    return bool(struct.unpack("<I", data[-4:])[0] == google_crc32c.value(data[:-4]))
+    return len(data) >= 4 and bool(struct.unpack("<I", data[-4:])[0] == google_crc32c.value(data[:-4]))

@@ -14,8 +14,10 @@ from npczarr.errors import GeometryError
 from npczarr.model.geometry import AXES, Grid
 from npczarr.model.records import PADDING
 from npczarr.model.schema import INDEXES, RATER, SCAN_TABLES, STATUSES, STORED, voxel_variables
-from npczarr.store.create import array, arrays_of, dims_of, labels
+from npczarr.store.access import Location
+from npczarr.store.create import arrays_of, dims_of, labels
 from npczarr.store.shards import digest, is_padding
+from npczarr.store.voxels import read_place
 
 Values = Mapping[str, Any]
 #: Entries of the catalogue that :func:`check_scan` holds against the voxels.
@@ -57,6 +59,8 @@ def check_schema_of(root: zarr.Group) -> list[Finding]:
         for dim, n in zip(variable.dims, found.shape, strict=True):
             if sizes.setdefault(dim, n) != n:
                 problems.append(f"{variable.name}: {n} along {dim}, other arrays {sizes[dim]}; convert again to resume")
+    if problems:
+        return [Finding("", "", problem) for problem in problems]
     problems += [
         f"the labels of {dim} are not {sizes.get(dim)} different names"
         for dim in ("patient", "sequence")
@@ -65,11 +69,13 @@ def check_schema_of(root: zarr.Group) -> list[Finding]:
     return [Finding("", "", problem) for problem in problems]
 
 
-def check_scan(root: zarr.Group, place: tuple[int, int], claims: Values) -> Iterator[str]:
+def check_scan(root: zarr.Group, location: Location, place: tuple[int, int], claims: Values) -> Iterator[str]:
     """Read a scan back and yield whatever contradicts the catalogue.
 
     Parameters
     ----------
+    root, location
+        The store, and where it lies.
     place
         Index of patient and sequence.
     claims
@@ -83,7 +89,7 @@ def check_scan(root: zarr.Group, place: tuple[int, int], claims: Values) -> Iter
         yield "not complete: an interrupted run left it; convert again"
         return
     try:
-        image, mask = array(root, "image")[place], array(root, "mask")[place]  # (z, y, x), or (rater, z, y, x)
+        image, mask = (read_place(root, location, name, place) for name in ("image", "mask"))
     except Exception as error:
         reason = "a checksum does not match" if "checksum" in str(error) else f"{type(error).__name__}: {error}"
         yield f"voxels cannot be read, {reason}; write the scan again (convert --rewrite)"

@@ -1,0 +1,296 @@
+"""Small valid files of every kind that npczarr reads, ways to damage them, and the readers that must survive it."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import random
+import struct
+import zipfile
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cache, partial
+from pathlib import Path
+
+import pydicom
+import tifffile
+from pydicom.dataset import Dataset
+from pydicom.sequence import Sequence as Items
+from pydicom.uid import JPEG2000Lossless, JPEGLosslessSV1, JPEGLSLossless, RLELossless
+
+from npczarr.errors import SourceError
+from npczarr.model.cohort import Cohort, File, ScanFiles
+from npczarr.model.limits import Limits
+from npczarr.sources.config import SourceConfig, load_config
+from npczarr.sources.dicom import peek, read_scan
+from npczarr.sources.discover import discover
+from npczarr.sources.files import open_source
+from npczarr.sources.nifti import read_mask
+from npczarr.sources.raters import read_raters
+from npczarr.sources.tables import read_tables
+from tests.builders import SYNTAXES, blob, enhanced_dataset, nifti_image, noise, oblique_grid, slice_dataset
+
+GRID = oblique_grid((3, 6, 7), seed=1)
+SMALL = Limits(scan_gb=0.02, files_gb=0.1, scan_seconds=10)
+Edit = tuple[str, float, float, bytes]
+#: Numbers that sizes and counts are checked too late for.
+INTERESTING = [
+    struct.pack(order + kind, value)
+    for order in "<>"
+    for kind, values in {
+        "B": (0, 1, 127, 128, 255),
+        "H": (0, 1, 32767, 32768, 60000, 65535),
+        "I": (0, 1, 2**31 - 1, 2**31, 2**32 - 2, 2**32 - 1),
+        "Q": (0, 2**40, 2**63 - 1, 2**63, 2**64 - 1),
+        "f": (float("nan"), float("inf"), -1.0, 1e38),
+    }.items()
+    for value in values
+]
+
+
+class Held:
+    """A source whose files are in memory."""
+
+    url = "memory"
+
+    def __init__(self, contents: Mapping[str, bytes], limits: Limits = SMALL) -> None:
+        self.contents = dict(contents)
+        self.limits = limits
+
+    def files(self) -> list[File]:
+        return [File(path, len(content), "") for path, content in self.contents.items()]
+
+    def read(self, paths: Sequence[str]) -> list[bytes | Exception]:
+        return [self.contents[path] for path in paths]
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of file.
+
+    Valid examples; what reads one of them (in a scratch folder) as a conversion would; and how it is packed once it is
+    damaged, so that the damage lies behind a checksum that is right.
+    """
+
+    examples: Callable[[], list[bytes]]
+    read: Callable[[bytes, Path], object]
+    pack: Callable[[bytes], bytes] = bytes
+
+
+def damage(content: bytes, edits: Sequence[Edit], other: bytes = b"") -> bytes:
+    """Apply edits to a file: each has a name, two places as fractions, and bytes."""
+    for name, at, to, value in edits:
+        first, last = int(at * len(content)), int(to * len(content))
+        if name == "flip":
+            spoilt = bytearray(content)
+            for i, mask in zip(range(first, len(spoilt)), value, strict=False):
+                spoilt[i] ^= mask
+            content = bytes(spoilt)
+        elif name == "cut":
+            content = content[:first]
+        elif name == "write":
+            content = content[:first] + value + content[first + len(value) :]
+        elif name == "insert":
+            content = content[:first] + value + content[first:]
+        elif name == "drop":
+            content = content[: min(first, last)] + content[max(first, last) :]
+        elif name == "repeat":
+            content = content[: max(first, last)] + content[min(first, last) :]
+        elif name == "splice":
+            content = content[:first] + other[int(to * len(other)) :]
+    return content[: 2**20]
+
+
+def random_edits(dice: random.Random) -> list[Edit]:
+    """One to four edits, most of them near the head, where the sizes are."""
+
+    def place() -> float:
+        return dice.random() ** dice.choice((1, 1, 3))
+
+    def value() -> bytes:
+        some = dice.randbytes(dice.randint(1, 6))
+        return dice.choice((dice.choice(INTERESTING), bytes([1 << dice.randrange(8)]), some))
+
+    names = ("flip", "flip", "write", "write", "insert", "cut", "drop", "repeat", "splice")
+    return [(dice.choice(names), place(), place(), value()) for _ in range(dice.randint(1, 4))]
+
+
+def as_bytes(dataset: Dataset) -> bytes:
+    buffer = io.BytesIO()
+    dataset.save_as(buffer, enforce_file_format=True)
+    return buffer.getvalue()
+
+
+@cache
+def dicom_slices() -> dict[str, list[bytes]]:
+    """Three slices of one volume in every transfer syntax; compressed ones where an encoder is at hand."""
+    volume = noise(GRID)
+    found = {name: [as_bytes(slice_dataset(volume[z], GRID, z, syntax=name)) for z in range(3)] for name in SYNTAXES}
+    found["RLE"] = []
+    for z in range(3):
+        dataset = slice_dataset(volume[z], GRID, z)
+        dataset.compress(RLELossless)
+        found["RLE"].append(as_bytes(dataset))
+    nested = []
+    for z in range(3):
+        dataset = slice_dataset(volume[z], GRID, z)
+        dataset.ReferencedImageSequence = Items([deep(12)])
+        dataset["ReferencedImageSequence"].is_undefined_length = True
+        nested.append(as_bytes(dataset))
+    found["nested"] = nested
+    return found
+
+
+def deep(levels: int) -> Dataset:
+    """Sequences in sequences."""
+    item = Dataset()
+    item.CodeValue = "x"
+    for _ in range(levels):
+        outer = Dataset()
+        outer.ReferencedImageSequence = Items([item])
+        item = outer
+    return item
+
+
+@cache
+def compressed_slices(folder: Path) -> dict[str, bytes]:
+    """Real compressed slices by transfer syntax, from a folder of real data."""
+    found: dict[str, bytes] = {}
+    for path in sorted(folder.rglob("*.dcm")):
+        dataset = pydicom.dcmread(path, stop_before_pixels=True)
+        syntax = dataset.file_meta.TransferSyntaxUID
+        if syntax in (JPEG2000Lossless, JPEGLosslessSV1, JPEGLSLossless, RLELossless):
+            content = path.read_bytes()
+            if len(content) < len(found.get(syntax, b"x" * 400_000)):
+                found[syntax] = content
+    return found
+
+
+def read_dicom(content: bytes, folder: Path) -> None:
+    """Read a series whose middle slice is this file, and one that is this file alone."""
+    whole = dicom_slices()["explicit"]
+    for contents in ({"1": whole[0], "2": content, "3": whole[2]}, {"1": content}):
+        source = Held(contents)
+        both(partial(peek, source, source.files()), partial(read_scan, source, source.files()))
+
+
+def both(*calls: Callable[[], object]) -> None:
+    """Make every call, whatever the others raise; raise the first error that was not meant to be."""
+    for call in calls:
+        with suppress(SourceError):
+            call()
+
+
+@cache
+def enhanced() -> bytes:
+    return as_bytes(enhanced_dataset(noise(GRID), GRID, (0, 1, 2)))
+
+
+@cache
+def niftis() -> list[bytes]:
+    return [
+        nifti_image(blob(GRID), GRID, dtype=dtype, version=version, flips=flips).to_bytes()
+        for dtype, version, flips in (("uint8", 1, ()), ("float32", 1, (1,)), ("int16", 2, (0, 2)))
+    ]
+
+
+def read_nifti(content: bytes, folder: Path) -> None:
+    source = Held({"ROI-T1.nii": content})
+    read_mask(source, source.files(), GRID)
+
+
+@cache
+def tiffs() -> list[bytes]:
+    found = []
+    for compression in (None, "zlib", "packbits"):
+        buffer = io.BytesIO()
+        try:
+            tifffile.imwrite(buffer, blob(GRID)[1] * 255, compression=compression)
+        except (ImportError, ValueError, KeyError):  # codecs of imagecodecs, which is not needed
+            continue
+        found.append(buffer.getvalue())
+    return found
+
+
+def read_tiff(content: bytes, folder: Path) -> None:
+    source = Held({"a/1/T1_1_mask.tif": content, "b/1/T1_1_mask.tif": tiffs()[0]})
+    files = tuple(source.files())
+    read_raters(source, ScanFiles("1", "T1", masks=files, raters=("a", "b")), ("a", "b"))
+
+
+CSV = '编号,Age,T stage,EBV DNA\r\n1,50,T1,"1,200"\r\n2,61,T3,?\r\n3,,T4,0\r\n'
+
+
+def tables() -> list[bytes]:
+    return [CSV.encode(encoding) for encoding in ("utf-8", "utf-8-sig", "gb18030", "utf-16")] + [
+        CSV.replace(",", ";").encode()
+    ]
+
+
+def read_table(content: bytes, folder: Path) -> None:
+    cohort = Cohort(("001", "002", "003"), ("T1",), {}, tables=(File("info.csv", len(content), ""),))
+    read_tables(Held({"info.csv": content}), cohort, SourceConfig())
+
+
+def configs() -> list[bytes]:
+    return [
+        b'[layout]\nimages = "{patient}/scans/{sequence}/*.ima"\nmasks = ["{patient}/{sequence}/tumour*.nii"]\n'
+        b'tables = "t/*.txt"\n[sequences]\nT2 = { folder = "t2", mask = "T2" }\n[columns]\n"Alter" = "age"\n'
+        b"[limits]\nscan_gb = 2.5\n"
+    ]
+
+
+PATHS = ["001/scans/t2/1.ima", "a" * 200 + "/scans/" + "a" * 200, "001/t2/tumour 1.nii", "../x", "/".join("a" * 500)]
+
+
+def read_config(content: bytes, folder: Path) -> None:
+    from npczarr.sources.discover import sort_files, sort_raters
+
+    path = folder / "layout.toml"
+    path.write_bytes(content)
+    config = load_config(path)
+    files = [File(path, 1, "") for path in PATHS]
+    sort_files(files, config)
+    sort_raters(files, config)
+
+
+@cache
+def archives() -> list[bytes]:
+    found = []
+    for method in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA):
+        buffer = io.BytesIO()
+        with zipfile.ZipFile(buffer, "w", method) as file:
+            for z, content in enumerate(dicom_slices()["explicit"]):
+                file.writestr(f"001/T1WI/{z}.dcm", content)
+            file.writestr("001/ROI-T1.nii", niftis()[0])
+            file.writestr("患者/T1WI/1.dcm", dicom_slices()["explicit"][0])
+        found.append(buffer.getvalue())
+    return found
+
+
+def read_archive(content: bytes, folder: Path) -> None:
+    path = folder / "cohort.zip"
+    path.write_bytes(content)
+    from npczarr.sources.files import _open
+
+    _open.cache_clear()
+    source = open_source(path, limits=SMALL)
+    cohort = discover(source, SourceConfig())
+    for scan in cohort.scans.values():
+        both(partial(read_scan, source, scan.images))
+        if scan.masks:
+            both(partial(read_mask, source, scan.masks, GRID))
+
+
+KINDS = {
+    "DICOM": Kind(lambda: [slices[1] for slices in dicom_slices().values()], read_dicom),
+    "DICOM, enhanced": Kind(lambda: [enhanced()], read_dicom),
+    "NIfTI": Kind(niftis, read_nifti),
+    "NIfTI, gzipped": Kind(lambda: [gzip.compress(content, mtime=0) for content in niftis()], read_nifti),
+    "NIfTI, damaged and then gzipped": Kind(niftis, read_nifti, lambda content: gzip.compress(content, 1, mtime=0)),
+    "TIFF": Kind(tiffs, read_tiff),
+    "CSV": Kind(tables, read_table),
+    "TOML": Kind(configs, read_config),
+    "zip": Kind(archives, read_archive),
+}
