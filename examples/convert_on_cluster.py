@@ -14,7 +14,7 @@ import npczarr as npc
 
 def main(source: str, store: str) -> None:
     # any cluster will do: SLURMCluster of dask-jobqueue, KubeCluster, Client("tcp://scheduler:8786")
-    with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster, Client(cluster):
+    with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0") as cluster, Client(cluster):
         result = npc.convert(source, store)
     print(result.status.to_pandas())
 
