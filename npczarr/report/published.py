@@ -165,7 +165,8 @@ def _with_rows(table: pd.DataFrame, figures: Mapping[Any, tuple[Any, ...]]) -> p
     rows = sorted(dict.fromkeys([*table.index, *figures]), key=lambda row: groups.index(group(row)))
     several = isinstance(table.index, pd.MultiIndex)
     index = pd.MultiIndex.from_tuples(rows) if several else pd.Index(rows)
-    beside = table.astype(object).reindex(index.set_names(table.index.names)).fillna("")
+    beside = table.astype(object).reindex(index.set_names(table.index.names))
+    beside = beside.where(beside.notna(), "")
     there = {group(row) for row in table.index}
     none = [row not in table.index and isinstance(figures[row][0], int) and group(row) in there for row in rows]
     beside[np.array(none)] = 0

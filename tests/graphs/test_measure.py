@@ -64,7 +64,7 @@ def test_distributed_gives_the_same(store, raters):
     from distributed import Client, LocalCluster
 
     whole, agreed = npc.morphology(npc.open(store)).compute(scheduler="sync"), npc.agreement(npc.open(raters)).compute()
-    with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as local, Client(local):
+    with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0") as local, Client(local):
         xr.testing.assert_identical(npc.morphology(npc.open(store)).compute(), whole)
         xr.testing.assert_identical(npc.agreement(npc.open(raters)).compute(), agreed)
 
