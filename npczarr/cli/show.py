@@ -78,9 +78,8 @@ def conversion(result: xr.Dataset, store: str, seconds: float) -> None:
     for warning in result.attrs.get("table_warnings", ()):
         out.print(f"[yellow]table[/] {escape(warning)}")
     strays = result.attrs.get("strays", ())
-    if strays:
-        shown = ", ".join(strays[:5]) + (f" and {len(strays) - 5} more" if len(strays) > 5 else "")
-        out.print(f"[dim]files that belong to no scan:[/] {escape(shown)}")
+    if strays:  # not by name: what is printed ends in logs, and a name can tell who it is
+        out.print(f"[dim]{len(strays)} files that belong to no scan; --json names them[/]")
     read = float(result["source_bytes"].sum()) / 1e6
     out.print(
         f"{read:,.0f} MB read in {seconds:.1f} s ({read / max(seconds, 1e-3):,.0f} MB/s)  →  [bold]{escape(store)}[/]"

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
+import traceback
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -60,7 +62,7 @@ class ScanTask:
         Labels of the store's raters, where it holds their masks.
     """
 
-    source: Source
+    source: Source = field(repr=False)
     files: ScanFiles
     target: Location
     place: tuple[int, int]
@@ -78,7 +80,7 @@ class ScanTask:
 class PeekTask:
     """Scans whose first header is to be read."""
 
-    source: Source
+    source: Source = field(repr=False)
     scans: tuple[ScanFiles, ...]
 
 
@@ -93,7 +95,7 @@ def peek_scans(task: PeekTask) -> list[tuple[Shape, str] | str]:
             else:
                 found.append(peek(task.source, scan.images))
         except Exception as error:  # whatever is wrong is told again, at length, when the scan is read
-            found.append(f"{scan.patient}/{scan.sequence}: {error}")
+            found.append(f"{scan.patient}/{scan.sequence}: {_reason(error)}")
     return found
 
 
@@ -246,4 +248,8 @@ def _row(task: ScanTask, values: dict[str, Any], started: float) -> Row:
 def _reason(error: Exception) -> str:
     if isinstance(error, SourceError):
         return str(error)
-    return f"{type(error).__name__} while reading: {error} (not foreseen; please report it)"
+    # the text of such an error is not stored: nobody can say that it holds nothing of the patient
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    return (
+        f"{type(error).__name__} in {Path(frame.filename).name}, line {frame.lineno} (not foreseen; please report it)"
+    )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +34,8 @@ class ScanFiles:
 
     patient: str
     sequence: str
-    images: tuple[File, ...] = ()
-    masks: tuple[File, ...] = ()
+    images: tuple[File, ...] = field(default=(), repr=False)  # logs show tasks that fail, and names can tell who it is
+    masks: tuple[File, ...] = field(default=(), repr=False)
     raters: tuple[str, ...] = ()
 
 

@@ -7,7 +7,7 @@ import re
 import warnings
 from collections import defaultdict
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -57,8 +57,8 @@ class Audit:
 
 @dataclass(frozen=True, slots=True)
 class _Task:
-    source: Source
-    paths: tuple[str, ...]
+    source: Source = field(repr=False)
+    paths: tuple[str, ...] = field(repr=False)
 
 
 def audit(

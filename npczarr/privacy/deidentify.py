@@ -35,11 +35,11 @@ class Copy:
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """The files of one folder. The key is not shown: tasks are printed where one fails."""
+    """The files of one folder. Neither their names nor the key are shown: logs hold tasks that fail."""
 
-    source: Source
+    source: Source = field(repr=False)
     out: str
-    copies: tuple[Copy, ...]
+    copies: tuple[Copy, ...] = field(repr=False)
     key: bytes = field(repr=False)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 import struct
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -21,14 +20,11 @@ from npczarr.model.limits import Clock, Limits
 from npczarr.model.records import PADDING, Scan
 from npczarr.model.slices import Stack, stack_slices
 from npczarr.sources.acquisition import acquisition, number
-from npczarr.sources.files import Source
+from npczarr.sources.files import Source, told
 from npczarr.sources.headers import EMPTY, Folder, Frame, frames_of, quiet, read_folder
 from npczarr.sources.pixels import check_native, decode
 
 T = TypeVar("T")
-#: A file name that numbers a slice and can be told without telling on the patient; UIDs, dates and names are not.
-_PLAIN_NAME = re.compile(r"((i|im|img|image|mr|s|slice|z)[-_ ]?)?\d{1,6}([-_ ]\d{1,6})?(\.(dcm|dicom|ima))?", re.I)
-
 #: What pydicom raises where a field is damaged.
 _FAULTS = (
     AttributeError, TypeError, ValueError, LookupError, ArithmeticError, NotImplementedError, RecursionError, EOFError,
@@ -54,7 +50,7 @@ def read_scan(source: Source, files: Sequence[File]) -> Scan:
     source.limits.check_files(files)
     clock = source.limits.clock()
     with _header_faults(), quiet():
-        folder = read_folder(clock.over(zip(_labels(files), _contents(source, files), strict=True)), source.limits)
+        folder = read_folder(clock.over(zip(told(files), _contents(source, files), strict=True)), source.limits)
         notes = [f"passed over: {kind} ({count} file{'s'[: count > 1]})" for kind, count in folder.passed_over.items()]
         if not folder.series:
             raise SourceError("; ".join(["no image in the folder", *notes]))
@@ -77,7 +73,7 @@ def peek(source: Source, files: Sequence[File]) -> tuple[tuple[int, int, int], s
     with _header_faults(), quiet():
         for at, file in enumerate(files):
             source.limits.check_files([file])
-            folder = read_folder(zip(_labels([file]), source.read([file.path]), strict=True), source.limits)
+            folder = read_folder(zip(told([file]), source.read([file.path]), strict=True), source.limits)
             for dataset in (dataset for series in folder.series.values() for dataset in series):
                 # a layout must not be planned on a size that nothing bears out
                 frames, rows, columns = len(frames_of(dataset)), int(dataset.Rows), int(dataset.Columns)
@@ -93,20 +89,16 @@ def _header_faults() -> Iterator[None]:
     try:
         yield
     except _FAULTS as error:
-        raise SourceError(f"a header field is missing or damaged ({error}); copy the files again") from error
+        # not its text, which would be stored: it may hold the value of the field
+        field = f"the header has no {error.name}" if isinstance(error, AttributeError) else (
+            f"a header field is damaged ({type(error).__name__})"
+        )  # fmt: skip
+        raise SourceError(f"{field}; copy the files again") from error
 
 
 def _contents(source: Source, files: Sequence[File]) -> Iterator[bytes | Exception]:
     for start in range(0, len(files), _AT_ONCE):
         yield from source.read([file.path for file in files[start : start + _AT_ONCE]])
-
-
-def _labels(files: Sequence[File]) -> list[str]:
-    """Name files for messages, which are stored: by their name where it can only be a number, else by their place."""
-    return [
-        f"file {file.name}" if _PLAIN_NAME.fullmatch(file.name) else f"file {i} of {len(files)} by name"
-        for i, file in enumerate(files, 1)
-    ]
 
 
 def _choose_series(folder: Folder) -> tuple[list[Frame], Stack, tuple[str, ...]]:

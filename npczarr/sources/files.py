@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -18,6 +19,11 @@ from npczarr.errors import SourceError
 from npczarr.model.cohort import File
 from npczarr.model.limits import Limits
 from npczarr.sources.local import list_folder, read_file, read_member
+
+#: A slice's number or a published mask: tells nothing of the patient, where a UID, a date or a word might.
+_PLAIN_NAME = re.compile(
+    r"((i|im|img|image|mr|s|slice|z)[-_ ]?)?\d{1,6}([-_ ]\d{1,6})?(\.(dcm|dicom|ima))?|ROI-(CE-)?T\d\.nii(\.gz)?", re.I
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +104,14 @@ def open_source(url: str | Path, options: dict[str, Any] | None = None, limits: 
     source = Source(text, tuple(sorted((options or {}).items())), limits or Limits())
     _open(source)
     return source
+
+
+def told(files: Sequence[File]) -> list[str]:
+    """Name files for messages, which are stored: by their name where it is plain, else by their place in its order."""
+    return [
+        f"file {file.name}" if _PLAIN_NAME.fullmatch(file.name) else f"file {i} of {len(files)} by name"
+        for i, file in enumerate(files, 1)
+    ]
 
 
 def why(error: Exception) -> str:

@@ -110,7 +110,7 @@ def _parse(label: str, content: bytes, limits: Limits) -> Dataset | None:
         raise SourceError(f"{label}: {error}") from error
     except Exception as error:
         raise SourceError(
-            f"{label} is a damaged DICOM file ({type(error).__name__}: {error}); copy it again from its origin"
+            f"{label} is a damaged DICOM file ({type(error).__name__}); copy it again from its origin"
         ) from error
     try:  # old files lack the preamble; whatever then has no SOP class is another kind of file
         dataset = pydicom.dcmread(BytesIO(content), specific_tags=_TAGS, force=True)

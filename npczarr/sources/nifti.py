@@ -12,7 +12,7 @@ from npczarr.errors import GeometryError, SourceError
 from npczarr.model.cohort import File
 from npczarr.model.geometry import AXES, RAS_TO_LPS, Alignment, Grid, align, covered_fraction, resample_nearest
 from npczarr.model.records import Mask, Value
-from npczarr.sources.files import Source
+from npczarr.sources.files import Source, told
 from npczarr.sources.stored import StoredMask, read_stored
 from npczarr.sources.stored import parse as parse
 
@@ -29,8 +29,9 @@ def read_mask(source: Source, files: Sequence[File], grid: Grid) -> Mask:
         If there is more than one mask, the file is damaged or not a 3-D mask, or it does not fit the image.
     """
     if len(files) > 1:
-        names = ", ".join(file.name for file in files)
-        raise SourceError(f"{len(files)} masks for one scan ({names}), expected one; keep the right one")
+        raise SourceError(
+            f"{len(files)} masks for one scan ({', '.join(told(files))}), expected one; keep the right one"
+        )
     return place(read_stored(source, files[0], "the mask"), grid)
 
 

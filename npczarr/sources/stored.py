@@ -70,7 +70,7 @@ def parse(content: bytes, limits: Limits | None = None) -> StoredMask:
     except SourceError:
         raise
     except Exception as error:  # nibabel, gzip and NumPy name damage in a dozen ways
-        raise SourceError(f"the mask is not a whole NIfTI file ({error}); copy it again from its origin") from error
+        raise SourceError(_not_whole(type(error).__name__)) from error
     while values.ndim > 3 and values.shape[-1] == 1:
         values = values[..., 0]
     if values.ndim != 3 or values.dtype.kind not in "iufb":
@@ -102,10 +102,14 @@ def _decode(content: bytes, limits: Limits, clock: Clock) -> tuple[Any, NDArray[
     if content[:2] == b"\x1f\x8b":
         content = unpack_gzip(content, lambda head: _file_size(head, limits), limits, clock)
     elif len(content) < (expected := _file_size(content)):
-        raise ValueError(f"it ends after {len(content)} of {expected} bytes")
+        raise SourceError(_not_whole(f"it ends after {len(content)} of {expected} bytes"))
     _file_size(content, limits)
     image = _image_class(content).from_bytes(content)
     return image, np.asanyarray(image.dataobj)
+
+
+def _not_whole(reason: str) -> str:
+    return f"the mask is not a whole NIfTI file ({reason}); copy it again from its origin"
 
 
 def _image_class(content: bytes) -> Any:  # noqa: ANN401 - nibabel has no types
@@ -117,7 +121,7 @@ def _file_size(content: bytes, limits: Limits | None = None) -> int:
     header = _image_class(content).header_class.from_fileobj(io.BytesIO(content[:540]))
     dims = [int(n) for n in header.get_data_shape()]
     if min(dims, default=0) < 0:
-        raise ValueError(f"shape {dims}")
+        raise SourceError(_not_whole(f"shape {dims}"))
     voxels = math.prod(dims)
     itemsize = int(header.get_data_dtype().itemsize)
     if limits is not None:

@@ -222,7 +222,7 @@ def test_two_masks_of_one_scan_are_refused_by_name(tmp_path, grid):
     for name in ("ROI-T1.nii", "ROI-T1.nii.gz"):
         (tmp_path / name).write_bytes(b"")
     source = open_source(tmp_path)
-    with pytest.raises(SourceError, match=r"2 masks for one scan \(ROI-T1\.nii, ROI-T1\.nii\.gz\)"):
+    with pytest.raises(SourceError, match=r"2 masks for one scan \(file ROI-T1\.nii, file ROI-T1\.nii\.gz\)"):
         read_mask(source, source.files(), grid)
 
 
