@@ -21,12 +21,12 @@ from npczarr.sources.config import load_config
 from npczarr.sources.discover import sort_files
 from npczarr.sources.files import Source, open_source
 from npczarr.sources.nifti import read_mask
-from npczarr.store.access import Location, delete, locate, put
+from npczarr.store.access import Location, locate
 from npczarr.store.arrays import ShardedVoxels
 from npczarr.store.catalogue import Catalogue
 from npczarr.store.create import array, open_group, read_layout
 from npczarr.store.lease import Lease, hold_lease
-from npczarr.store.shards import digest, encode_shards
+from npczarr.store.shards import digest, put_shards
 from npczarr.store.voxels import voxels_of
 
 _EVIDENCE = tuple(v.name for v in SCAN_TABLES if v.name.startswith("mask_"))
@@ -170,13 +170,8 @@ def _place(key: Key, target: _Target) -> tuple[int, int]:
 
 
 def _write(mask: Mask, target: _Target, key: Key) -> None:
-    store = target.location.open()
     prefix = "/".join(str(part) for part in ("mask", "c", *_place(key, target)))
-    for (z, y, x), content in encode_shards(mask.mask, target.layout, 0):
-        if content is None:
-            delete(store, f"{prefix}/{z}/{y}/{x}")
-        else:
-            put(store, f"{prefix}/{z}/{y}/{x}", content)
+    put_shards(target.location.open(), prefix, mask.mask, target.layout, 0, clear=True)
 
 
 def _row(key: Key, row: Mapping[str, Any], mask: Mask, new: str, replaced: str) -> Row:

@@ -122,7 +122,7 @@ def convert(
             sequences = _joined(labels(root, "sequence"), cohort.sequences)
             resize(root, patients=patients, sequences=sequences, extent_zyx=layout.extent_zyx)
         add_columns(root, _over_store(root, cohort, tables))
-        writer = Writer(root, target, layout, lease, clear=not fresh)
+        writer = Writer(root, target, layout, lease, clear=not fresh, limits=origin.limits)
         result = writer.run(runner, _work(origin, cohort, target), rewrite, on_progress)
     return result.assign_attrs(strays=[file.path for file in cohort.strays], table_warnings=list(tables.warnings))
 
@@ -169,7 +169,7 @@ def _survey(runner: Runner, source: Source, cohort: Cohort, codec: str, dtype: s
     if not shapes:
         first = faults[0] if faults else "no images"
         raise SourceError(f"{source.url}: none of {len(scans)} scans can be read; the first: {first}")
-    return plan_layout(shapes, dtype=dtype or max(needed), codec=codec)
+    return plan_layout(shapes, dtype=dtype or max(needed), codec=codec, limits=source.limits)
 
 
 def _check_raters(root: zarr.Group, cohort: Cohort, url: str) -> None:

@@ -21,6 +21,7 @@ from npczarr.graphs.resample_scan import ResampleTask, refusal, write_resampled
 from npczarr.graphs.run import Runner
 from npczarr.graphs.writer import Key, Progress, Work, Writer
 from npczarr.model.layout import Layout, check_codec, plan_layout
+from npczarr.model.limits import Limits
 from npczarr.model.resampling import Resampling, resampling
 from npczarr.model.schema import INDEXES, RATER, RESAMPLING, SCAN_TABLES, SCHEMA_ATTRIBUTE, Variable
 from npczarr.store.access import Location, locate
@@ -107,7 +108,8 @@ def resample_store(
             resize(root, patients=patients, sequences=sequences, extent_zyx=layout.extent_zyx)
         add_columns(root, _columns(dataset))
         work = _work(dataset, plans, request, origin, source, target)
-        result = Writer(root, target, layout, lease, clear=not fresh).run(runner, work, (), on_progress)
+        writer = Writer(root, target, layout, lease, clear=not fresh, limits=Limits())
+        result = writer.run(runner, work, (), on_progress)
     return result.assign_attrs({RESAMPLING: json.dumps(request.described())})
 
 

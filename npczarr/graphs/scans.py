@@ -22,8 +22,8 @@ from npczarr.sources.dicom import peek, read_scan
 from npczarr.sources.files import Source
 from npczarr.sources.nifti import read_mask
 from npczarr.sources.raters import read_raters
-from npczarr.store.access import Location, delete, put
-from npczarr.store.shards import digest, encode_shards
+from npczarr.store.access import Location
+from npczarr.store.shards import digest, put_shards
 
 
 class PlacedTask(Protocol):
@@ -205,16 +205,9 @@ def _as_stored(image: NDArray[Any], dtype: str) -> NDArray[Any]:
 def put_voxels(
     task: PlacedTask, name: str, array: NDArray[Any] | None, fill: float, rater: tuple[int, ...] = ()
 ) -> None:
-    """Write the shards of one variable, and delete what an earlier version left in those that hold nothing."""
-    store = task.target.open()
+    """Write the shards of one variable, and delete what else an earlier version left."""
     prefix = "/".join(str(part) for part in (name, "c", *task.place, *rater))
-    shards = ((i, None) for i in task.layout.shards()) if array is None else encode_shards(array, task.layout, fill)
-    for (z, y, x), content in shards:
-        key = f"{prefix}/{z}/{y}/{x}"
-        if content is not None:
-            put(store, key, content)
-        elif task.clear:
-            delete(store, key)
+    put_shards(task.target.open(), prefix, array, task.layout, fill, clear=task.clear)
 
 
 def geometry_of(grid: Grid, z_spacing_known: bool = True) -> dict[str, Any]:

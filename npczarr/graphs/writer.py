@@ -12,15 +12,17 @@ import numpy as np
 import xarray as xr
 import zarr
 
-from npczarr.errors import StoreError
+from npczarr.errors import SourceError, StoreError
 from npczarr.graphs.run import Runner
 from npczarr.model.layout import Layout
+from npczarr.model.limits import Limits
 from npczarr.model.records import Row
 from npczarr.model.schema import SCAN, STORED
 from npczarr.store.access import Location
 from npczarr.store.catalogue import Catalogue
 from npczarr.store.create import array, resize
 from npczarr.store.lease import Lease
+from npczarr.store.shards import put_shards
 
 Key = tuple[str, str]
 _FLUSH_SECONDS = 2.0  # rows of finished scans are written this often: what a kill can cost
@@ -97,14 +99,26 @@ class Writer:
         The right to write; checked before each write to the catalogue.
     clear
         Whether earlier versions of scans may be there.
+    limits
+        How far the arrays may grow.
     """
 
-    def __init__(self, root: zarr.Group, target: Location, layout: Layout, lease: Lease, *, clear: bool) -> None:
+    def __init__(
+        self,
+        root: zarr.Group,
+        target: Location,
+        layout: Layout,
+        lease: Lease,
+        *,
+        clear: bool,
+        limits: Limits,
+    ) -> None:
         self._root = root
         self._target = target
         self._layout = layout
         self._lease = lease
         self._clear = clear
+        self._limits = limits
         self._unwritten: list[Row] = []
         self._flushed = time.monotonic()
         self._catalogue = Catalogue(root)
@@ -131,11 +145,15 @@ class Writer:
             while queue:  # once, and again where a scan had to wait for the arrays to grow
                 tasks = runner.run(work.function, self._tasks(work, queue), name=lambda task: _name(work, task))
                 for task, outcome in tasks:
-                    row = _row_of(task.key, work, outcome)
+                    row = self._row_of(task.key, work, outcome)
                     if row.outgrown is not None:
-                        self._resize(self._layout.grown(row.outgrown))
-                        queue.append(task.key)
-                        continue
+                        try:
+                            self._resize(self._layout.grown(row.outgrown, self._limits))
+                        except SourceError as error:
+                            row = self._refusal(task.key, work, str(error))
+                        else:
+                            queue.append(task.key)
+                            continue
                     rows[task.key] = row
                     self._unwritten.append(row)
                     if time.monotonic() - self._flushed > _FLUSH_SECONDS:
@@ -191,6 +209,22 @@ class Writer:
         if min(z, y, x) > 0 and (z, y, x) != self._layout.extent_zyx:
             self._resize(replace(self._layout, extent_zyx=(z, y, x)))
 
+    def _row_of(self, key: Key, work: Work, outcome: Row | BaseException) -> Row:
+        if isinstance(outcome, Row):
+            return outcome
+        if isinstance(outcome, StoreError) or not isinstance(outcome, Exception):
+            raise outcome
+        # out of memory, or a decoder that crashed, more than once
+        return self._refusal(key, work, f"the worker process died of this scan ({type(outcome).__name__})")
+
+    def _refusal(self, key: Key, work: Work, message: str) -> Row:
+        """Leave no voxels of a scan that no worker could refuse, and say why there are none."""
+        place = f"{self._catalogue.patients[key[0]]}/{self._catalogue.sequences[key[1]]}"
+        for name in ("image", "mask"):
+            put_shards(self._target.open(), f"{name}/c/{place}", None, self._layout, 0, clear=True)
+        values = {"status": "refused", "mask_status": "refused", "message": message, "source_digest": work.digests[key]}
+        return Row(*key, values)
+
     def _resize(self, layout: Layout) -> None:
         self._lease.check()
         patients, sequences = list(self._catalogue.patients), list(self._catalogue.sequences)
@@ -218,17 +252,6 @@ class Writer:
         if rows[key].values["status"] not in STORED:
             return "none"
         return "replaced" if key in self._replaced else "written"
-
-
-def _row_of(key: Key, work: Work, outcome: Row | BaseException) -> Row:
-    if isinstance(outcome, Row):
-        return outcome
-    if isinstance(outcome, StoreError) or not isinstance(outcome, Exception):
-        raise outcome
-    # the worker died of this scan, more than once: out of memory, or a decoder that crashed
-    message = f"the worker process died of this scan ({type(outcome).__name__}: {outcome})"
-    values = {"status": "refused", "mask_status": "refused", "message": message, "source_digest": work.digests[key]}
-    return Row(*key, values)
 
 
 def _name(work: Work, task: Task) -> str:

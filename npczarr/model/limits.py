@@ -21,9 +21,12 @@ class Limits:
     Parameters
     ----------
     scan_gb
-        Decoded voxels of a scan or a mask, and whatever is unpacked on the way to them, in GB (10^9 bytes).
+        Decoded voxels of a scan or a mask, whatever is unpacked on the way to them, and the scan padded to the largest
+        of its cohort, in GB (10^9 bytes).
     files_gb
         Files of a scan together, as they come out of an archive, in GB; and any other file.
+    axis_voxels
+        Slices, rows or columns of a scan: every other scan of the store is padded to them.
     scan_seconds
         Time to read a scan. It is looked at between files, slices and pieces of packed data; a single request to a slow
         server, a single header or a single compressed slice is not interrupted.
@@ -36,6 +39,7 @@ class Limits:
 
     scan_gb: float = 4.0
     files_gb: float = 8.0
+    axis_voxels: float = 10_000
     scan_seconds: float = 600.0
 
     def __post_init__(self) -> None:
@@ -55,6 +59,13 @@ class Limits:
         if nbytes > self.scan_gb * GB:
             raise SourceError(
                 f"{size(nbytes)} of voxels by the header, over the limit of {self.scan_gb:g} GB ({_raise('scan_gb')})"
+            )
+
+    def check_axes(self, shape_zyx: tuple[int, int, int]) -> None:
+        """Refuse a scan that is absurdly long in one direction."""
+        if max(shape_zyx) > self.axis_voxels:
+            raise SourceError(
+                f"{shape_zyx} voxels, over the limit of {self.axis_voxels:g} in one direction ({_raise('axis_voxels')})"
             )
 
     def check_unpacked(self, nbytes: int) -> None:

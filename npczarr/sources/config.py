@@ -17,6 +17,7 @@
     [limits]                                 # of one scan; beyond them it is refused and the rest converts
     scan_gb = 4                              # decoded voxels
     files_gb = 8                             # its files, as they come out of an archive
+    axis_voxels = 10000                      # its slices, rows or columns
     scan_seconds = 600
 """
 

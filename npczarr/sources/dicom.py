@@ -73,7 +73,7 @@ def peek(source: Source, files: Sequence[File]) -> tuple[tuple[int, int, int], s
     with _header_faults(), quiet():
         for at, file in enumerate(files):
             source.limits.check_files([file])
-            folder = read_folder(zip(told([file]), source.read([file.path]), strict=True), source.limits)
+            folder = read_folder(zip(told(files)[at : at + 1], source.read([file.path]), strict=True), source.limits)
             for dataset in (dataset for series in folder.series.values() for dataset in series):
                 # a layout must not be planned on a size that nothing bears out
                 frames, rows, columns = len(frames_of(dataset)), int(dataset.Rows), int(dataset.Columns)

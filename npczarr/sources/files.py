@@ -22,7 +22,8 @@ from npczarr.sources.local import list_folder, read_file, read_member
 
 #: A slice's number or a published mask: tells nothing of the patient, where a UID, a date or a word might.
 _PLAIN_NAME = re.compile(
-    r"((i|im|img|image|mr|s|slice|z)[-_ ]?)?\d{1,6}([-_ ]\d{1,6})?(\.(dcm|dicom|ima))?|ROI-(CE-)?T\d\.nii(\.gz)?", re.I
+    r"((i|im|img|image|mr|s|slice|z)[-_ ]?)?0*\d{1,4}([-_ ]0*\d{1,4})?(\.(dcm|dicom|ima))?|ROI-(CE-)?T\d\.nii(\.gz)?",
+    re.I,
 )
 
 

@@ -143,6 +143,16 @@ def delete(store: Store, key: str) -> None:
             sync(store.delete(key))
 
 
+def keys_below(store: Store, prefix: str) -> list[str]:
+    """List the objects in a folder and its folders."""
+
+    async def listed() -> list[str]:
+        return [key async for key in store.list_prefix(f"{prefix}/")]
+
+    with one_line(store, f"list {prefix}"):
+        return sync(listed())
+
+
 def _read_file(path: Path, span: slice | None) -> bytes:
     with open(path, "rb") as file:
         if span is None:

@@ -130,6 +130,15 @@ class Objects(ObjectStore[Any]):
         for name in await self._ask(f"list {prefix}", listed):
             yield name
 
+    async def list_prefix(self, prefix: str) -> AsyncGenerator[str, None]:
+        """List the objects in a folder and its folders."""
+
+        async def listed() -> list[str]:
+            return [key async for key in super(Objects, self).list_prefix(prefix)]
+
+        for key in await self._ask(f"list {prefix}", listed):
+            yield key
+
     async def delete_dir(self, prefix: str) -> None:
         """Delete all objects in a folder."""
         await self._ask(f"delete {prefix}", lambda: super(Objects, self).delete_dir(prefix))

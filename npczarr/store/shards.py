@@ -16,10 +16,12 @@ import numpy as np
 import xxhash
 from numcodecs import blosc
 from numpy.typing import NDArray
+from zarr.abc.store import Store
 from zarr.codecs import BloscCodec, Crc32cCodec
 
 from npczarr.model.geometry import Shape
 from npczarr.model.layout import Layout
+from npczarr.store.access import delete, keys_below, put
 
 LEVEL = {"lz4": 3, "zstd": 1}
 _EMPTY = 2**64 - 1
@@ -31,7 +33,7 @@ def compressors(codec: str) -> list[Any]:
     return [BloscCodec(cname=name, clevel=LEVEL[codec], shuffle="bitshuffle"), Crc32cCodec()]
 
 
-def encode_shards(array: NDArray[Any], layout: Layout, fill: float) -> Iterator[tuple[Shape, bytes | None]]:
+def encode_shards(array: NDArray[Any], layout: Layout, fill: float) -> Iterator[tuple[Shape, bytes]]:
     """Encode a scan as the shards of its place in the array.
 
     Parameters
@@ -44,11 +46,28 @@ def encode_shards(array: NDArray[Any], layout: Layout, fill: float) -> Iterator[
     Yields
     ------
     tuple
-        Index (z, y, x) of a shard and its bytes, or None where it holds nothing and must not exist.
+        Index (z, y, x) and bytes of each shard that holds something; others must not exist.
     """
-    for index in layout.shards():
+    z, y, x = array.shape
+    for index in layout.shards((z, y, x)):
         window = tuple(slice(i * n, (i + 1) * n) for i, n in zip(index, layout.shard_zyx, strict=True))
-        yield index, _encode(array[window], layout, fill)
+        content = _encode(array[window], layout, fill)
+        if content is not None:
+            yield index, content
+
+
+def put_shards(
+    store: Store, prefix: str, array: NDArray[Any] | None, layout: Layout, fill: float, *, clear: bool
+) -> None:
+    """Write a scan as the shards below a prefix, each whole; with `clear`, what else lies there is deleted."""
+    written = set()
+    for (z, y, x), content in () if array is None else encode_shards(array, layout, fill):
+        key = f"{prefix}/{z}/{y}/{x}"
+        put(store, key, content)
+        written.add(key)
+    if clear:
+        for key in set(keys_below(store, prefix)) - written:
+            delete(store, key)
 
 
 def _encode(block: NDArray[Any], layout: Layout, fill: float) -> bytes | None:

@@ -60,10 +60,19 @@ def pickled(folder):
         path.write_bytes(b"cos\nsystem\n(S'false'\ntR.")
 
 
+def long(rows, columns):
+    def stretch(folder):
+        header(folder, Rows=rows, Columns=columns, PixelData=bytes(2 * rows * columns))
+
+    return stretch
+
+
 BAD_SCANS = {
     "cut short": (cut, "file 000002.dcm"),
     "damaged header": (noise_in_the_middle, ""),
     "60 000 x 60 000": (lambda f: header(f, Rows=60000, Columns=60000), "over the limit of 0.05 GB"),
+    "1 x 60 000": (long(1, 60000), "over the limit of 10000 in one direction"),
+    "60 000 x 1": (long(60000, 1), "over the limit of 10000 in one direction"),
     "2 147 483 647 frames": (lambda f: header(f, NumberOfFrames=2**31 - 1), "2147483647 frames in one file"),
     "deflate bomb": (deflate_bomb, "packed data grows beyond the limit"),
     "deep sequences": (deep_sequences, "RecursionError"),
@@ -167,6 +176,16 @@ def test_one_absurd_header_does_not_bend_the_layout_of_the_others(cohort, conver
         for store in (converted[1] / "store" / "a.zarr", tmp_path / "b.zarr")
     ]
     assert layouts[0] == layouts[1]
+
+
+def test_a_scan_that_becomes_absurd_leaves_no_voxels_of_its_earlier_version(tmp_path):
+    write_cohort(tmp_path / "source", patients=("001",), tables={})
+    npc.convert(tmp_path / "source", tmp_path / "a.zarr", workers=0)
+    long(60000, 1)(next((tmp_path / "source").rglob("T1WI")))
+    again = npc.convert(tmp_path / "source", tmp_path / "a.zarr", workers=0)
+    assert again.status.values.tolist() == [["refused", "ok", "ok"]]
+    assert npc.validate(tmp_path / "a.zarr", workers=0) == ()
+    assert not list((tmp_path / "a.zarr").glob("*/c/0/0/**/0"))
 
 
 TABLES = {
