@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from npczarr.cli import show
-from npczarr.cli.options import Json, Scheduler, Source, StorageOption, Workers, as_options
+from npczarr.cli.options import Config, Json, Scheduler, Source, StorageOption, Workers, as_options
 
 
 def audit(
@@ -57,6 +57,7 @@ def deidentify(
         typer.Option(help="File with a secret: a second run with it continues. Default: random, forgotten."),
     ] = None,
     table: Annotated[list[str] | None, typer.Option(help="Path of a CSV file in the source to copy as it is.")] = None,
+    config: Config = None,
     workers: Workers = None,
     scheduler: Scheduler = None,
     storage_option: StorageOption = None,
@@ -79,6 +80,7 @@ def deidentify(
             out,
             key=key,
             tables=table or (),
+            config=config,
             storage_options=as_options(storage_option),
             run=_with(runner, "deidentify"),
             on_progress=lambda done, total: draw(done, total, ""),

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-import gzip
 import re
 import warnings
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
-from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from npczarr.errors import SourceError
-from npczarr.privacy.clean import burned_in, nifti_text
+from npczarr.model.limits import Limits
+from npczarr.privacy.clean import burned_in, nifti_layout, nifti_text, read_dicom
 from npczarr.privacy.deidentify import Run, one_by_one
 from npczarr.privacy.profile import identifies, is_cleaned
 from npczarr.sources.files import Source, open_source, why
+from npczarr.sources.packed import unpack_gzip
+
+if TYPE_CHECKING:
+    from pydicom.dataset import Dataset
 
 _BATCH = 64  # files of one task: enough to hide the cost of starting it
 _EXAMPLES = 3
@@ -133,7 +136,7 @@ def look(task: _Task) -> dict[str, dict[tuple[str, str], str] | str]:
             found[path] = why(content)
             continue
         try:
-            found[path] = _in_path(path) | _in_content(path, content)
+            found[path] = _in_path(path) | _in_content(path, content, task.source.limits)
         except SourceError as error:
             found[path] = str(error)
     return found
@@ -144,53 +147,55 @@ def _in_path(path: str) -> dict[tuple[str, str], str]:
     return {("path", name): match[0] for name, pattern in patterns.items() if (match := pattern.search(path))}
 
 
-def _in_content(path: str, content: bytes) -> dict[tuple[str, str], str]:
+def _in_content(path: str, content: bytes, limits: Limits) -> dict[tuple[str, str], str]:
     name = path.rpartition("/")[2].lower()
     if name.endswith((".nii", ".nii.gz")):
         try:
-            data = gzip.decompress(content) if name.endswith(".gz") else content
+            data = content
+            if name.endswith(".gz"):
+                data = unpack_gzip(content, lambda head: nifti_layout(head)[1], limits, limits.clock())
             return {("nifti", text): "" for text in nifti_text(data)}
+        except SourceError:
+            raise
         except Exception as error:  # damage of gzip, zlib, struct
             raise SourceError(f"damaged NIfTI file ({type(error).__name__})") from error
-    if content[128:132] == b"DICM":
-        return _in_dicom(path, content)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # values that break a rule of DICOM are looked at all the same
+        dataset = read_dicom(content, limits, stop_before_pixels=True)
+        if dataset is not None:
+            try:
+                return _in_dicom(path, dataset)
+            except Exception as error:  # pydicom parses values where they are first looked at
+                raise SourceError(f"damaged DICOM file ({type(error).__name__})") from error
     if name.endswith((".dcm", ".ima", ".dicom")):
         raise SourceError("not a DICOM file")
     return {}
 
 
-def _in_dicom(path: str, content: bytes) -> dict[tuple[str, str], str]:
-    import pydicom
-
+def _in_dicom(path: str, dataset: Dataset) -> dict[tuple[str, str], str]:
     found: dict[tuple[str, str], str] = {}
     folders = frozenset([*path.split("/"), "unknown"])
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # values that break a rule of DICOM are looked at all the same
-        try:
-            dataset = pydicom.dcmread(BytesIO(content), stop_before_pixels=True)
-            for element in dataset.iterall():
-                if element.tag.is_private:
-                    found["private", element.private_creator or "no creator"] = str(element.tag)
-                elif identifies(element, dataset, folders):
-                    found[_kind(element.VR), element.keyword or str(element.tag)] = str(element.value)
-            meta = dataset.file_meta
-            found |= {
-                ("attribute", tag): str(meta[tag].value)
-                for tag in ("SourceApplicationEntityTitle", "SendingApplicationEntityTitle", "PrivateInformation")
-                if tag in meta
-            }
-            if not is_cleaned(dataset) and any(dataset.preamble or b""):
-                found["attribute", "preamble"] = ""
-            if burned_in(dataset):
-                found["burned in", "annotation in the pixels"] = str(dataset.get("BurnedInAnnotation", "not told"))
-            for part in re.split(r"[\^ ,_]+", str(dataset.get("PatientName", ""))):
-                if len(part) > 2 and not is_cleaned(dataset) and part.lower() in path.lower():
-                    found["path", "PatientName"] = part
-            about = " ".join(str(dataset.get(k, "")) for k in ("BodyPartExamined", "StudyDescription"))
-            if _HEAD.search(about):
-                found["face", "scan of a head or neck"] = ""
-        except Exception as error:  # pydicom names damage in a dozen ways
-            raise SourceError(f"damaged DICOM file ({type(error).__name__})") from error
+    for element in dataset.iterall():
+        if element.tag.is_private:
+            found["private", element.private_creator or "no creator"] = str(element.tag)
+        elif identifies(element, dataset, folders):
+            found[_kind(element.VR), element.keyword or str(element.tag)] = str(element.value)
+    meta = dataset.file_meta
+    found |= {
+        ("attribute", tag): str(meta[tag].value)
+        for tag in ("SourceApplicationEntityTitle", "SendingApplicationEntityTitle", "PrivateInformation")
+        if tag in meta
+    }
+    if not is_cleaned(dataset) and any(dataset.preamble or b""):
+        found["attribute", "preamble"] = ""
+    if burned_in(dataset):
+        found["burned in", "annotation in the pixels"] = str(dataset.get("BurnedInAnnotation", "not told"))
+    for part in re.split(r"[\^ ,_]+", str(dataset.get("PatientName", ""))):
+        if len(part) > 2 and not is_cleaned(dataset) and part.lower() in path.lower():
+            found["path", "PatientName"] = part
+    about = " ".join(str(dataset.get(k, "")) for k in ("BodyPartExamined", "StudyDescription"))
+    if _HEAD.search(about):
+        found["face", "scan of a head or neck"] = ""
     return found
 
 

@@ -6,12 +6,16 @@ import gzip
 import hashlib
 import hmac
 import struct
+import sys
 import warnings
+import zlib
 from io import BytesIO
 from typing import TYPE_CHECKING
 
 from npczarr.errors import SourceError
+from npczarr.model.limits import Limits
 from npczarr.privacy.profile import DUMMIES, METHOD, STANDARD_UIDS, UID_ROOT, action
+from npczarr.sources.packed import check_dataset, unpack_gzip
 
 if TYPE_CHECKING:
     from pydicom.dataelem import DataElement
@@ -19,10 +23,44 @@ if TYPE_CHECKING:
 
 _NIFTI = {348: ((4, 28), (148, 80), (228, 24), (328, 16)), 540: ((240, 80), (320, 24), (508, 16))}
 _REQUIRED = ("DeviceSerialNumber", "MetaboliteMapDescription")  # of type 1 in enhanced objects, PS3.3 C.7.5.2, C.8.13.5
+_INDEX = "1.2.840.10008.1.3.10"  # Media Storage Directory Storage
 _KEPT_META = frozenset((0x00020000, 0x00020001, 0x00020002, 0x00020003, 0x00020010))
 
 
-def clean_dicom(content: bytes, key: bytes, patient: str) -> bytes:
+def read_dicom(content: bytes, limits: Limits, *, stop_before_pixels: bool = False) -> Dataset | None:
+    """Parse a DICOM file, with or without the preamble that old ones lack; None where it is none.
+
+    An index of a medium (DICOMDIR) is none either: it is of nothing but names.
+
+    Raises
+    ------
+    SourceError
+        If it is damaged, or would unpack to more than the limits allow.
+    """
+    import pydicom
+    from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+
+    check_dataset(content, limits)
+    whole = content[128:132] == b"DICM"
+    try:
+        dataset = pydicom.dcmread(BytesIO(content), force=not whole, stop_before_pixels=stop_before_pixels)
+        if whole and dataset.file_meta.get("MediaStorageSOPClassUID") == _INDEX:
+            return None
+        if not whole and "SOPClassUID" not in dataset:
+            return None
+        dataset.walk(lambda _, element: None)  # parses what was left for later, nested levels included
+    except Exception as error:  # pydicom names damage in a dozen ways
+        if not whole:
+            return None
+        raise SourceError(f"damaged DICOM file ({type(error).__name__})") from error
+    if "TransferSyntaxUID" not in dataset.file_meta:
+        implicit, little = dataset.original_encoding
+        explicit = ExplicitVRLittleEndian if little else ExplicitVRBigEndian
+        dataset.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian if implicit else explicit
+    return dataset
+
+
+def clean_dicom(content: bytes, key: bytes, patient: str, limits: Limits) -> bytes | None:
     """Clean a DICOM file by the Basic Profile; pixels and their encoding stay as they are.
 
     Parameters
@@ -33,24 +71,24 @@ def clean_dicom(content: bytes, key: bytes, patient: str) -> bytes:
         The secret from which UIDs are made: equal ones become equal ones, also across files.
     patient
         The new PatientID and PatientName.
+    limits
+        What it may take.
+
+    Returns
+    -------
+    bytes or None
+        The new file, or None where it is no DICOM file.
 
     Raises
     ------
     SourceError
-        If it is no DICOM file, is damaged, or says that its pixels hold an annotation.
+        If it is damaged, or says that its pixels hold an annotation.
     """
-    import pydicom
-    from pydicom.errors import InvalidDicomError
-
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # values that break a rule of DICOM: they pass as they are or go
-        try:
-            dataset = pydicom.dcmread(BytesIO(content))
-            dataset.walk(lambda _, element: None)  # parses what was left for later, nested levels included
-        except InvalidDicomError as error:
-            raise SourceError("not a DICOM file; it is not copied") from error
-        except Exception as error:  # pydicom names damage in a dozen ways
-            raise SourceError(f"damaged DICOM file ({type(error).__name__}); it is not copied") from error
+        dataset = read_dicom(content, limits)
+        if dataset is None:
+            return None
         if burned_in(dataset):
             raise SourceError("its pixels may show the patient's name (burned-in annotation, or a secondary capture)")
         clean_dataset(dataset, key, patient)
@@ -58,7 +96,7 @@ def clean_dicom(content: bytes, key: bytes, patient: str) -> bytes:
         try:
             dataset.save_as(out, enforce_file_format=True)
         except Exception as error:
-            raise SourceError(f"cannot be written as DICOM ({type(error).__name__}); it is not copied") from error
+            raise SourceError(f"cannot be written as DICOM ({type(error).__name__})") from error
     return out.getvalue()
 
 
@@ -125,7 +163,7 @@ def _replace(element: DataElement) -> None:
         element.value = DUMMIES.get(element.VR, b"\0\0")
 
 
-def clean_nifti(content: bytes, *, packed: bool) -> bytes:
+def clean_nifti(content: bytes, limits: Limits, *, packed: bool) -> bytes:
     """Clear the text fields and extensions of a NIfTI file; voxels and geometry stay byte for byte.
 
     The fields, by `nifti1.h` and `nifti2.h`: data_type, db_name, descrip, aux_file and intent_name.
@@ -136,18 +174,25 @@ def clean_nifti(content: bytes, *, packed: bool) -> bytes:
         If it is no single-file NIfTI, or is damaged.
     """
     try:
-        data = bytearray(gzip.decompress(content) if packed else content)
-        _, size, start = nifti_layout(bytes(data))
-    except (OSError, EOFError, ValueError, struct.error, ArithmeticError) as error:
-        raise SourceError(f"damaged NIfTI file ({type(error).__name__}); it is not copied") from error
+        data = bytearray(unpack_gzip(content, lambda _: sys.maxsize, limits, limits.clock()) if packed else content)
+        size, start = _whole_layout(data)
+    except (OSError, EOFError, ValueError, struct.error, zlib.error, ArithmeticError) as error:
+        raise SourceError(f"damaged NIfTI file ({type(error).__name__})") from error
     for offset, length in _NIFTI[size]:
         data[offset : offset + length] = bytes(length)
     data[size:start] = bytes(start - size)  # the flag of extensions and the extensions: zeros say there are none
     return gzip.compress(bytes(data), mtime=0) if packed else bytes(data)
 
 
-def nifti_layout(data: bytes) -> tuple[str, int, int]:
-    """Return the byte order, the header's size and where the voxels begin.
+def _whole_layout(data: bytes | bytearray) -> tuple[int, int]:
+    size, start = nifti_layout(data)
+    if start > len(data):
+        raise ValueError("the voxels lie outside the file")
+    return size, start
+
+
+def nifti_layout(head: bytes | bytearray) -> tuple[int, int]:
+    """Return the header's size and where the voxels begin, from a file's first 540 bytes.
 
     Raises
     ------
@@ -155,19 +200,19 @@ def nifti_layout(data: bytes) -> tuple[str, int, int]:
         If it is no single-file NIfTI-1 or NIfTI-2.
     """
     for order in "<>":
-        (size,) = struct.unpack_from(order + "i", data)
+        (size,) = struct.unpack_from(order + "i", head)
         if size in _NIFTI:
-            start = int(struct.unpack_from(order + ("f" if size == 348 else "q"), data, 108 if size == 348 else 168)[0])
-            if not size <= start <= len(data):
-                raise ValueError("the voxels lie outside the file")
-            return order, size, start
+            start = int(struct.unpack_from(order + ("f" if size == 348 else "q"), head, 108 if size == 348 else 168)[0])
+            if start < size:
+                raise ValueError("the voxels lie inside the header")
+            return size, start
     raise ValueError("not a NIfTI header")
 
 
 def nifti_text(data: bytes) -> list[str]:
     """Name the filled text fields of a NIfTI file."""
     names = {348: ("db_name", "descrip", "aux_file", "intent_name"), 540: ("descrip", "aux_file", "intent_name")}
-    _, size, start = nifti_layout(data)
+    size, start = _whole_layout(data)
     fields = zip(names[size], _NIFTI[size], strict=True)
     found = [name for name, (offset, length) in fields if data[offset : offset + length].strip(b"\0 ")]
     return found + (["extension"] if data[size:start].strip(b"\0") else [])

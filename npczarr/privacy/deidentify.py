@@ -8,18 +8,21 @@ import secrets
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
 from npczarr.errors import NpczarrError, ParameterError, SourceError
 from npczarr.model.cohort import File
 from npczarr.privacy.clean import clean_dicom, clean_nifti
+from npczarr.sources.config import SourceConfig, load_config, path_regex
+from npczarr.sources.discover import IGNORED
 from npczarr.sources.files import Source, open_source, why
 
 Run = Callable[[Callable[[Any], Any], Iterable[Any]], Iterator[tuple[Any, Any]]]
 _NIFTI = re.compile(r"\.nii(\.gz)?$", re.IGNORECASE)
-_MASK = re.compile(r"ROI-(CE-)?T[12]\.nii(\.gz)?$")  # the published names; any other may name a person
-_FOLDERS = frozenset(("data", "MRI-Segments", "T1WI", "T2WI", "CE-T1WI"))
+_DICOM = ("dcm", "dicom", "ima")
+_FOLDERS = frozenset(("data", "MRI-Segments"))  # above the patients, as published; any other may name a person
 _TEMPORARY = ".npczarr-part"
 
 
@@ -69,6 +72,7 @@ def deidentify(
     *,
     key: bytes | None = None,
     tables: Collection[str] = (),
+    config: str | Path | None = None,
     storage_options: dict[str, Any] | None = None,
     run: Run = one_by_one,
     on_progress: Callable[[int, int], None] | None = None,
@@ -77,7 +81,7 @@ def deidentify(
 
     DICOM is cleaned by the Basic Profile of PS3.15: dates are emptied, private attributes removed, UIDs replaced alike
     in every file. The patient's folder becomes PatientID and PatientName; other names of files and folders become
-    numbers in the same order, save those of the published layout. Pixels stay bit for bit, in their encoding.
+    numbers in the same order, save those that the layout spells out. Pixels stay bit for bit, in their encoding.
 
     Parameters
     ----------
@@ -90,6 +94,9 @@ def deidentify(
         Without one, a random key is used and forgotten: such a copy cannot be continued nor tied to its source.
     tables
         Paths of CSV files to copy as they are; look at them first.
+    config
+        TOML file that describes another layout, as for :func:`npczarr.convert`, and limits. What does not fit it is not
+        copied. Without one, files that do not lie in the published layout belong to the folder above their series.
     run
         Runs a function over tasks and yields (task, result or exception), in any order.
     on_progress
@@ -102,10 +109,15 @@ def deidentify(
     SourceError
         If the source cannot be listed.
     """
-    where = open_source(source, storage_options)
+    layout = load_config(config)
+    if not layout.sequences:
+        raise ParameterError(
+            f"{config}: name the sequences under [sequences]: any other name of a folder may tell who the patient is"
+        )
+    where = open_source(source, storage_options, layout.limits)
     target = _check(where, Path(out), key)
-    files = [f for f in where.files() if not f.path.startswith("__MACOSX/") and f.name != ".DS_Store"]
-    copies, ignored = plan(files, tables)
+    files = [file for file in where.files() if not IGNORED.search(file.path)]
+    copies, ignored = plan(files, tables, Names(layout, strict=config is not None))
     secret = key or secrets.token_bytes(32)
     folders: dict[str, list[Copy]] = defaultdict(list)
     for copy in copies:
@@ -118,43 +130,45 @@ def deidentify(
             failed |= {copy.path: f"not copied ({type(outcome).__name__})" for copy in task.copies}
         else:
             written, kept, failed = written + outcome[0], kept + outcome[1], failed | outcome[2]
+            ignored += outcome[3]
         if on_progress is not None:
             on_progress(done, len(tasks))
-    return Deidentified(written, kept, dict(sorted(failed.items())), tuple(ignored))
+    return Deidentified(written, kept, dict(sorted(failed.items())), tuple(sorted(ignored)))
 
 
-def plan(files: Iterable[File], tables: Collection[str] = ()) -> tuple[list[Copy], list[str]]:
+def plan(files: Iterable[File], tables: Collection[str], names: Names) -> tuple[list[Copy], list[str]]:
     """Say where each file goes, by the paths alone, so that a second run says the same; and which are not copied."""
-    paths = sorted(file.path for file in files)
-    kinds = {path: _kind(path, tables) for path in paths}
-    patients = {_patient(path, kind) for path, kind in kinds.items() if kind in ("dicom", "nifti")}
-    names = _Names({patient for patient in patients if patient})
-    copies = []
-    for path in paths:
-        kind = kinds[path]
-        if kind:
-            folder = names.folder(path.rpartition("/")[0])
-            copies.append(Copy(path, folder + names.file(path, kind), kind, _patient(path, kind).rpartition("/")[2]))
-    return copies, [path for path in paths if not kinds[path]]
+    kinds = {path: "table" if path in tables else _kind(path) for path in sorted(file.path for file in files)}
+    owners = {path: names.owner(path, kind) for path, kind in kinds.items() if kind}
+    copies = [
+        Copy(path, names.renamed(path, kinds[path]), kinds[path], owner.rpartition("/")[2])
+        for path, owner in owners.items()
+        if owner is not None
+    ]
+    return copies, [path for path in kinds if owners.get(path) is None]
 
 
-def clean_folder(task: Task) -> tuple[int, int, dict[str, str]]:
-    """Clean the files of one folder; how many were written, were there already, and why the others failed."""
+def clean_folder(task: Task) -> tuple[int, int, dict[str, str], list[str]]:
+    """Clean the files of a folder; how many were written or there already, why others failed, and what is no DICOM."""
     written = kept = 0
-    failed = {}
+    failed, foreign = {}, []
     for copy in task.copies:
         target = Path(task.out, copy.target)
         if target.exists():  # whole, as it took its name only then
             kept += 1
             continue
         try:
-            _write(target, _cleaned(task, copy))
+            content = _cleaned(task, copy)
+            if content is None:
+                foreign.append(copy.path)
+                continue
+            _write(target, content)
             written += 1
         except (NpczarrError, OSError) as error:
             failed[copy.path] = (
                 str(error) if isinstance(error, NpczarrError) else f"cannot be written ({error.strerror})"
             )
-    return written, kept, failed
+    return written, kept, failed, foreign
 
 
 def _check(source: Source, out: Path, key: bytes | None) -> Path:
@@ -174,65 +188,99 @@ def _check(source: Source, out: Path, key: bytes | None) -> Path:
     return target
 
 
-def _kind(path: str, tables: Collection[str]) -> str:
-    """Return dicom, nifti or table, or nothing for what is not copied; what has no known ending may be DICOM."""
+def _kind(path: str) -> str:
+    """Return dicom or nifti, or nothing for what is not copied; what has no known ending may be DICOM."""
     name = path.rpartition("/")[2].lower()
-    if path in tables:
-        return "table"
     if _NIFTI.search(name):
         return "nifti"
     ending = name.rpartition(".")[2] if "." in name else ""
-    return "dicom" if ending in ("", "dcm", "dicom", "ima", "img") or ending.isdecimal() else ""
+    return "dicom" if ending in ("", *_DICOM, "img") or ending.isdecimal() else ""
 
 
-def _patient(path: str, kind: str) -> str:
-    """Path of the patient's folder: above the series' folder, or the one that holds the masks."""
-    folders = path.split("/")[:-1]
-    if kind == "dicom" and len(folders) > 1:
-        folders = folders[:-1]
-    return "/".join(folders) or "unknown"
+class Names:
+    """Neutral names, given in the order in which the old ones sort; those that the layout spells out stay.
 
+    Parameters
+    ----------
+    layout
+        Where patients, sequences and masks lie.
+    strict
+        Whether a file that does not fit the layout has no owner; else it is of the folder above its series.
+    """
 
-class _Names:
-    """Neutral names, given in the order in which the old ones sort."""
-
-    def __init__(self, patients: set[str]) -> None:
-        self._patients = patients
+    def __init__(self, layout: SourceConfig, *, strict: bool) -> None:
+        groups = {
+            "sequence": "|".join(re.escape(rule.folder) for rule in layout.sequences),
+            "mask": "|".join(re.escape(rule.mask) for rule in layout.sequences),
+            "slice": r"\d+",
+        }
+        self._patterns = [(p.split("/"), path_regex(p, groups)) for p in (layout.images, *layout.masks)]
+        self._strict = strict
+        self._kept: set[str] = set()
         self._folders: dict[str, str] = {"": ""}
         self._counts: dict[str, int] = defaultdict(int)
 
-    def folder(self, path: str) -> str:
+    def owner(self, path: str, kind: str) -> str | None:
+        """Path of the patient's folder, or None where there is none. From now on its name is kept."""
+        if kind == "table":
+            self._kept.add(path)
+            return ""
+        for wanted, pattern in self._patterns:
+            if match := pattern.fullmatch(path):
+                self._kept |= _spelt(path.split("/"), wanted, match["below"].count("/"))
+                return path[: match.end("patient")]
+        if self._strict:
+            return None
+        folders = path.split("/")[:-1]
+        owner = "/".join(folders[:-1] if kind == "dicom" and len(folders) > 1 else folders)
+        self._kept.add(owner)
+        return owner or "unknown"
+
+    def renamed(self, path: str, kind: str) -> str:
+        """Return the new path of a file; every file has had its owner told before."""
+        folder, _, name = path.rpartition("/")
+        if path not in self._kept:
+            ending = ".dcm" if kind == "dicom" else ".nii.gz" if name.lower().endswith(".gz") else ".nii"
+            name = self._number(folder + ending, "{:05d}" + ending)
+        return self._folder(folder) + name
+
+    def _folder(self, path: str) -> str:
         """Return the new path of a folder, with a slash at its end."""
         if path not in self._folders:
             above, _, name = path.rpartition("/")
-            parent = self.folder(above)
-            if path not in self._patients and name not in _FOLDERS:
+            parent = self._folder(above)
+            if path not in self._kept and name not in _FOLDERS:
                 name = self._number(parent, "folder-{:03d}")
             self._folders[path] = f"{parent}{name}/"
         return self._folders[path]
-
-    def file(self, path: str, kind: str) -> str:
-        """Return the new name of a file."""
-        folder, _, name = path.rpartition("/")
-        if kind == "table" or (kind == "nifti" and _MASK.match(name)):
-            return name
-        ending = ".dcm" if kind == "dicom" else ".nii.gz" if name.lower().endswith(".gz") else ".nii"
-        return self._number(folder + ending, "{:05d}" + ending)
 
     def _number(self, where: str, form: str) -> str:
         self._counts[where] += 1
         return form.format(self._counts[where])
 
 
-def _cleaned(task: Task, copy: Copy) -> bytes:
+def _spelt(parts: list[str], wanted: list[str], first: int) -> set[str]:
+    """Paths of the files and folders whose names a pattern spells out, before and behind its ``**``."""
+    ahead = zip(range(first, len(parts)), wanted, strict=False)
+    behind = zip(range(len(parts) - 1, -1, -1), reversed(wanted), strict=False)
+    told = (pair for pairs in (ahead, behind) for pair in takewhile(lambda pair: pair[1] != "**", pairs))
+    return {"/".join(parts[: i + 1]) for i, name in told if "*" not in name}
+
+
+def _cleaned(task: Task, copy: Copy) -> bytes | None:
+    """Return what is to be written, or None where a file whose name does not say so is no DICOM file."""
     (content,) = task.source.read([copy.path])
     if isinstance(content, Exception):
         raise SourceError(why(content))
-    if copy.kind == "dicom":
-        return clean_dicom(content, task.key, copy.patient)
+    limits = task.source.limits
     if copy.kind == "nifti":
-        return clean_nifti(content, packed=copy.target.endswith(".gz"))
-    return content
+        return clean_nifti(content, limits, packed=copy.path.lower().endswith(".gz"))
+    if copy.kind == "table":
+        return content
+    cleaned = clean_dicom(content, task.key, copy.patient, limits)
+    if cleaned is None and copy.path.lower().endswith(_DICOM):
+        raise SourceError("not a DICOM file")
+    return cleaned
 
 
 def _write(target: Path, content: bytes) -> None:

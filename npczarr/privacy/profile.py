@@ -6,7 +6,14 @@ import re
 from functools import cache
 from typing import TYPE_CHECKING
 
-from dicomanonymizer.dicom_anonymization_databases import dicomfields_2026c as table
+from npczarr.errors import ParameterError
+
+try:
+    from dicomanonymizer.dicom_anonymization_databases import dicomfields_2026c as table
+except ModuleNotFoundError as missing:
+    raise ParameterError(
+        f"audit and deidentify need {missing.name}, which is not installed: pip install 'npczarr[privacy]'"
+    ) from missing
 
 if TYPE_CHECKING:
     from pydicom.dataelem import DataElement

@@ -1,20 +1,28 @@
 """A cleaned copy: same voxels, same geometry, no new fault, nobody in it; and it can be continued."""
 
 import gzip
+import os
 import shutil
+import signal
 import subprocess
+import sys
+import time
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 import pydicom
 import pytest
+from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian, MediaStorageDirectoryStorage
 
+import npczarr as npc
 from npczarr.errors import ParameterError
 from npczarr.model.cohort import File
 from npczarr.privacy import deidentify as module
 from npczarr.privacy.audit import audit
-from npczarr.privacy.deidentify import deidentify, plan
+from npczarr.privacy.deidentify import Names, deidentify, plan
+from npczarr.sources.config import SourceConfig
+from tests.builders import noise, oblique_grid, slice_dataset
 
 KEY = b"a secret of many bytes"
 GEOMETRY = (
@@ -35,7 +43,7 @@ def tree(folder):
 def cleaned(real_data, tmp_path_factory):
     source, out = real_data / "dicom_variety", tmp_path_factory.mktemp("clean") / "out"
     deidentify(source, out, key=KEY)
-    copies, _ = plan([File(p, 0, "") for p in tree(source)])
+    copies, _ = plan([File(p, 0, "") for p in tree(source)], (), Names(SourceConfig(), strict=False))
     return [(source / c.path, out / c.target) for c in copies if (out / c.target).exists()], out
 
 
@@ -125,6 +133,116 @@ def test_an_interrupted_run_is_continued(cleaned, real_data, tmp_path, monkeypat
     result = deidentify(source, out, key=KEY)
     assert result.kept == 19
     assert tree(out) == tree(cleaned[1])
+
+
+def test_a_run_of_two_workers_that_is_killed_is_continued(cohort, tmp_path):
+    """The whole process group is killed in the middle; the copy then equals one that was not."""
+    source, whole, out, key = cohort / "primary_data", tmp_path / "whole", tmp_path / "out", tmp_path / "key"
+    key.write_bytes(KEY)
+    deidentify(source, whole, key=KEY)
+    wanted = tree(whole)
+    command = [sys.executable, "-m", "npczarr", "deidentify", source, out, "--key-file", key, "--workers", "2"]
+    run = subprocess.Popen(list(map(str, command)), start_new_session=True, stdout=subprocess.DEVNULL)
+    while not (there := list(out.rglob("*.dcm"))):
+        assert run.poll() is None
+        time.sleep(0.001)
+    os.killpg(run.pid, signal.SIGKILL)
+    run.wait()
+    assert len(there) < len(wanted)
+    assert {name: content for name, content in tree(out).items() if not name.endswith("part")}.items() < wanted.items()
+    again = subprocess.run(list(map(str, command)), check=True, capture_output=True, text=True)
+    assert tree(out) == wanted
+    assert "0 failed" in again.stdout
+    assert audit(out).clean
+
+
+def slices(folder, count=3):
+    folder.mkdir(parents=True)
+    grid = oblique_grid((count, 6, 7), seed=1)
+    return [slice_dataset(noise(grid)[z], grid, z) for z in range(count)]
+
+
+def test_another_layout_says_who_is_a_patient_and_which_names_stay(tmp_path):
+    source = tmp_path / "source" / "Dr Miller 2019"
+    for patient in ("P1", "P2"):
+        for i, dataset in enumerate(slices(source / patient / "first visit" / "axial_t1" / "DICOM", 2)):
+            dataset.save_as(source / patient / "first visit" / "axial_t1" / "DICOM" / f"Doe_{i}.dcm")
+        image = nib.Nifti1Image(np.ones((2, 2, 2), np.uint8), np.eye(4))
+        nib.save(image, source / patient / "t1.seg.nii.gz")
+    (source / "P1" / "Doe.dcm").write_bytes((source / "P1/first visit/axial_t1/DICOM/Doe_0.dcm").read_bytes())
+    rules = tmp_path / "layout.toml"
+    rules.write_text(
+        '[layout]\nimages = "{patient}/*/{sequence}/**"\nmasks = ["{patient}/{mask}.seg.nii.gz"]\n'
+        '[sequences]\nT1WI = { folder = "axial_t1", mask = "t1" }\n'
+    )
+    done = deidentify(tmp_path / "source", tmp_path / "out", config=rules)
+    assert not done.failed
+    assert done.not_copied == ("Dr Miller 2019/P1/Doe.dcm",)
+    expected = {f"folder-001/{p}/folder-001/axial_t1/folder-001/0000{i}.dcm" for p in ("P1", "P2") for i in (1, 2)}
+    assert set(tree(tmp_path / "out")) == expected | {f"folder-001/{p}/t1.seg.nii.gz" for p in ("P1", "P2")}
+    assert {pydicom.dcmread(p).PatientID for p in (tmp_path / "out").rglob("P2/**/*.dcm")} == {"P2"}
+    assert audit(tmp_path / "out").clean
+    status = npc.convert(tmp_path / "out", tmp_path / "a.zarr", config=rules, workers=0).status
+    assert status.values.tolist() == [
+        ["warning"],  # of its mask
+        ["warning"],  # of its mask
+    ]
+    rules.write_text('[layout]\nimages = "{patient}/{sequence}/**"\n')
+    with pytest.raises(ParameterError, match=r"name the sequences under \[sequences\]"):
+        deidentify(tmp_path / "source", tmp_path / "other", config=rules)
+
+
+@pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, ImplicitVRLittleEndian])
+def test_files_without_preamble_are_found_and_cleaned(tmp_path, syntax):
+    folder = tmp_path / "source" / "P1" / "T1WI"
+    datasets = slices(folder)
+    for i, dataset in enumerate(datasets):
+        dataset.PatientName = "Doe^Jane"
+        implicit = syntax == ImplicitVRLittleEndian
+        with (folder / f"{i}").open("wb") as file:
+            pydicom.dcmwrite(file, pydicom.Dataset(dataset), implicit_vr=implicit, little_endian=True)
+        assert b"DICM" not in (folder / f"{i}").read_bytes()
+    assert ("attribute", "PatientName") in {(f.kind, f.name) for f in audit(tmp_path / "source").findings}
+    done = deidentify(tmp_path / "source", tmp_path / "out")
+    assert (done.written, done.failed) == (3, {})
+    assert audit(tmp_path / "out").clean
+    for dataset, path in zip(datasets, sorted((tmp_path / "out").rglob("*.dcm")), strict=True):
+        np.testing.assert_array_equal(pydicom.dcmread(path).pixel_array, dataset.pixel_array)
+
+
+def test_what_is_no_image_is_named_and_not_copied(tmp_path):
+    folder = tmp_path / "source" / "P1" / "T1WI"
+    slices(folder, 1)[0].save_as(folder / "1")
+    index = slices(tmp_path / "index", 1)[0]
+    index.file_meta.MediaStorageSOPClassUID = index.SOPClassUID = MediaStorageDirectoryStorage
+    index.save_as(tmp_path / "source" / "P1" / "DICOMDIR")
+    (tmp_path / "source" / "LICENSE").write_text("Doe")
+    (tmp_path / "source" / "Doe.pdf").write_text("Doe")
+    (folder / "2.dcm").write_text("Doe")
+    done = deidentify(tmp_path / "source", tmp_path / "out")
+    assert done.not_copied == ("Doe.pdf", "LICENSE", "P1/DICOMDIR")
+    assert done.failed == {"P1/T1WI/2.dcm": "not a DICOM file"}
+    assert set(tree(tmp_path / "out")) == {"P1/T1WI/00001.dcm"}
+
+
+def test_bombs_are_refused_within_the_limits(tmp_path):
+    folder = tmp_path / "source" / "P1"
+    folder.mkdir(parents=True)
+    (folder / "ROI-T1.nii.gz").write_bytes(
+        gzip.compress(nib.Nifti1Image(np.ones((2, 2, 2), np.uint8), np.eye(4)).to_bytes() + bytes(60_000_000))
+    )
+    (tmp_path / "limits.toml").write_text("[limits]\nscan_gb = 0.05\n")
+    done = deidentify(tmp_path / "source", tmp_path / "out", config=tmp_path / "limits.toml")
+    assert "packed data grows beyond the limit of 0.05 GB" in done.failed["P1/ROI-T1.nii.gz"]
+    assert not tree(tmp_path / "out")
+
+
+def test_without_the_profile_one_line_says_what_to_install():
+    code = "import sys; sys.modules['dicomanonymizer'] = None; from npczarr.cli import main; main()"
+    found = subprocess.run([sys.executable, "-c", code, "audit", "."], capture_output=True, text=True, check=False)
+    assert found.returncode == 2
+    assert "pip install 'npczarr[privacy]'" in found.stderr
+    assert "Traceback" not in found.stderr
 
 
 def test_never_in_place(tmp_path):
