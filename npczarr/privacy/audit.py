@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import warnings
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
@@ -17,6 +16,7 @@ from npczarr.privacy.deidentify import Run, one_by_one
 from npczarr.privacy.profile import identifies, is_cleaned
 from npczarr.sources.files import Source, open_source, why
 from npczarr.sources.packed import unpack_gzip
+from npczarr.sources.stored import silent
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -159,8 +159,7 @@ def _in_content(path: str, content: bytes, limits: Limits) -> dict[tuple[str, st
             raise
         except Exception as error:  # damage of gzip, zlib, struct
             raise SourceError(f"damaged NIfTI file ({type(error).__name__})") from error
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # values that break a rule of DICOM are looked at all the same
+    with silent("pydicom"):  # values that break a rule of DICOM are looked at all the same
         dataset = read_dicom(content, limits, stop_before_pixels=True)
         if dataset is not None:
             try:

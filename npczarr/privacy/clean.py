@@ -7,15 +7,15 @@ import hashlib
 import hmac
 import struct
 import sys
-import warnings
 import zlib
 from io import BytesIO
 from typing import TYPE_CHECKING
 
 from npczarr.errors import SourceError
 from npczarr.model.limits import Limits
-from npczarr.privacy.profile import DUMMIES, METHOD, STANDARD_UIDS, UID_ROOT, action
+from npczarr.privacy.profile import DUMMIES, METHOD, STANDARD_UIDS, UID_ROOT, action, is_text_for_number
 from npczarr.sources.packed import check_dataset, unpack_gzip
+from npczarr.sources.stored import silent
 
 if TYPE_CHECKING:
     from pydicom.dataelem import DataElement
@@ -84,8 +84,7 @@ def clean_dicom(content: bytes, key: bytes, patient: str, limits: Limits) -> byt
     SourceError
         If it is damaged, or says that its pixels hold an annotation.
     """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # values that break a rule of DICOM: they pass as they are or go
+    with silent("pydicom"):  # values that break a rule of DICOM: they pass as they are or go
         dataset = read_dicom(content, limits)
         if dataset is None:
             return None
@@ -156,6 +155,8 @@ def _clean_level(dataset: Dataset, key: bytes, *, enhanced: bool) -> None:
             element.value = None
         elif code != "K":
             _replace(element)
+        elif is_text_for_number(element):
+            raise SourceError(f"{element.keyword} holds text where a number belongs; repair the file or leave it out")
 
 
 def _replace(element: DataElement) -> None:

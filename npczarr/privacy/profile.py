@@ -50,6 +50,7 @@ _SINGLE = {tag[0] << 16 | tag[1]: code for code, tags in _CODES.items() for tag 
 _CLASSES = re.compile(
     r"(Class|Syntax|CodingScheme|ContextGroupExtensionCreator)\w*UID$|^ContextUID$|^MappingResourceUID$"
 )
+_NUMBERS = frozenset(("DS", "IS", "FD", "FL", "SL", "SS", "SV", "UL", "US", "UV"))
 _PATIENT = ("PatientID", "PatientName")
 
 
@@ -81,6 +82,8 @@ def identifies(element: DataElement, dataset: Dataset, folders: frozenset[str] =
         Parts of the file's path: in a de-identified file the name of a folder is the patient's identity.
     """
     code = action(int(element.tag), element.VR, element.keyword)
+    if is_text_for_number(element):
+        return True
     if code == "K" or element.VR == "SQ" or element.is_empty:
         return False
     values = [element.value] if element.VM == 1 else list(element.value)
@@ -92,6 +95,14 @@ def identifies(element: DataElement, dataset: Dataset, folders: frozenset[str] =
     if element.keyword in _PATIENT and str(element.value) in folders:
         return False
     return any(not _is_dummy(element.VR, v) for v in values)
+
+
+def is_text_for_number(element: DataElement) -> bool:
+    """Whether a field of numbers holds something else: damage, or what somebody wrote where there was room."""
+    if element.VR not in _NUMBERS or element.is_empty:
+        return False
+    values = [element.value] if element.VM == 1 else list(element.value)
+    return not all(isinstance(value, int | float) for value in values)
 
 
 def is_cleaned(dataset: Dataset) -> bool:
