@@ -95,8 +95,9 @@ def import_masks(
     StoreError
         If the store cannot be opened or written, or another process writes to it.
     """
-    source = open_source(folder)
-    cohort = sort_files(source.files(), load_config(config))
+    rules = load_config(config)
+    source = open_source(folder, limits=rules.limits)
+    cohort = sort_files(source.files(), rules)
     scans = [scan for scan in cohort.scans.values() if scan.masks]
     if not scans:
         raise SourceError(f"{folder}: no mask found; expected them named as in the source, patient/ROI-T1.nii.gz")

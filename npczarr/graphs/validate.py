@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import zarr
 
 from npczarr.graphs.run import Runner
@@ -22,7 +23,7 @@ from npczarr.store.access import Location, locate
 from npczarr.store.create import array, labels, open_group
 from npczarr.store.faults import usable
 from npczarr.store.shards import digest
-from npczarr.store.validate import CLAIMS, Finding, check_scan, check_schema_of
+from npczarr.store.validate import CLAIMS, Finding, check_scan, check_schema_of, check_tables
 
 _SMALL_VOXELS = 50_000_000  # read back in about the time that two processes take to start
 
@@ -36,7 +37,7 @@ class CheckTask:
     sequence: str
     place: tuple[int, int]
     claims: Mapping[str, Any]
-    source: Source | None = None
+    source: Source | None = field(default=None, repr=False)
     files: ScanFiles | None = None
 
 
@@ -81,7 +82,7 @@ def validate(
     location = locate(store, dict(store_options or {}))
     with usable(location.url):
         root = open_group(location.open(read_only=True), location.url, mode="r")
-        findings = check_schema_of(root)
+        findings = check_schema_of(root) or check_tables(root)
         if findings:
             return tuple(findings)
         source = cohort = None
@@ -137,11 +138,14 @@ def _compare(task: CheckTask) -> list[str]:
         scan = read_scan(task.source, task.files.images)
     except Exception as error:
         return [f"stored, but the source cannot be read: {error}"] if stored else []
-    if not stored:
-        return [f"{task.claims['status']}, but the source can be read; convert again"]
+    image = array(zarr.open_group(task.target.open(read_only=True), mode="r"), "image")
+    if not stored:  # rightly refused where it is the store that has no room for it
+        fits = np.can_cast(scan.image.dtype, image.dtype) and all(
+            n <= extent for n, extent in zip(scan.grid.shape_zyx, image.shape[-3:], strict=True)
+        )
+        return [f"{task.claims['status']}, but the source can be read; convert again"] if fits else []
     problems = []
-    dtype = array(zarr.open_group(task.target.open(read_only=True), mode="r"), "image").dtype
-    if digest(scan.image.astype(dtype)) != task.claims["image_digest"]:
+    if digest(scan.image.astype(image.dtype)) != task.claims["image_digest"]:
         problems.append("image differs from the source")
     try:
         mask = digest(read_mask(task.source, task.files.masks, scan.grid).mask) if task.files.masks else ""

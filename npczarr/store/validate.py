@@ -25,6 +25,7 @@ CLAIMS = (
     "status", "mask_status", "shape", "spacing", "affine", "z_mm", "y_mm", "x_mm", "image_digest", "mask_digest",
     "mask_voxels",
 )  # fmt: skip
+_LARGEST_TABLE = 4 * 10**9  # bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +67,22 @@ def check_schema_of(root: zarr.Group) -> list[Finding]:
         for dim in ("patient", "sequence")
         if dim in there and len(set(labels(root, dim))) != sizes.get(dim)
     ]
+    return [Finding("", "", problem) for problem in problems]
+
+
+def check_tables(root: zarr.Group) -> list[Finding]:
+    """Read every array that is not voxels, whether anything else asks for it or not."""
+    problems = []
+    for name, table in arrays_of(root):
+        if name in ("image", "mask"):
+            continue
+        if table.nbytes > _LARGEST_TABLE:
+            problems.append(f"{name}: {table.shape} values, too many for a table of scans; convert into a new store")
+            continue
+        try:
+            table[...]
+        except Exception as error:  # codecs name damage in a dozen ways
+            problems.append(f"{name}: cannot be read ({type(error).__name__}); convert into a new store")
     return [Finding("", "", problem) for problem in problems]
 
 

@@ -131,6 +131,16 @@ def test_a_missing_array(store, name):
     assert isinstance(found["validate"], StoreError) or [f for f in found["validate"] if name in f.problem]
 
 
+@pytest.mark.parametrize("name", ["echo_time", "z_mm", "status", "age"])
+def test_a_damaged_table_is_found_though_nothing_else_asks_for_it(store, name):
+    chunks = [path for path in (store / name / "c").rglob("*") if path.is_file()]
+    assert chunks
+    for path in chunks:
+        path.write_bytes(path.read_bytes()[:-5])
+    found = use(store)["validate"]
+    assert [f.problem.partition(":")[0] for f in found] == [name]
+
+
 def test_an_array_that_is_listed_and_not_there(store):
     shutil.rmtree(store / "status")
     use(store)
