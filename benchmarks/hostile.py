@@ -51,7 +51,7 @@ def damage_and_read(name, seconds, seed, data):
     from tests.hostile import corpus
 
     warnings.simplefilter("error")
-    kind = (corpus.KINDS | real_kinds(data))[name]
+    kind = (corpus.KINDS | corpus.SLOW_KINDS | real_kinds(data))[name]
     examples = kind.examples()
     tried, refused, slowest = 0, 0, 0.0
     with tempfile.TemporaryDirectory() as folder:
@@ -165,7 +165,7 @@ def main():
 
     print("| kind | inputs | refused | crashes | hangs | scans lost | slowest, ms | memory, MB (above its start) |")
     print("|---|---|---|---|---|---|---|---|", flush=True)
-    for name in (*corpus.KINDS, *real_kinds(options.data), COHORT):
+    for name in (*corpus.KINDS, *corpus.SLOW_KINDS, *real_kinds(options.data), COHORT):
         t = run(name, options)
         print(
             f"| {name} | {t['tried']} | {t['refused']} | {len(t['crashes'])} | {t['hangs']} | {t['lost']} | "

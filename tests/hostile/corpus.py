@@ -6,6 +6,8 @@ import gzip
 import io
 import random
 import struct
+import tempfile
+import warnings
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -19,9 +21,12 @@ from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence as Items
 from pydicom.uid import JPEG2000Lossless, JPEGLosslessSV1, JPEGLSLossless, RLELossless
 
-from npczarr.errors import SourceError
+import npczarr as npc
+from npczarr.errors import NpczarrError, SourceError
 from npczarr.model.cohort import Cohort, File, ScanFiles
 from npczarr.model.limits import Limits
+from npczarr.privacy.audit import _in_content
+from npczarr.privacy.clean import clean_dicom
 from npczarr.sources.config import SourceConfig, load_config
 from npczarr.sources.dicom import peek, read_scan
 from npczarr.sources.discover import discover
@@ -29,7 +34,16 @@ from npczarr.sources.files import open_source
 from npczarr.sources.nifti import read_mask
 from npczarr.sources.raters import read_raters
 from npczarr.sources.tables import read_tables
-from tests.builders import SYNTAXES, blob, enhanced_dataset, nifti_image, noise, oblique_grid, slice_dataset
+from tests.builders import (
+    SYNTAXES,
+    blob,
+    enhanced_dataset,
+    nifti_image,
+    noise,
+    oblique_grid,
+    slice_dataset,
+    write_cohort,
+)
 
 GRID = oblique_grid((3, 6, 7), seed=1)
 SMALL = Limits(scan_gb=0.02, files_gb=0.1, scan_seconds=10)
@@ -283,9 +297,52 @@ def read_archive(content: bytes, folder: Path) -> None:
             both(partial(read_mask, source, scan.masks, GRID))
 
 
+def read_private(content: bytes, folder: Path) -> None:
+    """Look for what identifies a patient, and take it out."""
+    both(
+        partial(_in_content, "1/T1WI/1.dcm", content, SMALL),
+        partial(clean_dicom, content, b"a secret of many bytes", "1", SMALL),
+    )
+
+
+@cache
+def stored() -> dict[str, bytes]:
+    """Every file of a small store."""
+    with tempfile.TemporaryDirectory() as folder:
+        write_cohort(Path(folder, "source"), patients=("001",))
+        store = Path(folder, "a.zarr")
+        npc.convert(Path(folder, "source"), store, workers=0)
+        return {str(path.relative_to(store)): path.read_bytes() for path in store.rglob("*") if path.is_file()}
+
+
+def read_store(content: bytes, folder: Path, *, name: str) -> None:
+    """Open, describe, load and validate a store in which one file is this."""
+    store = folder / "a.zarr"
+    if not store.exists():
+        for path, whole in stored().items():
+            (store / path).parent.mkdir(parents=True, exist_ok=True)
+            (store / path).write_bytes(whole)
+    (store / name).write_bytes(content)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of numbers that overflow
+        for act in (partial(npc.info, store), lambda: npc.open(store).load(), partial(npc.validate, store, workers=0)):
+            with suppress(NpczarrError):
+                act()
+
+
+def of_store(name: str) -> Kind:
+    return Kind(lambda: [stored()[name]], partial(read_store, name=name))
+
+
+#: Too slow for the tests, which do less of the same.
+SLOW_KINDS = {
+    "store, metadata": of_store("zarr.json"),
+    "store, shard": of_store("image/c/0/0/0/0/0"),
+}
 KINDS = {
     "DICOM": Kind(lambda: [slices[1] for slices in dicom_slices().values()], read_dicom),
     "DICOM, enhanced": Kind(lambda: [enhanced()], read_dicom),
+    "DICOM, audited and de-identified": Kind(lambda: [slices[1] for slices in dicom_slices().values()], read_private),
     "NIfTI": Kind(niftis, read_nifti),
     "NIfTI, gzipped": Kind(lambda: [gzip.compress(content, mtime=0) for content in niftis()], read_nifti),
     "NIfTI, damaged and then gzipped": Kind(niftis, read_nifti, lambda content: gzip.compress(content, 1, mtime=0)),
