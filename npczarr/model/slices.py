@@ -125,7 +125,9 @@ def _common_pixel_spacing(pixel_spacings_mm: Floats) -> tuple[float, float]:
     first: Floats = pixel_spacings_mm[0]
     if np.abs(pixel_spacings_mm - first).max() > 1e-3 * first.min():
         found = np.unique(pixel_spacings_mm.round(4), axis=0).tolist()
-        raise GeometryError(f"slices of several pixel spacings in one series, {found} mm, expected one")
+        raise GeometryError(
+            f"slices of several pixel spacings in one series, {found} mm, expected one; split the series"
+        )
     return float(first[0]), float(first[1])
 
 

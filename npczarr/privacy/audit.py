@@ -158,16 +158,16 @@ def _in_content(path: str, content: bytes, limits: Limits) -> dict[tuple[str, st
         except SourceError:
             raise
         except Exception as error:  # damage of gzip, zlib, struct
-            raise SourceError(f"damaged NIfTI file ({type(error).__name__})") from error
+            raise SourceError(f"a damaged NIfTI file ({type(error).__name__}), not looked at") from error
     with silent("pydicom"):  # values that break a rule of DICOM are looked at all the same
         dataset = read_dicom(content, limits, stop_before_pixels=True)
         if dataset is not None:
             try:
                 return _in_dicom(path, dataset)
             except Exception as error:  # pydicom parses values where they are first looked at
-                raise SourceError(f"damaged DICOM file ({type(error).__name__})") from error
+                raise SourceError(f"a damaged DICOM file ({type(error).__name__}), not looked at") from error
     if name.endswith((".dcm", ".ima", ".dicom")):
-        raise SourceError("not a DICOM file")
+        raise SourceError("not a DICOM file, though its name says so; not looked at")
     return {}
 
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 _NIFTI = {348: ((4, 28), (148, 80), (228, 24), (328, 16)), 540: ((240, 80), (320, 24), (508, 16))}
 _REQUIRED = ("DeviceSerialNumber", "MetaboliteMapDescription")  # of type 1 in enhanced objects, PS3.3 C.7.5.2, C.8.13.5
 _INDEX = "1.2.840.10008.1.3.10"  # Media Storage Directory Storage
+_DEEPEST = 8  # a fault in writing takes pydicom time that doubles with each
 _KEPT_META = frozenset((0x00020000, 0x00020001, 0x00020002, 0x00020003, 0x00020010))
 
 
@@ -48,16 +49,30 @@ def read_dicom(content: bytes, limits: Limits, *, stop_before_pixels: bool = Fal
             return None
         if not whole and "SOPClassUID" not in dataset:
             return None
-        dataset.walk(lambda _, element: None)  # parses what was left for later, nested levels included
+        for _ in dataset.file_meta:
+            pass
+        _parse(dataset, _DEEPEST)
+    except SourceError:
+        raise
     except Exception as error:  # pydicom names damage in a dozen ways
         if not whole:
             return None
-        raise SourceError(f"damaged DICOM file ({type(error).__name__})") from error
+        raise SourceError(f"a damaged DICOM file ({type(error).__name__}); copy it again or leave it out") from error
     if "TransferSyntaxUID" not in dataset.file_meta:
         implicit, little = dataset.original_encoding
         explicit = ExplicitVRLittleEndian if little else ExplicitVRBigEndian
         dataset.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian if implicit else explicit
     return dataset
+
+
+def _parse(dataset: Dataset, deepest: int) -> None:
+    """Parse what pydicom left for later; its own walk takes time that doubles with each level above damage."""
+    for element in dataset:
+        if element.VR == "SQ":
+            if not deepest:
+                raise SourceError(f"sequences nested in more than {_DEEPEST} levels; leave it out")
+            for item in element.value:
+                _parse(item, deepest - 1)
 
 
 def clean_dicom(content: bytes, key: bytes, patient: str, limits: Limits) -> bytes | None:
@@ -89,13 +104,20 @@ def clean_dicom(content: bytes, key: bytes, patient: str, limits: Limits) -> byt
         if dataset is None:
             return None
         if burned_in(dataset):
-            raise SourceError("its pixels may show the patient's name (burned-in annotation, or a secondary capture)")
-        clean_dataset(dataset, key, patient)
+            raise SourceError(
+                "its pixels may show the patient's name (burned-in annotation, or a secondary capture); look at it, "
+                "and leave it out or set BurnedInAnnotation to NO"
+            )
         out = BytesIO()
         try:
+            clean_dataset(dataset, key, patient)
             dataset.save_as(out, enforce_file_format=True)
-        except Exception as error:
-            raise SourceError(f"cannot be written as DICOM ({type(error).__name__})") from error
+        except SourceError:
+            raise
+        except Exception as error:  # pydicom names damage in a dozen ways
+            raise SourceError(
+                f"cannot be cleaned and written as DICOM ({type(error).__name__}); repair it or leave it out"
+            ) from error
     return out.getvalue()
 
 
@@ -178,7 +200,7 @@ def clean_nifti(content: bytes, limits: Limits, *, packed: bool) -> bytes:
         data = bytearray(unpack_gzip(content, lambda _: sys.maxsize, limits, limits.clock()) if packed else content)
         size, start = _whole_layout(data)
     except (OSError, EOFError, ValueError, struct.error, zlib.error, ArithmeticError) as error:
-        raise SourceError(f"damaged NIfTI file ({type(error).__name__})") from error
+        raise SourceError(f"a damaged NIfTI file ({type(error).__name__}); copy it again or leave it out") from error
     for offset, length in _NIFTI[size]:
         data[offset : offset + length] = bytes(length)
     data[size:start] = bytes(start - size)  # the flag of extensions and the extensions: zeros say there are none

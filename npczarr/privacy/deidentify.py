@@ -279,7 +279,7 @@ def _cleaned(task: Task, copy: Copy) -> bytes | None:
         return content
     cleaned = clean_dicom(content, task.key, copy.patient, limits)
     if cleaned is None and copy.path.lower().endswith(_DICOM):
-        raise SourceError("not a DICOM file")
+        raise SourceError("not a DICOM file, though its name says so")
     return cleaned
 
 

@@ -134,7 +134,7 @@ def _choose_series(folder: Folder) -> tuple[list[Frame], Stack, tuple[str, ...]]
 def _stack(frames: list[Frame]) -> Stack:
     matrices = {(int(f.dataset.Rows), int(f.dataset.Columns)) for f in frames}
     if len(matrices) > 1:
-        raise GeometryError(f"slices of several matrix sizes in one series: {sorted(matrices)}, expected one")
+        raise GeometryError(f"slices of several matrix sizes in one series: {sorted(matrices)}, expected one; split it")
     rows, columns = matrices.pop()
     first = frames[0].dataset
     values = acquisition(first)

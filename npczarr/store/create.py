@@ -199,7 +199,9 @@ def check_schema(attributes: Mapping[str, Any], url: str) -> None:
     if _CREATING in attributes:
         raise StoreError(f"{url}: its creation was interrupted before it held anything; convert again to complete it")
     if type(version) is not int or version < 1:  # True is an int as well
-        raise StoreError(f"{url}: a Zarr hierarchy but not a cohort store (no attribute {SCHEMA_ATTRIBUTE!r})")
+        raise StoreError(
+            f"{url}: a Zarr group but no cohort store (no attribute {SCHEMA_ATTRIBUTE!r}); give one that npczarr wrote"
+        )
     if version > SCHEMA_VERSION:
         raise StoreError(f"{url}: schema version {version}, this program knows up to {SCHEMA_VERSION}; upgrade npczarr")
 

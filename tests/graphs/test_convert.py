@@ -308,7 +308,7 @@ def test_what_is_no_cohort_store_is_refused(source, tmp_path):
         lambda u: npc.convert(source, u, workers=0),
         lambda u: npc.validate(u, workers=0),
     ):
-        with pytest.raises(npc.StoreError, match="not a cohort store"):
+        with pytest.raises(npc.StoreError, match="no cohort store"):
             use(tmp_path / "other.zarr")
     zarr.create_group(tmp_path / "new.zarr", attributes={"npczarr_schema": 99})
     with pytest.raises(npc.StoreError, match=r"99.*upgrade"):

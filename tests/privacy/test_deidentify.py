@@ -23,6 +23,7 @@ from npczarr.privacy.audit import audit
 from npczarr.privacy.deidentify import Names, deidentify, plan
 from npczarr.sources.config import SourceConfig
 from tests.builders import noise, oblique_grid, slice_dataset
+from tests.hostile.corpus import as_bytes, deep
 
 KEY = b"a secret of many bytes"
 GEOMETRY = (
@@ -221,7 +222,7 @@ def test_what_is_no_image_is_named_and_not_copied(tmp_path):
     (folder / "2.dcm").write_text("Doe")
     done = deidentify(tmp_path / "source", tmp_path / "out")
     assert done.not_copied == ("Doe.pdf", "LICENSE", "P1/DICOMDIR")
-    assert done.failed == {"P1/T1WI/2.dcm": "not a DICOM file"}
+    assert done.failed == {"P1/T1WI/2.dcm": "not a DICOM file, though its name says so"}
     assert set(tree(tmp_path / "out")) == {"P1/T1WI/00001.dcm"}
 
 
@@ -235,6 +236,21 @@ def test_bombs_are_refused_within_the_limits(tmp_path):
     done = deidentify(tmp_path / "source", tmp_path / "out", config=tmp_path / "limits.toml")
     assert "packed data grows beyond the limit of 0.05 GB" in done.failed["P1/ROI-T1.nii.gz"]
     assert not tree(tmp_path / "out")
+
+
+def test_damage_deep_in_sequences_is_refused_soon(tmp_path):
+    """pydicom tells a fault in a text that doubles with every level above it."""
+    for number, (levels, said) in enumerate(((8, "damaged DICOM file"), (30, "nested in more than 8 levels"))):
+        folder = tmp_path / "source" / f"P{number}" / "T1WI"
+        dataset = slices(folder, 1)[0]
+        dataset.ReferencedImageSequence = [deep(levels - 1)]
+        content = as_bytes(dataset)
+        at = content.index(b"\x08\x00\x00\x01") + 4  # CodeValue, innermost
+        assert content[at : at + 2] == b"SH"
+        (folder / "1.dcm").write_bytes(content[:at] + b"ZZ" + content[at + 2 :])
+        failed = deidentify(tmp_path / "source", tmp_path / f"out{number}").failed
+        assert said in failed[f"P{number}/T1WI/1.dcm"]
+        assert f"P{number}/T1WI/1.dcm" in audit(tmp_path / "source").unread
 
 
 def test_without_the_profile_one_line_says_what_to_install():
