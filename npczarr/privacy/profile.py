@@ -12,7 +12,7 @@ try:
     from dicomanonymizer.dicom_anonymization_databases import dicomfields_2026c as table
 except ModuleNotFoundError as missing:
     raise ParameterError(
-        f"audit and deidentify need {missing.name}, which is not installed: pip install 'npczarr[privacy]'"
+        "audit and deidentify need dicom-anonymizer, which is not installed: pip install 'npczarr[privacy]'"
     ) from missing
 
 if TYPE_CHECKING:

@@ -94,7 +94,8 @@ def load_config(path: str | Path | None) -> SourceConfig:
     try:
         text = tomllib.loads(_read(Path(path)))
     except (OSError, ValueError, RecursionError) as error:
-        raise SourceError(f"{path}: cannot be read as TOML ({error})") from error
+        reason = getattr(error, "strerror", None) or error
+        raise SourceError(f"{path}: cannot be read as TOML ({reason}); check the file") from error
     _only(text, {"layout", "sequences", "columns", "limits"}, str(path))
     for key in ("sequences", "columns"):
         if not isinstance(text.get(key, {}), dict):
@@ -169,7 +170,8 @@ def _only(table: Any, known: set[str], where: str) -> None:  # noqa: ANN401 - pa
 
 def _pattern(value: Any, needed: tuple[str, ...], where: str) -> str:  # noqa: ANN401 - parsed TOML
     if not isinstance(value, str) or not all(token in value for token in needed):
-        raise SourceError(f"{where}: expected a pattern that holds {', '.join(needed)}, got {value!r}")
+        held = f" that holds {', '.join(needed)}" if needed else ""
+        raise SourceError(f"{where}: expected a pattern{held}, got {value!r}")
     unknown = set(re.findall(r"\{(\w*)\}", value)) - {"patient", "sequence", "mask", "rater", "slice"}
     if unknown:
         raise SourceError(

@@ -87,7 +87,7 @@ def download(
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise SourceError(f"{folder}: cannot be made ({error}); choose another folder") from error
+        raise SourceError(f"{folder}: cannot be made ({error.strerror}); choose another folder") from error
     with _quiet_pooch():
         return [_fetch(folder, name, base, on_progress or (lambda name, done, total: None)) for name in names]
 
@@ -97,7 +97,7 @@ def _where(address: str, names: tuple[str, ...]) -> tuple[str, tuple[str, ...]]:
     if "://" not in address:
         path = Path(address).expanduser().resolve()
         if not path.exists():
-            raise SourceError(f"{address}: there is no such file or folder")
+            raise SourceError(f"{address}: there is no such file or folder; give one, or an address (--url)")
         address = path.as_uri()
     last = urlsplit(address).path.rstrip("/").rpartition("/")[2]
     if last.endswith(".zip"):
@@ -121,12 +121,13 @@ def _fetch(folder: Path, name: str, base: str, on_progress: OnProgress) -> Downl
         pooch.retrieve(url, expected and f"sha256:{expected}", fname=name, path=folder, downloader=fetch)
     except ValueError as error:  # pooch: the hash is another one
         bad = fetch.set_aside(folder / f"{name}.bad")
+        kept = f"it was set aside as {bad}" if bad else "it was not kept"
         raise SourceError(
-            f"{name} from {fetch.shown(url)}: its SHA-256 is not the published {expected}; it was set aside as {bad}. "
-            "Download it again, or from another place (--url)"
+            f"{name} from {fetch.shown(url)}: its SHA-256 is not the published {expected}; {kept}. Download it again, "
+            "or from another place (--url)"
         ) from error
     except OSError as error:  # of the folder
-        raise SourceError(f"{folder}: cannot be written ({error}); choose another folder") from error
+        raise SourceError(f"{folder}: cannot be written ({error.strerror}); choose another folder") from error
     fetch.clear()
     if expected is None:
         _read_through(target)

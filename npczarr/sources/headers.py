@@ -225,7 +225,9 @@ def _frame(
     slope = number(scale, "RescaleSlope")
     intercept = number(scale, "RescaleIntercept")
     if np.isinf(slope) or np.isinf(intercept):
-        raise SourceError(f"RescaleSlope {slope:g} and RescaleIntercept {intercept:g} must be finite")
+        raise SourceError(
+            f"RescaleSlope {slope:g} and RescaleIntercept {intercept:g} must be finite; repair the headers"
+        )
     return Frame(
         dataset,
         index,
@@ -245,5 +247,5 @@ def _numbers(dataset: Dataset, keyword: str, count: int) -> tuple[float, ...]:
     if len(values) != count or not np.isfinite(values).all() or max(map(abs, values)) > _FARTHEST_MM:
         raise SourceError(f"no usable {keyword} in the header, so the place of the slice is not known")
     if keyword == "PixelSpacing" and min(values) < 1 / _FARTHEST_MM:
-        raise SourceError(f"PixelSpacing {values} must be positive")
+        raise SourceError(f"PixelSpacing {values} mm, expected lengths above 0; repair the headers")
     return values

@@ -15,6 +15,9 @@ from pydicom.uid import UID, ExplicitVRBigEndian, ImplicitVRLittleEndian, RLELos
 from npczarr.errors import SourceError
 from npczarr.sources.packed import check_codestream
 
+#: Decoders in the order of choice. On damaged JPEG 2000 and JPEG-LS GDCM does not raise: it ends the process.
+_PLUGINS = ("pylibjpeg", "pyjpegls", "gdcm")
+
 
 def decode(dataset: Dataset) -> NDArray[Any]:
     """(frames, rows, columns) stored pixel values of an image object, whatever its transfer syntax.
@@ -37,7 +40,7 @@ def decode(dataset: Dataset) -> NDArray[Any]:
             for frame in generate_frames(dataset.PixelData, number_of_frames=shape[0]):
                 check_codestream(frame, *shape[1:])
         decoder = get_decoder(syntax)
-        plugin = "gdcm" if "gdcm" in decoder.available_plugins else ""
+        plugin = next((name for name in _PLUGINS if name in decoder.available_plugins), "")
         values, _ = decoder.as_array(dataset, decoding_plugin=plugin)
     except Exception as error:
         reason = " ".join(str(error).split())

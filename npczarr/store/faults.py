@@ -36,6 +36,8 @@ def one_line(store: Store, act: str) -> Iterator[None]:
         advice = "check address, access and space left"
         if "Permission" in kind or "Unauthenticated" in kind:
             advice += "; access was refused: credentials are taken from the environment of each process"
+        if isinstance(error, AttributeError | TypeError | ValueError | LookupError):
+            advice = "what lies there is damaged or of another program"
         raise StoreError(f"{store}: cannot {act} ({kind}: {first_line(error)}); {advice}") from error
 
 

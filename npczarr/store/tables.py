@@ -30,7 +30,7 @@ def open_stored(location: Location, group: str | None) -> xr.Dataset:
             what = "store" if group is None else f"group {group!r}"
             raise StoreError(f"{location.url}: no {what} here; check the path, or make it with npczarr") from error
         except (ValueError, KeyError, TypeError) as error:
-            raise StoreError(f"{location.url}: cannot be read as a Zarr v3 store ({error})") from error
+            raise StoreError(f"{location.url}: cannot be read as a Zarr v3 store ({error}); check the path") from error
     return dataset
 
 

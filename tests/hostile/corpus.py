@@ -138,14 +138,20 @@ def as_bytes(dataset: Dataset) -> bytes:
 
 @cache
 def dicom_slices() -> dict[str, list[bytes]]:
-    """Three slices of one volume in every transfer syntax; compressed ones where an encoder is at hand."""
+    """Three slices of one volume in every transfer syntax but JPEG, for which there is no encoder."""
     volume = noise(GRID)
     found = {name: [as_bytes(slice_dataset(volume[z], GRID, z, syntax=name)) for z in range(3)] for name in SYNTAXES}
-    found["RLE"] = []
-    for z in range(3):
-        dataset = slice_dataset(volume[z], GRID, z)
-        dataset.compress(RLELossless)
-        found["RLE"].append(as_bytes(dataset))
+    larger = oblique_grid((3, 40, 36), seed=1)  # what OpenJPEG can encode
+    for name, syntax, grid in (
+        ("RLE", RLELossless, GRID),
+        ("JPEG-LS", JPEGLSLossless, GRID),
+        ("JPEG 2000", JPEG2000Lossless, larger),
+    ):
+        found[name] = []
+        for z, values in enumerate(noise(grid)):
+            dataset = slice_dataset(values, grid, z)
+            dataset.compress(syntax)
+            found[name].append(as_bytes(dataset))
     nested = []
     for z in range(3):
         dataset = slice_dataset(volume[z], GRID, z)

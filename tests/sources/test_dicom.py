@@ -234,7 +234,7 @@ def _colour(ds, z):
     [
         (_without_position, "no usable ImagePositionPatient"),
         (_last(ImageOrientationPatient=None), "no usable ImageOrientationPatient"),
-        (_last(PixelSpacing=["0", "1"]), "must be positive"),
+        (_last(PixelSpacing=["0", "1"]), "expected lengths above 0"),
         (_last(PixelSpacing=["2", "1"]), "several pixel spacings"),
         (_last(ImageOrientationPatient=["1", "0", "0", "0", "1", "0"]), "2 orientations"),
         (_set(ImagePositionPatient=["1", "2", "3"]), "5 or more slices at one position"),
