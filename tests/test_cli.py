@@ -169,14 +169,60 @@ def test_json_is_json(source, store, tmp_path, capsys, monkeypatch):
         (("convert", "{source}", "s.zarr", "--storage-option", "region"), "key=value"),
         (("convert", "{source}", "s.zarr", "--config", "nowhere.toml"), "nowhere.toml"),
         (("convert", "{source}", "{source}/meta_data.csv/s.zarr"), "s.zarr"),
-        (("info", "nowhere.zarr"), "nowhere.zarr"),
-        (("validate", "nowhere.zarr"), "nowhere.zarr"),
+        (("convert", "{source}", "s.zarr", "--scheduler", "nonsense"), "tcp://host:8786"),
+        (("convert", "{store}", "s.zarr"), "a Zarr store, expected the DICOM files"),
+        (("convert", "{source}", "/proc/s.zarr", "--workers", "0"), "/proc/s.zarr: cannot write"),
+        *(
+            ((command, "nowhere.zarr", *more), "nowhere.zarr: no store here; check the path, or make one")
+            for command, *more in (
+                ("info",),
+                ("validate",),
+                ("morphology",),
+                ("agreement",),
+                ("report",),
+                ("score", "{source}"),
+                ("resample", "r.zarr", "--spacing", "1,1,1"),
+                ("export", "out", "--format", "png"),
+                ("import-masks", "{source}"),
+            )
+        ),
+        *(
+            ((*arguments, "s3://x/y"), "expected a local path, found a URL")
+            for arguments in (
+                ("export", "{store}", "--format", "png"),
+                ("deidentify", "{source}"),
+                ("phantom",),
+                ("download",),
+                ("report", "{store}", "-o"),
+                ("morphology", "{store}", "--csv"),
+            )
+        ),
+        *(
+            ((*arguments, "/proc/x/y"), "/proc/x")
+            for arguments in (
+                ("export", "{store}", "--format", "png"),
+                ("deidentify", "{source}"),
+                ("phantom",),
+                ("download",),
+                ("report", "{store}", "-o"),
+                ("morphology", "{store}", "--csv"),
+            )
+        ),
+        (("resample", "{store}", "r.zarr", "--spacing", "a,b,c"), "expected three values for z,y,x"),
+        (("resample", "{store}", "r.zarr", "--spacing", "1,1"), "three numbers of mm above 0"),
+        (("resample", "{store}", "{store}", "--spacing", "1,1,1"), "cannot be resampled into itself"),
+        (("export", "{store}", "out", "--format", "tiff", "--size", "0"), "from 1 to 8192 voxels"),
+        (("export", "{store}", "out", "--format", "png", "--patients", "999"), "no patient '999' in the store"),
+        (("deidentify", "{source}", "out", "--key-file", "nowhere"), "the key cannot be read"),
+        (("columns", "{source}"), "cannot be read (Is a directory)"),
+        (("info", "zzz://a"), "known are s3://, gs://, az:// and https://"),
+        (("info", "{store}", "--storage-option", "secret=1"), "looks like a secret"),
         (("info", "{source}"), "no store here"),
         (("phantom", "p", "--size", "big"), "small or full"),
         (("agreement", "{store}"), "raters"),
         (("morphology", "{store}", "--method", "cubes", "--workers", "0"), "lorensen, lewiner"),
     ],
-    ids=lambda value: "-".join(value[:1] + value[3:]) if isinstance(value, tuple) else "",
+    ids=lambda value: " ".join(value).replace("/", "-") if isinstance(value, tuple) else "",
 )
 def test_wrong_use_is_one_line_and_exit_code_2(arguments, words, source, store, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)

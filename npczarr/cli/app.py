@@ -22,6 +22,7 @@ from npczarr.cli.options import (
     Store,
     Workers,
     as_options,
+    new_file,
 )
 from npczarr.errors import NpczarrError, ParameterError
 
@@ -40,13 +41,20 @@ def main() -> None:
     try:
         app()
     except NpczarrError as error:
-        show.err.print("[bold red]error[/]", end=" ")
-        show.err.print(str(error), markup=False)
-        sys.exit(2)
+        _say(str(error))
+    except OSError as error:  # of a file to be written: what is read has errors of its own
+        where = f"{error.filename}: " if error.filename else ""
+        _say(f"{where}{error.strerror or error}; check the path, the access to it and the space left")
     except SystemExit as ended:
         if ended.code == 130:  # Ctrl-C, as typer reports it
             show.err.print("stopped; what was complete is kept, and convert goes on from there")
         raise
+
+
+def _say(error: str) -> None:
+    show.err.print("[bold red]error[/]", end=" ")
+    show.err.print(error, markup=False)
+    sys.exit(2)
 
 
 @app.command(epilog="Example: `npczarr demo` makes six synthetic patients in ./npczarr-demo and a report of them.")
@@ -158,7 +166,9 @@ def convert(
 @app.command(epilog="Example: `npczarr columns info_diagnoses.csv --out map.toml`")
 def columns(
     tables: Annotated[list[Path], typer.Argument(help="CSV files of one cohort.")],
-    out: Annotated[Path | None, typer.Option("--out", "-o", help="TOML file to write; default: print it.")] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", callback=new_file, help="TOML file to write; default: print it.")
+    ] = None,
 ) -> None:
     """Write a starting map of table columns, to be corrected and given to convert --columns."""
     from npczarr.sources.columns import starting_map

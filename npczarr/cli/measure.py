@@ -9,9 +9,9 @@ from typing import Annotated, Any
 import typer
 
 from npczarr.cli import show
-from npczarr.cli.options import BreakLock, Config, Json, Scheduler, StorageOption, Store, Workers, as_options
+from npczarr.cli.options import BreakLock, Config, Json, Scheduler, StorageOption, Store, Workers, as_options, new_file
 
-Csv = Annotated[Path | None, typer.Option(help="Also write every scan's numbers to this CSV file.")]
+Csv = Annotated[Path | None, typer.Option(callback=new_file, help="Also write every scan's numbers to this CSV file.")]
 
 
 def morphology(

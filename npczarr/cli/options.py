@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from npczarr.errors import ParameterError
+from npczarr.model.options import check_local
 
 Source = Annotated[str, typer.Argument(help="Folder, .zip archive or URL of the cohort.")]
 Store = Annotated[str, typer.Argument(help="Folder or URL of the store.")]
@@ -20,6 +21,14 @@ StorageOption = Annotated[
     list[str] | None,
     typer.Option("--storage-option", help="key=value for the store; secrets belong in the environment."),
 ]
+
+
+def new_file(path: Path | None) -> Path | None:
+    """Make the folder of a file to be written, before hours are spent on what goes into it."""
+    if path is not None:
+        check_local(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+    return path
 
 
 def as_options(pairs: list[str] | None) -> dict[str, str]:

@@ -9,9 +9,9 @@ from typing import Annotated, Any
 import typer
 
 from npczarr.cli import show
-from npczarr.cli.options import Scheduler, StorageOption, Store, Workers, as_options
+from npczarr.cli.options import Scheduler, StorageOption, Store, Workers, as_options, new_file
 
-Out = Annotated[Path, typer.Option("--out", "-o", help="HTML file to write.")]
+Out = Annotated[Path, typer.Option("--out", "-o", callback=new_file, help="HTML file to write.")]
 
 
 def report(
@@ -20,7 +20,9 @@ def report(
     reliability: Annotated[str | None, typer.Option(help="Store of the raters' masks, compared before.")] = None,
     figures: Annotated[Path | None, typer.Option(help="Folder for every figure as PNG, SVG and PDF.")] = None,
     tables: Annotated[Path | None, typer.Option(help="Folder for every table as CSV, Markdown and LaTeX.")] = None,
-    quality_csv: Annotated[Path | None, typer.Option(help="CSV file for the scans to look at again.")] = None,
+    quality_csv: Annotated[
+        Path | None, typer.Option(callback=new_file, help="CSV file for the scans to look at again.")
+    ] = None,
     workers: Workers = None,
     scheduler: Scheduler = None,
     storage_option: StorageOption = None,

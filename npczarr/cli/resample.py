@@ -68,7 +68,8 @@ def resample(
     else:
         show.out.print(f"[dim]resampled as[/] {result.attrs['resampling']}")
         show.conversion(result, out, time.perf_counter() - started)
-    raise typer.Exit(int(bool((result["status"] == "refused").any())))
+    incomplete = (result["status"] == "refused") | (result["status"] == "pending")
+    raise typer.Exit(int(bool(incomplete.any())))
 
 
 def _triple(option: str, text: str | None, kind: Any) -> tuple[Any, ...] | None:  # noqa: ANN401 - makes one part

@@ -103,7 +103,7 @@ def import_masks(
         raise SourceError(f"{folder}: no mask found; expected them named as in the source, patient/ROI-T1.nii.gz")
     location = locate(store, dict(options or {}))
     opened = location.open()
-    open_group(opened, location.url)  # what is not a store gets no lease
+    open_group(location.open(read_only=True), location.url, mode="r")  # what is not a store gets no lease
     with hold_lease(opened, location.url, break_lock=break_lock) as lease:
         root = open_group(opened, location.url)
         if array(root, "mask").ndim != 5:

@@ -16,6 +16,7 @@ from npczarr.errors import NpczarrError, ParameterError
 from npczarr.export.files import check_name
 from npczarr.export.manifest import Manifest
 from npczarr.export.scan import ExportTask, read
+from npczarr.model.options import check_local
 from npczarr.model.schema import STORED
 from npczarr.store.access import Location, locate
 from npczarr.store.arrays import ShardedVoxels
@@ -168,8 +169,7 @@ def _check(format: str, size: int | None, bits: int, out: str | Path) -> None:
         raise ParameterError(f"bits must be 8 or 16, got {bits}")
     if size is not None and not 1 <= size <= _LARGEST_SIZE:
         raise ParameterError(f"size must be from 1 to {_LARGEST_SIZE} voxels, got {size}")
-    if "://" in str(out):
-        raise ParameterError(f"{out}: files of other tools are written to a local folder; copy it from there")
+    check_local(out)
 
 
 def _load(format: str) -> Callable[..., Any]:

@@ -177,8 +177,8 @@ def _check_raters(root: zarr.Group, cohort: Cohort, url: str) -> None:
     there = tuple(labels(root, "rater")) if "rater" in root else ()
     if there != cohort.raters:
         raise StoreError(
-            f"{url}: the store has {', '.join(there) or 'no'} raters, the source {', '.join(cohort.raters) or 'none'}; "
-            "convert into another store"
+            f"{url}: the raters of the store are {', '.join(there) or 'none'}, those of the source "
+            f"{', '.join(cohort.raters) or 'none'}; convert into another store"
         )
 
 

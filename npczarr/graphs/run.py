@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
@@ -15,6 +16,7 @@ from npczarr.errors import ClusterError, ParameterError
 Task = TypeVar("Task")
 Result = TypeVar("Result")
 
+_ADDRESS = re.compile(r"(\w+://)?[^/]+:\d+/?|inproc://.+|unix://.+")
 _AHEAD = 2  # tasks in flight for each worker thread: one running, one waiting
 _RETRIES = 2  # of a task that raised: a store may have been away; one whose worker died is run again by Dask itself
 
@@ -42,6 +44,8 @@ class Runner:
             raise ParameterError(f"workers must be 0 or more, got {workers}")
         if scheduler is not None and workers is not None:
             raise ParameterError("give either workers (local processes) or a scheduler, not both")
+        if scheduler is not None and not _ADDRESS.fullmatch(scheduler):
+            raise ParameterError(f"scheduler must be an address such as tcp://host:8786, got {scheduler!r}")
         if small and workers is None and scheduler is None and active_client() is None:
             workers = 0
         self._workers = workers

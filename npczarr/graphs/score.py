@@ -96,10 +96,11 @@ def _of_store(dataset: xr.Dataset, other: xr.Dataset, url: str) -> tuple[xr.Data
     same = (other["shape"] == dataset["shape"]).all("axis") & (
         abs(other["affine"] - dataset["affine"]).max(("affine_row", "affine_column")) < _SAME_GRID_MM
     )
-    if bool((there & ~same).any()):
-        wrong = (there & ~same).stack(scan=SCAN) if (there & ~same).ndim == 2 else there & ~same
-        first = wrong[wrong].coords["scan"].values[0] if wrong.ndim else "the scan"
-        raise ParameterError(f"{url}: predictions on another grid than the scan, first {first}; resample them onto it")
+    wrong = there & ~same
+    if bool(wrong.any()):
+        first = wrong.isel(dict(zip(wrong.dims, np.argwhere(wrong.values)[0], strict=True)))
+        label = "/".join(str(first[dim].values) for dim in SCAN)
+        raise ParameterError(f"{url}: predictions on another grid than the scan, first {label}; resample them onto it")
     mask = other["mask"].isel({axis: slice(dataset.sizes[axis]) for axis in AXES})
     mask = mask.pad({a: (0, dataset.sizes[a] - mask.sizes[a]) for a in AXES}, constant_values=0)
     return (

@@ -4,12 +4,25 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from npczarr.errors import ParameterError
 
 _SECRET = re.compile(r"key|secret|token|password|passwd|credential|sas", re.IGNORECASE)
+
+
+def check_local(path: str | Path) -> None:
+    """Refuse a URL where files are written that other programs read.
+
+    Raises
+    ------
+    ParameterError
+        If it is one, even with the slash that a ``Path`` takes from it.
+    """
+    if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", str(path)):
+        raise ParameterError(f"{path}: expected a local path, found a URL; copy the files from there")
 
 
 def check_options(options: Mapping[str, Any], url: str) -> None:

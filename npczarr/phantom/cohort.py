@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from npczarr.errors import ParameterError
 from npczarr.model.geometry import Grid
+from npczarr.model.options import check_local
 from npczarr.phantom.anatomy import draw_series
 from npczarr.phantom.dicom import series_files, slice_order
 from npczarr.phantom.nifti import MASK_NAMES, Storage, mask_file
@@ -100,6 +101,7 @@ def make_cohort(
     ParameterError
         If an argument makes no sense, or the folder is not empty.
     """
+    check_local(out)
     target = Path(out).expanduser().resolve()
     if patients < 1 or seed < 0 or size not in get_args(Size):
         raise ParameterError(

@@ -14,6 +14,7 @@ from typing import Any
 
 from npczarr.errors import NpczarrError, ParameterError, SourceError
 from npczarr.model.cohort import File
+from npczarr.model.options import check_local
 from npczarr.privacy.clean import clean_dicom, clean_nifti
 from npczarr.sources.config import SourceConfig, load_config, path_regex
 from npczarr.sources.discover import IGNORED
@@ -172,6 +173,7 @@ def clean_folder(task: Task) -> tuple[int, int, dict[str, str], list[str]]:
 
 
 def _check(source: Source, out: Path, key: bytes | None) -> Path:
+    check_local(out)
     target = out.expanduser().resolve()
     if "://" not in source.url:
         there = Path(source.url)
@@ -185,6 +187,10 @@ def _check(source: Source, out: Path, key: bytes | None) -> Path:
         )
     if key is None and target.exists() and any(target.iterdir()):
         raise ParameterError(f"{out}: is not empty; give an empty folder, or the key of the run to be continued")
+    try:
+        target.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ParameterError(f"{out}: cannot be made ({error.strerror}); give another folder") from error
     return target
 
 

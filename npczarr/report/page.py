@@ -15,6 +15,7 @@ import jinja2
 import xarray as xr
 from markupsafe import Markup, escape
 
+from npczarr.model.options import check_local
 from npczarr.report.contents import Contents
 from npczarr.report.format import write_table
 from npczarr.report.look import Run
@@ -78,6 +79,7 @@ def write_report(
     """
     material = gather(store, reliability=reliability, options=options, run=run, flags=flags, on_progress=on_progress)
     contents = contents_of(material)
+    check_local(out)
     out = Path(out)
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(render(material, contents), encoding="utf-8")

@@ -25,6 +25,8 @@ def discover(source: Source, config: SourceConfig) -> Cohort:
     files = source.files()
     cohort = sort_raters(files, config) or sort_files(files, config)
     if not cohort.patients:
+        if any(file.path == "zarr.json" for file in files):
+            raise SourceError(f"{source.url}: a Zarr store, expected the DICOM files and masks that one is made from")
         folders = ", ".join(rule.folder for rule in config.sequences) or "any name"
         raise SourceError(
             f"{source.url}: no scan found. Looked below every folder for {config.images} ({{sequence}}: {folders}) and "

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit, urlunsplit
 import pooch
 
 from npczarr.errors import ParameterError, SourceError
+from npczarr.model.options import check_local
 from npczarr.sources.resume import Fetch, OnProgress
 
 #: Zenodo record 13131827 (CC BY 4.0); it publishes no SHA-256 of the second file.
@@ -83,6 +84,7 @@ def download(
     unknown = sorted(set(names) - set(FILES))
     if unknown:
         raise ParameterError(f"the record has no file {unknown[0]!r}; it has {', '.join(FILES)}")
+    check_local(out)
     folder = Path(out).expanduser()
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -82,7 +82,9 @@ class _Files(LocalStore):
 
 def _needs(url: str) -> str:
     protocol = url.partition("://")[0]
-    return f"check the address and the options; {protocol}:// needs what pip install 'npczarr[s3]' installs"
+    known = protocol in ("s3", "s3a", "gs", "gcs", "az", "abfs", "http", "https")
+    needs = f"{protocol}:// needs what pip install 'npczarr[s3]' installs"
+    return f"check the address and the options; {needs if known else 'known are s3://, gs://, az:// and https://'}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -182,7 +182,10 @@ def open_group(store: Store, url: str, *, mode: Literal["r", "r+"] = "r+") -> za
         If what lies there is not a store of this schema.
     """
     with usable(url):
-        root = zarr.open_group(store, mode=mode, use_consolidated=False, zarr_format=3)
+        try:
+            root = zarr.open_group(store, mode=mode, use_consolidated=False, zarr_format=3)
+        except FileNotFoundError as error:
+            raise StoreError(f"{url}: no store here; check the path, or make one with npczarr convert") from error
         check_schema(root.attrs.asdict(), url)
         return root
 

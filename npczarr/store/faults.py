@@ -29,9 +29,11 @@ def one_line(store: Store, act: str) -> Iterator[None]:
     """
     try:
         yield
-    except (NpczarrError, FileNotFoundError):
+    except NpczarrError:
         raise
     except Exception as error:
+        if isinstance(error, FileNotFoundError) and not act.startswith("write"):
+            raise
         kind = type(error).__name__
         advice = "check address, access and space left"
         if "Permission" in kind or "Unauthenticated" in kind:

@@ -6,7 +6,7 @@ import os
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 from zarr.abc.store import ByteRequest
 from zarr.core.buffer import Buffer, BufferPrototype
@@ -46,7 +46,7 @@ def open_objects(url: str, options: Mapping[str, Any], *, read_only: bool) -> Ob
     """
     # a client remembers the credentials that it was made with: others, set since, make another client
     said = tuple(sorted((k, v) for k, v in os.environ.items() if k.startswith(_ENVIRONMENT)))
-    return Objects(_open(url, tuple(sorted(options.items())), said), read_only=read_only)
+    return Objects(_open(url, tuple(sorted(options.items())), said), read_only=read_only, url=url)
 
 
 @lru_cache(maxsize=64)
@@ -96,6 +96,17 @@ def _shared_credentials() -> dict[str, Any]:
 
 class Objects(ObjectStore[Any]):
     """What zarr asks; tries again what obstore does not: conditional writes, listings, answers that are cut."""
+
+    def __init__(self, store: Any, *, read_only: bool = False, url: str = "") -> None:  # noqa: ANN401 - of obstore
+        super().__init__(store, read_only=read_only)
+        self._url = url
+
+    def __str__(self) -> str:
+        return self._url
+
+    def with_read_only(self, read_only: bool = False) -> Self:
+        """Return the same store to be read, or to be written."""
+        return type(self)(self.store, read_only=read_only, url=self._url)
 
     async def get(self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None) -> Buffer | None:
         """Read an object or a part of it, or None where there is none."""

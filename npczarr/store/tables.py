@@ -27,8 +27,8 @@ def open_stored(location: Location, group: str | None) -> xr.Dataset:
         try:
             dataset: xr.Dataset = xr.open_zarr(store, group=group, chunks=None, zarr_format=3, decode_cf=False)
         except FileNotFoundError as error:
-            what = "store" if group is None else f"group {group!r}"
-            raise StoreError(f"{location.url}: no {what} here; check the path, or make it with npczarr") from error
+            what, maker = ("store", "npczarr convert") if group is None else (f"group {group!r}", "npczarr")
+            raise StoreError(f"{location.url}: no {what} here; check the path, or make one with {maker}") from error
         except (ValueError, KeyError, TypeError) as error:
             raise StoreError(f"{location.url}: cannot be read as a Zarr v3 store ({error}); check the path") from error
     return dataset
