@@ -224,7 +224,7 @@ class Names:
         self._strict = strict
         self._kept: set[str] = set()
         self._folders: dict[str, str] = {"": ""}
-        self._counts: dict[str, int] = defaultdict(int)
+        self._counts: dict[tuple[str, str], int] = defaultdict(int)
 
     def owner(self, path: str, kind: str) -> str | None:
         """Path of the patient's folder, or None where there is none. From now on its name is kept."""
@@ -247,7 +247,7 @@ class Names:
         folder, _, name = path.rpartition("/")
         if path not in self._kept:
             ending = ".dcm" if kind == "dicom" else ".nii.gz" if name.lower().endswith(".gz") else ".nii"
-            name = self._number(folder + ending, "{:05d}" + ending)
+            name = self._number(folder, "{:05d}" + ending)
         return self._folder(folder) + name
 
     def _folder(self, path: str) -> str:
@@ -256,13 +256,17 @@ class Names:
             above, _, name = path.rpartition("/")
             parent = self._folder(above)
             if path not in self._kept and name not in _FOLDERS:
-                name = self._number(parent, "folder-{:03d}")
+                name = self._number(above, "folder-{:03d}")
             self._folders[path] = f"{parent}{name}/"
         return self._folders[path]
 
-    def _number(self, where: str, form: str) -> str:
-        self._counts[where] += 1
-        return form.format(self._counts[where])
+    def _number(self, folder: str, form: str) -> str:
+        """Return the next name in a folder, but none that is kept there."""
+        while True:
+            self._counts[folder, form] += 1
+            name = form.format(self._counts[folder, form])
+            if f"{folder}/{name}".lstrip("/") not in self._kept:
+                return name
 
 
 def _spelt(parts: list[str], wanted: list[str], first: int) -> set[str]:

@@ -193,6 +193,15 @@ def test_another_layout_says_who_is_a_patient_and_which_names_stay(tmp_path):
         deidentify(tmp_path / "source", tmp_path / "other", config=rules)
 
 
+def test_no_two_files_become_one():
+    """A patient may be called what another folder would be."""
+    paths = ["folder-001/T1WI/1.dcm", "A/folder-001/T1WI/1.dcm", "A/folder-002/T1WI/1.dcm", "A/B/C/T1WI/00001.dcm"]
+    paths += ["A/folder-001/ROI-T1.nii", "B/x/y/1.dcm", "folder-002/x.nii", "folder-002/T1WI/00001.dcm"]
+    copies, ignored = plan([File(p, 0, "") for p in paths], (), Names(SourceConfig(), strict=False))
+    assert len({copy.target for copy in copies}) == len(paths)
+    assert not ignored
+
+
 @pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, ImplicitVRLittleEndian])
 def test_files_without_preamble_are_found_and_cleaned(tmp_path, syntax):
     folder = tmp_path / "source" / "P1" / "T1WI"
