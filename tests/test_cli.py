@@ -20,6 +20,14 @@ from npczarr.store.lease import LEASE_KEY, hold_lease
 
 COMMANDS = sorted(typer.main.get_command(app).commands)
 SCAN = "data/MRI-Segments/002/T2WI"
+TO_LOCAL_FILES = (
+    ("export", "{store}", "--format", "png"),
+    ("deidentify", "{source}"),
+    ("phantom",),
+    ("download",),
+    ("report", "{store}", "-o"),
+    ("morphology", "{store}", "--csv"),
+)
 
 
 def npczarr(*arguments, cwd=None, **environment):
@@ -186,28 +194,8 @@ def test_json_is_json(source, store, tmp_path, capsys, monkeypatch):
                 ("import-masks", "{source}"),
             )
         ),
-        *(
-            ((*arguments, "s3://x/y"), "expected a local path, found a URL")
-            for arguments in (
-                ("export", "{store}", "--format", "png"),
-                ("deidentify", "{source}"),
-                ("phantom",),
-                ("download",),
-                ("report", "{store}", "-o"),
-                ("morphology", "{store}", "--csv"),
-            )
-        ),
-        *(
-            ((*arguments, "/proc/x/y"), "/proc/x")
-            for arguments in (
-                ("export", "{store}", "--format", "png"),
-                ("deidentify", "{source}"),
-                ("phantom",),
-                ("download",),
-                ("report", "{store}", "-o"),
-                ("morphology", "{store}", "--csv"),
-            )
-        ),
+        *(((*arguments, "s3://x/y"), "expected a local path, found a URL") for arguments in TO_LOCAL_FILES),
+        *(((*arguments, "/proc/x/y"), "/proc/x") for arguments in TO_LOCAL_FILES),
         (("resample", "{store}", "r.zarr", "--spacing", "a,b,c"), "expected three values for z,y,x"),
         (("resample", "{store}", "r.zarr", "--spacing", "1,1"), "three numbers of mm above 0"),
         (("resample", "{store}", "{store}", "--spacing", "1,1,1"), "cannot be resampled into itself"),
