@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from npczarr.errors import SourceError
 from npczarr.model.limits import Limits
-from npczarr.privacy.clean import burned_in, nifti_layout, nifti_text, read_dicom
+from npczarr.privacy.clean import burned_in, gzip_name, nifti_layout, nifti_text, read_dicom
 from npczarr.privacy.deidentify import Run, one_by_one
 from npczarr.privacy.profile import identifies, is_cleaned
 from npczarr.sources.files import Source, open_source, why
@@ -154,7 +154,9 @@ def _in_content(path: str, content: bytes, limits: Limits) -> dict[tuple[str, st
             data = content
             if name.endswith(".gz"):
                 data = unpack_gzip(content, lambda head: nifti_layout(head)[1], limits, limits.clock())
-            return {("nifti", text): "" for text in nifti_text(data)}
+            found = {("nifti", text): "" for text in nifti_text(data)}
+            packed_as = gzip_name(content).lower()
+            return found | ({("path", "name in the gzip header"): packed_as} if packed_as not in name else {})
         except SourceError:
             raise
         except Exception as error:  # damage of gzip, zlib, struct

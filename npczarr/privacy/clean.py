@@ -239,3 +239,11 @@ def nifti_text(data: bytes) -> list[str]:
     fields = zip(names[size], _NIFTI[size], strict=True)
     found = [name for name, (offset, length) in fields if data[offset : offset + length].strip(b"\0 ")]
     return found + (["extension"] if data[size:start].strip(b"\0") else [])
+
+
+def gzip_name(data: bytes) -> str:
+    """Return the name that a gzip file says it had before it was packed, or "" (RFC 1952, section 2.3)."""
+    if data[:2] != b"\x1f\x8b" or len(data) < 12 or not data[3] & 8:
+        return ""
+    start = 12 + int.from_bytes(data[10:12], "little") if data[3] & 4 else 10
+    return data[start : start + 1000].partition(b"\0")[0].decode("latin-1")

@@ -1,13 +1,17 @@
 """What the audit finds, and that it keeps values to itself."""
 
+import gzip
 import json
 import zipfile
 
+import nibabel as nib
+import numpy as np
 import pydicom
 import pytest
 from pydicom.data import get_testdata_file
 
 from npczarr.privacy.audit import audit
+from npczarr.privacy.deidentify import deidentify
 
 
 @pytest.fixture
@@ -52,3 +56,15 @@ def test_a_zip_gives_the_same(source, tmp_path):
         for path in source.rglob("*.dcm"):
             archive.write(path, path.relative_to(source))
     assert audit(tmp_path / "source.zip") == audit(source)
+
+
+@pytest.mark.parametrize(("packed_as", "found"), [("ROI-T1.nii", False), ("Doe_Jane.nii", True), ("", False)])
+def test_a_packed_file_remembers_its_old_name(tmp_path, packed_as, found):
+    folder = tmp_path / "001"
+    folder.mkdir()
+    image = nib.Nifti1Image(np.ones((2, 2, 2), np.uint8), np.eye(4)).to_bytes()
+    with (folder / "ROI-T1.nii.gz").open("wb") as file, gzip.GzipFile(packed_as, "wb", fileobj=file) as packed:
+        packed.write(image)
+    assert audit(tmp_path).clean is not found
+    deidentify(tmp_path, tmp_path.parent / f"{tmp_path.name}-out")
+    assert audit(tmp_path.parent / f"{tmp_path.name}-out").clean
