@@ -7,7 +7,6 @@ import hashlib
 import hmac
 import struct
 import sys
-import zlib
 from io import BytesIO
 from typing import TYPE_CHECKING
 
@@ -15,7 +14,7 @@ from npczarr.errors import SourceError
 from npczarr.model.limits import Limits
 from npczarr.privacy.profile import DUMMIES, METHOD, STANDARD_UIDS, UID_ROOT, action, is_text_for_number
 from npczarr.sources.packed import check_dataset, unpack_gzip
-from npczarr.sources.stored import silent
+from npczarr.sources.stored import file_size, silent
 
 if TYPE_CHECKING:
     from pydicom.dataelem import DataElement
@@ -187,7 +186,7 @@ def _replace(element: DataElement) -> None:
 
 
 def clean_nifti(content: bytes, limits: Limits, *, packed: bool) -> bytes:
-    """Clear the text fields and extensions of a NIfTI file; voxels and geometry stay byte for byte.
+    """Clear the text fields and extensions of a NIfTI file, and what lies behind its voxels; the rest stays as it is.
 
     The fields, by `nifti1.h` and `nifti2.h`: data_type, db_name, descrip, aux_file and intent_name.
 
@@ -199,7 +198,10 @@ def clean_nifti(content: bytes, limits: Limits, *, packed: bool) -> bytes:
     try:
         data = bytearray(unpack_gzip(content, lambda _: sys.maxsize, limits, limits.clock()) if packed else content)
         size, start = _whole_layout(data)
-    except (OSError, EOFError, ValueError, struct.error, zlib.error, ArithmeticError) as error:
+        del data[file_size(bytes(data[:540])) :]
+    except SourceError:
+        raise
+    except Exception as error:  # gzip, zlib, struct and nibabel name damage in a dozen ways
         raise SourceError(f"a damaged NIfTI file ({type(error).__name__}); copy it again or leave it out") from error
     for offset, length in _NIFTI[size]:
         data[offset : offset + length] = bytes(length)

@@ -100,10 +100,10 @@ def silent(library: str) -> Iterator[None]:
 def _decode(content: bytes, limits: Limits, clock: Clock) -> tuple[Any, NDArray[Any]]:
     """Return nibabel's image and its values, after a look at the header for how many there are."""
     if content[:2] == b"\x1f\x8b":
-        content = unpack_gzip(content, lambda head: _file_size(head, limits), limits, clock)
-    elif len(content) < (expected := _file_size(content)):
+        content = unpack_gzip(content, lambda head: file_size(head, limits), limits, clock)
+    elif len(content) < (expected := file_size(content)):
         raise SourceError(_not_whole(f"it ends after {len(content)} of {expected} bytes"))
-    _file_size(content, limits)
+    file_size(content, limits)
     image = _image_class(content).from_bytes(content)
     return image, np.asanyarray(image.dataobj)
 
@@ -116,7 +116,7 @@ def _image_class(content: bytes) -> Any:  # noqa: ANN401 - nibabel has no types
     return nibabel.Nifti2Image if content[:4] in _NIFTI2 else nibabel.Nifti1Image
 
 
-def _file_size(content: bytes, limits: Limits | None = None) -> int:
+def file_size(content: bytes, limits: Limits | None = None) -> int:
     """Bytes that a file has by its header, which is held against the limits."""
     header = _image_class(content).header_class.from_fileobj(io.BytesIO(content[:540]))
     dims = [int(n) for n in header.get_data_shape()]

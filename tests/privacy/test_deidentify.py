@@ -293,6 +293,9 @@ def test_nifti_loses_its_text_only(tmp_path, kind, ending):
         image.header[field] = b"DOE JANE"
     image.header.extensions.append(nib.nifti1.Nifti1Extension("comment", b"DOE JANE"))
     nib.save(image, folder / f"ROI-T1{ending}")
+    if ending == ".nii":
+        with (folder / "ROI-T1.nii").open("ab") as file:
+            file.write(b"DOE JANE")
     assert {f.name for f in audit(tmp_path / "source").findings} == {"descrip", "aux_file", "intent_name", "extension"}
     deidentify(tmp_path / "source", tmp_path / "out")
     path = tmp_path / "out" / "001" / f"ROI-T1{ending}"
