@@ -42,9 +42,13 @@ def decode(dataset: Dataset) -> NDArray[Any]:
         decoder = get_decoder(syntax)
         plugin = next((name for name in _PLUGINS if name in decoder.available_plugins), "")
         values, _ = decoder.as_array(dataset, decoding_plugin=plugin)
-    except Exception as error:
-        reason = " ".join(str(error).split())
-        raise SourceError(f"pixels ({syntax.name}) cannot be decoded: {reason}") from error
+    except SourceError as error:
+        raise SourceError(f"pixels ({syntax.name}) cannot be decoded: {error}") from error
+    except Exception as error:  # without its text, which would be stored and may hold values of the header
+        raise SourceError(
+            f"pixels ({syntax.name}, {dataset.BitsAllocated} bits) cannot be decoded ({type(error).__name__}); copy "
+            "the file again from its origin"
+        ) from error
     return np.asarray(values).reshape(shape)
 
 
