@@ -87,7 +87,7 @@ def read_member(archive: zipfile.ZipFile, path: str, limits: Limits) -> bytes | 
         _check_size(info.file_size, limits)
         if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
             # zipfile unpacks the others without bound: a kilobyte of bzip2 can grow to a gigabyte in one step
-            raise NotImplementedError("expected deflate")
+            return SourceError("is packed in a way that is not read (expected deflate); unpack the archive first")
         with archive.open(info) as member:
             content = member.read(info.file_size)
         if len(content) != info.file_size:

@@ -20,7 +20,8 @@ from npczarr.errors import ParameterError
 from npczarr.model.cohort import File
 from npczarr.privacy import deidentify as module
 from npczarr.privacy.audit import audit
-from npczarr.privacy.deidentify import Names, deidentify, plan
+from npczarr.privacy.deidentify import deidentify
+from npczarr.privacy.names import Names, plan
 from npczarr.sources.config import SourceConfig
 from tests.builders import noise, oblique_grid, slice_dataset
 from tests.hostile.corpus import as_bytes, deep

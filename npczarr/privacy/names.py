@@ -1,0 +1,121 @@
+"""Neutral paths for a cleaned copy: what the layout spells out stays, every other name becomes a number."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from itertools import takewhile
+
+from npczarr.model.cohort import File
+from npczarr.sources.config import SourceConfig, path_regex
+
+DICOM_ENDINGS = ("dcm", "dicom", "ima")
+_NIFTI = re.compile(r"\.nii(\.gz)?$", re.IGNORECASE)
+_FOLDERS = frozenset(("data", "MRI-Segments"))  # above the patients, as published; any other may name a person
+
+
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """One file to clean: where it lies, where it goes, and who it is of; `kind` is dicom, nifti or table."""
+
+    path: str
+    target: str
+    kind: str
+    patient: str
+
+
+def plan(files: Iterable[File], tables: Collection[str], names: Names) -> tuple[list[Copy], list[str]]:
+    """Say where each file goes, by the paths alone, so that a second run says the same; and which are not copied."""
+    kinds = {path: "table" if path in tables else _kind(path) for path in sorted(file.path for file in files)}
+    owners = {path: names.owner(path, kind) for path, kind in kinds.items() if kind}
+    copies = [
+        Copy(path, names.renamed(path, kinds[path]), kinds[path], owner.rpartition("/")[2])
+        for path, owner in owners.items()
+        if owner is not None
+    ]
+    return copies, [path for path in kinds if owners.get(path) is None]
+
+
+def _kind(path: str) -> str:
+    """Return dicom or nifti, or nothing for what is not copied; what has no known ending may be DICOM."""
+    name = path.rpartition("/")[2].lower()
+    if _NIFTI.search(name):
+        return "nifti"
+    ending = name.rpartition(".")[2] if "." in name else ""
+    return "dicom" if ending in ("", *DICOM_ENDINGS, "img") or ending.isdecimal() else ""
+
+
+class Names:
+    """Neutral names, given in the order in which the old ones sort; those that the layout spells out stay.
+
+    Parameters
+    ----------
+    layout
+        Where patients, sequences and masks lie.
+    strict
+        Whether a file that does not fit the layout has no owner; else it is of the folder above its series.
+    """
+
+    def __init__(self, layout: SourceConfig, *, strict: bool) -> None:
+        groups = {
+            "sequence": "|".join(re.escape(rule.folder) for rule in layout.sequences),
+            "mask": "|".join(re.escape(rule.mask) for rule in layout.sequences),
+            "slice": r"\d+",
+        }
+        self._patterns = [(p.split("/"), path_regex(p, groups)) for p in (layout.images, *layout.masks)]
+        self._strict = strict
+        self._kept: set[str] = set()
+        self._folders: dict[str, str] = {"": ""}
+        self._counts: dict[tuple[str, str], int] = defaultdict(int)
+
+    def owner(self, path: str, kind: str) -> str | None:
+        """Path of the patient's folder, or None where there is none. From now on its name is kept."""
+        if kind == "table":
+            self._kept.add(path)
+            return ""
+        for wanted, pattern in self._patterns:
+            if match := pattern.fullmatch(path):
+                self._kept |= _spelt(path.split("/"), wanted, match["below"].count("/"))
+                return path[: match.end("patient")]
+        if self._strict:
+            return None
+        folders = path.split("/")[:-1]
+        owner = "/".join(folders[:-1] if kind == "dicom" and len(folders) > 1 else folders)
+        self._kept.add(owner)
+        return owner or "unknown"
+
+    def renamed(self, path: str, kind: str) -> str:
+        """Return the new path of a file; every file has had its owner told before."""
+        folder, _, name = path.rpartition("/")
+        if path not in self._kept:
+            ending = ".dcm" if kind == "dicom" else ".nii.gz" if name.lower().endswith(".gz") else ".nii"
+            name = self._number(folder, "{:05d}" + ending)
+        return self._folder(folder) + name
+
+    def _folder(self, path: str) -> str:
+        """Return the new path of a folder, with a slash at its end."""
+        if path not in self._folders:
+            above, _, name = path.rpartition("/")
+            parent = self._folder(above)
+            if path not in self._kept and name not in _FOLDERS:
+                name = self._number(above, "folder-{:03d}")
+            self._folders[path] = f"{parent}{name}/"
+        return self._folders[path]
+
+    def _number(self, folder: str, form: str) -> str:
+        """Return the next name in a folder, but none that is kept there."""
+        while True:
+            self._counts[folder, form] += 1
+            name = form.format(self._counts[folder, form])
+            if f"{folder}/{name}".lstrip("/") not in self._kept:
+                return name
+
+
+def _spelt(parts: list[str], wanted: list[str], first: int) -> set[str]:
+    """Paths of the files and folders whose names a pattern spells out, before and behind its ``**``."""
+    ahead = zip(range(first, len(parts)), wanted, strict=False)
+    behind = zip(range(len(parts) - 1, -1, -1), reversed(wanted), strict=False)
+    told = (pair for pairs in (ahead, behind) for pair in takewhile(lambda pair: pair[1] != "**", pairs))
+    return {"/".join(parts[: i + 1]) for i, name in told if "*" not in name}
