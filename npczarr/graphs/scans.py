@@ -93,7 +93,8 @@ def peek_scans(task: PeekTask) -> list[tuple[Shape, str] | str]:
                 masks, *_ = read_raters(task.source, scan, tuple(dict.fromkeys(scan.raters)))
                 found.append((masks.shape[1:], "int16"))
             else:
-                found.append(peek(task.source, scan.images))
+                peeked = peek(task.source, scan.images, where=scan.where)
+                found.append((peeked.shape_zyx, peeked.dtype))
         except Exception as error:  # whatever is wrong is told again, at length, when the scan is read
             found.append(f"{scan.patient}/{scan.sequence}: {_reason(error)}")
     return found
@@ -111,7 +112,7 @@ def write_scan(task: ScanTask) -> Row:
     if task.raters:
         return _write_rated(task, started)
     try:
-        scan = read_scan(task.source, task.files.images)
+        scan = read_scan(task.source, task.files.images, masks=task.files.masks, where=task.files.where)
         image = _as_stored(scan.image, task.layout.dtype)
     except Exception as error:
         return _refused(task, error, started)

@@ -135,7 +135,7 @@ def _compare(task: CheckTask) -> list[str]:
     if task.files.raters:
         return _compare_rated(task, task.source, task.files)
     try:
-        scan = read_scan(task.source, task.files.images)
+        scan = read_scan(task.source, task.files.images, masks=task.files.masks, where=task.files.where)
     except Exception as error:
         return [f"stored, but the source cannot be read: {error}"] if stored else []
     image = array(zarr.open_group(task.target.open(read_only=True), mode="r"), "image")
