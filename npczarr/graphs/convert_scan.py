@@ -100,7 +100,7 @@ def peek_scans(task: PeekTask) -> list[Peek]:
                 z, y, x = masks.shape[1:]
                 found.append(Peek((z, y, x), identity=digest(masks)))
             else:
-                first = peek(task.source, scan.images)
+                first = peek(task.source, scan.images, where=scan.where)
                 found.append(Peek(first.shape_zyx, first.dtype, uid_digest(first.series_uid, task.salt)))
         except Exception as error:  # what is wrong is said again, at length, when the scan is read
             found.append(Peek(problem=f"{scan.patient}/{scan.sequence}: {refusal_reason(error)}"))

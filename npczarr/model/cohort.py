@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+#: Conditions by DICOM keyword, one or several each, as the configuration words them.
+Where = tuple[tuple[str, str | tuple[str, ...]], ...]
+
 
 @dataclass(frozen=True, slots=True)
 class File:
@@ -30,6 +33,8 @@ class ScanFiles:
         One, or in a cohort of raters any number; more than one without raters is a fault, for the reader to name.
     raters
         For each mask who outlined it, in a cohort of raters.
+    where
+        Which images of the folder the scan is made of; empty if all.
     """
 
     patient: str
@@ -37,6 +42,7 @@ class ScanFiles:
     images: tuple[File, ...] = field(default=(), repr=False)  # logs show tasks that fail, and names can tell who it is
     masks: tuple[File, ...] = field(default=(), repr=False)
     raters: tuple[str, ...] = ()
+    where: Where = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,6 +38,8 @@ class Scan:
         What a user must know before trusting the scan.
     z_spacing_known
         False for a single slice whose header does not tell it; the grid then takes 1 mm, the store says NaN.
+    series_uid, frame_of_reference_uid
+        SeriesInstanceUID and FrameOfReferenceUID; only hashes of them may enter a store.
     """
 
     image: NDArray[Any]
@@ -48,6 +50,8 @@ class Scan:
     notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     z_spacing_known: bool = True
+    series_uid: str = field(default="", repr=False)
+    frame_of_reference_uid: str = field(default="", repr=False)
 
     def __post_init__(self) -> None:
         if self.image.shape != self.grid.shape_zyx or self.image.dtype.name not in ("int16", "int32"):

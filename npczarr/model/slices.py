@@ -10,7 +10,9 @@ from numpy.typing import NDArray
 from npczarr.errors import GeometryError
 from npczarr.model.geometry import Floats, Grid
 
-SPACING_TOLERANCE = 0.01  # of the spacing: beyond it a slice is missing or misplaced
+REGULAR_MM, REGULAR = 0.1, 0.01  # of the spacing: this close to the fitted line positions are regular
+BEARABLE = 0.1  # of the spacing: beyond it slices are irregular, and no line stands for them
+HOLE = 0.1  # of the spacing: a gap this close to a whole multiple of it is a hole
 SHEAR_TOLERANCE = 1e-3  # between the slice normal and the line of the positions
 ROUNDING_TOLERANCE = 1e-2  # between direction cosines of one series: more is another orientation
 
@@ -46,6 +48,7 @@ def stack_slices(
     pixel_spacings_mm: Floats,
     header_spacing_mm: float | None = None,
     header_thickness_mm: float | None = None,
+    advice: str = "",
 ) -> Stack:
     """Order slices by position and build their grid.
 
@@ -61,16 +64,20 @@ def stack_slices(
         (n, 2) PixelSpacing: distance between rows, then between columns.
     header_spacing_mm, header_thickness_mm
         SpacingBetweenSlices and SliceThickness; believed only where the positions do not decide.
+    advice
+        What tells slices at one position apart, for the message.
 
     Raises
     ------
     GeometryError
-        If slices have several orientations or pixel spacings, share a position, are missing or irregularly spaced
-        (over 1 %), or do not stack along their normal (shear over 1e-3 is a warning up to 1 % and refused beyond).
+        If slices have several orientations or pixel spacings, share a position, are missing or irregularly spaced (a
+        position over 10 % of the spacing off the line fitted to all; over 0.1 mm and 1 % is a warning), or do not stack
+        along their normal (shear over 1e-3 is a warning up to 1 % and refused beyond).
 
     Notes
     -----
-    DICOM PS3.3 C.7.6.2.1.1 (Image Plane module) defines position, orientation and their order.
+    DICOM PS3.3 C.7.6.2.1.1 (Image Plane module) defines position, orientation and their order. The spacing is the slope
+    of the line fitted to the positions by least squares, and the grid follows that line.
     """
     row, column = _common_orientation(orientations)
     row_spacing_mm, column_spacing_mm = _common_pixel_spacing(pixel_spacings_mm)
@@ -85,11 +92,13 @@ def stack_slices(
         spacing_mm, warning = _single_slice_spacing(header_spacing_mm, header_thickness_mm)
         warnings.append(warning)
         z_spacing_known = spacing_mm is not None
-        step = normal * (spacing_mm or 1.0)
+        step, origin = normal * (spacing_mm or 1.0), ordered[0]
     else:
-        _check_regular(heights, header_spacing_mm, header_thickness_mm)
-        step = (ordered[-1] - ordered[0]) / (len(order) - 1)
-        warnings += _shear(step, normal, ordered, min(row_spacing_mm, column_spacing_mm))
+        _check_distinct(heights, advice)
+        _check_gaps(heights, header_spacing_mm, header_thickness_mm)
+        step, origin = _fitted_line(ordered)
+        warnings += _irregularity(heights)
+        warnings += _shear(step, origin, normal, ordered, min(row_spacing_mm, column_spacing_mm))
     spread = np.abs(orientations - orientations[0]).max()
     if spread > SHEAR_TOLERANCE:
         warnings.append(f"direction cosines vary by {spread:.1e} between slices; their mean is used")
@@ -98,8 +107,22 @@ def stack_slices(
     affine[:3, 0] = row * column_spacing_mm
     affine[:3, 1] = column * row_spacing_mm
     affine[:3, 2] = step
-    affine[:3, 3] = ordered[0]
+    affine[:3, 3] = origin
     return Stack(order, Grid((len(order), rows, columns), affine), tuple(warnings), z_spacing_known)
+
+
+def shared_positions(positions_mm: Floats, orientations: Floats) -> list[list[int]]:
+    """List the slices at each position that several share, lowest first; empty if every slice has its own.
+
+    Slices of several orientations share none.
+    """
+    if len(positions_mm) < 2 or not np.abs(orientations - orientations[0]).max() <= ROUNDING_TOLERANCE:
+        return []
+    heights = positions_mm @ np.cross(orientations[0, :3], orientations[0, 3:])
+    order = np.argsort(heights, kind="stable")
+    starts = np.flatnonzero(~_same_place(heights[order])) + 1
+    groups = np.split(order, starts)
+    return [group.tolist() for group in groups if len(group) > 1]
 
 
 def _common_orientation(orientations: Floats) -> tuple[Floats, Floats]:
@@ -131,32 +154,51 @@ def _common_pixel_spacing(pixel_spacings_mm: Floats) -> tuple[float, float]:
     return float(first[0]), float(first[1])
 
 
-def _check_regular(heights_mm: Floats, header_spacing_mm: float | None, header_thickness_mm: float | None) -> None:
+def _same_place(heights_mm: Floats) -> NDArray[np.bool_]:
+    """(n - 1,) whether a slice lies where the one before it does, for sorted heights."""
     gaps = np.diff(heights_mm)
-    spacing = float(np.median(gaps))
-    same = gaps <= max(1e-4, SPACING_TOLERANCE * spacing)
-    if same.any():
-        where = heights_mm[int(np.argmax(same))]
+    apart = gaps[gaps > 0.01 * gaps.max(initial=0)]  # several slices at each position make most gaps nothing
+    typical = float(np.median(apart)) if len(apart) else 0.0
+    same: NDArray[np.bool_] = gaps <= max(1e-4, 0.01 * typical)
+    return same
+
+
+def _check_distinct(heights_mm: Floats, advice: str) -> None:
+    same = _same_place(heights_mm)
+    if not same.any():
+        return
+    sizes = [len(group) for group in np.split(heights_mm, np.flatnonzero(~same) + 1)]
+    shared = [size for size in sizes if size > 1]
+    where = heights_mm[int(np.argmax(same))]
+    number = f"{shared[0]}" if len(set(shared)) == 1 else f"{min(shared)} to {max(shared)}"
+    more = f", and so at {len(shared)} of {len(sizes)} positions" if len(shared) > 1 else ""
+    raise GeometryError(
+        f"{number} slices at one position ({where:.2f} mm along the normal{more}), expected one each; several time "
+        f"points, echoes or copies may share the folder: {advice or 'keep one of them'}"
+    )
+
+
+def _check_gaps(heights_mm: Floats, header_spacing_mm: float | None, header_thickness_mm: float | None) -> None:
+    """Refuse a hole, a gap that is too small, and two slices whose distance nothing confirms."""
+    gaps = np.diff(heights_mm)
+    spacing = _usual_gap(gaps)
+    multiples = gaps / spacing
+    holes = (multiples.round() >= 2) & (np.abs(multiples - multiples.round()) <= HOLE)
+    if holes.any():
+        i = int(np.argmax(holes))
         raise GeometryError(
-            f"{int(same.sum()) + 1} or more slices at one position (first at {where:.2f} mm along the normal), "
-            "expected one each; several time points, echoes or copies may share the folder: keep one of them"
+            f"{int((multiples.round() - 1)[holes].sum())} slice(s) missing: gap of {gaps[i]:.3f} mm after the slice at "
+            f"{heights_mm[i]:.2f} mm along the normal, expected {spacing:.3f} mm; check the series for a missing file"
         )
-    multiples = gaps / gaps.min()
-    if np.abs(multiples - multiples.round()).max() < 0.05:
-        # slices may be missing, and the median of all gaps be a hole itself
-        spacing = float(np.median(gaps[multiples.round() == 1]))
-    off = np.abs(gaps - spacing) > SPACING_TOLERANCE * spacing
-    if off.any():
-        i = int(np.argmax(off))
-        missing = int(np.round(gaps / spacing).sum() - len(gaps))
-        what = f"{missing} slice(s) missing" if missing else "slices irregularly spaced"
+    small = int(np.argmin(gaps))
+    if len(gaps) > 1 and gaps[small] < spacing - max(2 * REGULAR_MM, 2 * BEARABLE * spacing):
         raise GeometryError(
-            f"{what}: gap of {gaps[i]:.3f} mm after the slice at {heights_mm[i]:.2f} mm along the normal, expected "
-            f"{spacing:.3f} mm; check the series for a missing file"
+            f"a gap of {gaps[small]:.3f} mm after the slice at {heights_mm[small]:.2f} mm along the normal is smaller "
+            f"than the usual {spacing:.3f} mm: a slice between the others, from another series or in a wrong place; "
+            "check the series for a file too many"
         )
     confirmed = any(
-        header and abs(header - spacing) <= SPACING_TOLERANCE * spacing
-        for header in (header_spacing_mm, header_thickness_mm)
+        header and abs(header - spacing) <= REGULAR * spacing for header in (header_spacing_mm, header_thickness_mm)
     )
     thin = header_thickness_mm is not None and spacing < 2 * header_thickness_mm
     if len(gaps) == 1 and not (confirmed or thin):
@@ -164,6 +206,41 @@ def _check_regular(heights_mm: Floats, header_spacing_mm: float | None, header_t
             f"2 slices {spacing:.3f} mm apart, and neither SpacingBetweenSlices nor SliceThickness in the header to "
             "confirm it: too few slices to see whether one is missing; check the series for missing files"
         )
+
+
+def _usual_gap(gaps_mm: Floats) -> float:
+    """Mean of the gaps that are most often met, up to rounding; of several equally often, the smallest."""
+    near = np.abs(gaps_mm[:, None] - gaps_mm) <= np.maximum(0.05 * gaps_mm, np.minimum(REGULAR_MM, 0.25 * gaps_mm))
+    counts = near.sum(axis=0)
+    often = np.flatnonzero(counts == counts.max())
+    return float(gaps_mm[near[:, often[np.argmin(gaps_mm[often])]]].mean())
+
+
+def _fitted_line(ordered_mm: Floats) -> tuple[Floats, Floats]:
+    """Step between slices and place of the first, by least squares."""
+    places = np.arange(len(ordered_mm)) - (len(ordered_mm) - 1) / 2
+    middle = ordered_mm.mean(axis=0)
+    step: Floats = places @ (ordered_mm - middle) / (places @ places)
+    origin: Floats = middle + places[0] * step
+    return step, origin
+
+
+def _irregularity(heights_mm: Floats) -> list[str]:
+    """Say how far slices lie off even steps; refuse what no line stands for."""
+    step, first = (float(value[0]) for value in _fitted_line(heights_mm[:, None]))
+    off_mm = np.abs(heights_mm - first - step * np.arange(len(heights_mm)))
+    worst, share = float(off_mm.max()), float(off_mm.max()) / step
+    if worst <= max(REGULAR_MM, REGULAR * step):
+        return []
+    gaps = np.diff(heights_mm)
+    i = int(np.argmax(np.abs(gaps - step)))
+    found = f"slices lie up to {worst:.3f} mm ({share:.1%} of the spacing) off even steps of {step:.3f} mm"
+    if share > BEARABLE:
+        raise GeometryError(
+            f"slices irregularly spaced: {found}, expected {BEARABLE:.0%} or less; the gap after the slice at "
+            f"{heights_mm[i]:.2f} mm along the normal is {gaps[i]:.3f} mm; check whether series are mixed"
+        )
+    return [f"{found}; the even steps are stored"]
 
 
 def _single_slice_spacing(
@@ -175,22 +252,26 @@ def _single_slice_spacing(
     return None, "single slice with neither SliceThickness nor SpacingBetweenSlices: its z spacing is not known (NaN)"
 
 
-def _shear(step_mm: Floats, normal: Floats, ordered_mm: Floats, pixel_mm: float) -> list[str]:
+def _shear(step_mm: Floats, origin_mm: Floats, normal: Floats, ordered_mm: Floats, pixel_mm: float) -> list[str]:
     spacing = float(np.linalg.norm(step_mm))
     shear = float(np.linalg.norm(step_mm - normal * (step_mm @ normal))) / spacing
+    drift_mm = shear * spacing * (len(ordered_mm) - 1)
+    if drift_mm <= REGULAR_MM:
+        shear = 0.0  # what rounded positions make of a short stack
     if shear > ROUNDING_TOLERANCE:
         raise GeometryError(
             f"slices do not stack along their normal: shear {shear:.4f}, expected under {ROUNDING_TOLERANCE} "
             "(a tilted gantry, or positions of another series); resample the series first"
         )
     found = [f"slices stack {shear:.1e} off their normal (shear)"] if shear > SHEAR_TOLERANCE else []
-    line = ordered_mm[0] + np.arange(len(ordered_mm))[:, None] * step_mm
-    off_mm = float(np.linalg.norm(ordered_mm - line, axis=1).max())
-    if off_mm > 0.5 * pixel_mm:
+    off = ordered_mm - origin_mm - np.arange(len(ordered_mm))[:, None] * step_mm
+    off -= (off @ normal)[:, None] * normal  # along the normal they are looked at already
+    off_mm = float(np.linalg.norm(off, axis=1).max())
+    if off_mm > max(REGULAR_MM, 0.5 * pixel_mm):
         raise GeometryError(
             f"slice positions lie up to {off_mm:.2f} mm off a straight line, more than half a pixel ({pixel_mm:g} mm): "
             "the slices are not one volume; check whether the patient table moved or series are mixed"
         )
-    if off_mm > SPACING_TOLERANCE * spacing:
+    if off_mm > max(REGULAR_MM, REGULAR * spacing):
         found.append(f"slice positions lie up to {off_mm:.2f} mm off a straight line")
     return found

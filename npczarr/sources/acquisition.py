@@ -12,10 +12,13 @@ from pydicom.dataset import Dataset
 from pydicom.uid import UID
 
 from npczarr.model.records import Value
+from npczarr.sources.fields import ENHANCED_NAMES, field_values, places_of
+from npczarr.sources.image_types import known_words
 
 #: Variable of the schema by DICOM keyword.
 ACQUISITION = {
     "Modality": "modality",
+    "ImageType": "image_type",  # only words of a vocabulary
     "Manufacturer": "manufacturer",
     "ManufacturerModelName": "scanner_model",
     "MagneticFieldStrength": "magnetic_field_strength",
@@ -38,30 +41,26 @@ ACQUISITION = {
     "BitsStored": "bits_stored",
     "PhotometricInterpretation": "photometric_interpretation",
 }
-#: The same in enhanced objects, where the name differs.
-ENHANCED = {
-    "EffectiveEchoTime": "echo_time",
-    "InversionTimes": "inversion_time",
-    "RFEchoTrainLength": "echo_train_length",
-}
 _TEXT = {
     "modality", "manufacturer", "scanner_model", "mr_acquisition_type", "scanning_sequence", "sequence_variant",
     "patient_position", "photometric_interpretation",
 }  # fmt: skip
 
 
-def acquisition(dataset: Dataset) -> dict[str, Value]:
-    """Fields of the allow-list by variable of the schema; enhanced objects hold some of them in functional groups."""
-    places = [dataset]
-    for name in ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"):
-        for group in (dataset.get(name) or [])[:1]:
-            places += [element.value[0] for element in group if element.VR == "SQ" and len(element.value)]
+def acquisition(dataset: Dataset, index: int = 0) -> dict[str, Value]:
+    """Fields of the allow-list by variable of the schema, of one frame of an image object."""
+    places = places_of(dataset, index)
     values: dict[str, Value] = {}
-    for keyword, variable in (*ACQUISITION.items(), *ENHANCED.items()):
-        place = next((place for place in places if keyword in place), None)
-        if place is None or variable in values:
+    for keyword, variable in ACQUISITION.items():
+        if variable == "image_type":
+            if words := known_words(field_values(dataset, index, keyword)):
+                values[variable] = words
             continue
-        values[variable] = _text(place[keyword].value) if variable in _TEXT else number(place, keyword)
+        for name in (keyword, ENHANCED_NAMES.get(keyword, keyword)):
+            place = next((place for place in places if name in place), None)
+            if place is not None:
+                values[variable] = _text(place[name].value) if variable in _TEXT else number(place, name)
+                break
     syntax = dataset.file_meta.get("TransferSyntaxUID") if hasattr(dataset, "file_meta") else None
     values["transfer_syntax"] = UID(str(syntax)).name if syntax else "Implicit VR Little Endian"
     return values

@@ -10,6 +10,7 @@
 
     [sequences]                              # name in the store = how folders and masks call it
     T1WI = { folder = "T1WI", mask = "T1" }
+    T2WI = { folder = "T2WI", mask = "T2", where = { EchoTime = ">60", ImageType = "!DERIVED" } }   # of its images
 
     [columns]                                # column of a table = name in the store
     "Alter" = "age"
@@ -36,7 +37,9 @@ from pathlib import Path
 from typing import Any
 
 from npczarr.errors import ParameterError, SourceError
+from npczarr.model.cohort import Where
 from npczarr.model.limits import Limits
+from npczarr.sources.where import parse_where
 
 _LARGEST = 2**20
 _NAME = re.compile(r"[^\W\d_][\w-]{0,99}")
@@ -45,11 +48,12 @@ _FREE = re.compile(r"\{(?!slice\})\w*\}|\*")
 
 @dataclass(frozen=True, slots=True)
 class SequenceRule:
-    """One sequence: its name in the store, and what `{sequence}` and `{mask}` stand for in the patterns."""
+    """One sequence: its name in the store, what `{sequence}` and `{mask}` stand for, and which images it is made of."""
 
     name: str
     folder: str
     mask: str
+    where: Where = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,11 +209,11 @@ def _pattern(value: Any, needed: tuple[str, ...], where: str) -> str:  # noqa: A
 
 def _rule(name: str, rule: Any, path: str) -> SequenceRule:  # noqa: ANN401 - parsed TOML
     where = f"{path}, sequences.{name}"
-    _only(rule, {"folder", "mask"}, where)
+    _only(rule, {"folder", "mask", "where"}, where)
     folder, mask = rule.get("folder", name), rule.get("mask", name)
     if not (isinstance(folder, str) and isinstance(mask, str) and folder and mask):
         raise SourceError(f"{where}: folder and mask must be text, got {rule!r}")
-    return SequenceRule(name, folder, mask)
+    return SequenceRule(name, folder, mask, parse_where(rule.get("where", {}), f"{where}.where"))
 
 
 def _cohort(table: Any, where: str) -> Mapping[str, str]:  # noqa: ANN401 - parsed TOML

@@ -64,10 +64,14 @@ def sort_files(files: Sequence[File], config: SourceConfig) -> Cohort:
 
     keys = images.keys() | masks.keys()
     named = tuple(rule.name for rule in config.sequences)
+    where = {rule.name: rule.where for rule in config.sequences}
     return Cohort(
         patients=tuple(sorted({patient for patient, _ in keys}, key=_natural)),
         sequences=named or tuple(sorted({sequence for _, sequence in keys}, key=_natural)),
-        scans={key: ScanFiles(*key, tuple(images.get(key, ())), tuple(masks.get(key, ()))) for key in sorted(keys)},
+        scans={
+            key: ScanFiles(*key, tuple(images.get(key, ())), tuple(masks.get(key, ())), where=where.get(key[1], ()))
+            for key in sorted(keys)
+        },
         tables=tuple(tables),
         strays=tuple(strays),
     )

@@ -1,4 +1,4 @@
-"""Pixels of an image object, as its header says they are stored."""
+"""Pixels of an image object, decoded but not yet interpreted: see `bits` for what its header says of their bits."""
 
 from __future__ import annotations
 
@@ -17,10 +17,14 @@ from npczarr.sources.packed import check_codestream
 
 #: Decoders in the order of choice. On damaged JPEG 2000 and JPEG-LS GDCM does not raise: it ends the process.
 _PLUGINS = ("pylibjpeg", "pyjpegls", "gdcm")
+#: OverlayBitPosition of the sixteen overlays that an image may have.
+OVERLAY_BITS = tuple(0x60000102 + (i << 17) for i in range(16))
 
 
 def decode(dataset: Dataset) -> NDArray[Any]:
-    """(frames, rows, columns) stored pixel values of an image object, whatever its transfer syntax.
+    """(frames, rows, columns) pixels of an image object as they are, whatever its transfer syntax.
+
+    Bits above BitsStored are kept: whether they are part of the value only the whole series tells.
 
     Raises
     ------
@@ -32,16 +36,16 @@ def decode(dataset: Dataset) -> NDArray[Any]:
     shape = (int(dataset.get("NumberOfFrames", 1) or 1), int(dataset.Rows), int(dataset.Columns))
     if (dtype := _native_dtype(dataset)) is not None:
         check_native(dataset)
-        pixels = np.frombuffer(dataset.get_item("PixelData").value or b"", dtype, count=math.prod(shape))
-        return _without_unused_bits(pixels, int(dataset.get("BitsStored") or 8 * dtype.itemsize)).reshape(shape)
-    syntax = _syntax(dataset)
+        return np.frombuffer(dataset.get_item("PixelData").value or b"", dtype, count=math.prod(shape)).reshape(shape)
+    syntax = syntax_of(dataset)
     try:
         if syntax.is_encapsulated and syntax != RLELossless:
             for frame in generate_frames(dataset.PixelData, number_of_frames=shape[0]):
                 check_codestream(frame, *shape[1:])
         decoder = get_decoder(syntax)
         plugin = next((name for name in _PLUGINS if name in decoder.available_plugins), "")
-        values, _ = decoder.as_array(dataset, decoding_plugin=plugin)
+        options: Any = {"correct_unused_bits": False, "bits_stored": _bits_to_decode(dataset)}
+        values, _ = decoder.as_array(dataset, decoding_plugin=plugin, **options)
     except SourceError as error:
         raise SourceError(f"pixels ({syntax.name}) cannot be decoded: {error}") from error
     except Exception as error:  # without its text, which would be stored and may hold values of the header
@@ -64,25 +68,28 @@ def check_native(dataset: Dataset) -> None:
         raise SourceError(f"the file ends after {found} of {expected} bytes of pixels; copy it again")
 
 
-def _syntax(dataset: Dataset) -> UID:
+def syntax_of(dataset: Dataset) -> UID:
+    """Transfer syntax of an object; files without a meta header are implicit little endian."""
     return UID(dataset.file_meta.get("TransferSyntaxUID", ImplicitVRLittleEndian))
+
+
+def is_coded(dataset: Dataset) -> bool:
+    """Whether the pixels are a codestream that knows its own precision; native ones and RLE hold bits as they are."""
+    syntax = syntax_of(dataset)
+    return bool(syntax.is_encapsulated) and syntax != RLELossless
+
+
+def _bits_to_decode(dataset: Dataset) -> int:
+    """BitsStored, or BitsAllocated where it is absent or cannot be."""
+    allocated = int(dataset.BitsAllocated)
+    stored = dataset.get("BitsStored")
+    return stored if isinstance(stored, int) and 0 < stored <= allocated else allocated
 
 
 def _native_dtype(dataset: Dataset) -> np.dtype[Any] | None:
     """Type of pixels that lie in the file as they are; None where they are compressed or of an odd width."""
-    syntax, bits = _syntax(dataset), int(dataset.BitsAllocated)
+    syntax, bits = syntax_of(dataset), int(dataset.BitsAllocated)
     if syntax.is_encapsulated or bits not in (8, 16, 32):
         return None
     order = ">" if syntax == ExplicitVRBigEndian and bits > 8 else "<"
     return np.dtype(f"{order}{'i' if dataset.PixelRepresentation else 'u'}{bits // 8}")
-
-
-def _without_unused_bits(pixels: NDArray[Any], bits_stored: int) -> NDArray[Any]:
-    """Clear or sign-extend the bits above BitsStored, which may hold anything (DICOM PS3.5 section 8.1.1)."""
-    unused = 8 * pixels.itemsize - bits_stored
-    if unused <= 0 or not len(pixels):
-        return pixels
-    low, high = (-(1 << bits_stored - 1), 1 << bits_stored - 1) if pixels.dtype.kind == "i" else (0, 1 << bits_stored)
-    if pixels.min() >= low and pixels.max() < high:
-        return pixels
-    return (pixels << unused) >> unused

@@ -5,7 +5,7 @@ import pytest
 
 from npczarr.model.clinical import CLINICAL, PATIENT_ALIASES, SEQUENCE_ALIASES, plain
 from npczarr.model.schema import ACQUISITION_NAMES, INDEXES, RESERVED, SCAN_TABLES, voxel_variables
-from npczarr.sources.acquisition import ACQUISITION, ENHANCED
+from npczarr.sources.acquisition import ACQUISITION
 
 EVERY = (*INDEXES, *SCAN_TABLES, *voxel_variables("int16"))
 
@@ -49,7 +49,6 @@ def test_the_image_is_padded_with_the_least_value_of_its_type():
 
 def test_every_header_field_has_a_variable_and_every_variable_a_field():
     assert set(ACQUISITION.values()) | {"transfer_syntax"} == ACQUISITION_NAMES
-    assert set(ENHANCED.values()) <= ACQUISITION_NAMES
 
 
 def test_nothing_that_tells_on_a_patient_is_in_the_schema():

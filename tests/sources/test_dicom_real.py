@@ -8,8 +8,9 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 from npczarr.errors import GeometryError, SourceError
-from npczarr.sources.dicom import decode, peek, read_scan
+from npczarr.sources.dicom import peek, read_scan
 from npczarr.sources.files import open_source
+from npczarr.sources.pixels import decode
 
 COHORT = "real_cohort/primary_data/data/MRI-Segments"
 SERIES = [
@@ -71,10 +72,11 @@ def test_a_series_is_its_frames_in_order_of_position(real_data, name):
         scan.grid.affine @ [0, 0, len(order) - 1, 1], [*np.array(positions[order[-1]], float), 1], atol=0.02
     )
     assert np.linalg.det(scan.grid.affine[:3, :3]) > 0
-    bound, dtype = peek(source, source.files())
-    assert bound[1:] == scan.image.shape[1:]
-    assert bound[0] >= scan.image.shape[0]
-    assert np.can_cast(scan.image.dtype, dtype)
+    peeked = peek(source, source.files())
+    assert peeked.shape_zyx[1:] == scan.image.shape[1:]
+    assert peeked.shape_zyx[0] >= scan.image.shape[0]
+    assert np.can_cast(scan.image.dtype, peeked.dtype)
+    assert peeked.series_uid == scan.series_uid != ""
 
 
 def test_the_structure_set_among_the_images_is_named(real_data):

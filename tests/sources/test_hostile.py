@@ -97,7 +97,7 @@ def test_odd_widths_of_pixels_are_refused(frugal, bits):
         dataset.BitsAllocated = bits
 
     source = Held({"1": changed(odd)})
-    with pytest.raises(SourceError, match="cannot be decoded"):
+    with pytest.raises(SourceError, match="1 bit per pixel" if bits == 1 else "cannot be decoded"):
         read_scan(source, source.files())
 
 
@@ -141,7 +141,7 @@ def test_sequences_a_hundred_levels_deep_are_read(frugal):
     ("keyword", "value", "words"),
     [
         ("ImagePositionPatient", ["1e300", "0", "0"], "no usable ImagePositionPatient"),
-        ("PixelSpacing", ["1e-300", "1e-300"], "PixelSpacing .* expected lengths above 0"),
+        ("PixelSpacing", ["1e-300", "1e-300"], "PixelSpacing .* expected lengths from"),
         ("RescaleSlope", "1e999", "RescaleSlope inf .* must be finite"),
     ],
 )

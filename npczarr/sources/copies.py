@@ -1,0 +1,68 @@
+"""Copies of one object among the files of a series."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from pydicom.dataset import Dataset
+
+from npczarr.errors import SourceError
+from npczarr.sources.fields import raw_value
+from npczarr.sources.pixels import decode
+
+#: What must be equal beside the pixels, as it is in the file.
+_FIELDS = (
+    "Rows", "Columns", "NumberOfFrames", "ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing",
+    "RescaleSlope", "RescaleIntercept", "EchoTime", "ImageType",
+)  # fmt: skip
+Image = tuple[Dataset, tuple[int, ...]]
+
+
+def drop_copies(images: Sequence[Image]) -> tuple[list[Image], int]:
+    """Return images without exact copies of others, and how many those were.
+
+    Raises
+    ------
+    SourceError
+        If two files claim to be one object, by their SOPInstanceUID, and differ.
+    """
+    kept: dict[str, Image] = {}
+    nameless: list[Image] = []
+    for image in images:
+        uid = _uid(image[0])
+        if not uid:
+            nameless.append(image)
+        elif uid not in kept:
+            kept[uid] = image
+        elif not _same(kept[uid][0], image[0]):
+            raise SourceError(
+                f"{kept[uid][0].filename} and {image[0].filename} claim to be one object (SOPInstanceUID), but differ "
+                "in pixels or place; keep the right one, or export the series again"
+            )
+    distinct = [*kept.values(), *nameless]
+    return distinct, len(images) - len(distinct)
+
+
+def _uid(dataset: Dataset) -> str:
+    value = raw_value(dataset, "SOPInstanceUID")
+    text = value.decode("ascii", "replace") if isinstance(value, bytes) else str(value or "")
+    return text.strip(" \0")
+
+
+def _same(one: Dataset, other: Dataset) -> bool:
+    if any(_plain(one, name) != _plain(other, name) for name in _FIELDS):
+        return False
+    pixels = [dataset.get_item("PixelData").value if "PixelData" in dataset else None for dataset in (one, other)]
+    if pixels[0] == pixels[1]:
+        return True
+    if None in pixels:
+        return False
+    try:  # one may be compressed, and equal once decoded
+        return bool(np.array_equal(decode(one), decode(other)))
+    except SourceError:
+        return False
+
+
+def _plain(dataset: Dataset, name: str) -> str:
+    return str(dataset.get(name, ""))

@@ -1,0 +1,132 @@
+"""What tells series, or frames at one position, apart: in words that hold nothing of a patient."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from pydicom.dataset import Dataset
+
+from npczarr.sources.fields import field_values
+from npczarr.sources.frames import Frame
+from npczarr.sources.image_types import known_words
+
+Images = Sequence[tuple[Dataset, Sequence[int]]]
+
+#: Fields whose values may be told, then those of which only the name may.
+_NUMBERS = (
+    "EchoTime", "RepetitionTime", "InversionTime", "FlipAngle", "DiffusionBValue", "TemporalPositionIdentifier",
+    "TriggerTime",
+)  # fmt: skip
+_TIMES = ("AcquisitionTime", "FrameAcquisitionDateTime", "AcquisitionNumber")
+#: Fields that are parsed to tell frames apart.
+TELLING = (*_NUMBERS, *_TIMES)
+_FEW = 3
+_MOST_SERIES = 6
+
+
+def describe_series(series: Sequence[Images]) -> list[str]:
+    """Describe each of several series by its size and by the fields in which they differ."""
+    features = [_features(images) for images in series]
+    names = [n for n in (*_NUMBERS[:4], "ImageType", "orientation") if len({f.get(n) for f in features}) > 1]
+    described = []
+    for feature in features:
+        told = [f"{name} {feature[name]}" if feature[name] else f"no {name}" for name in names]
+        described.append(", ".join([f"{feature['slices']} slices of {feature['matrix']}", *told]))
+    return described
+
+
+def list_series(series: Sequence[Images], faults: Sequence[str]) -> str:
+    """List series for a refusal: what differs between them, and why those that cannot be used cannot."""
+    entries = [
+        f"({i}) {words}{f', unusable: {fault}' if fault else ''}"
+        for i, (words, fault) in enumerate(zip(describe_series(series), faults, strict=True), 1)
+    ]
+    more = len(entries) - _MOST_SERIES
+    return "; ".join([*entries[:_MOST_SERIES], *([f"and {more} more"] if more > 0 else [])])
+
+
+def advise_series(series: Sequence[Images]) -> str:
+    """Say how to choose one of several series, by a field in which they differ."""
+    for name in (*_NUMBERS[:3], "ImageType"):
+        values = [_told(images, name) for images in series]
+        if len(set(values)) == len(values) and all(values):
+            return _example(name, values[0].split(", ")[0])
+    return _example("SeriesDescription", "*t1*")
+
+
+def describe_frames(shared: Sequence[Sequence[int]], frames: Sequence[Frame]) -> str:
+    """Say in what the frames at one position differ, and how to choose.
+
+    Parameters
+    ----------
+    shared
+        Indices of the frames at each position that several share.
+    frames
+        Every frame.
+    """
+    together = [frames[i] for i in shared[0]]
+    differing, example = [], ""
+    for name in ("EchoTime", "ImageType", *_NUMBERS[1:], *_TIMES):
+        values = [_one(frame, name) for frame in together]
+        if len(set(values)) == 1:
+            continue
+        if name in _TIMES:
+            differing.append(name)
+            example = example or _example(name, "<…")
+            continue
+        there = [value for value in dict.fromkeys(values) if value]
+        differing.append(f"{name} ({', '.join(there[:_FEW])}{', …' if len(there) > _FEW else ''})")
+        example = example or _example(name, _component(there))
+    if not differing:
+        return f"nothing in their headers tells them apart ({', '.join(('ImageType', *_NUMBERS))}): keep one of them"
+    return f"they differ in {', '.join(differing)}; {example}"
+
+
+def _features(images: Images) -> dict[str, str]:
+    first = images[0][0]
+    features = {name: _told(images, name) for name in (*_NUMBERS[:4], "ImageType")}
+    return features | {
+        "slices": str(sum(len(indices) for _, indices in images)),
+        "matrix": f"{first.get('Rows')} x {first.get('Columns')}",
+        "orientation": _orientation(*images[0]),
+    }
+
+
+def _told(images: Images, name: str) -> str:
+    """Values that a series has of a field, the first few of them."""
+    # the first and last frame of an object will do: a thousand frames are not looked at one by one
+    ends = [(dataset, index) for dataset, indices in images for index in {indices[0], indices[-1]}]
+    values = sorted({_text(name, field_values(dataset, index, name)) for dataset, index in ends} - {""})
+    return ", ".join([*values[:_FEW], *(["…"] if len(values) > _FEW else [])])
+
+
+def _one(frame: Frame, name: str) -> str:
+    values = field_values(frame.dataset, frame.index, name)
+    return str(values) if name in _TIMES else _text(name, values)
+
+
+def _text(name: str, values: Sequence[float | str]) -> str:
+    if name == "ImageType":
+        return known_words(values)
+    return " ".join(f"{value:g}" for value in values if isinstance(value, float))
+
+
+def _orientation(dataset: Dataset, indices: Sequence[int]) -> str:
+    values = field_values(dataset, indices[0], "ImageOrientationPatient")
+    cosines = [value for value in values if isinstance(value, float) and np.isfinite(value)]
+    if len(cosines) != 6:
+        return ""
+    normal = np.abs(np.cross(cosines[:3], cosines[3:]))
+    return ("sagittal", "coronal", "axial")[int(normal.argmax())] if normal.max() > 0.9 else "oblique"
+
+
+def _component(types: Sequence[str]) -> str:
+    """Find a word of the first value that is in none of the others."""
+    others = {word for value in types[1:] for word in value.split("\\")}
+    return next((word for word in types[0].split("\\") if word and word not in others), types[0])
+
+
+def _example(name: str, value: str) -> str:
+    quoted = value.replace("\\", "\\\\")
+    return f'choose in the configuration, for example where = {{ {name} = "{quoted}" }} for this sequence'

@@ -1,0 +1,70 @@
+"""Fields of one frame: in enhanced objects they lie in functional groups, some under another name."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydicom.dataelem import RawDataElement
+from pydicom.dataset import Dataset
+from pydicom.tag import Tag
+
+Field = float | str
+#: Keyword in enhanced objects by keyword in classic ones; the meaning is the same.
+ENHANCED_NAMES = {
+    "EchoTime": "EffectiveEchoTime",
+    "EchoTrainLength": "RFEchoTrainLength",
+    "ImageType": "FrameType",
+    "InversionTime": "InversionTimes",
+    "TemporalPositionIdentifier": "TemporalPositionIndex",
+    "TriggerTime": "NominalCardiacTriggerDelayTime",
+}
+_GROUPS = ("PerFrameFunctionalGroupsSequence", "SharedFunctionalGroupsSequence")
+
+
+def places_of(dataset: Dataset, index: int) -> list[Dataset]:
+    """Return every part of a header that speaks of one frame, the most particular first."""
+    places = []
+    for name in _GROUPS:
+        groups = dataset.get(name) or []
+        group = groups[index if name == _GROUPS[0] else 0 :][:1]
+        places += [element.value[0] for g in group for element in g if element.VR == "SQ" and len(element.value)]
+    return [*places, dataset]
+
+
+def field_values(dataset: Dataset, index: int, keyword: str) -> tuple[Field, ...]:
+    """Values of a field of one frame: numbers as floats, all else as stripped text; empty if it has none."""
+    names = [name for name in (ENHANCED_NAMES.get(keyword), keyword) if name]
+    places = places_of(dataset, index)
+    for place in places:
+        for name in names:
+            if name in place:
+                return _plain(place, name)
+    return ()
+
+
+def raw_value(dataset: Dataset, keyword: str | int) -> bytes | str | None:
+    """Return a field as its file holds it; None if it is absent. Nothing is converted, which is slow."""
+    try:
+        item = dataset.get_item(Tag(keyword))
+    except KeyError:
+        return None
+    if item is None:
+        return None
+    return item.value if isinstance(item, RawDataElement) else str(item.value)
+
+
+def text_values(dataset: Dataset, keyword: str) -> list[str]:
+    """Values of a text field of a header, in upper case."""
+    value = dataset.get(keyword, "")
+    return [str(part).strip().upper() for part in ([value] if isinstance(value, str) else value or [])]
+
+
+def _plain(place: Dataset, name: str) -> tuple[Field, ...]:
+    try:
+        value: Any = place[name].value
+        values = [value] if isinstance(value, str | int | float) or not hasattr(value, "__iter__") else list(value)
+        return tuple(
+            float(part) if isinstance(part, int | float) else str(part).strip() for part in values if part is not None
+        )
+    except Exception:  # damaged: what cannot be read has no value, and tells nothing apart
+        return ()

@@ -1,0 +1,133 @@
+"""The slices of an image object, classic or enhanced: where each lies and how its values are scaled."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from pydicom.dataset import Dataset
+
+from npczarr.errors import SourceError
+from npczarr.sources.acquisition import number
+from npczarr.sources.fields import text_values
+
+_FARTHEST_MM = 1e6  # beyond a kilometre numbers are damaged, and their squares may overflow
+_PIXEL_MM = (0.01, 20.0)  # of every scanner; beyond, the unit or the field is wrong
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Frame:
+    """One slice of an image object: where it lies and how its values are scaled."""
+
+    dataset: Dataset
+    index: int
+    position_mm: tuple[float, ...]
+    orientation: tuple[float, ...]
+    pixel_spacing_mm: tuple[float, ...]
+    slope: float
+    intercept: float
+
+
+def count_frames(dataset: Dataset) -> int:
+    """Return how many frames an image object says that it has."""
+    return int(dataset.get("NumberOfFrames", 1) or 1)
+
+
+def frames_of(dataset: Dataset, indices: Sequence[int] | None = None) -> list[Frame]:
+    """List the slices of an image object, or those of them that are asked for.
+
+    Raises
+    ------
+    SourceError
+        If it is a mosaic, holds no gray values in integers, or does not say where its slices lie.
+    """
+    _check_kind(dataset)
+    frames = count_frames(dataset)
+    if "PerFrameFunctionalGroupsSequence" in dataset:
+        groups = len(dataset.PerFrameFunctionalGroupsSequence)
+        if groups != frames:
+            raise SourceError(f"{frames} frames but functional groups for {groups}; the file is damaged")
+        return [_enhanced_frame(dataset, i) for i in (range(frames) if indices is None else indices)]
+    if frames != 1:
+        raise SourceError(f"{frames} frames in one file without functional groups to say where each lies")
+    return [_frame(dataset, 0, dataset, dataset, dataset, dataset)]
+
+
+def _check_kind(dataset: Dataset) -> None:
+    if "MOSAIC" in text_values(dataset, "ImageType"):
+        raise SourceError(
+            "Siemens mosaic: many slices tiled into one image, whose positions only private tags tell; convert it to "
+            "enhanced or single-slice DICOM first"
+        )
+    if int(dataset.get("SamplesPerPixel", 1) or 1) != 1:
+        raise SourceError(f"{dataset.SamplesPerPixel} samples per pixel (colour), expected one; not an MR image")
+    if str(dataset.get("PhotometricInterpretation", "")).strip() == "PALETTE COLOR":
+        raise SourceError("palette color: the pixels are numbers of colors, expected gray values; not an MR image")
+    floats = next((name for name in ("FloatPixelData", "DoubleFloatPixelData") if name in dataset), None)
+    if floats and "PixelData" not in dataset:
+        raise SourceError(
+            f"no integer pixel data in the image: it holds floating-point numbers ({floats}), as a parametric map "
+            "does; take the series that it was computed from"
+        )
+    if dataset.get("BitsAllocated") == 1:
+        raise SourceError("1 bit per pixel (BitsAllocated): a bitmap such as a mask or an overlay, not an MR image")
+
+
+def _enhanced_frame(dataset: Dataset, index: int) -> Frame:
+    shared = dataset.get("SharedFunctionalGroupsSequence") or [Dataset()]
+    groups = (dataset.PerFrameFunctionalGroupsSequence[index], shared[0])
+
+    def group(name: str) -> Dataset:
+        found = next((g[name][0] for g in groups if name in g and len(g[name].value)), None)
+        return found if found is not None else Dataset()
+
+    transformation = group("PixelValueTransformationSequence")
+    return _frame(
+        dataset,
+        index,
+        group("PlanePositionSequence"),
+        group("PlaneOrientationSequence"),
+        group("PixelMeasuresSequence"),
+        transformation if "RescaleSlope" in transformation else dataset,
+    )
+
+
+def _frame(
+    dataset: Dataset, index: int, position: Dataset, orientation: Dataset, measures: Dataset, scale: Dataset
+) -> Frame:
+    slope = number(scale, "RescaleSlope")
+    intercept = number(scale, "RescaleIntercept")
+    if np.isinf(slope) or np.isinf(intercept):
+        raise SourceError(
+            f"RescaleSlope {slope:g} and RescaleIntercept {intercept:g} must be finite; repair the headers"
+        )
+    return Frame(
+        dataset,
+        index,
+        _numbers(position, "ImagePositionPatient", 3),
+        _numbers(orientation, "ImageOrientationPatient", 6),
+        _pixel_spacing(measures),
+        1.0 if np.isnan(slope) else slope,
+        0.0 if np.isnan(intercept) else intercept,
+    )
+
+
+def _pixel_spacing(measures: Dataset) -> tuple[float, ...]:
+    spacing = _numbers(measures, "PixelSpacing", 2)
+    if min(spacing) < _PIXEL_MM[0] or max(spacing) > _PIXEL_MM[1]:
+        raise SourceError(
+            f"PixelSpacing {spacing[0]:g} x {spacing[1]:g} mm, expected lengths from {_PIXEL_MM[0]:g} to "
+            f"{_PIXEL_MM[1]:g} mm; check the unit and repair the headers"
+        )
+    return spacing
+
+
+def _numbers(dataset: Dataset, keyword: str, count: int) -> tuple[float, ...]:
+    try:
+        values = tuple(float(value) for value in dataset[keyword].value)
+    except (KeyError, TypeError, ValueError, OverflowError):
+        values = ()
+    if len(values) != count or not np.isfinite(values).all() or max(map(abs, values)) > _FARTHEST_MM:
+        raise SourceError(f"no usable {keyword} in the header, so the place of the slice is not known")
+    return values

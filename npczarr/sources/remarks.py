@@ -1,0 +1,93 @@
+"""What a user must know of the slices of a scan: fields that say so, in one or in all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from npczarr.errors import SourceError
+from npczarr.sources.fields import field_values, raw_value
+from npczarr.sources.frames import Frame
+from npczarr.sources.image_types import describe_types
+
+
+def describe_slices(frames: Sequence[Frame]) -> list[str]:
+    """Say what the headers of a scan's slices warn of.
+
+    Raises
+    ------
+    SourceError
+        If some slices are bright where others are dark.
+    """
+    return [
+        *_polarity(frames),
+        *_signs(frames),
+        *_losses(frames),
+        *_scales(frames),
+        *_frames_of_reference(frames),
+        *describe_types(_types(frames)),
+    ]
+
+
+def _polarity(frames: Sequence[Frame]) -> list[str]:
+    inverted = _count(frames, "PhotometricInterpretation", "MONOCHROME1")
+    if 0 < inverted < len(frames):
+        raise SourceError(
+            f"MONOCHROME1 in {inverted} of {len(frames)} slices: low values are bright there and dark in the others; "
+            "export the series again with one PhotometricInterpretation"
+        )
+    return ["MONOCHROME1: low values are bright; stored values are kept as they are"] if inverted else []
+
+
+def _signs(frames: Sequence[Frame]) -> list[str]:
+    signed = sum(1 for frame in frames if frame.dataset.get("PixelRepresentation"))
+    if signed in (0, len(frames)):
+        return []
+    return [f"{signed} of {len(frames)} slices hold signed values and the others unsigned: each was read as it says"]
+
+
+def _losses(frames: Sequence[Frame]) -> list[str]:
+    lossy = _count(frames, "LossyImageCompression", "01")
+    share = "" if lossy == len(frames) else f" in {lossy} of {len(frames)} slices"
+    return [f"the source says its pixels were compressed with loss{share}"] if lossy else []
+
+
+def _scales(frames: Sequence[Frame]) -> list[str]:
+    slopes, intercepts = ([f.slope for f in frames], [f.intercept for f in frames])
+    told = []
+    for name, found in (("RescaleSlope", slopes), ("RescaleIntercept", intercepts)):
+        if min(found) != max(found):
+            told.append(
+                f"{name} differs between slices ({min(found):.6g} to {max(found):.6g}): stored values of different "
+                "slices cannot be compared, only slope * value + intercept"
+            )
+    if zeros := slopes.count(0.0):
+        told.append(
+            f"RescaleSlope is 0 in {zeros} of {len(frames)} slices, which would make all values one; stored values are "
+            "kept as they are"
+        )
+    return told
+
+
+def _frames_of_reference(frames: Sequence[Frame]) -> list[str]:
+    found = {raw_value(frame.dataset, "FrameOfReferenceUID") for frame in frames}
+    return [f"its slices are in {len(found)} frames of reference: they may not fit together"] if len(found) > 1 else []
+
+
+def _types(frames: Sequence[Frame]) -> list[tuple[tuple[object, ...], int]]:
+    counts: dict[object, int] = {}
+    examples: dict[object, Frame] = {}
+    for frame in frames:
+        enhanced = "PerFrameFunctionalGroupsSequence" in frame.dataset
+        key = (
+            field_values(frame.dataset, frame.index, "ImageType") if enhanced else raw_value(frame.dataset, "ImageType")
+        )
+        counts[key] = counts.get(key, 0) + 1
+        examples.setdefault(key, frame)
+    return [(field_values(examples[key].dataset, examples[key].index, "ImageType"), n) for key, n in counts.items()]
+
+
+def _count(frames: Sequence[Frame], keyword: str, value: str) -> int:
+    """How many frames have this text in a field of their object."""
+    found = (raw_value(frame.dataset, keyword) for frame in frames)
+    texts = (item.decode("ascii", "replace") if isinstance(item, bytes) else str(item) for item in found)
+    return sum(1 for text in texts if text.strip(" \0") == value)

@@ -1,0 +1,112 @@
+"""From the frames of a scan to its voxels: the values as they are, in the smallest type that holds them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+from pydicom.dataset import Dataset
+
+from npczarr.errors import SourceError
+from npczarr.model.geometry import Shape
+from npczarr.model.limits import Clock, Limits
+from npczarr.model.records import PADDING
+from npczarr.sources.acquisition import number
+from npczarr.sources.bits import interpret, packing_key, read_packing
+from npczarr.sources.frames import Frame
+from npczarr.sources.pixels import check_native, decode
+
+T = TypeVar("T")
+
+
+def needed_dtype(dataset: Dataset) -> str:
+    """int32 where a header allows values that int16 cannot hold."""
+    allocated, stored = number(dataset, "BitsAllocated"), number(dataset, "BitsStored")
+    bits = stored if 1 <= stored <= allocated else allocated
+    return "int32" if bits > 16 or (bits == 16 and not dataset.get("PixelRepresentation", 0)) else "int16"
+
+
+def read_volume(
+    frames: Sequence[Frame], shape_zyx: Shape, limits: Limits, clock: Clock
+) -> tuple[NDArray[Any], list[str]]:
+    """Decode frames in their order.
+
+    Returns
+    -------
+    tuple
+        (z, y, x) int16, or int32 where a value needs it or would be taken for padding; and what must be said of it.
+
+    Raises
+    ------
+    SourceError
+        If a frame cannot be decoded, has another size than the scan, or values that 32 bits cannot hold.
+    """
+    datasets = list({id(frame.dataset): frame.dataset for frame in frames}.values())
+    limits.check_voxels(math.prod(shape_zyx) * max(2 if needed_dtype(d) == "int16" else 4 for d in datasets))
+    _naming(check_native, frames[0].dataset)  # before memory is taken for as many as it claims
+    volume, warnings = _interpreted(_decoded(frames, shape_zyx, limits, clock), frames)
+    return _smallest(volume), warnings
+
+
+def _decoded(frames: Sequence[Frame], shape_zyx: Shape, limits: Limits, clock: Clock) -> NDArray[Any]:
+    volume: NDArray[Any] = np.empty(0, np.uint8)
+    decoded: dict[int, NDArray[Any]] = {}
+    for z, frame in enumerate(clock.over(frames)):
+        key = id(frame.dataset)
+        if key not in decoded:
+            decoded[key] = _naming(decode, frame.dataset)
+        values = decoded[key][frame.index]
+        if values.shape != shape_zyx[1:]:
+            raise SourceError(f"slice {z}: {values.shape} pixels, the header says {shape_zyx[1:]}")
+        if z == 0:
+            volume = np.empty(shape_zyx, values.dtype.newbyteorder("="))
+        elif not np.can_cast(values.dtype, volume.dtype):
+            wider = np.result_type(values.dtype, volume.dtype)
+            limits.check_voxels(math.prod(shape_zyx) * wider.itemsize)
+            volume = volume.astype(wider)
+        volume[z] = values
+        if len(decoded[key]) == 1:
+            del decoded[key]
+    return volume
+
+
+def _interpreted(volume: NDArray[Any], frames: Sequence[Frame]) -> tuple[NDArray[Any], list[str]]:
+    """Interpret the bits of all slices that have one packing together; a single slice may show too few of them."""
+    slices: dict[tuple[object, ...], list[int]] = {}
+    for z, frame in enumerate(frames):
+        slices.setdefault(packing_key(frame.dataset), []).append(z)
+    warnings: list[str] = []
+    for which in slices.values():
+        packing = read_packing(frames[which[0]].dataset)
+        pixels = volume if len(slices) == 1 else volume[which]
+        if pixels.itemsize * 8 > packing.allocated:  # widened for other slices: bits are counted in their own type
+            pixels = pixels.astype(f"{'i' if packing.signed else 'u'}{packing.allocated // 8}")
+        values, told = interpret(pixels, packing)
+        share = "" if len(slices) == 1 else f" ({len(which)} of {len(frames)} slices)"
+        warnings += [words + share for words in told]
+        if len(slices) == 1:
+            volume = values
+        elif values is not pixels:
+            volume[which] = values
+    return volume, warnings
+
+
+def _smallest(volume: NDArray[Any]) -> NDArray[Any]:
+    least, most = int(volume.min()), int(volume.max())
+    for value in (least, most):
+        if not PADDING["int32"] < value <= np.iinfo(np.int32).max:
+            raise SourceError(f"the value {value} does not fit 32-bit signed integers (the lowest of them is padding)")
+    if PADDING["int16"] < least and most <= np.iinfo(np.int16).max:
+        return volume.view(np.int16) if volume.itemsize == 2 else volume.astype(np.int16)
+    return volume.astype(np.int32, copy=False)
+
+
+def _naming(act: Callable[[Dataset], T], dataset: Dataset) -> T:
+    """Do something with an image, and name its file where that fails."""
+    try:
+        return act(dataset)
+    except SourceError as error:
+        raise SourceError(f"{dataset.filename}: {error}") from error
