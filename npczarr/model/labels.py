@@ -68,7 +68,7 @@ def _several(values: NDArray[Any], tumor: NDArray[np.bool_]) -> list[str]:
     """Name the labels where there are several."""
     if not values.size or (values.dtype.kind in "ub" and values.max() <= 1):
         return []  # nearly every mask: the tumor need not be gathered
-    chosen = values[tumor]
+    chosen = _chosen(values, tumor)
     if not chosen.size or chosen.min() == chosen.max():
         return []
     labels, counts = np.unique(np.rint(chosen) if chosen.dtype.kind == "f" else chosen, return_counts=True)
@@ -93,13 +93,20 @@ def _negative(values: NDArray[Any], below: float) -> list[str]:
 
 def _fractions(values: NDArray[Any]) -> list[str]:
     """Warn of a probability map; its near zeros are left out, as there they would outnumber everything else."""
-    nonzero = values[(values > _WHOLE) | (values < -_WHOLE)]
+    nonzero = _chosen(values, values > _WHOLE)
+    if values.size and values.min() < -_WHOLE:
+        nonzero = np.concatenate([nonzero, _chosen(values, values < -_WHOLE)])
     if not nonzero.size:
         return []
     share = float((np.abs(nonzero - np.rint(nonzero)) > _WHOLE).mean())
     if share <= _FEW:
         return []
     return [f"{share:.1%} of the values that are not 0 are no whole numbers (a probability map?): tumour is above 0.5"]
+
+
+def _chosen(values: NDArray[Any], where: NDArray[np.bool_]) -> NDArray[Any]:
+    """(n,) values at the voxels that are True; a tumour is few of them, so this is faster than an index by booleans."""
+    return values.reshape(-1)[np.flatnonzero(where)]
 
 
 def _number(value: Any) -> str:  # noqa: ANN401 - any NumPy number
