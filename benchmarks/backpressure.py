@@ -13,14 +13,14 @@ from pathlib import Path
 
 import psutil
 
-from npczarr.graphs.run import Runner
-from npczarr.graphs.scans import ScanTask, source_digest
-from npczarr.graphs.writer import Work, Writer
+from npczarr.runner import Runner
+from npczarr.graphs.convert_scan import ScanTask, source_digest
+from npczarr.graphs.store_writer import Work, Writer
 from npczarr.model.cohort import File, ScanFiles
 from npczarr.model.layout import plan_layout
 from npczarr.model.records import Row
 from npczarr.sources.files import Source
-from npczarr.store.access import locate
+from npczarr.store.location import locate
 from npczarr.store.create import create, open_group
 from npczarr.store.lease import hold_lease
 

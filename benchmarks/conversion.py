@@ -25,13 +25,13 @@ import zarr
 from numcodecs import blosc
 
 import npczarr as npc
-from npczarr.graphs.scans import ScanTask, write_scan
+from npczarr.graphs.convert_scan import ScanTask, write_scan
 from npczarr.model.layout import plan_layout
 from npczarr.sources.config import SourceConfig
 from npczarr.sources.dicom import read_scan
 from npczarr.sources.discover import discover
 from npczarr.sources.files import open_source
-from npczarr.store.access import locate
+from npczarr.store.location import locate
 from npczarr.store.shards import compressors
 
 WORKERS = 2

@@ -12,7 +12,7 @@ import xarray as xr
 
 import npczarr as npc
 from npczarr.model.layout import plan_layout
-from npczarr.store.access import locate
+from npczarr.store.location import locate
 from npczarr.store.create import create
 
 WAYS = {

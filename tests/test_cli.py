@@ -15,7 +15,7 @@ import typer
 import npczarr as npc
 import npczarr.cli
 from npczarr.cli.app import app
-from npczarr.store.access import locate
+from npczarr.store.location import locate
 from npczarr.store.lease import LEASE_KEY, hold_lease
 
 COMMANDS = sorted(typer.main.get_command(app).commands)

@@ -21,7 +21,7 @@ from obstore.store import from_url
 
 import npczarr as npc
 from npczarr.errors import NpczarrError, ParameterError, StoreError
-from npczarr.store.access import locate
+from npczarr.store.location import locate
 
 from .servers import SECRET, Faults, environment, proxy_to, s3_server, weed
 
@@ -196,7 +196,7 @@ def test_without_credentials_a_public_store_is_read_and_not_written(s3, store, c
         ds = npc.open("s3://public/open.zarr", options=options)
         xr.testing.assert_identical(ds.mask.compute(), npc.open(store).mask.compute())
         with pytest.raises(StoreError, match="access was refused: credentials"):
-            npc.convert(cohort / "primary_data", "s3://public/new.zarr", workers=0, store_options=options)
+            npc.convert(cohort / "primary_data", "s3://public/new.zarr", workers=0, storage_options=options)
         with pytest.raises(StoreError, match="access was refused: credentials"):
             npc.open("s3://priv/cohort.zarr", options=options)
 

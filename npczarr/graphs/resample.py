@@ -199,9 +199,7 @@ class _Spatial:
         return self._cut(flat if isinstance(flat, np.ndarray) else flat.rechunk(-1))
 
     def facts(self, made: dict[str, xr.DataArray]) -> dict[str, xr.Variable]:
-        """Build what is known of a scan only once it is resampled, and its status and message; lazy where they depend
-        on voxels.
-        """
+        """Build what is known of a scan only once it is resampled, and its status and message."""
         chunks = dict(zip(self._lead, next(iter(self._source.values())).data.chunks, strict=False))
         scans = tuple(chunks[dim] for dim in self._scans)
         said = [self._texts(name, scans) for name in ("status", "mask_status", "message")]
@@ -231,7 +229,8 @@ class _Spatial:
         variables: dict[str, xr.Variable] = {}
         for i, name in enumerate(FACTS):
             dtype = TEXT if described[name].dtype == "string" else np.dtype(described[name].dtype)
-            variables[name] = xr.Variable(self._scans, flat[..., i].astype(dtype), described[name].all_attributes())
+            values = flat[..., i].map_blocks(_cast, dtype=dtype, to=dtype)
+            variables[name] = xr.Variable(self._scans, values, described[name].all_attributes())
         if not self._request.may_cut:  # then all but the voxels themselves is known now
             variables |= _statuses(self._dataset, self._plans.values)
         return {name: v for name, v in variables.items() if name in self._dataset.variables}
@@ -283,6 +282,10 @@ def _tumours(mask: xr.DataArray, request: Resampling) -> xr.DataArray:
     if request.like is None or "sequence" not in mask.dims:
         return mask
     return mask.sel(sequence=request.like, drop=True).broadcast_like(mask).transpose(*mask.dims)
+
+
+def _cast(block: Any, *, to: Any) -> NDArray[Any]:  # noqa: ANN401 - an array of objects, or one object; a dtype
+    return np.asarray(block, dtype=object).astype(to)
 
 
 def _statuses(dataset: xr.Dataset, plans: NDArray[Any]) -> dict[str, xr.Variable]:

@@ -1,7 +1,7 @@
 """How voxels are laid out in regular chunks; planning only, no store is touched.
 
-A chunk holds whole slices: rows and columns of the cohort's largest matrix, and as many slices as make a few MiB. A scan
-that is larger than all before it makes the array grow; chunks stay as they are, so such a scan takes more of them.
+A chunk holds whole slices: rows and columns of the cohort's largest matrix, and as many slices as make a few MiB. A
+scan that is larger than all before it makes the array grow; chunks stay as they are, so such a scan takes more.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ class Layout:
 
 
 def chunk_counts(shape_zyx: Sequence[int], chunk_zyx: Sequence[int]) -> tuple[int, ...]:
-    """Number of chunks along each axis that hold a box of this shape."""
+    """Return the number of chunks along each axis that hold a box of this shape."""
     return tuple(-(-n // chunk) for n, chunk in zip(shape_zyx, chunk_zyx, strict=True))
 
 

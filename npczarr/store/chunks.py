@@ -79,6 +79,9 @@ def write_voxels(
         voxels = padded
     with translate_errors(location.open(), f"write {name}"):
         array = _writable(location, location.session(), name, layout)
+        if any(i >= n for i, n in zip(place, array.shape, strict=False)):  # patients were appended since
+            _writable.cache_clear()
+            array = _writable(location, location.session(), name, layout)
         array[(*place, *(slice(0, n) for n in box))] = voxels
 
 

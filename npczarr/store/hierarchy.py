@@ -56,8 +56,8 @@ def check_schema(attributes: Mapping[str, Any], url: str) -> None:
         raise StoreError(f"{url}: schema version {version}, this program knows {SCHEMA_VERSION}; upgrade npczarr")
     if version < SCHEMA_VERSION:
         raise StoreError(
-            f"{url}: schema version {version} of an unreleased npczarr, this program reads {SCHEMA_VERSION}; convert the "
-            "source into a new store"
+            f"{url}: schema version {version} of an unreleased npczarr, this program reads {SCHEMA_VERSION}; convert "
+            "the source into a new store"
         )
 
 
@@ -118,8 +118,8 @@ def read_layout(root: zarr.Group, url: str) -> Layout:
         alone = set(found.chunks[:-3]) == {1} and found.shards is None
         if not alone or _separator(separator) != "/" or found.chunks[-2:] != image.chunks[-2:]:
             raise StoreError(
-                f"{url}: {name} was encoded by another program (chunks {found.chunks}, shards {found.shards}), expected "
-                "chunks of one scan each; it can be read, but to change it convert the source into a new store"
+                f"{url}: {name} was encoded by another program (chunks {found.chunks}, shards {found.shards}), "
+                "expected chunks of one scan each; it can be read, but to change it convert the source into a new store"
             )
     extent, chunk, mask_chunk = (tuple(sizes[-3:]) for sizes in (image.shape, image.chunks, mask.chunks))
     return Layout(extent, chunk, mask_chunk, image.dtype.name, blosc_codec(image) or "lz4")

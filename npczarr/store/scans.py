@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from itertools import product
+from itertools import pairwise, product
 from typing import Any
 
 import numpy as np
@@ -199,7 +199,7 @@ def _has_empty_chunk(array: VoxelArray, values: NDArray[Any], window: Window) ->
     for span, chunk in zip(window, array.chunks[-3:], strict=True):
         inner = range((span.start // chunk + 1) * chunk, span.stop, chunk)
         cuts = [span.start, *inner, span.stop]
-        edges.append([slice(a - span.start, b - span.start) for a, b in zip(cuts, cuts[1:], strict=False)])
+        edges.append([slice(a - span.start, b - span.start) for a, b in pairwise(cuts)])
     for part in product(*edges):
         chosen: tuple[Any, ...] = (..., *part)
         for one in values[chosen].reshape(-1, *(s.stop - s.start for s in part)):

@@ -91,14 +91,14 @@ def check_tables(root: zarr.Group) -> list[Finding]:
         there = len(keys_below(root.store, f"{name}/c"))
         if there < expected and name in written_whole:
             problems.append(
-                f"{name}: {expected - there} of {expected} chunks are absent and read as fill values; restore them from a "
-                "copy, or convert into a new store"
+                f"{name}: {expected - there} of {expected} chunks are absent and read as fill values; restore them from "
+                "a copy, or convert into a new store"
             )
     return [Finding("", "", problem) for problem in problems]
 
 
 def _ours(root: zarr.Group) -> bool:
-    """Whether npczarr wrote the tables whole: it leaves no attribute `_FillValue` on a table, xarray does on its copies."""
+    """Whether npczarr wrote the tables whole: xarray's copies have an attribute `_FillValue` on tables of numbers."""
     return all(
         "_FillValue" not in array.attrs.asdict() for name, array in arrays_of(root) if name in ("spacing", "z_mm")
     )

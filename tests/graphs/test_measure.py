@@ -10,7 +10,7 @@ import tifffile
 import xarray as xr
 
 import npczarr as npc
-from npczarr.graphs.summary import summary
+from npczarr.graphs.summarize import summary
 
 
 def never(graph, keys, **kwargs):
@@ -176,7 +176,7 @@ def test_a_prediction_that_cannot_be_read_costs_no_other_score(cohort, store, tm
 
 
 def test_a_kept_result_is_computed_again_only_where_masks_changed(cohort, store, tmp_path, monkeypatch):
-    from npczarr.graphs import results
+    from npczarr.graphs import measure_store as results
 
     url, copy = tmp_path / "s.zarr", tmp_path / "source"
     shutil.copytree(store, url)
@@ -280,7 +280,7 @@ def test_wrong_use_is_named(store, raters, tmp_path):
 def test_a_patient_that_kills_its_worker_is_named_and_the_rest_is_measured(store, tmp_path, monkeypatch):
     from distributed.scheduler import KilledWorker
 
-    from npczarr.graphs.run import Runner
+    from npczarr.runner import Runner
 
     copy = tmp_path / "copy.zarr"
     shutil.copytree(store, copy)

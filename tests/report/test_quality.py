@@ -8,11 +8,11 @@ import pytest
 import scipy.stats
 
 import npczarr as npc
-from npczarr.graphs.run import Runner
+from npczarr.runner import Runner
 from npczarr.report.look import look_at_all
 from npczarr.report.quality import PROBLEMS, findings, mask_orientation, modified_z, score_table
 from npczarr.report.scores import score_image
-from npczarr.store.access import locate
+from npczarr.store.location import locate
 from tests.report.conftest import HOSTILE
 
 SIGMA, SIGNAL = 12.0, 600.0

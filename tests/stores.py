@@ -1,0 +1,13 @@
+"""What two stores of one cohort have in common."""
+
+import xarray as xr
+
+#: Attributes that differ between two stores of the same scans: when each was made, and the secret of its digests.
+OF_ONE_STORE = ("history", "npczarr_salt")
+SALTED = ("series_digest", "frame_digest")
+
+
+def comparable(dataset: xr.Dataset) -> xr.Dataset:
+    """Leave out what is a store's own."""
+    kept = {key: value for key, value in dataset.attrs.items() if key not in OF_ONE_STORE}
+    return dataset.drop_vars([name for name in SALTED if name in dataset]).drop_attrs(deep=False).assign_attrs(kept)
