@@ -51,8 +51,9 @@ def place(stored: StoredMask, grid: Grid) -> Mask:
         If the tumour does not lie inside the image by either affine.
     """
     usable = grids(stored)
-    name = min(usable, key=lambda name: _misfit(stored.voxels, usable[name], grid)) if len(usable) > 1 else None
-    name = name or next(iter(usable))
+    name, *others = usable
+    if others:
+        name = min(usable, key=lambda name: _misfit(stored.voxels, usable[name], grid))
     evidence: dict[str, Value] = {"mask_affine_source": name}
     noted = [*stored.warnings, *_compare_forms(stored, usable, name, evidence)]
     mask, placed = _lay(stored.voxels, usable[name], grid, evidence)
@@ -84,13 +85,13 @@ def grids(stored: StoredMask) -> dict[str, Grid]:
 
 
 def _misfit(voxels: NDArray[np.uint8], source: Grid, grid: Grid) -> int:
-    """Rank how a mask fits an image: 0 for the same grid, 1 for a crop with all of its tumour, 2 for less."""
+    """Rank how a mask fits an image: 0 for the same grid, 1 for a crop, 2 for another grid, 3 with tumour outside."""
     alignment = _match(source, grid)
     if alignment is None or alignment.error_voxels > ALIGNED_VOXELS:
-        return 2
+        return 2 if _inside(voxels, source, grid) >= INSIDE_FRACTION else 3
     if source.shape_zyx == grid.shape_zyx and alignment.offset_zyx == (0, 0, 0):
         return 0
-    return 1 if _kept(alignment.paste(voxels, grid.shape_zyx), voxels) >= INSIDE_FRACTION else 2
+    return 1 if _kept(alignment.paste(voxels, grid.shape_zyx), voxels) >= INSIDE_FRACTION else 3
 
 
 def _match(source: Grid, grid: Grid) -> Alignment | None:

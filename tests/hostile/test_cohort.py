@@ -113,7 +113,7 @@ def cohort(tmp_path_factory):
     for patient, (content, _) in zip(bad[len(BAD_SCANS) :], BAD_MASKS.values(), strict=True):
         (base / patient / "ROI-T1.nii").write_bytes(content)
     (root / "loop").symlink_to(root)
-    (base / "001" / "T1WI" / "x").symlink_to(".")
+    (base / bad[-1] / "T2WI" / "x").symlink_to(".")
     (root / "limits.toml").write_text(LIMITS)
     return root, written
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 
 from npczarr.errors import GeometryError
-from npczarr.model.geometry import Grid, align_offset, index_map
+from npczarr.model.geometry import RAS_TO_LPS, Grid, align_offset, index_map
 from npczarr.model.majority import resample_majority
 from npczarr.sources.nifti import parse, place
 from tests.builders import blob, nifti_image, oblique_grid
@@ -223,3 +223,15 @@ def test_a_tumour_smaller_than_half_a_voxel_is_refused():
     voxels[2, 9, 9] = 1
     with pytest.raises(GeometryError, match="no voxel of the image is tumour by half of its volume"):
         placed(voxels, fine)
+
+
+def test_on_another_grid_the_form_that_keeps_the_tumour_inside_is_used():
+    fine = finer(GRID, (1, 2, 2))
+    image = nifti_image(blob(GRID).repeat(2, 1).repeat(2, 2), fine)
+    away = fine.affine.copy()
+    away[:3, 3] += 500
+    image.set_sform(RAS_TO_LPS @ away, code=1)
+    mask = place(parse(image.to_bytes()), GRID)
+    assert_array_equal(mask.mask, blob(GRID))
+    assert mask.evidence["mask_affine_source"] == "qform"
+    assert "qform was used, as it fits the image better" in mask.warnings[0]
