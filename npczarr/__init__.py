@@ -29,12 +29,12 @@ if TYPE_CHECKING:
     from npczarr.export.cohort import export as export_scans
     from npczarr.graphs.convert import convert
     from npczarr.graphs.measure import agreement, compare_masks, measure_mask, morphology
+    from npczarr.graphs.measure_store import measure_store
     from npczarr.graphs.resample import resample
     from npczarr.graphs.resample_store import resample_store
-    from npczarr.graphs.results import measure_store
     from npczarr.graphs.score import score
-    from npczarr.graphs.summary import quality
-    from npczarr.graphs.validate import validate
+    from npczarr.graphs.validate_store import validate
+    from npczarr.model.quality import quality
     from npczarr.phantom import make_cohort
     from npczarr.privacy.audit import audit
     from npczarr.privacy.deidentify import deidentify
@@ -85,19 +85,19 @@ _PLACES = {
     "download": ("npczarr.sources.download", "download"),
     "export_scans": ("npczarr.export.cohort", "export"),
     "measure_mask": ("npczarr.graphs.measure", "measure_mask"),
-    "measure_store": ("npczarr.graphs.results", "measure_store"),
+    "measure_store": ("npczarr.graphs.measure_store", "measure_store"),
     "morphology": ("npczarr.graphs.measure", "morphology"),
     "convert": ("npczarr.graphs.convert", "convert"),
     "import_masks": ("npczarr.export.back", "import_masks"),
     "info": ("npczarr.store.info", "info"),
     "make_cohort": ("npczarr.phantom", "make_cohort"),
     "open": ("npczarr.store.open", "open_store"),
-    "quality": ("npczarr.graphs.summary", "quality"),
+    "quality": ("npczarr.model.quality", "quality"),
     "resample": ("npczarr.graphs.resample", "resample"),
     "resample_store": ("npczarr.graphs.resample_store", "resample_store"),
     "score": ("npczarr.graphs.score", "score"),
     "write_report": ("npczarr.report.page", "write_report"),
-    "validate": ("npczarr.graphs.validate", "validate"),
+    "validate": ("npczarr.graphs.validate_store", "validate"),
 }
 
 

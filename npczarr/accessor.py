@@ -7,9 +7,15 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from npczarr.errors import ParameterError
-from npczarr.model.geometry import AXES
+from npczarr.errors import NpczarrError, ParameterError
+from npczarr.model.geometry import AXES, Grid
 from npczarr.model.schema import SCAN
+from npczarr.store.backend import OneScan, WholeScan
+from npczarr.store.location import locate
+from npczarr.store.open import open_location
+from npczarr.store.scans import StoredCohort
+
+_VOXELS = ("image", "mask")
 
 
 @xr.register_dataset_accessor("npc")
@@ -18,9 +24,14 @@ class CohortAccessor:
 
     def __init__(self, dataset: xr.Dataset) -> None:
         self._dataset = dataset
+        self._cohort: StoredCohort | None = None
+        self._searched = False
 
     def scan(self, patient: str, sequence: str, *, real: bool = False) -> xr.Dataset:
         """Return one scan, without its padding.
+
+        What is read is checked: an absent object, or voxels that do not match their digest, are an error. If the
+        Dataset is just as it was opened, a slice of the scan reads no more than it needs; else the scan is read whole.
 
         Parameters
         ----------
@@ -33,38 +44,83 @@ class CohortAccessor:
         -------
         xarray.Dataset
             `image` (stored DICOM values, lossless integers) and `mask`, lazy, on z, y, x in mm along each voxel axis;
-            the scan's metadata as scalar coordinates, `affine` (4, 4) and rescale per slice.
+            geometry and acquisition as scalar coordinates, everything else that is known of the scan as scalars.
 
         Raises
         ------
         ParameterError
             If there is no such patient or sequence, or the store holds no image of it.
+        StoreError
+            If the scan is damaged; for some damage only when its values are read.
         """
-        dataset = self._plain()._one(patient, sequence)
-        depth, rows, columns = (int(n) for n in dataset["shape"].values)
+        found = self._one(patient, sequence)
+        voxels = {name: found[name].variable for name in _VOXELS if name in found}
+        tables = found.drop_vars(list(voxels)).load()
+        depth, rows, columns = (int(n) for n in tables["shape"].values)
         if not min(depth, rows, columns):
-            status, message = (str(dataset[name].values) if name in dataset else "" for name in ("status", "message"))
+            status, message = (str(tables[name].values) if name in tables else "" for name in ("status", "message"))
             raise ParameterError(f"{patient}/{sequence} has no image in the store: {status}, {message}")
-        cropped = dataset.isel(z=slice(depth), y=slice(rows), x=slice(columns))
-        positions = {axis: cropped[f"{axis}_mm"].values for axis in AXES}
-        cropped = cropped.drop_vars([f"{axis}_mm" for axis in AXES]).assign_coords(positions)
-        for axis in AXES:
-            cropped[axis].attrs = {"units": "mm", "long_name": f"position of the voxel centre along {axis}"}
-        if "image" in cropped:
-            cropped["image"] = _stored_values(cropped["image"])
-            if real:
-                slope, intercept = cropped["rescale_slope"].load(), cropped["rescale_intercept"].load()
-                cropped["image"] = cropped["image"] * slope + intercept
-        small = [name for name in cropped.coords if name not in AXES]
-        return cropped.assign_coords({name: cropped[name].load() for name in small})
+        tables = tables.isel(
+            {dim: slice(n) for dim, n in zip(AXES, (depth, rows, columns), strict=True) if dim in tables.dims}
+        )
+        grid = Grid((depth, rows, columns), tables["affine"].values)
+        cropped = tables.drop_vars([name for name in ("z_mm", *AXES) if name in tables.variables])
+        cropped = cropped.assign(self._voxels(voxels, tables, (patient, sequence), grid.shape_zyx))
+        for axis, positions in zip(AXES, grid.axis_positions_mm(), strict=True):
+            attributes = {"units": "mm", "long_name": f"position of the voxel center along {axis}"}
+            cropped = cropped.assign_coords({axis: (axis, positions, attributes)})
+        if real and "image" in cropped:
+            slope, intercept = cropped["rescale_slope"], cropped["rescale_intercept"]
+            cropped["image"] = cropped["image"] * slope + intercept
+        return cropped
 
-    def _plain(self) -> CohortAccessor:
-        """Take voxels straight from the store where they can be: a slice of a scan is then all that is read."""
-        from npczarr.store.open import without_dask  # which imports xarray, which imports this module
+    def _voxels(
+        self,
+        voxels: dict[str, xr.Variable],
+        tables: xr.Dataset,
+        labels: tuple[str, str],
+        shape_zyx: tuple[int, int, int],
+    ) -> dict[str, xr.Variable]:
+        """Return image and mask of a scan as they are stored, checked when they are read."""
+        cohort = self._stored_cohort()
+        found = {}
+        for name, variable in voxels.items():
+            dims = tuple(str(dim) for dim in variable.dims)
+            if cohort is not None:
+                array: Any = OneScan(cohort.scan(*labels), name)
+            else:
+                box = {dim: slice(n) for dim, n in zip(AXES, shape_zyx, strict=True)}
+                expected = str(tables[f"{name}_digest"].values) if f"{name}_digest" in tables else ""
+                array = WholeScan(variable.isel(box), expected, f"{'/'.join(labels)}: {name}")
+            attributes = {key: value for key, value in variable.attrs.items() if key != "_FillValue"}
+            found[name] = xr.Variable(dims, array.lazy(), attributes)
+        return found
 
-        voxels = {name: self._dataset[name].variable for name in ("image", "mask") if name in self._dataset}
-        plain = {name: found for name, variable in voxels.items() if (found := without_dask(variable)) is not None}
-        return CohortAccessor(self._dataset.assign(plain))
+    def _stored_cohort(self) -> StoredCohort | None:
+        """Return the store behind the Dataset; None where its voxels are not just those of the store.
+
+        A selection, an edited mask or the mask of another Dataset must not be mistaken for what the store holds. Dask
+        names an array by what it was made from, so the arrays are the store's if those of a new opening have their names.
+        """
+        if not self._searched:
+            self._searched = True
+            self._cohort = self._find_cohort()
+        return self._cohort
+
+    def _find_cohort(self) -> StoredCohort | None:
+        source = self._dataset.encoding.get("source")
+        names = {name: getattr(self._dataset[name].data, "name", None) for name in _VOXELS if name in self._dataset}
+        if not isinstance(source, str) or not names or None in names.values():
+            return None
+        options = self._dataset.encoding.get("storage_options") or {}
+        ours = not any(str(name).startswith("open_dataset") for name in names.values())
+        try:
+            location = locate(source, options)
+            again = open_location(location) if ours else xr.open_zarr(source)
+            same = all(again[name].data.name == dask_name for name, dask_name in names.items())
+            return StoredCohort(location) if same else None
+        except (NpczarrError, OSError, ValueError, KeyError, AttributeError):
+            return None
 
     def _one(self, patient: str, sequence: str) -> xr.Dataset:
         dataset = self._dataset
@@ -78,9 +134,3 @@ class CohortAccessor:
             if dim in dataset.dims:
                 dataset = dataset.isel({dim: known.index(label)})
         return dataset
-
-
-def _stored_values(image: xr.DataArray) -> xr.DataArray:
-    """Turn decoded values back to the integers that are stored: inside its extent a scan has no padding."""
-    dtype: Any = np.dtype(image.encoding.get("dtype", image.dtype))
-    return image.astype(dtype) if dtype.kind == "i" and image.dtype.kind == "f" else image

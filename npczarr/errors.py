@@ -20,6 +20,10 @@ class StoreError(NpczarrError):
     """A store that cannot be opened, is damaged, or does not follow the schema."""
 
 
+class ReadOnlyError(StoreError):
+    """A store that this process may read but not write."""
+
+
 class LeaseError(StoreError):
     """Another process is writing to the store."""
 

@@ -18,6 +18,7 @@ from npczarr.cli.options import (
     Json,
     Scheduler,
     Source,
+    SourceOption,
     StorageOption,
     Store,
     Workers,
@@ -141,8 +142,12 @@ def convert(
     rewrite: Annotated[
         list[str] | None, typer.Option(help="Write a patient (003) or scan (003/T1WI) again, though it is unchanged.")
     ] = None,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Take scans of other series than those that the store holds.")
+    ] = False,
     break_lock: BreakLock = False,
     storage_option: StorageOption = None,
+    source_option: SourceOption = None,
     as_json: Json = False,
 ) -> None:
     """Convert a cohort to a store, append new patients to it, or complete an interrupted run."""
@@ -156,8 +161,10 @@ def convert(
         codec=codec,
         dtype=dtype,
         rewrite=rewrite or (),
+        replace=replace,
         break_lock=break_lock,
-        store_options=as_options(storage_option),
+        storage_options=as_options(storage_option),
+        source_options=as_options(source_option),
         as_json=as_json,
     )
     raise typer.Exit(int(failed))
@@ -188,7 +195,7 @@ def info(store: Store, storage_option: StorageOption = None, as_json: Json = Fal
     """Show what is in a store: patients, scans, spacings, scanners, problems."""
     from npczarr.store.info import info as describe
 
-    about = describe(store, options=as_options(storage_option))
+    about = describe(store, storage_options=as_options(storage_option))
     if as_json:
         typer.echo(json.dumps(about, indent=1))
     else:
@@ -203,6 +210,7 @@ def validate(
     workers: Workers = None,
     scheduler: Scheduler = None,
     storage_option: StorageOption = None,
+    source_option: SourceOption = None,
     as_json: Json = False,
 ) -> None:
     """Check a store: schema, digests of every voxel, masks, coordinates."""
@@ -212,7 +220,8 @@ def validate(
         config=config,
         workers=workers,
         scheduler=scheduler,
-        store_options=as_options(storage_option),
+        storage_options=as_options(storage_option),
+        source_options=as_options(source_option),
         as_json=as_json,
     )
     raise typer.Exit(int(bool(found)))
@@ -257,7 +266,7 @@ def _validate(store: str, *, as_json: bool = False, **options: Any) -> bool:  # 
     """Validate with a progress bar and print the findings; whether there are any."""
     from dataclasses import asdict
 
-    from npczarr.graphs.validate import validate as run
+    from npczarr.graphs.validate_store import validate as run
 
     with show.progress("scans") as draw:
         found = run(store, on_progress=lambda done, total: draw(done, total, ""), **options)

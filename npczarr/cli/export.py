@@ -10,7 +10,17 @@ from typing import Annotated, Any
 import typer
 
 from npczarr.cli import show
-from npczarr.cli.options import BreakLock, Config, Json, Scheduler, StorageOption, Store, Workers, as_options
+from npczarr.cli.options import (
+    BreakLock,
+    Config,
+    Json,
+    Scheduler,
+    SourceOption,
+    StorageOption,
+    Store,
+    Workers,
+    as_options,
+)
 
 _STYLES = {"failed": "red", "refused": "red", "absent": "dim", "written": "yellow", "replaced": "green", "kept": "dim"}
 
@@ -30,9 +40,8 @@ def export(
 ) -> None:
     """Write scans and masks as TIFF slices, NIfTI, OME-Zarr or PNG overlays."""
     from npczarr.export.cohort import export as run
-    from npczarr.graphs.run import Runner
 
-    with show.progress("scans") as draw, Runner(workers, scheduler, small=True) as runner:
+    with show.progress("scans") as draw:
         found = run(
             store,
             out,
@@ -41,8 +50,9 @@ def export(
             patients=_labels(patients),
             sequences=_labels(sequences),
             bits=bits,
-            options=as_options(storage_option),
-            map=runner.run,
+            workers=workers,
+            scheduler=scheduler,
+            storage_options=as_options(storage_option),
             on_progress=lambda done, total: draw(done, total, ""),
         )
     _tell(found, f"→  {out}", as_json)
@@ -55,6 +65,7 @@ def import_masks(
     config: Config = None,
     break_lock: BreakLock = False,
     storage_option: StorageOption = None,
+    source_option: SourceOption = None,
     as_json: Json = False,
 ) -> None:
     """Replace stored masks by masks edited elsewhere; the store says when, from which file, and what was there."""
@@ -66,7 +77,8 @@ def import_masks(
             folder,
             config=config,
             break_lock=break_lock,
-            options=as_options(storage_option),
+            storage_options=as_options(storage_option),
+            source_options=as_options(source_option),
             on_progress=lambda done, total: draw(done, total, ""),
         )
     _tell(found, f"→  {store}", as_json)

@@ -37,7 +37,8 @@ def measure_tumours(
     """Measure every tumour and print a table and the scans to look at again; whether one could not be measured."""
     from rich.markup import escape
 
-    from npczarr.graphs.summary import quality, summary
+    from npczarr.graphs.summarize import summary
+    from npczarr.model.quality import quality
     from npczarr.model.results import TABLE_2
 
     result, failures = _measure(store, "morphology", storage_option, {"method": method}, where)
@@ -116,7 +117,7 @@ def _compare(
     as_json: bool,
 ) -> bool:
     """Compare masks and print n, mean and median with their intervals; whether a scan could not be compared."""
-    from npczarr.graphs.summary import summary
+    from npczarr.graphs.summarize import summary
     from npczarr.model.results import AGREEMENT_TABLE
 
     result, failures = _measure(store, measure, storage_option, parameters, where)
@@ -135,14 +136,14 @@ def _measure(
     """Measure with a progress bar; the result, and the scans that failed."""
     from dataclasses import asdict
 
-    from npczarr.graphs.results import measure_store
+    from npczarr.graphs.measure_store import measure_store
 
     csv = where.pop("csv", None)
     with show.progress("patients") as draw:
         result, failures = measure_store(
             store,
             measure,
-            store_options=as_options(storage_option),
+            storage_options=as_options(storage_option),
             on_progress=lambda done, total: draw(done, total, ""),
             **where,
             **parameters,
@@ -151,4 +152,6 @@ def _measure(
         scalars = result[[name for name in result.data_vars if "axis" not in result[name].dims]]
         scalars.to_dataframe().to_csv(csv)
         show.err.print(f"wrote {csv}")
+    if not result.attrs["kept"]:
+        show.err.print(f"the store may not be written by this process: the result is not kept in {store}")
     return result, [asdict(failure) for failure in failures]

@@ -22,6 +22,11 @@ StorageOption = Annotated[
     typer.Option("--storage-option", help="key=value for the store; secrets belong in the environment."),
 ]
 
+SourceOption = Annotated[
+    list[str] | None,
+    typer.Option("--source-option", help="key=value for the source; secrets belong in the environment."),
+]
+
 
 def new_file(path: Path | None) -> Path | None:
     """Make the folder of a file to be written, before hours are spent on what goes into it."""
@@ -42,5 +47,5 @@ def as_options(pairs: list[str] | None) -> dict[str, str]:
     split = [pair.partition("=") for pair in pairs or ()]
     for key, sign, _ in split:
         if not (key and sign):
-            raise ParameterError(f"--storage-option expects key=value, got {key!r}")
+            raise ParameterError(f"an option is written key=value, got {key!r}")
     return {key: value for key, _, value in split}

@@ -23,8 +23,8 @@ def audit(
     """Look for what could identify someone; exit code 1 if something is found."""
     from rich.table import Table
 
-    from npczarr.graphs.run import Runner
     from npczarr.privacy.audit import audit as look
+    from npczarr.runner import Runner
 
     with show.progress("files") as draw, Runner(workers, scheduler) as runner:
         found = look(
@@ -67,8 +67,8 @@ def deidentify(
     from dataclasses import asdict
 
     from npczarr.errors import ParameterError
-    from npczarr.graphs.run import Runner
     from npczarr.privacy.deidentify import deidentify as clean
+    from npczarr.runner import Runner
 
     try:
         key = None if key_file is None else key_file.read_bytes().strip()

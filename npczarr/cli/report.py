@@ -49,22 +49,15 @@ def write(
         raise ParameterError(
             f"a report needs {error.name}, which is not installed: pip install 'npczarr[report]'"
         ) from error
-    from npczarr.graphs.run import Runner, active_client
-    from npczarr.graphs.summary import quality
-
     started = time.perf_counter()
-    chosen = runs or {}
-    # threads of this process read a small cohort before worker processes would have started
-    threads = all(value is None for value in chosen.values()) and active_client() is None
-    with show.progress("scans") as draw, Runner(**chosen) as runner:
+    with show.progress("scans") as draw:
         write_report(
             store,
             out,
             reliability=reliability,
-            options=as_options(storage_option),
-            run=None if threads else runner.run,
-            flags=quality,
+            storage_options=as_options(storage_option),
             on_progress=lambda done, total: draw(done, total, ""),
+            **(runs or {}),
             **where,
         )
     size = out.stat().st_size / 1e6

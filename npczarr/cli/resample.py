@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from npczarr.cli import show
-from npczarr.cli.options import BreakLock, Json, Scheduler, StorageOption, Store, Workers, as_options
+from npczarr.cli.options import BreakLock, Json, Scheduler, SourceOption, StorageOption, Store, Workers, as_options
 from npczarr.errors import ParameterError
 
 
@@ -36,6 +36,7 @@ def resample(
     scheduler: Scheduler = None,
     break_lock: BreakLock = False,
     storage_option: StorageOption = None,
+    source_option: SourceOption = None,
     as_json: Json = False,
 ) -> None:
     """Resample every scan into another store, or complete an interrupted run."""
@@ -59,8 +60,8 @@ def resample(
             workers=workers,
             scheduler=scheduler,
             break_lock=break_lock,
-            store_options=as_options(storage_option),
-            out_options=as_options(storage_option),
+            storage_options=as_options(storage_option),
+            source_options=as_options(source_option),
             on_progress=lambda p: draw(p.done, p.total, show.scans_note(p, time.perf_counter() - started)),
         )
     if as_json:

@@ -14,7 +14,7 @@ from rich.table import Table
 if TYPE_CHECKING:
     import xarray as xr
 
-    from npczarr.graphs.writer import Progress
+    from npczarr.graphs.store_writer import Progress
     from npczarr.store.validate import Finding
 
 # tables in a file or a pipe are as wide as they need to be
@@ -80,6 +80,8 @@ def conversion(result: xr.Dataset, store: str, seconds: float) -> None:
     strays = result.attrs.get("strays", ())
     if strays:  # not by name: what is printed ends in logs, and a name can tell who it is
         out.print(f"[dim]{len(strays)} files that belong to no scan; --json names them[/]")
+    if result.attrs.get("padding"):
+        out.print(f"[yellow]padding[/] {escape(result.attrs['padding'])}")
     read = float(result["source_bytes"].sum()) / 1e6
     out.print(
         f"{read:,.0f} MB read in {seconds:.1f} s ({read / max(seconds, 1e-3):,.0f} MB/s)  →  [bold]{escape(store)}[/]"
@@ -124,6 +126,8 @@ def description(about: Mapping[str, Any]) -> None:
         out.print("clinical  " + escape(", ".join(about["clinical"])))
     if about["results"]:
         out.print("results   " + ", ".join(about["results"]))
+    if about["padding"]:
+        out.print(f"[yellow]padding[/] {escape(about['padding'])}")
     problem_list(about["problems"])
 
 

@@ -13,7 +13,6 @@ import xxhash
 
 from npczarr.errors import NpczarrError, ParameterError, SourceError, StoreError
 from npczarr.model.cohort import ScanFiles
-from npczarr.model.geometry import Grid
 from npczarr.model.layout import Layout
 from npczarr.model.records import Mask, Row
 from npczarr.model.schema import SCAN_TABLES, STORED
@@ -21,13 +20,13 @@ from npczarr.sources.config import load_config
 from npczarr.sources.discover import sort_files
 from npczarr.sources.files import Source, open_source
 from npczarr.sources.nifti import read_mask
-from npczarr.store.access import Location, locate
-from npczarr.store.arrays import ShardedVoxels
-from npczarr.store.catalogue import Catalogue
-from npczarr.store.create import array, open_group, read_layout
+from npczarr.store.chunks import ScanPlace, digest
+from npczarr.store.describe import add_history
+from npczarr.store.hierarchy import array, open_group, read_layout
 from npczarr.store.lease import Lease, hold_lease
-from npczarr.store.shards import digest, put_shards
-from npczarr.store.voxels import voxels_of
+from npczarr.store.location import Location, locate
+from npczarr.store.rows import Rows
+from npczarr.store.scans import StoredCohort, StoredScan
 
 _EVIDENCE = tuple(v.name for v in SCAN_TABLES if v.name.startswith("mask_"))
 Key = tuple[str, str]
@@ -57,7 +56,8 @@ def import_masks(
     *,
     config: str | Path | None = None,
     break_lock: bool = False,
-    options: Mapping[str, Any] | None = None,
+    storage_options: Mapping[str, Any] | None = None,
+    source_options: Mapping[str, Any] | None = None,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> tuple[Imported, ...]:
     """Replace stored masks by NIfTI masks of a folder; their affine places them, as on conversion.
@@ -76,8 +76,8 @@ def import_masks(
         TOML file that describes another layout of the folder.
     break_lock
         Take over from a writer that no longer runs.
-    options
-        Storage options of the store.
+    storage_options, source_options
+        Options of the store's and of the folder's file system; credentials belong in the environment.
     on_progress
         Called with masks done and in all.
 
@@ -96,34 +96,39 @@ def import_masks(
         If the store cannot be opened or written, or another process writes to it.
     """
     rules = load_config(config)
-    source = open_source(folder, limits=rules.limits)
+    source = open_source(folder, dict(source_options or {}), rules.limits)
     cohort = sort_files(source.files(), rules)
     scans = [scan for scan in cohort.scans.values() if scan.masks]
     if not scans:
         raise SourceError(f"{folder}: no mask found; expected them named as in the source, patient/ROI-T1.nii.gz")
-    location = locate(store, dict(options or {}))
+    location = locate(store, dict(storage_options or {}))
     opened = location.open()
     open_group(location.open(read_only=True), location.url, mode="r")  # what is not a store gets no lease
     with hold_lease(opened, location.url, break_lock=break_lock) as lease:
         root = open_group(opened, location.url)
         if array(root, "mask").ndim != 5:
             raise ParameterError(f"{location.url}: a store of several raters' masks; convert it again to change them")
-        target = _Target(location, Catalogue(root), read_layout(root), voxels_of(root, location, "image"), lease)
-        tables = {v.name: target.catalogue.read(v.name) for v in SCAN_TABLES}
-        done = []
+        layout = read_layout(root, location.url)
+        target = _Target(location, Rows(root), layout, StoredCohort(location, root), lease)
+        tables = {v.name: target.rows.read(v.name) for v in SCAN_TABLES}
+        done: list[Imported] = []
         for scan in scans:
             done.append(_import(scan, source, target, tables))
             if on_progress is not None:
                 on_progress(len(done), len(scans))
+        replaced = sum(one.status == "replaced" for one in done)
+        if replaced:
+            lease.check()
+            add_history(root, "import-masks", {"replaced": replaced})
     return tuple(done)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Target:
     location: Location
-    catalogue: Catalogue
+    rows: Rows
     layout: Layout
-    image: ShardedVoxels
+    cohort: StoredCohort
     lease: Lease
 
 
@@ -134,8 +139,8 @@ def _import(scan: ScanFiles, source: Source, target: _Target, tables: Mapping[st
         return Imported(*key, "refused", "no such patient and sequence in the store")
     row = {name: values[key] for name, values in tables.items()}
     try:
-        _check_usable(row, key, target)
-        mask = read_mask(source, scan.masks, Grid(tuple(row["shape"].tolist()), row["affine"]))
+        stored = _usable(target.cohort.scan(*key))
+        mask = read_mask(source, scan.masks, stored.grid)
         content = source.read([scan.masks[0].path])[0]
     except NpczarrError as error:
         return Imported(*key, "refused", str(error))
@@ -148,31 +153,26 @@ def _import(scan: ScanFiles, source: Source, target: _Target, tables: Mapping[st
         f"was {row['mask_digest'] or row['mask_status']}"
     )
     target.lease.check()
-    target.catalogue.mark_pending([key])
+    target.rows.mark_pending([key])
     _write(mask, target, key)
     target.lease.check()
-    target.catalogue.write([_row(key, row, mask, new, replaced)])
+    target.rows.write([_row(key, row, mask, new, replaced)])
     return Imported(*key, "replaced", "; ".join([*mask.warnings, replaced]))
 
 
-def _check_usable(row: Mapping[str, Any], key: Key, target: _Target) -> None:
+def _usable(scan: StoredScan) -> StoredScan:
     """Refuse a scan without an image; one left pending is usable if its image is whole."""
-    if row["status"] in STORED:
-        return
-    if row["status"] == "pending" and row["image_digest"] and min(row["shape"]) > 0:
-        z, y, x = (slice(0, int(n)) for n in row["shape"])
-        if digest(target.image.read(_place(key, target), (z, y, x))) == row["image_digest"]:
-            return
-    raise StoreError(f"the scan is {row['status']} in the store ({row['message']}); convert it first")
-
-
-def _place(key: Key, target: _Target) -> tuple[int, int]:
-    return target.catalogue.patients[key[0]], target.catalogue.sequences[key[1]]
+    if scan.stored and scan.grid is not None:
+        return scan
+    if scan.status == "pending" and scan.image_digest and scan.grid is not None:
+        scan.image()
+        return scan
+    raise StoreError(f"the scan is {scan.status} in the store ({scan.message}); convert it first")
 
 
 def _write(mask: Mask, target: _Target, key: Key) -> None:
-    prefix = "/".join(str(part) for part in ("mask", "c", *_place(key, target)))
-    put_shards(target.location.open(), prefix, mask.mask, target.layout, 0, clear=True)
+    place = ScanPlace(target.location, target.rows.place(key), target.layout, clear=True)
+    place.write("mask", mask.mask, 0)
 
 
 def _row(key: Key, row: Mapping[str, Any], mask: Mask, new: str, replaced: str) -> Row:

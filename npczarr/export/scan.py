@@ -10,45 +10,27 @@ from numpy.typing import NDArray
 
 from npczarr.kernels.resample import resample, resample_mask
 from npczarr.model.geometry import Floats, Grid
-from npczarr.store.arrays import ShardedVoxels
+from npczarr.store.scans import StoredScan
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ExportTask:
-    """One scan to export: where its voxels are, without any open file, and where they go.
+    """One scan to export.
 
     Parameters
     ----------
-    patient, sequence, rater
-        Labels; the rater is empty unless the store holds several raters' masks.
-    place
-        Index of patient and sequence, and of the rater where there is one.
-    shape_zyx, affine, slope, intercept
-        As the store has them; slope and intercept (z,).
-    z_spacing_known
-        False for a single slice: its affine then takes 1 mm.
-    image, mask
-        The voxels; None where there are none.
-    remark
-        What is to be said of the scan whatever happens, such as why it has no mask.
+    scan
+        Where it comes from.
+    rater
+        Place of the rater whose mask it is, in a store of several; else None.
     digest
         Of everything that the files depend on.
     out, format, size, bits
         Folder and form of the files.
     """
 
-    patient: str
-    sequence: str
-    rater: str
-    place: tuple[int, ...]
-    shape_zyx: tuple[int, int, int]
-    affine: Floats
-    slope: Floats
-    intercept: Floats
-    z_spacing_known: bool
-    image: ShardedVoxels | None
-    mask: ShardedVoxels | None
-    remark: str
+    scan: StoredScan
+    rater: int | None
     digest: str
     out: str
     format: str
@@ -56,9 +38,19 @@ class ExportTask:
     bits: int
 
     @property
+    def rater_label(self) -> str:
+        """Label of the rater; "" unless the store holds several raters' masks."""
+        return "" if self.rater is None else self.scan.raters[self.rater]
+
+    @property
+    def remark(self) -> str:
+        """What is to be said of the scan whatever happens: why it has no mask."""
+        return "" if self.scan.has_mask else f"no mask ({self.scan.mask_status}: {self.scan.message})"
+
+    @property
     def key(self) -> str:
         """Name of the scan in the manifest, and of its folder without the sequence."""
-        return "/".join(part for part in (self.rater, self.patient, self.sequence) if part)
+        return "/".join(part for part in (self.rater_label, self.scan.patient, self.scan.sequence) if part)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -103,25 +95,25 @@ class ScanVoxels:
 
 
 def read(task: ExportTask) -> ScanVoxels:
-    """Read a scan from its shards, and lay it on another matrix where one is asked for.
+    """Read a scan, and lay it on another matrix where one is asked for.
 
     Raises
     ------
     StoreError
-        If a shard is damaged.
+        If an object is absent or damaged.
     """
-    z, y, x = (slice(0, n) for n in task.shape_zyx)
-    image = None if task.image is None else task.image.read(task.place[:2], (z, y, x))
-    mask = None if task.mask is None else task.mask.read(task.place, (z, y, x))
+    stored = task.scan
+    assert stored.grid is not None
+    mask = stored.mask() if stored.has_mask else None
     scan = ScanVoxels(
-        task.patient,
-        task.sequence,
-        image,
-        mask,
-        Grid(task.shape_zyx, task.affine),
-        task.slope,
-        task.intercept,
-        task.z_spacing_known,
+        stored.patient,
+        stored.sequence,
+        stored.image() if stored.has_image else None,
+        mask if mask is None or task.rater is None else mask[task.rater],
+        stored.grid,
+        stored.slope,
+        stored.intercept,
+        stored.known_zyx[0],
     )
     return scan if task.size is None else resized(scan, task.size)
 

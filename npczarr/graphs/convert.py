@@ -1,9 +1,9 @@
-"""A source into a store: plan, let workers write whole scans, keep the catalogue."""
+"""A source into a store: plan, let workers write whole scans, keep the tables."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import replace
+import dataclasses
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,19 +13,23 @@ import zarr
 from numpy.typing import NDArray
 
 from npczarr.errors import ParameterError, SourceError, StoreError
-from npczarr.graphs.run import Runner
-from npczarr.graphs.scans import PeekTask, ScanTask, missing_row, peek_scans, source_digest, write_scan
-from npczarr.graphs.writer import Key, Progress, Work, Writer
+from npczarr.graphs.convert_scan import Peek, PeekTask, ScanTask, missing_row, peek_scans, source_digest, write_scan
+from npczarr.graphs.store_writer import Progress, StoreWriter, Work, changed
 from npczarr.model.cohort import Cohort, ScanFiles
 from npczarr.model.layout import Layout, check_codec, plan_layout
-from npczarr.model.schema import RESAMPLING, Variable
+from npczarr.model.schema import RESAMPLING, STORED, Variable
+from npczarr.runner import Runner
 from npczarr.sources.config import load_config
 from npczarr.sources.discover import discover
 from npczarr.sources.files import Source, open_source
 from npczarr.sources.tables import Tables, read_tables
-from npczarr.store.access import Location, locate
-from npczarr.store.create import add_columns, array, create, is_new, labels, open_group, read_layout, resize
+from npczarr.store.chunks import ScanPlace
+from npczarr.store.create import add_columns, create, is_new, resize
+from npczarr.store.describe import SALT, add_history, root_attributes
+from npczarr.store.hierarchy import array, labels, open_group, read_layout
 from npczarr.store.lease import hold_lease
+from npczarr.store.location import locate
+from npczarr.store.rows import Key, Rows
 
 _PEEK_BATCH = 32
 
@@ -41,15 +45,17 @@ def convert(
     codec: str = "lz4",
     dtype: str | None = None,
     rewrite: Collection[str] = (),
+    replace: bool = False,
     break_lock: bool = False,
+    storage_options: Mapping[str, Any] | None = None,
     source_options: Mapping[str, Any] | None = None,
-    store_options: Mapping[str, Any] | None = None,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> xr.Dataset:
     """Convert a cohort to a store, or bring an existing store up to date with it.
 
     Scans that the store holds from the same files are kept, changed ones are written again, new patients and sequences
-    are appended, and an interrupted run is completed. One bad scan never stops the others.
+    are appended, and an interrupted run is completed. One bad scan never stops the others. A scan of another series is
+    not put in the place of one that the store holds, and another cohort is refused, unless `replace` is given.
 
     Parameters
     ----------
@@ -72,10 +78,12 @@ def convert(
         ``"int16"`` or ``"int32"``; of a new store, by default what the headers need.
     rewrite
         Patients (``"003"``) or scans (``"003/T1WI"``) to write again though they did not change, after damage.
+    replace
+        Put scans in the place of those that the store holds under the same labels, though they are of other series.
     break_lock
         Take over from another writer that no longer runs.
-    source_options, store_options
-        fsspec options; credentials belong in the environment.
+    storage_options, source_options
+        Options of the store's and of the source's file system; credentials belong in the environment.
     on_progress
         Called after each scan.
 
@@ -83,21 +91,22 @@ def convert(
     -------
     xarray.Dataset
         On (patient, sequence) of the source: `status`, `message`, `mask_status`, `action` (written, replaced,
-        kept or none), `seconds`, `source_bytes`; in the attributes what was found beside the scans.
+        kept or none), `seconds`, `source_bytes`; in the attributes what was found beside the scans, and what padding
+        costs where it is much.
 
     Raises
     ------
     SourceError
         If the source cannot be read or holds no scan.
     StoreError, LeaseError
-        If the store cannot be written, or somebody else is writing it.
+        If the store cannot be written, holds another cohort, or somebody else is writing it.
     """
     _check(codec, dtype)
     rules = load_config(config)
     if columns is not None:
-        rules = replace(rules, columns=load_config(columns).columns)
+        rules = dataclasses.replace(rules, columns=load_config(columns).columns)
     origin = open_source(source, dict(source_options or {}), rules.limits)
-    target = locate(store, dict(store_options or {}))
+    target = locate(store, dict(storage_options or {}))
     cohort = discover(origin, rules)
     tables = read_tables(origin, cohort, rules)
     unknown = sorted(set(rewrite) - {*cohort.patients, *("/".join(key) for key in cohort.scans)})
@@ -109,29 +118,40 @@ def convert(
         fresh = is_new(opened)
         if fresh:
             layout = _survey(runner, origin, cohort, codec, dtype)
-            create(opened, cohort.patients, cohort.sequences, layout, {"title": "imaging cohort"}, cohort.raters)
+            attributes = root_attributes(layout.dtype, rated=bool(cohort.raters), of=rules.cohort)
+            create(opened, cohort.patients, cohort.sequences, layout, attributes, cohort.raters)
         root = open_group(opened, target.url)
+        stranger = False
         if not fresh:
-            layout = read_layout(root)
-            if RESAMPLING in root.attrs:
-                raise StoreError(
-                    f"{target.url}: a resampled cohort, which takes no scans as they are; convert elsewhere"
-                )
-            _check_raters(root, cohort, target.url)
+            layout = read_layout(root, target.url)
+            _check_kind(root, cohort, target.url)
+            stranger = _is_stranger(runner, root, origin, cohort)
+            if stranger and not replace:
+                raise _other_cohort(root, cohort, target.url)
             patients = _joined(labels(root, "patient"), cohort.patients)
             sequences = _joined(labels(root, "sequence"), cohort.sequences)
             resize(root, patients=patients, sequences=sequences, extent_zyx=layout.extent_zyx)
-        add_columns(root, _over_store(root, cohort, tables))
-        writer = Writer(root, target, layout, lease, clear=not fresh, limits=origin.limits)
-        result = writer.run(runner, _work(origin, cohort, target), rewrite, on_progress)
+        new_columns = add_columns(root, _over_store(root, cohort, tables))
+        writer = StoreWriter(root, target, layout, lease, clear=not fresh, limits=origin.limits)
+        work = _work(root, origin, cohort, replace=replace, clear_absent=stranger)
+        result = writer.run(runner, work, rewrite, on_progress)
+        if new_columns or changed(result):
+            lease.check()
+            add_history(
+                root, "convert", {"codec": codec if fresh else None, "rewrite": len(rewrite), "replace": replace}
+            )
     return result.assign_attrs(strays=[file.path for file in cohort.strays], table_warnings=list(tables.warnings))
 
 
-def _work(source: Source, cohort: Cohort, target: Location) -> Work:
+def _work(root: zarr.Group, source: Source, cohort: Cohort, *, replace: bool, clear_absent: bool) -> Work:
     """Say what each scan is made from, and how it is written."""
+    rows = Rows(root)
+    salt = str(root.attrs.asdict().get(SALT, ""))
+    status, series = rows.read("status"), rows.read("series_digest")
 
-    def task(key: Key, place: tuple[int, int], layout: Layout, clear: bool) -> ScanTask:
-        return ScanTask(source, cohort.scans[key], target, place, layout, clear, cohort.raters)
+    def task(key: Key, place: ScanPlace) -> ScanTask:
+        held = str(series[key]) if status[key] in (*STORED, "pending") else ""
+        return ScanTask(source, cohort.scans[key], place, cohort.raters, salt, held, replace)
 
     nothing = (ScanFiles(patient, sequence) for patient in cohort.patients for sequence in cohort.sequences)
     listed = {(files.patient, files.sequence): files for files in nothing} | dict(cohort.scans)
@@ -143,6 +163,7 @@ def _work(source: Source, cohort: Cohort, target: Location) -> Work:
         absent={key: missing_row(files) for key, files in listed.items() if not files.images and not files.raters},
         function=write_scan,
         task=task,
+        clear_absent=clear_absent,
     )
 
 
@@ -154,32 +175,70 @@ def _check(codec: str, dtype: str | None) -> None:
 
 def _survey(runner: Runner, source: Source, cohort: Cohort, codec: str, dtype: str | None) -> Layout:
     """Plan the layout from the first header of each scan."""
-    scans = [scan for scan in cohort.scans.values() if scan.images or scan.raters]
-    batches = [PeekTask(source, tuple(scans[i : i + _PEEK_BATCH])) for i in range(0, len(scans), _PEEK_BATCH)]
-    shapes, needed, faults = [], {"int16"}, []
-    for _, outcome in runner.run(peek_scans, batches, name=lambda batch: f"peek-{batch.scans[0].patient}"):
+    found = list(_peeked(runner, source, cohort.scans.values()))
+    readable = [peek for _, peek in found if not peek.problem]
+    if not readable:
+        first = found[0][1].problem if found else "no images"
+        raise SourceError(f"{source.url}: none of {len(found)} scans can be read; the first: {first}")
+    needed = max(peek.dtype for peek in readable)
+    return plan_layout([peek.shape_zyx for peek in readable], dtype=dtype or needed, codec=codec, limits=source.limits)
+
+
+def _peeked(
+    runner: Runner, source: Source, scans: Iterable[ScanFiles], salt: str = "00"
+) -> Iterator[tuple[ScanFiles, Peek]]:
+    """Look at the first header of each scan that has one, as the workers find them."""
+    listed = [scan for scan in scans if scan.images or scan.raters]
+    batches = [PeekTask(source, tuple(listed[i : i + _PEEK_BATCH]), salt) for i in range(0, len(listed), _PEEK_BATCH)]
+    for batch, outcome in runner.run(peek_scans, batches, name=lambda batch: f"peek-{batch.scans[0].patient}"):
         if isinstance(outcome, BaseException):
             raise SourceError(f"{source.url}: cannot be read by the workers: {outcome}") from outcome
-        for found in outcome:
-            if isinstance(found, str):
-                faults.append(found)
-            else:
-                shapes.append(found[0])
-                needed.add(found[1])
-    if not shapes:
-        first = faults[0] if faults else "no images"
-        raise SourceError(f"{source.url}: none of {len(scans)} scans can be read; the first: {first}")
-    return plan_layout(shapes, dtype=dtype or max(needed), codec=codec, limits=source.limits)
+        yield from zip(batch.scans, outcome, strict=True)
 
 
-def _check_raters(root: zarr.Group, cohort: Cohort, url: str) -> None:
-    """Refuse to mix scans with raters' masks, or masks of other raters, in one store."""
+def _check_kind(root: zarr.Group, cohort: Cohort, url: str) -> None:
+    """Refuse to mix kinds: resampled scans, scans with raters' masks, or masks of other raters, in one store."""
+    if RESAMPLING in root.attrs:
+        raise StoreError(f"{url}: a resampled cohort, which takes no scans as they are; convert elsewhere")
     there = tuple(labels(root, "rater")) if "rater" in root else ()
     if there != cohort.raters:
         raise StoreError(
             f"{url}: the raters of the store are {', '.join(there) or 'none'}, those of the source "
             f"{', '.join(cohort.raters) or 'none'}; convert into another store"
         )
+
+
+def _is_stranger(runner: Runner, root: zarr.Group, source: Source, cohort: Cohort) -> bool:
+    """Whether labels of the source and the store collide, and none of these scans is one that the store knows."""
+    colliding = _colliding(root, cohort)
+    if not colliding:
+        return False
+    rows = Rows(root)
+    digests = rows.read("source_digest")
+    if any(source_digest(cohort.scans[key]) == digests[key] for key in colliding):
+        return False
+    known = rows.read("mask_digest" if cohort.raters else "series_digest")
+    salt = str(root.attrs.asdict().get(SALT, ""))
+    peeks = _peeked(runner, source, (cohort.scans[key] for key in colliding), salt)
+    # all are looked at, for a folder may hold several series: what its first file says is then no answer
+    return not any(peek.identity and peek.identity == known[scan.patient, scan.sequence] for scan, peek in peeks)
+
+
+def _colliding(root: zarr.Group, cohort: Cohort) -> list[Key]:
+    """List scans that both have."""
+    status = Rows(root).read("status")
+    found = (key for key, files in cohort.scans.items() if files.images or files.raters)
+    return [key for key in found if status.get(key, "") in STORED]
+
+
+def _other_cohort(root: zarr.Group, cohort: Cohort, url: str) -> StoreError:
+    colliding = _colliding(root, cohort)
+    there = sum(bool(files.images or files.raters) for files in cohort.scans.values())
+    return StoreError(
+        f"{url}: {len(colliding)} of {there} scans have labels that the store holds, the first {'/'.join(colliding[0])}, "
+        "but none is of a series that it knows, so this seems to be another cohort; convert it into another store, or "
+        "put it in place of what the store holds with --replace (replace=True)"
+    )
 
 
 def _joined(there: Sequence[str], coming: Sequence[str]) -> list[str]:
@@ -199,7 +258,7 @@ def _over_store(root: zarr.Group, cohort: Cohort, tables: Tables) -> dict[str, t
         if name in root:
             old = array(root, name)[...]
             if old.dtype.kind == "T" and variable.dtype == "float64":
-                variable, values = replace(variable, dtype="string"), _as_text(values)
+                variable, values = dataclasses.replace(variable, dtype="string"), _as_text(values)
             full = (
                 old.astype(object) if old.dtype.kind == "T" else (_as_text(old) if variable.dtype == "string" else old)
             )
@@ -209,4 +268,5 @@ def _over_store(root: zarr.Group, cohort: Cohort, tables: Tables) -> dict[str, t
 
 
 def _as_text(values: NDArray[Any]) -> NDArray[Any]:
-    return np.array([["", f"{v:g}"][v == v] for v in values.ravel()], dtype=object).reshape(values.shape)
+    texts = ["" if np.isnan(value) else f"{value:g}" for value in values.ravel()]
+    return np.array(texts, dtype=object).reshape(values.shape)

@@ -12,7 +12,7 @@ import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
 from npczarr.errors import ParameterError
-from npczarr.graphs.blocks import Row, map_scans, scan_geometry
+from npczarr.graphs.map_scans import Row, map_scans, scan_geometry
 from npczarr.kernels import agreement as agreement_kernel
 from npczarr.kernels import morphology as morphology_kernel
 from npczarr.kernels.patterns import METHODS, Method

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,16 +11,25 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from npczarr.errors import ParameterError
-from npczarr.graphs.blocks import whole_scans
-from npczarr.graphs.regrid import extent_of, plan_cohort
-from npczarr.graphs.resample_blocks import SPATIAL, image_block, mask_block, table_block, table_of, width_of
-from npczarr.model.geometry import AXES, Shape
+from npczarr.graphs.map_scans import whole_scans
+from npczarr.graphs.resample_blocks import (
+    FACTS,
+    SPATIAL,
+    facts_block,
+    image_block,
+    mask_block,
+    table_block,
+    table_of,
+    width_of,
+)
+from npczarr.graphs.resample_plan import plan_cohort, plan_digest, resampled_attributes
+from npczarr.model.geometry import AXES
+from npczarr.model.layout import Layout, plan_layout
 from npczarr.model.resampling import MaskMethod, Method, Resampling, resampling
 from npczarr.model.schema import SCAN_TABLES, STORED
-from npczarr.store.shards import compressors
+from npczarr.store.zarr_library import image_codecs, table_codecs
 
-#: What a lazy result cannot say, as it depends on voxels that were not read yet.
-_OF_VOXELS = ("image_digest", "mask_digest", "source_digest", "mask_voxels", "mask_touches_end_slice")
+TEXT = np.dtypes.StringDType()
 
 
 def resample(
@@ -70,8 +78,8 @@ def resample(
     -------
     xarray.Dataset
         The store's variables on the new grids: `image` float32, NaN outside the scan; `mask` uint8. What depends on
-        voxels not read yet (digests, tumour voxels) is left out. A scan that cannot be resampled has `status`
-        ``"refused"`` and the reason in `message`.
+        voxels not read yet (digests, tumour voxels) is lazy. A scan that cannot be resampled has `status`
+        ``"refused"`` and the reason in `message`. Written with ``to_zarr``, it is a store like any other.
 
     Raises
     ------
@@ -92,13 +100,31 @@ def resample(
             "a window around the tumour needs one mask a scan: select a rater, or take centre='volume'"
         )
     plans = plan_cohort(dataset, request)
-    extent = extent_of(plans)
+    layout = layout_of(plans)
     voxels = {name: whole_scans(dataset[name].transpose(..., *AXES)) for name in ("image", "mask") if name in dataset}
-    spatial = _Spatial(dataset, plans, voxels, request, extent)
-    kept = dataset.drop_vars([n for n in (*voxels, *SPATIAL, *_OF_VOXELS, *AXES) if n in dataset.variables])
-    result = kept.assign({name: spatial.voxels(name) for name in voxels}).assign_coords(spatial.tables())
-    result = result.assign_coords(_statuses(dataset, plans))
-    return result.assign_attrs(resampling=_flat(request))
+    spatial = _Spatial(dataset, plans, voxels, request, layout)
+    made = {name: spatial.voxels(name) for name in voxels}
+    kept = dataset.drop_vars([n for n in (*voxels, *SPATIAL, *AXES) if n in dataset.variables])
+    result = kept.assign(made).assign_coords({name: v for name, v in spatial.tables().items()})
+    result = result.assign(spatial.facts(made)).assign(_digests(dataset, plans, request))
+    result = result.reset_coords([name for name in ("rescale_slope", "rescale_intercept") if name in result.coords])
+    return result.assign_attrs(resampled_attributes(dataset.attrs, request, rated="rater" in dataset.dims))
+
+
+def layout_of(plans: NDArray[Any], codec: str = "lz4") -> Layout:
+    """Lay out a resampled cohort.
+
+    Raises
+    ------
+    ParameterError
+        If no scan can be resampled.
+    """
+    plans = np.asarray(plans, dtype=object)
+    shapes = [plan.shape_zyx for plan in plans.ravel() if not plan.problem]
+    if not shapes:
+        first = plans.ravel()[0].problem if plans.size else "there is none"
+        raise ParameterError(f"no scan of the Dataset can be resampled; the first: {first}")
+    return plan_layout(shapes, dtype="float32", codec=codec)
 
 
 class _Spatial:
@@ -110,11 +136,13 @@ class _Spatial:
         plans: NDArray[Any],
         voxels: dict[str, xr.DataArray],
         request: Resampling,
-        extent: Shape,
+        layout: Layout,
     ) -> None:
+        self._dataset = dataset
         self._source = voxels
         self._request = request
-        self._extent = extent
+        self._layout = layout
+        self._extent = layout.extent_zyx
         self._lead = next(iter(voxels.values())).dims[:-3]
         scans = [dim for dim in self._lead if dim in ("patient", "sequence")]
         self._plans = xr.DataArray(plans, dims=scans)
@@ -139,8 +167,11 @@ class _Spatial:
             extent=self._extent,
         )
         result = xr.DataArray(blocks, dims=source.dims, attrs=source.attrs)
-        chunks = (*(1 for _ in lead), 1, y, x)
-        result.encoding = {"chunks": chunks, "shards": (*chunks[:-3], z, y, x), "compressors": compressors("lz4")}
+        result.encoding = {
+            "chunks": (*(1 for _ in lead), *self._layout.chunk_zyx(name)),
+            "compressors": image_codecs("lz4") if name == "image" else table_codecs(),
+            "fill_value": np.nan if name == "image" else 0,
+        }
         return result
 
     def tables(self) -> dict[str, xr.Variable]:
@@ -165,15 +196,65 @@ class _Spatial:
                 slope, intercept = (r.values[at] for r in self._rescale)
                 plan: Any = self._plans.values[at]
                 flat[at] = table_of(plan, None, None, slope, intercept, self._request, self._extent)
-        return self._cut(flat)
+        return self._cut(flat if isinstance(flat, np.ndarray) else flat.rechunk(-1))
+
+    def facts(self, made: dict[str, xr.DataArray]) -> dict[str, xr.Variable]:
+        """Build what is known of a scan only once it is resampled, and its status and message; lazy where they depend
+        on voxels.
+        """
+        chunks = dict(zip(self._lead, next(iter(self._source.values())).data.chunks, strict=False))
+        scans = tuple(chunks[dim] for dim in self._scans)
+        said = [self._texts(name, scans) for name in ("status", "mask_status", "message")]
+        inputs: list[Any] = [self._block_of_plans(scans), tuple(self._scans) if scans else None]
+        for texts in said:
+            inputs += [texts, tuple(self._scans)]
+        names = [name for name in ("image", "mask") if name in made]
+        for name in names:
+            inputs += [made[name].data, (*made[name].dims[:-3], *(f"{name}{axis}" for axis in AXES))]
+        if "mask" in names and self._request.may_cut:
+            source = self._source["mask"]
+            inputs += [source.data, (*source.dims[:-3], *"zyx")]
+            if self._tumour is not None:
+                inputs += [self._tumour.chunk(chunks).data, (*self._tumour.dims[:-3], "tz", "ty", "tx")]
+        flat = da.blockwise(
+            facts_block,
+            (*self._scans, "F"),
+            *inputs,
+            new_axes={"F": len(FACTS)},
+            concatenate=True,
+            dtype=object,
+            meta=np.empty((0,) * (len(self._scans) + 1), dtype=object),
+            request=self._request,
+            names=tuple(names),
+        ).rechunk(-1)
+        described = {v.name: v for v in SCAN_TABLES}
+        variables = {}
+        for i, name in enumerate(FACTS):
+            dtype = TEXT if described[name].dtype == "string" else np.dtype(described[name].dtype)
+            variables[name] = xr.Variable(self._scans, flat[..., i].astype(dtype), described[name].all_attributes())
+        if not self._request.may_cut:  # then all but the voxels themselves is known now
+            variables |= _statuses(self._dataset, self._plans.values)
+        return {name: v for name, v in variables.items() if name in self._dataset.variables}
+
+    def _texts(self, name: str, scans: tuple[Any, ...]) -> Any:  # noqa: ANN401 - a Dask array
+        dataset = self._dataset
+        values = dataset[name].transpose(*self._scans).values if name in dataset else np.full(self._plans.shape, "")
+        return da.from_array(np.asarray(values, dtype=object), chunks=scans)
+
+    def _block_of_plans(self, scans: tuple[Any, ...]) -> Any:  # noqa: ANN401 - a Dask array, or one plan
+        return da.from_array(self._plans.values, chunks=scans) if scans else self._plans.item()
 
     def _inputs(self, name: str) -> list[Any]:
         """Plans, voxels and rescaling of the source as blockwise takes them; tumours too where grids need them."""
         source = self._source[name] if name in self._source else next(iter(self._source.values()))
         chunks = dict(zip(source.dims[:-3], source.data.chunks[:-3], strict=True))
         scans = tuple(chunks[dim] for dim in self._scans)
-        plans = da.from_array(self._plans.values, chunks=scans) if scans else self._plans.item()
-        inputs: list[Any] = [plans, tuple(self._scans) if scans else None, source.data, (*source.dims[:-3], *"zyx")]
+        inputs: list[Any] = [
+            self._block_of_plans(scans),
+            tuple(self._scans) if scans else None,
+            source.data,
+            (*source.dims[:-3], *"zyx"),
+        ]
         for table in self._rescale:
             inputs += [da.asarray(table.data).rechunk((*scans, -1)), (*self._scans, "z")]
         if self._tumour is not None:
@@ -184,7 +265,7 @@ class _Spatial:
         described = {v.name: v for v in SCAN_TABLES}
         dims: dict[str, tuple[str, ...]] = dict.fromkeys(("shape", "spacing"), ("axis",))
         dims |= {"affine": ("affine_row", "affine_column"), "rescale_slope": ("z",), "rescale_intercept": ("z",)}
-        dims |= {f"{axis}_mm": (axis,) for axis in AXES}
+        dims["z_mm"] = ("z",)
         sizes = dict(zip(AXES, self._extent, strict=True)) | {"axis": 3, "affine_row": 4, "affine_column": 4}
         variables, start = {}, 0
         for name in SPATIAL:
@@ -219,14 +300,24 @@ def _statuses(dataset: xr.Dataset, plans: NDArray[Any]) -> dict[str, xr.Variable
         for name in names[:-1]:
             if plan.problem and values[name][at] in STORED:
                 values[name][at] = "refused"
-    text = np.dtypes.StringDType()
-    return {n: xr.Variable(v.dims, np.asarray(values[n], dtype=text), v.attrs) for n, v in found.items()}
+    return {n: xr.Variable(v.dims, np.asarray(values[n], dtype=TEXT), v.attrs) for n, v in found.items()}
+
+
+def _digests(dataset: xr.Dataset, plans: NDArray[Any], request: Resampling) -> dict[str, xr.Variable]:
+    """Digest of all that each scan is made from, as a store of the result keeps it."""
+    if "source_digest" not in dataset:
+        return {}
+    found = dataset["source_digest"].variable
+    sequences = [str(label) for label in np.atleast_1d(dataset["sequence"].values)]
+    like = None if request.like is None else sequences.index(request.like)
+    names = ("image_digest", "mask_digest", "status", "message", "mask_status", "rescale_slope", "rescale_intercept")
+    tables = {name: dataset[name].transpose(*found.dims, ...).values for name in names}
+    values = np.empty(plans.shape, dtype=object)
+    for at in np.ndindex(*plans.shape):
+        of_like = None if like is None or "sequence" not in found.dims else tables["mask_digest"][(*at[:-1], like)]
+        values[at] = plan_digest({name: table[at] for name, table in tables.items()}, plans[at], request, of_like)
+    return {"source_digest": xr.Variable(found.dims, np.asarray(values, dtype=TEXT), found.attrs)}
 
 
 def _triple(value: Any) -> Any:  # noqa: ANN401 - checked by Resampling
     return value if value is None or isinstance(value, str) else tuple(value)
-
-
-def _flat(request: Resampling) -> str:
-    """Write down what was asked for, in one line: an attribute that every Zarr and netCDF reader shows."""
-    return json.dumps(request.described())

@@ -1,4 +1,4 @@
-"""What the tasks of a lazy resampling do: blocks of scans in, blocks of scans out; NumPy only, tested without Dask."""
+"""The tasks of a lazy resampling: blocks of scans in, blocks of scans out; NumPy only, tested without Dask."""
 
 from __future__ import annotations
 
@@ -7,13 +7,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from npczarr.graphs.regrid import ScanPlan
+from npczarr.graphs.resample_plan import ScanPlan
 from npczarr.kernels.scan import intensities, resample_image, resample_outline, target_grid
-from npczarr.model.geometry import Floats, Grid, Shape
+from npczarr.model.geometry import Floats, Grid, Shape, covered_fraction
 from npczarr.model.resampling import Resampling
+from npczarr.model.schema import STORED
+from npczarr.store.chunks import digest
 
 #: Variables that a resampling makes anew, in the order of a line of :func:`table_of`.
-SPATIAL = ("shape", "spacing", "affine", "z_mm", "y_mm", "x_mm", "rescale_slope", "rescale_intercept")
+SPATIAL = ("shape", "spacing", "affine", "z_mm", "rescale_slope", "rescale_intercept")
+
+#: Variables that are known only of a scan that was resampled, in the order of a line of :func:`facts_block`.
+FACTS = ("image_digest", "mask_digest", "mask_voxels", "mask_touches_end_slice", "status", "mask_status", "message")
 
 
 def image_block(
@@ -105,9 +110,84 @@ def table_of(
     numbers = intensities(plain, first, slope[depth], intercept[depth])
     spacing = np.where(plan.known_zyx, target.spacing_zyx_mm, np.nan)
     parts = [np.array(target.shape_zyx), spacing, target.affine.ravel()]
-    parts += [_padded(p, n) for p, n in zip(target.axis_positions_mm(), extent, strict=True)]
+    parts.append(_padded(target.axis_positions_mm()[0], extent[0]))
     parts += [_padded(np.full(target.shape_zyx[0], v), extent[0]) for v in (numbers.slope, numbers.intercept)]
     return np.concatenate(parts)
+
+
+def facts_block(
+    plans: Any,  # noqa: ANN401 - an array of ScanPlan, or one
+    status: NDArray[Any],
+    mask_status: NDArray[Any],
+    message: NDArray[Any],
+    *voxels: NDArray[Any],
+    request: Resampling,
+    names: tuple[str, ...],
+) -> NDArray[Any]:
+    """Lay out what is known of each scan once it is resampled, in the order of `FACTS`.
+
+    Parameters
+    ----------
+    voxels
+        Those that were resampled, by `names`; then, where a grid may cut the tumour, the masks that they come from, and
+        the masks by which windows are placed.
+    """
+    new = dict(zip(names, voxels, strict=False))
+    old = voxels[len(names) :]
+    lead = np.shape(plans)
+    result = np.empty((*lead, len(FACTS)), dtype=object)
+    for at in np.ndindex(*lead):
+        plan: ScanPlan = plans[at] if lead else plans
+        texts = [str(values[at]) for values in (status, mask_status, message)]
+        image = new["image"][at] if "image" in new and plan.has_image else None
+        mask = new["mask"][at] if "mask" in new and plan.has_mask else None
+        outside = ""
+        if plan.own is not None and mask is not None and old:
+            tumour = old[1][at] if len(old) > 1 else None
+            outside = outside_remark(old[0][at], plan, _target(request, plan, tumour))
+        result[at] = _facts(plan, image, mask, outside, texts)
+    return result
+
+
+def _facts(
+    plan: ScanPlan,
+    image: NDArray[Any] | None,
+    mask: NDArray[Any] | None,
+    outside: str,
+    texts: list[str],
+) -> list[Any]:
+    status, mask_status, message = texts
+    if plan.problem or plan.own is None:
+        refused = status in STORED
+        return [
+            "", "", 0, 0, "refused" if refused else status, "refused" if mask_status in STORED else mask_status,
+            plan.problem if refused else message,
+        ]  # fmt: skip
+    box = tuple(slice(n) for n in plan.shape_zyx)
+    remarks = [part for part in (plan.remark, outside) if part]
+    status = "warning" if remarks else status
+    message = "; ".join(part for part in (*remarks, message) if part)
+    of_image = "" if image is None else digest(image[box])
+    if mask is None:
+        return [of_image, "", 0, 0, status, mask_status, message]
+    outline = mask[(..., *box)]
+    ends = bool(outline[..., 0, :, :].any() or outline[..., -1, :, :].any())
+    return [of_image, digest(outline), int(np.count_nonzero(outline)), int(ends), status, mask_status, message]
+
+
+def outside_remark(mask: NDArray[Any], plan: ScanPlan, target: Grid) -> str:
+    """Say how much of a tumour a new grid leaves out; "" where it holds all of it.
+
+    Parameters
+    ----------
+    mask
+        (z, y, x) or (rater, z, y, x), with padding around.
+    """
+    assert plan.own is not None
+    own = mask[(..., *_window(plan.own))]
+    inside = [covered_fraction(np.argwhere(one), plan.own, target) for one in own.reshape(-1, *plan.own.shape_zyx)]
+    cut = [fraction for fraction in inside if fraction < 1]
+    return f"{1 - min(cut):.1%} of the tumour is outside the new grid" if cut else ""
 
 
 def _target(request: Resampling, plan: ScanPlan, tumour: NDArray[Any] | None) -> Grid:
@@ -120,7 +200,7 @@ def _target(request: Resampling, plan: ScanPlan, tumour: NDArray[Any] | None) ->
 
 def width_of(extent: Shape) -> int:
     """Return the length of a line of :func:`table_of`."""
-    return 22 + sum(extent) + 2 * extent[0]
+    return 22 + 3 * extent[0]
 
 
 def _padded(values: Floats, length: int) -> Floats:

@@ -10,27 +10,31 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
-import xxhash
 import zarr
 from numpy.typing import NDArray
 
 from npczarr.errors import ParameterError, StoreError
-from npczarr.graphs.regrid import ScanPlan, plan_cohort
+from npczarr.graphs.resample import layout_of
 from npczarr.graphs.resample_blocks import SPATIAL
+from npczarr.graphs.resample_plan import plan_cohort, plan_digest, resampled_attributes
 from npczarr.graphs.resample_scan import ResampleTask, refusal, write_resampled
-from npczarr.graphs.run import Runner
-from npczarr.graphs.writer import Key, Progress, Work, Writer
-from npczarr.model.layout import Layout, check_codec, plan_layout
+from npczarr.graphs.store_writer import Progress, StoreWriter, Work, changed
+from npczarr.model.layout import check_codec
 from npczarr.model.limits import Limits
 from npczarr.model.resampling import Resampling, resampling
-from npczarr.model.schema import INDEXES, RATER, RESAMPLING, SCAN_TABLES, SCHEMA_ATTRIBUTE, Variable
-from npczarr.store.access import Location, locate
-from npczarr.store.create import add_columns, array, create, is_new, labels, open_group, read_layout, resize
+from npczarr.model.schema import INDEXES, RATER, RESAMPLING, SCAN_TABLES, Variable
+from npczarr.runner import Runner
+from npczarr.store.chunks import ScanPlace
+from npczarr.store.create import add_columns, create, is_new, resize
+from npczarr.store.describe import add_history, root_attributes
+from npczarr.store.hierarchy import array, labels, open_group, read_layout
 from npczarr.store.lease import hold_lease
+from npczarr.store.location import locate
 from npczarr.store.open import open_location
-from npczarr.store.voxels import voxels_of
+from npczarr.store.rows import Key
+from npczarr.store.scans import StoredCohort
 
-#: Entries of the catalogue that a resampling makes anew; the others are the source's.
+#: Entries of a row that a resampling makes anew; the others are the source's.
 _ANEW = frozenset(
     (*SPATIAL, "status", "message", "mask_status", "image_digest", "mask_digest", "source_digest", "mask_voxels",
      "mask_touches_end_slice")
@@ -45,8 +49,8 @@ def resample_store(
     workers: int | None = None,
     scheduler: str | None = None,
     break_lock: bool = False,
-    store_options: Mapping[str, Any] | None = None,
-    out_options: Mapping[str, Any] | None = None,
+    storage_options: Mapping[str, Any] | None = None,
+    source_options: Mapping[str, Any] | None = None,
     on_progress: Callable[[Progress], None] | None = None,
     **parameters: Any,  # noqa: ANN401 - of npczarr.resample
 ) -> xr.Dataset:
@@ -63,8 +67,8 @@ def resample_store(
         ``"lz4"`` (fast) or ``"zstd"`` (smaller); of a new store.
     workers, scheduler, break_lock
         As in :func:`npczarr.convert`.
-    store_options, out_options
-        Storage options of the two; credentials belong in the environment.
+    storage_options, source_options
+        Options of the file systems of `out` and of `store`; credentials belong in the environment.
     on_progress
         Called after each scan.
     **parameters
@@ -84,14 +88,14 @@ def resample_store(
     """
     request = resampling({name: value for name, value in parameters.items() if value is not None})
     check_codec(codec)
-    origin, target = locate(store, dict(store_options or {})), locate(out, dict(out_options or {}))
+    origin, target = locate(store, dict(source_options or {})), locate(out, dict(storage_options or {}))
     if origin.url == target.url:
         raise ParameterError(f"{origin.url}: cannot be resampled into itself; name another store")
     dataset = open_location(origin)
     if request.needs_tumour and "rater" in dataset.dims:
         raise ParameterError("a window around the tumour needs one mask a scan; take centre='volume'")
     plans = plan_cohort(dataset, request)
-    layout = plan_layout([plan.shape_zyx for plan in plans.ravel() if not plan.problem], dtype="float32", codec=codec)
+    layout = layout_of(plans, codec)
     source = open_group(origin.open(read_only=True), origin.url, mode="r")
     patients, sequences = labels(source, "patient"), labels(source, "sequence")
     runner = Runner(workers, scheduler)
@@ -100,69 +104,52 @@ def resample_store(
         fresh = is_new(opened)
         if fresh:
             raters = labels(source, "rater") if "rater" in source else ()
-            create(opened, patients, sequences, layout, _provenance(source, request), raters)
+            create(opened, patients, sequences, layout, _attributes(source, request, bool(raters)), raters)
         root = open_group(opened, target.url)
         if not fresh:
             _check_same(root, request, target.url)
-            layout = read_layout(root)
+            layout = read_layout(root, target.url)
             resize(root, patients=patients, sequences=sequences, extent_zyx=layout.extent_zyx)
-        add_columns(root, _columns(dataset))
-        work = _work(dataset, plans, request, origin, source, target)
-        writer = Writer(root, target, layout, lease, clear=not fresh, limits=Limits())
+        new_columns = add_columns(root, _columns(dataset))
+        work = _work(plans, request, StoredCohort(origin), source)
+        writer = StoreWriter(root, target, layout, lease, clear=not fresh, limits=Limits())
         result = writer.run(runner, work, (), on_progress)
+        if new_columns or changed(result):
+            lease.check()
+            add_history(root, "resample", request.described())
     return result.assign_attrs({RESAMPLING: json.dumps(request.described())})
 
 
-def _work(
-    dataset: xr.Dataset,
-    plans: NDArray[Any],
-    request: Resampling,
-    origin: Location,
-    source: zarr.Group,
-    target: Location,
-) -> Work:
+def _work(plans: NDArray[Any], request: Resampling, cohort: StoredCohort, source: zarr.Group) -> Work:
     """Say what each scan is made from, and how it is written."""
-    patients, sequences = labels(source, "patient"), labels(source, "sequence")
+    patients, sequences = cohort.labels["patient"], cohort.labels["sequence"]
     places = {(p, s): (i, j) for i, p in enumerate(patients) for j, s in enumerate(sequences)}
     tables = {variable.name: array(source, variable.name)[...] for variable in SCAN_TABLES}
-    image, mask = (voxels_of(source, origin, name) for name in ("image", "mask"))
     like = None if request.like is None else sequences.index(request.like)
-    digests = {key: _digest(tables, at, plans[at], request, like) for key, at in places.items()}
+
+    def digest_of(at: tuple[int, int]) -> str:
+        of_like = None if like is None else tables["mask_digest"][at[0], like]
+        return plan_digest({name: table[at] for name, table in tables.items()}, plans[at], request, of_like)
+
+    digests = {key: digest_of(at) for key, at in places.items()}
 
     def carried(key: Key) -> dict[str, Any]:
         kept = {n: v[places[key]] for n, v in tables.items() if n not in _ANEW}
         return kept | {n: str(tables[n][places[key]]) for n in ("status", "message", "mask_status")}
 
-    def task(key: Key, place: tuple[int, int], layout: Layout, clear: bool) -> ResampleTask:
+    def task(key: Key, place: ScanPlace) -> ResampleTask:
         at = places[key]
-        plan: ScanPlan = plans[at]
-        depth = plan.own.shape_zyx[0] if plan.own else 0
-        slope, intercept = (tables[n][at][:depth] for n in ("rescale_slope", "rescale_intercept"))
-        tumour = at if like is None else (at[0], like)
-        return ResampleTask(
-            key, at, tumour, plan, request, image, mask, slope, intercept, carried(key), digests[key], target, place,
-            layout, clear,
-        )  # fmt: skip
+        tumour = cohort.at(at if like is None else (at[0], like))
+        return ResampleTask(cohort.at(at), tumour, plans[at], request, carried(key), digests[key], place)
 
     refused = {key: plans[at].problem for key, at in places.items() if plans[at].problem}
     absent = {key: refusal(key, carried(key), reason, digests[key]) for key, reason in refused.items()}
-    return Work("resample", tuple(patients), tuple(sequences), digests, absent, write_resampled, task)
+    return Work("resample", patients, sequences, digests, absent, write_resampled, task)
 
 
-def _digest(
-    tables: Mapping[str, NDArray[Any]], at: tuple[int, int], plan: ScanPlan, request: Resampling, like: int | None
-) -> str:
-    """Digest of all that a resampled scan is made from."""
-    voxels = [str(tables[name][at]) for name in ("image_digest", "mask_digest", "status", "message", "mask_status")]
-    voxels += [] if like is None else [str(tables["mask_digest"][at[0], like])]
-    grids = [g.affine.tolist() + list(g.shape_zyx) for g in (plan.own, plan.reference) if g is not None]
-    rescale = [tables[name][at].tobytes() for name in ("rescale_slope", "rescale_intercept")]
-    return xxhash.xxh3_128_hexdigest(repr((voxels, grids, rescale, request.described())).encode())
-
-
-def _provenance(source: zarr.Group, request: Resampling) -> dict[str, Any]:
-    kept = {key: value for key, value in source.attrs.asdict().items() if key not in (SCHEMA_ATTRIBUTE, "coordinates")}
-    return {**kept, RESAMPLING: json.dumps(request.described()), "npczarr_version": version("npczarr")}
+def _attributes(source: zarr.Group, request: Resampling, rated: bool) -> dict[str, Any]:
+    kept = resampled_attributes(source.attrs.asdict(), request, rated=rated)
+    return {**root_attributes("float32", rated=rated, of={}), **kept, "npczarr_version": version("npczarr")}
 
 
 def _check_same(root: zarr.Group, request: Resampling, url: str) -> None:

@@ -13,8 +13,8 @@ import xxhash
 from numpy.typing import NDArray
 
 from npczarr.errors import NpczarrError, ParameterError, SourceError
+from npczarr.graphs.convert_scan import source_digest
 from npczarr.graphs.measure import TOLERANCE_MM, compare_scans
-from npczarr.graphs.scans import source_digest
 from npczarr.model.cohort import File, ScanFiles
 from npczarr.model.geometry import AXES, Grid
 from npczarr.model.schema import SCAN
@@ -22,7 +22,7 @@ from npczarr.sources.config import load_config
 from npczarr.sources.discover import sort_files
 from npczarr.sources.files import Source, open_source
 from npczarr.sources.nifti import read_mask
-from npczarr.store.access import get, locate
+from npczarr.store.location import get, locate
 from npczarr.store.open import open_location
 
 _SAME_GRID_MM = 1e-3
@@ -34,7 +34,7 @@ def score(
     *,
     tolerance: float = TOLERANCE_MM,
     config: str | Path | None = None,
-    options: Mapping[str, Any] | None = None,
+    storage_options: Mapping[str, Any] | None = None,
 ) -> xr.Dataset:
     """Compare predicted masks with a cohort's own; lazy.
 
@@ -49,8 +49,8 @@ def score(
         In mm, for `surface_dice`.
     config
         TOML file that describes the layout of the predictions.
-    options
-        fsspec options of the predictions.
+    storage_options
+        Options of the predictions' file system.
 
     Returns
     -------
@@ -64,11 +64,11 @@ def score(
     ParameterError
         If the predictions are a store of other scans.
     """
-    place = locate(predictions, dict(options or {}))
+    place = locate(predictions, dict(storage_options or {}))
     if get(place.open(read_only=True), "zarr.json") is not None:
         mask, there, digest = _of_store(dataset, open_location(place), place.url)
     else:
-        source = open_source(predictions, dict(options or {}), load_config(config).limits)
+        source = open_source(predictions, dict(storage_options or {}), load_config(config).limits)
         found = sort_files(source.files(), load_config(config))
         scans = {key: scan for key, scan in found.scans.items() if scan.masks}
         if not scans:

@@ -151,7 +151,7 @@ class Grid:
 
 @dataclass(frozen=True, slots=True)
 class Alignment:
-    """How the voxels of one grid are the voxels of another, by axis permutation and flips.
+    """How the voxels of one grid are the voxels of another, by axis permutation, flips and a whole number of voxels.
 
     Parameters
     ----------
@@ -164,17 +164,32 @@ class Alignment:
     error_voxels
         The same along the voxel axis where it is largest, in voxels of the target. Below 0.5, nearest-neighbour
         resampling is exactly the reordering.
+    offset_zyx
+        Voxel of the target on which the first of the reordered source lies; it may lie outside the target.
     """
 
     axes: tuple[int, int, int]
     flips: tuple[bool, bool, bool]
     error_mm: float
     error_voxels: float
+    offset_zyx: tuple[int, int, int] = (0, 0, 0)
 
     def apply(self, array: NDArray[Any]) -> NDArray[Any]:
         """Reorder an array on the source grid, ``(a, b, c)``, to the target's (z, y, x); a view."""
         window = tuple(slice(None, None, -1 if flip else 1) for flip in self.flips)
         return array.transpose(self.axes)[window]
+
+    def paste(self, array: NDArray[Any], shape_zyx: Shape) -> NDArray[Any]:
+        """Lay an array on the source grid on the target's (z, y, x), 0 where it does not reach."""
+        moved = self.apply(array)
+        result = np.zeros(shape_zyx, dtype=array.dtype)
+        here, there = [], []
+        for offset, n, count in zip(self.offset_zyx, moved.shape, shape_zyx, strict=True):
+            first, last = max(offset, 0), min(offset + n, count)
+            here.append(slice(first, max(first, last)))
+            there.append(slice(first - offset, max(first, last) - offset))
+        result[tuple(here)] = moved[tuple(there)]
+        return result
 
 
 def align(source: Grid, target: Grid) -> Alignment | None:
@@ -183,32 +198,59 @@ def align(source: Grid, target: Grid) -> Alignment | None:
     The axes are matched by direction, and the error of the match is measured at the corners; it is for the caller to
     say which error is too large.
     """
+    found = _reorder(source, target)
+    if found is None or found[2].shape_zyx != target.shape_zyx:
+        return None
+    axes, flips, moved = found
+    return Alignment(axes, flips, *_distance(moved, target, np.zeros(3)))
+
+
+def align_offset(source: Grid, target: Grid) -> Alignment | None:
+    """Find the axis permutation, flips and whole number of voxels by which ``source`` is a crop of ``target``.
+
+    It may also be the other way round, or the grids may overlap in part or not at all. None where the voxels of one
+    are not those of the other: where a corner of ``source`` lies half a voxel or more off.
+    """
+    found = _reorder(source, target)
+    if found is None:
+        return None
+    axes, flips, moved = found
+    offset_xyz = np.rint(np.linalg.solve(target.affine, moved.affine[:, 3])[:3])
+    if np.abs(offset_xyz).max() > 1e6:
+        return None
+    error_mm, error_voxels = _distance(moved, target, offset_xyz)
+    x, y, z = (int(n) for n in offset_xyz)
+    return Alignment(axes, flips, error_mm, error_voxels, (z, y, x)) if error_voxels < 0.5 else None
+
+
+def _reorder(source: Grid, target: Grid) -> tuple[Shape, tuple[bool, bool, bool], Grid] | None:
+    """Match the axes of two grids by direction: axes and flips as of :class:`Alignment`, and the reordered source."""
     cosines = target.directions.T @ source.directions  # rows: target x, y, z; columns: source x, y, z
     order = np.abs(cosines).argmax(axis=1)
     if sorted(order) != [0, 1, 2]:
         return None
-    source_shape_xyz, target_shape_xyz = source.shape_zyx[::-1], target.shape_zyx[::-1]
-    if tuple(source_shape_xyz[i] for i in order) != target_shape_xyz:
-        return None
+    source_shape_xyz = source.shape_zyx[::-1]
     flips_xyz = [bool(cosines[row, column] < 0) for row, column in enumerate(order)]
-
     reordered = np.zeros((4, 4))  # target index to source index
     reordered[3, 3] = 1
     for row, column in enumerate(order):
         reordered[column, row] = -1 if flips_xyz[row] else 1
-        reordered[column, 3] = target_shape_xyz[row] - 1 if flips_xyz[row] else 0
-    moved = Grid(target.shape_zyx, source.affine @ reordered)
-    off_mm = moved.corners_mm() - target.corners_mm()
-    off_voxels = np.linalg.solve(target.affine[:3, :3], off_mm.T)
+        reordered[column, 3] = source_shape_xyz[column] - 1 if flips_xyz[row] else 0
+    x, y, z = (source_shape_xyz[column] for column in order)
+    moved = Grid((z, y, x), source.affine @ reordered)
+    flip_x, flip_y, flip_z = flips_xyz
     # Grid axis i of x, y, z is array axis 2 - i
-    z, y, x = (2 - int(i) for i in order[::-1])
-    flip_z, flip_y, flip_x = flips_xyz[::-1]
-    return Alignment(
-        (z, y, x),
-        (flip_z, flip_y, flip_x),
-        float(np.linalg.norm(off_mm, axis=1).max()),
-        float(np.abs(off_voxels).max()),
-    )
+    along_x, along_y, along_z = (2 - int(i) for i in order)
+    return (along_z, along_y, along_x), (flip_z, flip_y, flip_x), moved
+
+
+def _distance(moved: Grid, target: Grid, offset_xyz: Floats) -> tuple[float, float]:
+    """Largest distance of a corner of a grid from the voxel of another that it should be, in mm and in voxels."""
+    affine = target.affine.copy()
+    affine[:3, 3] += affine[:3, :3] @ offset_xyz
+    off_mm = moved.corners_mm() - Grid(moved.shape_zyx, affine).corners_mm()
+    off_voxels = np.linalg.solve(target.affine[:3, :3], off_mm.T)
+    return float(np.linalg.norm(off_mm, axis=1).max()), float(np.abs(off_voxels).max())
 
 
 def index_map(target: Grid, source: Grid) -> Floats:
@@ -225,31 +267,3 @@ def covered_fraction(voxels_zyx: NDArray[np.intp], source: Grid, target: Grid) -
     limit = np.array(target.shape_zyx[::-1]) - 0.5
     # 1e-3 of a voxel: NIfTI affines are float32, and a face of the volume must not depend on their rounding
     return float(((index_xyz >= -0.501) & (index_xyz <= limit + 0.001)).all(axis=1).mean())
-
-
-def resample_nearest(array: NDArray[Any], source: Grid, target: Grid, *, outside: int = 0) -> NDArray[Any]:
-    """Give each voxel of ``target`` the value of the nearest voxel of ``source``, or ``outside`` where there is none.
-
-    Parameters
-    ----------
-    array
-        Values on ``source``, (z, y, x).
-
-    Returns
-    -------
-    numpy.ndarray
-        Values on ``target``, (z, y, x), in the type of ``array``.
-    """
-    matrix = index_map(target, source)
-    z, y, x = (np.arange(n) for n in target.shape_zyx)
-    limits = source.shape_zyx[::-1]
-    result = np.full(target.shape_zyx, outside, dtype=array.dtype)
-    for k in z:  # slice by slice, so that the index arrays stay small
-        index_xyz = [
-            np.rint(row[0] * x[None, :] + row[1] * y[:, None] + row[2] * k + row[3]).astype(np.intp)
-            for row in matrix[:3]
-        ]
-        inside = np.logical_and.reduce([(i >= 0) & (i < n) for i, n in zip(index_xyz, limits, strict=True)])
-        at_x, at_y, at_z = (index[inside] for index in index_xyz)
-        result[k][inside] = array[at_z, at_y, at_x]
-    return result

@@ -84,7 +84,7 @@ class Mask:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """What became of one scan: its place in the store and its entries in the catalogue.
+    """What became of one scan: its labels and its entries in the tables.
 
     Parameters
     ----------
@@ -96,6 +96,8 @@ class Row:
         What it took.
     outgrown
         The scan's shape where it does not fit the store's arrays: nothing was written, grow them and try again.
+    declined
+        Why nothing was written, and the store keeps what it holds of the scan.
     """
 
     patient: str
@@ -104,3 +106,4 @@ class Row:
     seconds: float = 0.0
     source_bytes: int = 0
     outgrown: tuple[int, int, int] | None = None
+    declined: str = ""

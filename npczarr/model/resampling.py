@@ -79,6 +79,11 @@ class Resampling:
         """Whether a scan's grid depends on its mask."""
         return self.window is not None and self.centre == "tumour"
 
+    @property
+    def may_cut(self) -> bool:
+        """Whether the new grid may leave out a part of the scan."""
+        return self.like is not None or self.window is not None or self.bounds is not None
+
     def grid(self, own: Grid, reference: Grid | None = None, tumour_mm: Floats | None = None) -> Grid:
         """Return the grid that a scan takes.
 

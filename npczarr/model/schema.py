@@ -11,7 +11,7 @@ import numpy as np
 from npczarr.model.geometry import AXES
 from npczarr.model.records import PADDING
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 SCHEMA_ATTRIBUTE = "npczarr_schema"
 RESAMPLING = "resampling"  # attribute of a resampled cohort: what was asked for, as JSON text
 SCAN = ("patient", "sequence")
@@ -41,6 +41,8 @@ class Variable:
         What it means, for people; `units` as udunits writes them.
     attributes
         Further attributes.
+    coordinate
+        Whether xarray shows it as a coordinate. These are few, because each is a request beside a slice of `image`.
     """
 
     name: str
@@ -49,6 +51,7 @@ class Variable:
     description: str
     units: str | None = None
     attributes: Mapping[str, Any] = field(default_factory=dict)
+    coordinate: bool = False
 
     @property
     def fill(self) -> Any:  # noqa: ANN401 - a NumPy scalar or a string
@@ -63,31 +66,43 @@ class Variable:
         return {"long_name": self.description} | units | dict(self.attributes)
 
 
-def _flags(values: Mapping[str, str]) -> dict[str, Any]:
-    return {"flag_values": list(values), "flag_meanings": "; ".join(f"{k}: {v}" for k, v in values.items())}
-
+_STATUS_WORDS = {"comment": "; ".join(f"{status}: {meaning}" for status, meaning in STATUSES.items())}
 
 _GEOMETRY = [
-    Variable("shape", (*SCAN, "axis"), "int32", "voxels of the scan along z, y, x; 0 where there is no scan"),
-    Variable("spacing", (*SCAN, "axis"), "float64", "distance between voxel centres, from the slice positions", "mm"),
+    Variable(
+        "shape",
+        (*SCAN, "axis"),
+        "int32",
+        "voxels of the scan along z, y, x; 0 where there is no scan",
+        coordinate=True,
+    ),
+    Variable(
+        "spacing",
+        (*SCAN, "axis"),
+        "float64",
+        "distance between voxel centers, from the slice positions",
+        "mm",
+        coordinate=True,
+    ),
     Variable(
         "affine",
         (*SCAN, "affine_row", "affine_column"),
         "float64",
         "voxel index (x, y, z, 1) to patient coordinates (LPS)",
         "mm",
+        coordinate=True,
     ),
-    Variable("z_mm", (*SCAN, "z"), "float64", "position of the voxel centre along the slice normal", "mm"),
-    Variable("y_mm", (*SCAN, "y"), "float64", "position of the voxel centre along the columns", "mm"),
-    Variable("x_mm", (*SCAN, "x"), "float64", "position of the voxel centre along the rows", "mm"),
+    Variable(
+        "z_mm", (*SCAN, "z"), "float64", "position of the voxel center along the slice normal", "mm", coordinate=True
+    ),
     Variable("rescale_slope", (*SCAN, "z"), "float64", "real value = slope * stored value + intercept"),
     Variable("rescale_intercept", (*SCAN, "z"), "float64", "real value = slope * stored value + intercept"),
 ]
 
 _PROVENANCE = [
-    Variable("status", SCAN, "string", "what became of the scan", attributes=_flags(STATUSES)),
+    Variable("status", SCAN, "string", "what became of the scan", attributes=_STATUS_WORDS, coordinate=True),
     Variable("message", SCAN, "string", "why, in words"),
-    Variable("mask_status", SCAN, "string", "what became of the mask", attributes=_flags(STATUSES)),
+    Variable("mask_status", SCAN, "string", "what became of the mask", attributes=_STATUS_WORDS),
     Variable(
         "image_digest",
         SCAN,
@@ -101,6 +116,20 @@ _PROVENANCE = [
         "string",
         "digest of the mask's voxels, without padding, C order, uint8",
         attributes={"algorithm": "XXH3-128"},
+    ),
+    Variable(
+        "series_digest",
+        SCAN,
+        "string",
+        "salted digest of the SeriesInstanceUID, by which a scan of another series is known",
+        attributes={"algorithm": "BLAKE2b-128, key: the root attribute npczarr_salt"},
+    ),
+    Variable(
+        "frame_digest",
+        SCAN,
+        "string",
+        "salted digest of the FrameOfReferenceUID: scans of one patient with the same share patient coordinates",
+        attributes={"algorithm": "BLAKE2b-128, key: the root attribute npczarr_salt"},
     ),
     Variable(
         "source_digest",
@@ -131,25 +160,33 @@ _ACQUISITION = [
     Variable("modality", SCAN, "string", "DICOM Modality"),
     Variable("image_type", SCAN, "string", "DICOM ImageType joined by backslashes; OTHER for any word not known"),
     Variable("manufacturer", SCAN, "string", "DICOM Manufacturer"),
-    Variable("scanner_model", SCAN, "string", "DICOM ManufacturerModelName"),
-    Variable("magnetic_field_strength", SCAN, "float64", "DICOM MagneticFieldStrength", "T"),
+    Variable("scanner_model", SCAN, "string", "DICOM ManufacturerModelName", coordinate=True),
+    Variable("magnetic_field_strength", SCAN, "float64", "DICOM MagneticFieldStrength", "T", coordinate=True),
     Variable("imaging_frequency", SCAN, "float64", "DICOM ImagingFrequency", "MHz"),
-    Variable("echo_time", SCAN, "float64", "DICOM EchoTime", "ms"),
-    Variable("repetition_time", SCAN, "float64", "DICOM RepetitionTime", "ms"),
+    Variable("echo_time", SCAN, "float64", "DICOM EchoTime", "ms", coordinate=True),
+    Variable("repetition_time", SCAN, "float64", "DICOM RepetitionTime", "ms", coordinate=True),
     Variable("inversion_time", SCAN, "float64", "DICOM InversionTime", "ms"),
-    Variable("flip_angle", SCAN, "float64", "DICOM FlipAngle", "degree"),
+    Variable("flip_angle", SCAN, "float64", "DICOM FlipAngle", "degree", coordinate=True),
     Variable("echo_train_length", SCAN, "float64", "DICOM EchoTrainLength"),
     Variable("number_of_averages", SCAN, "float64", "DICOM NumberOfAverages"),
     Variable("pixel_bandwidth", SCAN, "float64", "DICOM PixelBandwidth", "Hz"),
-    Variable("slice_thickness", SCAN, "float64", "DICOM SliceThickness; often wrong, `spacing` is measured", "mm"),
+    Variable(
+        "slice_thickness",
+        SCAN,
+        "float64",
+        "DICOM SliceThickness; often wrong, `spacing` is measured",
+        "mm",
+        coordinate=True,
+    ),
     Variable(
         "spacing_between_slices",
         SCAN,
         "float64",
         "DICOM SpacingBetweenSlices; on some scanners the gap, `spacing` is measured",
         "mm",
+        coordinate=True,
     ),
-    Variable("field_of_view", SCAN, "float64", "DICOM ReconstructionDiameter", "mm"),
+    Variable("field_of_view", SCAN, "float64", "DICOM ReconstructionDiameter", "mm", coordinate=True),
     Variable("percent_phase_field_of_view", SCAN, "float64", "DICOM PercentPhaseFieldOfView", "percent"),
     Variable("mr_acquisition_type", SCAN, "string", "DICOM MRAcquisitionType: 2D or 3D"),
     Variable("scanning_sequence", SCAN, "string", "DICOM ScanningSequence"),
@@ -162,6 +199,7 @@ _ACQUISITION = [
 
 #: One entry for each scan, or for each of its slices, rows and columns.
 SCAN_TABLES: tuple[Variable, ...] = (*_PROVENANCE, *_GEOMETRY, *_EVIDENCE, *_ACQUISITION)
+COORDINATES = tuple(v.name for v in SCAN_TABLES if v.coordinate)
 ACQUISITION_NAMES = frozenset(v.name for v in _ACQUISITION)
 
 
@@ -201,5 +239,6 @@ RATER = Variable("rater", ("rater",), "string", "who outlined the mask")
 RESERVED = frozenset(v.name for v in (*SCAN_TABLES, *INDEXES, *voxel_variables("int16"))) | {
     *AXES,
     *("rater", "affine_row", "affine_column"),
-    *("morphology", "agreement", "score"),  # groups beside the variables
+    *("y_mm", "x_mm"),  # what the accessor calls positions along y and x
+    *("morphology", "agreement", "score", "review"),  # groups beside the variables
 }

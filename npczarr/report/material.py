@@ -12,12 +12,15 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from npczarr.model.quality import quality
 from npczarr.report.blocks import Absent
-from npczarr.report.look import Look, Run, look_at_all
+from npczarr.report.look import Look, look_at_all
 from npczarr.report.quality import findings, score_table
-from npczarr.store.access import locate
+from npczarr.runner import Runner
 from npczarr.store.info import info
+from npczarr.store.location import locate
 from npczarr.store.open import open_store
+from npczarr.store.scans import StoredCohort
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -48,25 +51,28 @@ def gather(
     store: str | Path,
     *,
     reliability: str | Path | None = None,
-    options: Mapping[str, Any] | None = None,
-    run: Run | None = None,
-    flags: Callable[[xr.Dataset], xr.Dataset] | None = None,
+    workers: int | None = None,
+    scheduler: str | None = None,
+    storage_options: Mapping[str, Any] | None = None,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Material:
     """Read what a report needs; the parameters are those of :func:`npczarr.report.page.write_report`."""
-    about = info(store, options=options)
-    dataset = open_store(store, options=options)
+    runner = Runner(workers, scheduler, idle="threads")  # they read a small cohort before processes would have started
+    about = info(store, storage_options=storage_options)
+    dataset = open_store(store, storage_options=storage_options)
     named = shlex.quote(str(store))
     morphology: xr.Dataset | Absent = Absent(
         "The tumours of this store were not measured.", f"npczarr morphology {named}"
     )
     if "morphology" in about["results"]:
-        morphology = open_store(store, group="morphology", options=options)
+        morphology = open_store(store, group="morphology", storage_options=storage_options)
         if "rater" in morphology.dims:  # a store of raters, shown by the first one's outlines
             morphology = morphology.isel(rater=0, drop=True)
-    agreement = _agreement(store, about, reliability, options)  # before the scans: a wrong path is told at once
-    looks = look_at_all(dataset, locate(store, dict(options or {})), run=run, on_progress=on_progress)
-    flagged = flags(morphology) if flags is not None and isinstance(morphology, xr.Dataset) else None
+    agreement = _agreement(store, about, reliability, storage_options)  # first: a wrong path is an error at once
+    with runner:
+        cohort = StoredCohort(locate(store, dict(storage_options or {})))
+        looks = look_at_all(cohort, runner, on_progress=on_progress)
+    flagged = quality(morphology) if isinstance(morphology, xr.Dataset) else None
     return Material(
         str(store),
         about,
@@ -80,14 +86,17 @@ def gather(
 
 
 def _agreement(
-    store: str | Path, about: Mapping[str, Any], reliability: str | Path | None, options: Mapping[str, Any] | None
+    store: str | Path,
+    about: Mapping[str, Any],
+    reliability: str | Path | None,
+    storage_options: Mapping[str, Any] | None,
 ) -> xr.Dataset | Absent:
     """Read how the raters agree: of their own store, or of this one where it is theirs."""
     raters = store if reliability is None else reliability
-    if "agreement" in (about if reliability is None else info(raters, options=options))["results"]:
-        return open_store(raters, group="agreement", options=options)
+    if "agreement" in (about if reliability is None else info(raters, storage_options=storage_options))["results"]:
+        return open_store(raters, group="agreement", storage_options=storage_options)
     named = shlex.quote(str(raters))
-    if reliability is not None or "rater" in open_store(raters, options=options).dims:
+    if reliability is not None or "rater" in open_store(raters, storage_options=storage_options).dims:
         return Absent("The raters of this store were not compared.", f"npczarr agreement {named}")
     return Absent(
         "No store of raters was given.",

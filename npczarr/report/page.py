@@ -12,13 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
-import xarray as xr
 from markupsafe import Markup, escape
 
 from npczarr.model.options import check_local
 from npczarr.report.contents import Contents
 from npczarr.report.format import write_table
-from npczarr.report.look import Run
 from npczarr.report.material import Material, gather
 from npczarr.report.sections import contents_of
 from npczarr.report.style import save_all
@@ -34,9 +32,9 @@ def write_report(
     figures: str | Path | None = None,
     tables: str | Path | None = None,
     quality_csv: str | Path | None = None,
-    options: Mapping[str, Any] | None = None,
-    run: Run | None = None,
-    flags: Callable[[xr.Dataset], xr.Dataset] | None = None,
+    workers: int | None = None,
+    scheduler: str | None = None,
+    storage_options: Mapping[str, Any] | None = None,
     on_progress: Progress | None = None,
 ) -> Path:
     """Write the report of a store: the paper's tables and figures, and the scans to look at again.
@@ -58,12 +56,12 @@ def write_report(
         Folder for every table as CSV, Markdown and LaTeX.
     quality_csv
         File for the list of scans to look at again.
-    options
-        Storage options of both stores; credentials belong in the environment.
-    run
-        What reads the scans, such as the ``run`` of npczarr's runner; by default threads of this process.
-    flags
-        :func:`npczarr.quality`, or another function that flags scans from their morphology; by default none is.
+    workers
+        Local worker processes; by default the active ``distributed.Client``, or threads of this process.
+    scheduler
+        Address of a running scheduler instead.
+    storage_options
+        Options of both stores' file systems; credentials belong in the environment.
     on_progress
         Called with scans read and scans in all.
 
@@ -77,7 +75,14 @@ def write_report(
     StoreError
         If there is no store, or no store of raters where one is named.
     """
-    material = gather(store, reliability=reliability, options=options, run=run, flags=flags, on_progress=on_progress)
+    material = gather(
+        store,
+        reliability=reliability,
+        workers=workers,
+        scheduler=scheduler,
+        storage_options=storage_options,
+        on_progress=on_progress,
+    )
     contents = contents_of(material)
     check_local(out)
     out = Path(out)

@@ -15,6 +15,11 @@
     [columns]                                # column of a table = name in the store
     "Alter" = "age"
 
+    [cohort]                                 # what a new store says of its data
+    title = "My cohort"
+    license = "CC BY 4.0"
+    references = "doi:10.1000/182"
+
     [limits]                                 # of one scan; beyond them it is refused and the rest converts
     scan_gb = 4                              # decoded voxels
     files_gb = 8                             # its files, as they come out of an archive
@@ -63,6 +68,8 @@ class SourceConfig:
         In the order of the store; empty means that every folder at `{sequence}` is one.
     columns
         Name in the store by column name, ahead of the built-in aliases.
+    cohort
+        What a new store says of its data: title, license, references.
     limits
         What one scan may cost.
     """
@@ -82,6 +89,7 @@ class SourceConfig:
         SequenceRule("CE-T1WI", "CE-T1WI", "CE-T1"),
     )
     columns: Mapping[str, str] = field(default_factory=dict)
+    cohort: Mapping[str, str] = field(default_factory=dict)
     limits: Limits = field(default_factory=Limits)
 
 
@@ -100,7 +108,7 @@ def load_config(path: str | Path | None) -> SourceConfig:
     except (OSError, ValueError, RecursionError) as error:
         reason = getattr(error, "strerror", None) or error
         raise SourceError(f"{path}: cannot be read as TOML ({reason}); check the file") from error
-    _only(text, {"layout", "sequences", "columns", "limits"}, str(path))
+    _only(text, {"layout", "sequences", "columns", "cohort", "limits"}, str(path))
     for key in ("sequences", "columns"):
         if not isinstance(text.get(key, {}), dict):
             raise SourceError(f"{path}, [{key}]: expected a table, got {text[key]!r}")
@@ -127,7 +135,12 @@ def load_config(path: str | Path | None) -> SourceConfig:
                 f"{path}, [columns], {column!r}: {name!r} cannot name an array of the store; expected letters, digits, "
                 "- and _, beginning with a letter"
             )
-    return SourceConfig(**given, columns=columns, limits=_limits(text.get("limits", {}), f"{path}, [limits]"))
+    return SourceConfig(
+        **given,
+        columns=columns,
+        cohort=_cohort(text.get("cohort", {}), f"{path}, [cohort]"),
+        limits=_limits(text.get("limits", {}), f"{path}, [limits]"),
+    )
 
 
 def path_regex(pattern: str, groups: Mapping[str, str]) -> re.Pattern[str]:
@@ -201,6 +214,13 @@ def _rule(name: str, rule: Any, path: str) -> SequenceRule:  # noqa: ANN401 - pa
     if not (isinstance(folder, str) and isinstance(mask, str) and folder and mask):
         raise SourceError(f"{where}: folder and mask must be text, got {rule!r}")
     return SequenceRule(name, folder, mask, parse_where(rule.get("where", {}), f"{where}.where"))
+
+
+def _cohort(table: Any, where: str) -> Mapping[str, str]:  # noqa: ANN401 - parsed TOML
+    _only(table, {"title", "license", "references"}, where)
+    if not all(isinstance(value, str) for value in table.values()):
+        raise SourceError(f'{where}: expected text, such as license = "CC BY 4.0"')
+    return dict(table)
 
 
 def _limits(table: Any, where: str) -> Limits:  # noqa: ANN401 - parsed TOML

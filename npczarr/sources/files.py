@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import stat
 import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -18,7 +19,7 @@ from fsspec.implementations.zip import ZipFileSystem
 from npczarr.errors import SourceError
 from npczarr.model.cohort import File
 from npczarr.model.limits import Limits
-from npczarr.sources.local import list_folder, read_file, read_member
+from npczarr.sources.local import PERMISSIONS, list_folder, read_file, read_member
 
 #: A slice's number or a published mask: tells nothing of the patient, where a UID, a date or a word might.
 _PLAIN_NAME = re.compile(
@@ -62,9 +63,9 @@ class Source:
                 prefix = len(root.rstrip("/")) + 1 if root else 0
                 files = [File(path[prefix:], int(info["size"] or 0), _stamp(info)) for path, info in found.items()]
         except Exception as error:  # each protocol has errors of its own
-            raise SourceError(
-                f"{self.url}: cannot be listed ({error}); check the path and your access to it"
-            ) from error
+            local = isinstance(fs, LocalFileSystem) and isinstance(error, PermissionError)
+            advice = PERMISSIONS if local else "check the path and your access to it"
+            raise SourceError(f"{self.url}: cannot be listed ({error}); {advice}") from error
         if not files:
             raise SourceError(f"{self.url}: there are no files; check the path and your access to it")
         return sorted(files, key=lambda file: file.path)
@@ -92,19 +93,31 @@ def open_source(url: str | Path, options: dict[str, Any] | None = None, limits: 
     """
     text = str(url)
     if "://" not in text:
-        try:
-            path = Path(text).expanduser().resolve()
-            there, file = path.exists(), path.is_file()
-        except (OSError, ValueError, RuntimeError) as error:  # a loop of links, a NUL in the name, no such user
-            raise SourceError(f"{text!r}: cannot be looked up ({error}); check the path") from error
-        if not there:
-            raise SourceError(f"{text}: there is no such file or folder; give the unpacked folder or the .zip file")
-        if not path.is_dir() and not (file and zipfile.is_zipfile(path)):
-            raise SourceError(f"{text}: expected a folder or a .zip archive, found another kind of file or part of one")
-        text = str(path)
+        text = str(_local_path(text))
     source = Source(text, tuple(sorted((options or {}).items())), limits or Limits())
     _open(source)
     return source
+
+
+def _local_path(text: str) -> Path:
+    """Return the absolute path of a folder or an archive, which is there and may be opened."""
+    try:
+        path = Path(text).expanduser().resolve()
+        mode = path.stat().st_mode
+        if stat.S_ISREG(mode):
+            with path.open("rb"):  # zipfile takes one that may not be read for no archive
+                pass
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise SourceError(
+            f"{text}: there is no such file or folder; give the unpacked folder or the .zip file"
+        ) from error
+    except PermissionError as error:
+        raise SourceError(f"{text}: cannot be opened ({error.strerror}); {PERMISSIONS}") from error
+    except (OSError, ValueError, RuntimeError) as error:  # a loop of links, a NUL in the name, no such user
+        raise SourceError(f"{text!r}: cannot be looked up ({error}); check the path") from error
+    if not stat.S_ISDIR(mode) and not (stat.S_ISREG(mode) and zipfile.is_zipfile(path)):
+        raise SourceError(f"{text}: expected a folder or a .zip archive, found another kind of file or part of one")
+    return path
 
 
 def told(files: Sequence[File]) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import heapq
 import os
 import re
 import stat
@@ -15,11 +16,19 @@ from npczarr.model.limits import Limits
 
 #: Stands for the files of a folder that may not be listed, so that their loss is named.
 UNLISTED = "folder that cannot be listed"
+#: Advice where the file system of this machine refuses; a login or a key would change nothing.
+PERMISSIONS = "the file system does not let this user read it: change its permissions or those of the folders above it"
 _RAW_BYTE = re.compile(r"\\x([89a-f][0-9a-f])")
 
 
 def list_folder(root: str) -> list[File]:
-    """List what lies below a folder; links to folders are not followed, so that loops end.
+    """List what is below a folder, in no order; links to files and to folders are followed.
+
+    A folder is listed once. A real folder keeps its own path, whatever links to it; a folder that only links lead to is
+    listed below the first of them in sorted order, visible ones first. A further link to a listed folder, and one that
+    leads back to where it is itself, is listed as an entry whose path ends in ``/``, which is no file: so it is named
+    and belongs to no scan. A file is listed by every name that it has in visible folders, as two names may mean two
+    masks, but not again in a hidden folder, where archives keep what such names link to.
 
     Raises
     ------
@@ -27,29 +36,84 @@ def list_folder(root: str) -> list[File]:
         If the folder itself cannot be listed.
     """
     os.scandir(root).close()
-    return list(_walk(root.rstrip("/") + "/"))
+    return list(_Walk(root).files())
 
 
-def _walk(root: str) -> Iterator[File]:
-    waiting = [""]
-    while waiting:
-        below = waiting.pop()
-        try:
-            with os.scandir(root + below) as found:
-                entries = list(found)
-        except OSError:
-            yield File(_printable(below + UNLISTED), 0, "")
-            continue
-        for entry in entries:
-            path = below + entry.name
-            if entry.is_dir(follow_symlinks=False):
-                waiting.append(path + "/")
+class _Walk:
+    """One walk through a folder: which real folders were listed, and what is still to be followed."""
+
+    def __init__(self, root: str) -> None:
+        self._root = root.rstrip("/") + "/"
+        self._listed: set[str] = set()  # real paths: inode numbers are not unique on every network file system
+        self._linked: set[tuple[int, int]] = set()  # device and inode of the files that a visible link names
+        self._later: list[tuple[bool, str]] = []  # heap of links to folders and of hidden folders; visible first
+
+    def files(self) -> Iterator[File]:
+        yield from self._below("", os.path.realpath(self._root))
+        while self._later:
+            _, path = heapq.heappop(self._later)
+            holder, target = (os.path.realpath(self._root + p) for p in (os.path.dirname(path), path))
+            if _is_within(holder, target) or _is_within(os.path.realpath(self._root), target):
+                yield from _passed_over(path)
+            else:
+                yield from self._below(path + "/", target)
+
+    def _below(self, below: str, real: str) -> Iterator[File]:
+        """Yield the files of a real folder and of those in it, but for links to folders and hidden folders."""
+        waiting = [(below, real)]
+        while waiting:
+            below, real = waiting.pop()
+            if real in self._listed:
+                yield from _passed_over(below[:-1])
                 continue
+            self._listed.add(real)
             try:
-                info = entry.stat()
-                yield File(_printable(path), info.st_size, f"{info.st_mtime}")
-            except OSError:  # a link to nowhere, or to itself
-                yield File(_printable(path), 0, "")
+                with os.scandir(self._root + below) as found:
+                    entries = list(found)
+            except OSError:
+                yield File(_printable(below + UNLISTED), 0, "")
+                continue
+            for entry in entries:
+                path = below + entry.name
+                hidden = _is_hidden(path)
+                if not _is_folder(entry):
+                    yield from self._file(entry, path, hidden)
+                elif entry.is_symlink() or (hidden and not _is_hidden(below)):
+                    heapq.heappush(self._later, (hidden, path))
+                else:
+                    waiting.append((path + "/", f"{real.rstrip('/')}/{entry.name}"))
+
+    def _file(self, entry: os.DirEntry[str], path: str, hidden: bool) -> Iterator[File]:
+        try:
+            info = entry.stat()
+        except OSError:  # a link to nowhere, or to itself
+            yield File(_printable(path), 0, "")
+            return
+        if not hidden and entry.is_symlink():
+            self._linked.add((info.st_dev, info.st_ino))
+        if not hidden or (info.st_dev, info.st_ino) not in self._linked:
+            yield File(_printable(path), info.st_size, f"{info.st_mtime}")
+
+
+def _passed_over(path: str) -> Iterator[File]:
+    if not _is_hidden(path):
+        yield File(_printable(path + "/"), 0, "")
+
+
+def _is_hidden(path: str) -> bool:
+    return any(part.startswith(".") or part == "__MACOSX" for part in path.split("/"))
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    """Whether an entry is a folder or a link to one."""
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself
+        return False
+
+
+def _is_within(path: str, folder: str) -> bool:
+    return f"{path.rstrip('/')}/".startswith(f"{folder.rstrip('/')}/")
 
 
 def _printable(path: str) -> str:
@@ -67,17 +131,30 @@ def read_file(root: str, path: str, limits: Limits) -> bytes | Exception:
             full = _RAW_BYTE.sub(lambda byte: chr(0xDC00 + int(byte[1], 16)), full)
             found = os.stat(full)
         if stat.S_ISDIR(found.st_mode):
-            return SourceError("is a link to a folder, which is not followed; put the folder in its place")
+            return SourceError("is a link to a folder that is listed elsewhere; remove it")
         if not stat.S_ISREG(found.st_mode):
             return SourceError("is a pipe or a device, expected a file; remove it")
         _check_size(found.st_size, limits)
         with open(full, "rb") as file:
             return file.read()
     except OSError as error:
-        loop = error.errno == errno.ELOOP
-        return SourceError("is a link to itself; remove it") if loop else error
+        return _explain(error, full)
     except (SourceError, ValueError, MemoryError) as error:
         return error
+
+
+def _explain(error: OSError, path: str) -> Exception:
+    """Say why a local file cannot be read, in words that may be stored: they hold no path."""
+    if error.errno == errno.ELOOP:
+        return SourceError("is a link to itself; remove it")
+    if isinstance(error, PermissionError):
+        return SourceError(f"cannot be read (PermissionError); {PERMISSIONS}")
+    if isinstance(error, FileNotFoundError) and os.path.islink(path):
+        return SourceError(
+            "cannot be read: it is a link to a file that is not there; fetch the content (in a DataLad dataset by "
+            "`datalad get`)"
+        )
+    return error
 
 
 def read_member(archive: zipfile.ZipFile, path: str, limits: Limits) -> bytes | Exception:

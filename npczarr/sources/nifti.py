@@ -10,7 +10,9 @@ from numpy.typing import NDArray
 
 from npczarr.errors import GeometryError, SourceError
 from npczarr.model.cohort import File
-from npczarr.model.geometry import AXES, RAS_TO_LPS, Alignment, Grid, align, covered_fraction, resample_nearest
+from npczarr.model.geometry import AXES, RAS_TO_LPS, Alignment, Grid, align, align_offset, covered_fraction
+from npczarr.model.labels import describe_cover, fills_its_faces
+from npczarr.model.majority import resample_majority
 from npczarr.model.records import Mask, Value
 from npczarr.sources.files import Source, told
 from npczarr.sources.stored import StoredMask, read_stored
@@ -38,43 +40,25 @@ def read_mask(source: Source, files: Sequence[File], grid: Grid) -> Mask:
 def place(stored: StoredMask, grid: Grid) -> Mask:
     """Lay a mask on an image grid, by sform as nibabel reads it; by qform where only that fits.
 
-    Aligned grids are reordered, exactly. Another grid over the same space is resampled to nearest voxels, with a
-    warning.
+    The same grid, or a crop of it, is reordered, exactly. Another grid over the same space is placed by majority: a
+    voxel is tumour where at least half of its volume is. That is a warning, as is a crop.
 
     Raises
     ------
+    SourceError
+        If every voxel is tumour.
     GeometryError
         If the tumour does not lie inside the image by either affine.
     """
     usable = grids(stored)
-    alignments = {name: align(found, grid) for name, found in usable.items()}
-    noted: list[str] = []
-    name = next((name for name, found in alignments.items() if _exact(found)), next(iter(usable)))
-    if name != next(iter(usable)):
-        noted.append(f"sform does not fit the image, {name} does and was used")
-
+    name = min(usable, key=lambda name: _misfit(stored.voxels, usable[name], grid)) if len(usable) > 1 else None
+    name = name or next(iter(usable))
     evidence: dict[str, Value] = {"mask_affine_source": name}
-    if len(usable) == 2:
-        sform, qform = (found.corners_mm() for found in usable.values())
-        evidence["mask_form_difference"] = float(np.linalg.norm(sform - qform, axis=1).max())
-    alignment = alignments[name]
-    if alignment is not None:
-        evidence["mask_affine_error"] = alignment.error_mm
-        evidence["mask_axes_flipped"] = " ".join(a for a, flip in zip(AXES, alignment.flips, strict=True) if flip)
-
-    if alignment is not None and alignment.error_voxels < 0.5:
-        mask = np.ascontiguousarray(alignment.apply(stored.voxels))
-        inside = 1.0 if mask.any() else float("nan")
-        if not _exact(alignment):
-            noted.append(
-                f"mask grid lies {alignment.error_mm:.2f} mm ({alignment.error_voxels:.2f} voxel) off the image"
-            )
-    else:
-        inside = _inside(stored.voxels, usable[name], grid)
-        mask, warning = _resampled(stored.voxels, usable[name], grid, inside)
-        noted.append(warning)
-    evidence["mask_inside_fraction"] = inside
-    noted += _describe(mask, evidence)
+    noted = [*stored.warnings, *_compare_forms(stored, usable, name, evidence)]
+    mask, placed = _lay(stored.voxels, usable[name], grid, evidence)
+    noted += [*placed, *_describe(mask, evidence)]
+    if mask.shape != stored.voxels.shape and fills_its_faces(stored.voxels):
+        noted.append("tumour fills all faces of the mask's own volume: is it inverted, or a box?")
     return Mask(mask, evidence, tuple(noted))
 
 
@@ -99,8 +83,90 @@ def grids(stored: StoredMask) -> dict[str, Grid]:
     return found
 
 
-def _exact(alignment: Alignment | None) -> bool:
-    return alignment is not None and alignment.error_voxels <= ALIGNED_VOXELS
+def _misfit(voxels: NDArray[np.uint8], source: Grid, grid: Grid) -> int:
+    """Rank how a mask fits an image: 0 for the same grid, 1 for a crop with all of its tumour, 2 for less."""
+    alignment = _match(source, grid)
+    if alignment is None or alignment.error_voxels > ALIGNED_VOXELS:
+        return 2
+    if source.shape_zyx == grid.shape_zyx and alignment.offset_zyx == (0, 0, 0):
+        return 0
+    return 1 if _kept(alignment.paste(voxels, grid.shape_zyx), voxels) >= INSIDE_FRACTION else 2
+
+
+def _match(source: Grid, grid: Grid) -> Alignment | None:
+    """Match voxel to voxel: to the same grid where it is less than half a voxel off, else by whole voxels."""
+    same = align(source, grid)
+    return same if same is not None and same.error_voxels < 0.5 else align_offset(source, grid)
+
+
+def _kept(placed: NDArray[np.uint8], voxels: NDArray[np.uint8]) -> float:
+    total = np.count_nonzero(voxels)
+    return float(np.count_nonzero(placed) / total) if total else float("nan")
+
+
+def _compare_forms(stored: StoredMask, usable: dict[str, Grid], used: str, evidence: dict[str, Value]) -> list[str]:
+    """Warn where sform and qform place the mask apart, or one of them places it nowhere."""
+    damaged = [name for name in stored.affines if name not in usable]
+    noted = [f"{name} of the mask cannot be inverted, {used} was used" for name in damaged]
+    if len(usable) < 2:
+        return noted
+    sform, qform = (found.corners_mm() for found in usable.values())
+    apart_mm = float(np.linalg.norm(sform - qform, axis=1).max())
+    evidence["mask_form_difference"] = apart_mm
+    apart_voxels = np.abs(np.linalg.solve(usable[used].affine[:3, :3], (sform - qform).T)).max()
+    if apart_voxels > ALIGNED_VOXELS:
+        reason = "" if used == next(iter(usable)) else ", as it fits the image better"
+        noted.append(f"sform and qform of the mask lie {apart_mm:.2f} mm apart; {used} was used{reason}")
+    return noted
+
+
+def _lay(
+    voxels: NDArray[np.uint8], source: Grid, grid: Grid, evidence: dict[str, Value]
+) -> tuple[NDArray[np.uint8], list[str]]:
+    """Return the mask on the image's grid, and what is to be said of how it came there."""
+    alignment = _match(source, grid)
+    known = alignment or align(source, grid)
+    if known is not None:
+        evidence["mask_affine_error"] = known.error_mm
+        evidence["mask_axes_flipped"] = " ".join(a for a, flip in zip(AXES, known.flips, strict=True) if flip)
+    if alignment is None:
+        evidence["mask_inside_fraction"] = inside = _inside(voxels, source, grid)
+        _check_inside(inside, source, grid)
+        mask = resample_majority(voxels, source, grid)
+        return mask, [_changed_volume(voxels, mask, source, grid)]
+    mask = alignment.paste(voxels, grid.shape_zyx)
+    evidence["mask_inside_fraction"] = inside = _kept(mask, voxels)
+    _check_inside(inside, source, grid)
+    noted = _name_crop(alignment, source, grid)
+    if alignment.error_voxels > ALIGNED_VOXELS:
+        noted.append(f"mask grid lies {alignment.error_mm:.2f} mm ({alignment.error_voxels:.2f} voxel) off the image")
+    return mask, noted
+
+
+def _name_crop(alignment: Alignment, source: Grid, grid: Grid) -> list[str]:
+    shape = tuple(source.shape_zyx[axis] for axis in alignment.axes)
+    offset = alignment.offset_zyx
+    if shape == grid.shape_zyx and offset == (0, 0, 0):
+        return []
+    placed = "exactly" if alignment.error_voxels <= ALIGNED_VOXELS else "by whole voxels"
+    ends = [first + n for first, n in zip(offset, shape, strict=True)]
+    if min(offset) >= 0 and all(end <= n for end, n in zip(ends, grid.shape_zyx, strict=True)):
+        return [f"mask is a crop of the image, {shape} of its {grid.shape_zyx} voxels from {offset}; placed {placed}"]
+    if max(offset) <= 0 and all(end >= n for end, n in zip(ends, grid.shape_zyx, strict=True)):
+        first = tuple(-n for n in offset)
+        return [f"image is a crop of the mask, {grid.shape_zyx} of its {shape} voxels from {first}; placed {placed}"]
+    return [
+        f"mask of {shape} voxels begins at voxel {offset} of the image of {grid.shape_zyx}; what overlaps was placed "
+        f"{placed}"
+    ]
+
+
+def _check_inside(inside: float, source: Grid, grid: Grid) -> None:
+    if inside < INSIDE_FRACTION:
+        raise GeometryError(
+            f"mask of shape {source.shape_zyx} does not fit the image of shape {grid.shape_zyx}: {inside:.1%} of the "
+            f"tumour lies inside it, expected {INSIDE_FRACTION:.0%} or more; check which series it was drawn on"
+        )
 
 
 def _inside(voxels: NDArray[np.uint8], source: Grid, grid: Grid) -> float:
@@ -113,22 +179,16 @@ def _inside(voxels: NDArray[np.uint8], source: Grid, grid: Grid) -> float:
     return inside / total if total else float("nan")
 
 
-def _resampled(voxels: NDArray[np.uint8], source: Grid, grid: Grid, inside: float) -> tuple[NDArray[np.uint8], str]:
-    if inside < INSIDE_FRACTION:
-        raise GeometryError(
-            f"mask of shape {source.shape_zyx} does not fit the image of shape {grid.shape_zyx}: {inside:.1%} of the "
-            f"tumour lies inside it, expected {INSIDE_FRACTION:.0%} or more; check which series it was drawn on"
-        )
-    mask = resample_nearest(voxels, source, grid)
+def _changed_volume(before: NDArray[np.uint8], after: NDArray[np.uint8], source: Grid, grid: Grid) -> str:
     before_cm3, after_cm3 = (
         float(np.count_nonzero(v)) * float(np.prod(g.spacing_zyx_mm)) / 1000
-        for v, g in ((voxels, source), (mask, grid))
+        for v, g in ((before, source), (after, grid))
     )
     if before_cm3 and not after_cm3:
-        raise GeometryError("no voxel of the tumour is left on the image grid; the grids lie too far apart")
+        raise GeometryError("no voxel of the image is tumour by half of its volume; the mask's voxels are too small")
     spacings = (tuple(float(s) for s in g.spacing_zyx_mm.round(3)) for g in (source, grid))
-    return mask, (
-        f"mask on another grid {source.shape_zyx} of {next(spacings)} mm, resampled to nearest voxels of "
+    return (
+        f"mask on another grid {source.shape_zyx} of {next(spacings)} mm, placed by majority of volume on "
         f"{grid.shape_zyx} of {next(spacings)} mm: volume {before_cm3:.2f} cm3 became {after_cm3:.2f} cm3"
     )
 
@@ -141,4 +201,5 @@ def _describe(mask: NDArray[np.uint8], evidence: dict[str, Value]) -> list[str]:
     if not voxels:
         return ["the mask is empty"]
     inside = float(evidence["mask_inside_fraction"])
-    return [f"{1 - inside:.2%} of the tumour lies outside the image"] if inside < 1 else []
+    outside = [f"{1 - inside:.2%} of the tumour lies outside the image"] if inside < 1 else []
+    return [*outside, *describe_cover(mask)]

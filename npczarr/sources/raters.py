@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from npczarr.errors import GeometryError, SourceError
 from npczarr.model.cohort import File, ScanFiles
 from npczarr.model.geometry import Grid
+from npczarr.model.labels import describe_cover, merge_labels
 from npczarr.model.limits import Clock, Limits
 from npczarr.model.records import Mask, Value
 from npczarr.sources.files import Source, why
@@ -46,14 +47,16 @@ def read_raters(source: Source, files: ScanFiles, raters: Sequence[str]) -> tupl
     if absent:
         raise SourceError(f"no mask by {', '.join(absent)}; expected one by each of {', '.join(raters)}")
     if _SLICE.search(files.masks[0].name):
-        stacks = {rater: _read_tiff(source, by_rater[rater], clock) for rater in raters}
+        read = {rater: _read_tiff(source, by_rater[rater], clock) for rater in raters}
+        stacks = {rater: stack for rater, (stack, _) in read.items()}
         shapes = {stack.shape for stack in stacks.values()}
         if len(shapes) > 1:
             raise GeometryError(f"raters' masks of several shapes, {sorted(shapes)}, and nothing says how they lie")
         z, y, x = next(iter(shapes))
         note = "TIFF slices say nothing of voxel size: overlap can be computed, distances not"
         masks = np.stack(list(stacks.values()))
-        return masks, Grid((z, y, x), np.eye(4)), False, Mask(masks[0], {}, (note,))
+        said = (f"{rater}: {w}" for rater, (_, warnings) in read.items() for w in warnings)
+        return masks, Grid((z, y, x), np.eye(4)), False, Mask(masks[0], {}, (note, *said))
     placed, grid = [], None
     for rater in clock.over(raters):
         if len(by_rater[rater]) > 1:
@@ -68,8 +71,8 @@ def read_raters(source: Source, files: ScanFiles, raters: Sequence[str]) -> tupl
     return masks, grid, True, Mask(masks[0], _worst([mask.evidence for mask in placed]), warnings)
 
 
-def _read_tiff(source: Source, files: Sequence[File], clock: Clock) -> NDArray[np.uint8]:
-    """Stack TIFF slices by their number."""
+def _read_tiff(source: Source, files: Sequence[File], clock: Clock) -> tuple[NDArray[np.uint8], tuple[str, ...]]:
+    """Stack TIFF slices by their number; the mask (z, y, x), and what is to be said of its values."""
     numbers = {int(match[1]): file for file in files if (match := _SLICE.search(file.name))}
     if len(numbers) != len(files):
         raise SourceError("two TIFF slices of one number; keep one")
@@ -90,7 +93,8 @@ def _read_tiff(source: Source, files: Sequence[File], clock: Clock) -> NDArray[n
             raise SourceError(f"TIFF slice {number} cannot be read ({type(error).__name__})") from error
     if len({s.shape for s in slices}) > 1 or slices[0].ndim != 2:
         raise SourceError(f"TIFF slices of shapes {sorted({s.shape for s in slices})}, expected one (y, x)")
-    return (np.stack(slices) > 0).astype(np.uint8)
+    mask, noted = merge_labels(np.stack(slices))
+    return mask, (*noted, *describe_cover(mask))
 
 
 def _decode_tiff(content: bytes, count: int, limits: Limits) -> NDArray[Any]:

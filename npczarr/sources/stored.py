@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from npczarr.errors import SourceError
 from npczarr.model.cohort import File
 from npczarr.model.geometry import Floats
+from npczarr.model.labels import merge_labels
 from npczarr.model.limits import Clock, Limits
 from npczarr.sources.files import Source, why
 from npczarr.sources.packed import unpack_gzip
@@ -27,10 +28,21 @@ _NIFTI2 = (b"\x1c\x02\x00\x00", b"\x00\x00\x02\x1c")  # sizeof_hdr 540, either b
 
 @dataclass(frozen=True, slots=True, eq=False)
 class StoredMask:
-    """A mask as its file holds it: 0/1 voxels (z, y, x), and its affines by header field."""
+    """A mask as its file holds it.
+
+    Parameters
+    ----------
+    voxels
+        (z, y, x) 0 and 1: every label above 0 is tumour.
+    affines
+        Voxel index (x, y, z, 1) to RAS mm, by header field.
+    warnings
+        What a user must know of the values: labels that were merged, values that are no labels.
+    """
 
     voxels: NDArray[np.uint8]
     affines: dict[str, Floats]
+    warnings: tuple[str, ...] = ()
 
 
 def read_stored(source: Source, file: File, what: str) -> StoredMask:
@@ -49,7 +61,7 @@ def read_stored(source: Source, file: File, what: str) -> StoredMask:
 
 
 def parse(content: bytes, limits: Limits | None = None) -> StoredMask:
-    """Decode a ``.nii`` or ``.nii.gz`` file of any number type; ``round(value) > 0`` is tumour.
+    """Decode a ``.nii`` or ``.nii.gz`` file of any number type; see :func:`merge_labels` for which voxels are tumour.
 
     Parameters
     ----------
@@ -81,7 +93,8 @@ def parse(content: bytes, limits: Limits | None = None) -> StoredMask:
         raise SourceError(
             "the mask has neither sform nor qform, so nothing tells which way its rows run; save it with its affine"
         )
-    return StoredMask(_tumour(values.T), affines)
+    voxels, noted = merge_labels(values.T)
+    return StoredMask(voxels, affines, noted)
 
 
 @contextmanager
@@ -141,11 +154,3 @@ def _affines(image: Any) -> dict[str, Floats]:  # noqa: ANN401 - nibabel has no 
         if affine is not None:
             found[name] = affine
     return found
-
-
-def _tumour(values: NDArray[Any]) -> NDArray[np.uint8]:
-    if values.dtype.kind == "f":
-        if not np.isfinite(values).all():
-            raise SourceError("the mask holds NaN or infinite values, expected 0 for background and 1 for tumour")
-        return (values > 0.5).astype(np.uint8)  # the same as round(value) > 0, in one pass
-    return (values > 0).astype(np.uint8)

@@ -9,40 +9,42 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
+import zarr
 
+from npczarr.model.layout import Layout, padding_remark
 from npczarr.model.schema import ACQUISITION_NAMES, SCAN_TABLES, STORED
-from npczarr.store.access import Location, locate
-from npczarr.store.create import groups_of, open_group
-from npczarr.store.faults import usable
-from npczarr.store.open import open_store
+from npczarr.store.hierarchy import array, groups_of, open_group
+from npczarr.store.location import Location, locate
+from npczarr.store.open import open_location
+from npczarr.store.storage_errors import translate_damage
 
 _MEASURED = ("echo_time", "repetition_time", "flip_angle", "slice_thickness", "spacing_between_slices", "field_of_view")
 
 
-def info(store: str | Path, *, options: Mapping[str, Any] | None = None) -> dict[str, Any]:
+def info(store: str | Path, *, storage_options: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """Describe a store.
 
     Parameters
     ----------
     store
         Folder or URL.
-    options
-        Storage options; credentials belong in the environment.
+    storage_options
+        Options of the file system; credentials belong in the environment.
 
     Returns
     -------
     dict
         Valid JSON: patients, scans by status for each sequence, ranges (median, min, max) of spacing in mm, shape and
-        acquisition for each sequence, patients by scanner, clinical columns, results, and problems by scan.
+        acquisition for each sequence, patients by scanner, clinical columns, results, what padding costs where it is much, and problems by scan.
 
     Raises
     ------
     StoreError
         If there is no store.
     """
-    location = locate(store, options)
-    with usable(location.url):
-        return _described(open_store(store, options=options), location)
+    location = locate(store, storage_options)
+    with translate_damage(location.url):
+        return _described(open_location(location), location)
 
 
 def _described(dataset: xr.Dataset, location: Location) -> dict[str, Any]:
@@ -61,9 +63,19 @@ def _described(dataset: xr.Dataset, location: Location) -> dict[str, Any]:
         "ranges": {str(s): _ranges(dataset.sel(sequence=s)) for s in dataset["sequence"].values},
         "scanners": _scanners(dataset, stored),
         "clinical": _clinical(dataset),
+        "padding": _padding(dataset, root),
         "results": sorted(name for name, _ in groups_of(root)),
         "problems": _problems(dataset),
     }
+
+
+def _padding(dataset: xr.Dataset, root: zarr.Group) -> str:
+    """Say how far padding inflates the scans, where it is much."""
+    image = array(root, "image")
+    (z, y, x), (depth, rows, columns) = image.shape[-3:], image.chunks[-3:]
+    layout = Layout((z, y, x), (depth, rows, columns), (depth, rows, columns))
+    shapes = [(int(a), int(b), int(c)) for a, b, c in dataset["shape"].values.reshape(-1, 3)]
+    return padding_remark(shapes, layout)
 
 
 def _voxel_bytes(dataset: xr.Dataset) -> int:
@@ -103,7 +115,7 @@ def _scanners(dataset: xr.Dataset, stored: np.ndarray[Any, Any]) -> dict[str, in
 def _clinical(dataset: xr.Dataset) -> dict[str, str]:
     """Columns of tables and where they come from."""
     own = {variable.name for variable in SCAN_TABLES} | ACQUISITION_NAMES
-    found = (name for name in dataset.coords if name not in own and "source_table" in dataset[name].attrs)
+    found = (name for name in dataset.variables if name not in own and "source_table" in dataset[name].attrs)
     return {
         str(n): f"{dataset[n].attrs['source_table']}: {dataset[n].attrs['source_column']}"
         for n in sorted(found, key=str)

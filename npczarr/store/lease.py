@@ -15,7 +15,7 @@ import psutil
 from zarr.abc.store import Store
 
 from npczarr.errors import LeaseError
-from npczarr.store.access import delete, get, put, put_if_absent
+from npczarr.store.location import delete, get, put, put_if_absent
 
 # below an array, where Zarr does not look for members: an unknown object in a group warns everyone who lists it
 LEASE_KEY = "status/lease.json"

@@ -10,7 +10,7 @@ from typing import Any
 import zarr
 from numpy.typing import NDArray
 
-from npczarr.store.shards import compressors
+from npczarr.store.zarr_library import image_codecs
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -43,7 +43,7 @@ def write_groups(folder: Path, nodes: Mapping[str, Node], dims: tuple[str, ...])
                 shape=node.array.shape,
                 chunks=(1, *node.array.shape[1:]),
                 dtype=node.array.dtype,
-                compressors=compressors("zstd")[:1],
+                compressors=image_codecs("zstd")[:1],
                 dimension_names=dims,
             )
             made[...] = node.array

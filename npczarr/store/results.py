@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 import xarray as xr
 import zarr
 
 from npczarr.errors import StoreError
 from npczarr.model.schema import Variable
-from npczarr.store.create import add_table, array, arrays_of, consolidate, dims_of
+from npczarr.store.create import TEXT, add_table
+from npczarr.store.hierarchy import array, arrays_of, dims_of
+from npczarr.store.zarr_library import consolidate
 
 
 def read_result(root: zarr.Group, path: str) -> xr.Dataset | None:
@@ -40,6 +41,6 @@ def write_result(root: zarr.Group, path: str, result: xr.Dataset, attributes: Ma
             variable.attrs.get("units"),
         )
         add_table(group, entry, {str(dim): n for dim, n in result.sizes.items()})
-        array(group, str(name))[...] = variable.values.astype(np.dtypes.StringDType()) if string else variable.values
+        array(group, str(name))[...] = variable.values.astype(TEXT) if string else variable.values
     group.attrs.put(dict(attributes))
     consolidate(root)

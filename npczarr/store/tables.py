@@ -1,4 +1,4 @@
-"""The tables of a store: everything but the voxels."""
+"""The tables of a store as xarray variables: everything but the voxels."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from xarray.backends import BackendArray
 from xarray.core import indexing
 
 from npczarr.errors import StoreError
-from npczarr.store.access import Location
-from npczarr.store.faults import one_line
+from npczarr.store.location import Location
+from npczarr.store.storage_errors import translate_errors
 
 _AT_ONCE = 32  # requests in flight
 
@@ -21,7 +21,7 @@ _AT_ONCE = 32  # requests in flight
 def open_stored(location: Location, group: str | None) -> xr.Dataset:
     """Open a store or a group of it as it is stored, nothing decoded."""
     store = location.open(read_only=True)
-    with one_line(store, "open it"), warnings.catch_warnings():
+    with translate_errors(store, "open it"), warnings.catch_warnings():
         # between two steps of a writer there may be none; the arrays' own metadata are read instead
         warnings.filterwarnings("ignore", "Failed to open Zarr store with consolidated metadata", RuntimeWarning)
         try:
@@ -36,7 +36,7 @@ def open_stored(location: Location, group: str | None) -> xr.Dataset:
 
 def tables_of(stored: xr.Dataset, location: Location, group: str | None) -> xr.Dataset:
     """Decode tables: of a local store in memory, of a remote one read when a value is first wanted."""
-    if "://" not in location.url:
+    if not location.is_remote:
         return xr.decode_cf(stored.load())
     lazy = [name for name in stored.variables if name not in stored.indexes]
     tables = _Tables(location, group, tuple(str(name) for name in lazy), stored)
@@ -59,22 +59,23 @@ class _Tables:
     def __init__(
         self, location: Location, group: str | None, names: tuple[str, ...], stored: xr.Dataset | None
     ) -> None:
-        self._said = location, group, names
+        self._origin = location, group, names
         self._stored = stored
         self._read = False
         self._lock = threading.Lock()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _Tables, self._said  # no connections, which may hold credentials: opened where it arrives
+        return _Tables, (*self._origin, None)  # no connections, which may hold credentials: opened where it arrives
 
     def __getitem__(self, name: str) -> Any:  # noqa: ANN401 - an array of any type
-        location, group, names = self._said
+        location, group, names = self._origin
         with self._lock:
             if self._stored is None:
                 self._stored = open_stored(location, group)
             variables = self._stored.variables
             if not self._read:
-                with one_line(location.open(read_only=True), "read the tables"), ThreadPoolExecutor(_AT_ONCE) as pool:
+                store = location.open(read_only=True)
+                with translate_errors(store, "read the tables"), ThreadPoolExecutor(_AT_ONCE) as pool:
                     list(pool.map(lambda name: variables[name].load(), names))
                 self._read = True
             return variables[name].values

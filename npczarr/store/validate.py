@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -11,19 +12,19 @@ import zarr
 from numpy.typing import NDArray
 
 from npczarr.errors import GeometryError
-from npczarr.model.geometry import AXES, Grid
+from npczarr.model.geometry import Grid
 from npczarr.model.records import PADDING
 from npczarr.model.schema import INDEXES, RATER, SCAN_TABLES, STATUSES, STORED, voxel_variables
-from npczarr.store.access import Location
-from npczarr.store.create import arrays_of, dims_of, labels
-from npczarr.store.shards import digest, is_padding
-from npczarr.store.voxels import read_place
+from npczarr.store.chunks import digest, is_padding
+from npczarr.store.hierarchy import arrays_of, dims_of, dtype_of, labels
+from npczarr.store.location import keys_below
+from npczarr.store.scans import StoredScan, as_stored
 
 Values = Mapping[str, Any]
-#: Entries of the catalogue that :func:`check_scan` holds against the voxels.
+#: Entries of a scan's row that :func:`check_scan` holds against the voxels.
 CLAIMS = (
-    "status", "mask_status", "shape", "spacing", "affine", "z_mm", "y_mm", "x_mm", "image_digest", "mask_digest",
-    "mask_voxels",
+    "status", "mask_status", "shape", "spacing", "affine", "z_mm", "image_digest", "mask_digest", "mask_voxels",
+    "series_digest",
 )  # fmt: skip
 _LARGEST_TABLE = 4 * 10**9  # bytes
 
@@ -51,7 +52,7 @@ def check_schema_of(root: zarr.Group) -> list[Finding]:
         if found is None:
             problems.append(f"no array {variable.name!r}")
             continue
-        dtype = "string" if found.dtype.kind == "T" else found.dtype.name
+        dtype = dtype_of(found)
         if (dtype, dims_of(found)) != (variable.dtype, variable.dims):
             problems.append(
                 f"{variable.name}: {dtype} on {dims_of(found)}, expected {variable.dtype} on {variable.dims}"
@@ -73,6 +74,8 @@ def check_schema_of(root: zarr.Group) -> list[Finding]:
 def check_tables(root: zarr.Group) -> list[Finding]:
     """Read every array that is not voxels, whether anything else asks for it or not."""
     problems = []
+    # a copy by xarray leaves out chunks of fill values; "status" is never all "", so there it tells who wrote the store
+    written_whole = {variable.name for variable in (*INDEXES, *SCAN_TABLES)} if _ours(root) else set()
     for name, table in arrays_of(root):
         if name in ("image", "mask"):
             continue
@@ -83,20 +86,33 @@ def check_tables(root: zarr.Group) -> list[Finding]:
             table[...]
         except Exception as error:  # codecs name damage in a dozen ways
             problems.append(f"{name}: cannot be read ({type(error).__name__}); convert into a new store")
+            continue
+        expected = math.prod(-(-n // chunk) for n, chunk in zip(table.shape, table.chunks, strict=True))
+        there = len(keys_below(root.store, f"{name}/c"))
+        if there < expected and name in written_whole:
+            problems.append(
+                f"{name}: {expected - there} of {expected} chunks are absent and read as fill values; restore them from a "
+                "copy, or convert into a new store"
+            )
     return [Finding("", "", problem) for problem in problems]
 
 
-def check_scan(root: zarr.Group, location: Location, place: tuple[int, int], claims: Values) -> Iterator[str]:
-    """Read a scan back and yield whatever contradicts the catalogue.
+def _ours(root: zarr.Group) -> bool:
+    """Whether npczarr wrote the tables whole: it leaves no attribute `_FillValue` on a table, xarray does on its copies."""
+    return all(
+        "_FillValue" not in array.attrs.asdict() for name, array in arrays_of(root) if name in ("spacing", "z_mm")
+    )
+
+
+def check_scan(scan: StoredScan, claims: Values) -> Iterator[str]:
+    """Read a scan back and yield whatever contradicts its row.
 
     Parameters
     ----------
-    root, location
-        The store, and where it lies.
-    place
-        Index of patient and sequence.
+    scan
+        As the store describes it.
     claims
-        What the catalogue says, by name as in :data:`CLAIMS`.
+        What its row says, by name as in :data:`CLAIMS`.
     """
     status = str(claims["status"])
     if status not in STATUSES:
@@ -106,22 +122,55 @@ def check_scan(root: zarr.Group, location: Location, place: tuple[int, int], cla
         yield "not complete: an interrupted run left it; convert again"
         return
     try:
-        image, mask = (read_place(root, location, name, place) for name in ("image", "mask"))
+        image, masks = _everything(scan)
     except Exception as error:
         reason = "a checksum does not match" if "checksum" in str(error) else f"{type(error).__name__}: {error}"
         yield f"voxels cannot be read, {reason}; write the scan again (convert --rewrite)"
         return
-    padding = PADDING[image.dtype.name]
+    padding = scan.image_array.padding
     z, y, x = (int(n) for n in claims["shape"])
     if status in ("refused", "missing"):
-        if not is_padding(image, padding).all() or mask.any():
+        if not is_padding(image, padding).all() or masks.any():
             yield f"{status}, but there are voxels"
         return
-    if min(z, y, x) < 1 or (z, y, x) > image.shape:
+    if min(z, y, x) < 1 or any(n > extent for n, extent in zip((z, y, x), image.shape, strict=True)):
         yield f"shape {(z, y, x)} does not fit the arrays, {image.shape}"
         return
-    yield from _check_voxels(image, mask, (slice(z), slice(y), slice(x)), padding, claims)
+    yield from _check_voxels(image, masks, (slice(z), slice(y), slice(x)), padding, claims)
+    yield from _check_objects(scan, image, masks, (z, y, x))
     yield from _check_geometry((z, y, x), claims)
+
+
+def _everything(scan: StoredScan) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Read all that a store holds at the place of a scan, padding too: (z, y, x), and (z, y, x) or (rater, z, y, x)."""
+    z, y, x = (slice(0, n) for n in scan.image_array.shape[-3:])
+    image = scan.image_array.read(scan.place, (z, y, x))
+    if not scan.raters:
+        return image, scan.mask_array.read(scan.place, (z, y, x))
+    masks = [scan.mask_array.read((*scan.place, rater), (z, y, x)) for rater in range(len(scan.raters))]
+    return image, np.stack(masks)
+
+
+def _check_objects(
+    scan: StoredScan, image: NDArray[Any], masks: NDArray[Any], shape_zyx: tuple[int, int, int]
+) -> Iterator[str]:
+    """Yield the objects of a scan's box that are absent though the scan needs them.
+
+    xarray leaves out chunks that hold the fill value alone when it copies a store; that their values are right is seen
+    by their digest, so only an absent object with wrong values is reported.
+    """
+    z, y, x = (slice(n) for n in shape_zyx)
+    wrong = [("image", image[z, y, x], scan.image_digest)] if scan.image_digest else []
+    wrong += [("mask", masks[..., z, y, x], scan.mask_digest)] if scan.mask_digest else []
+    for name, values, expected in wrong:
+        if any(digest(one) == expected for one in as_stored(values)):
+            continue
+        array = scan.image_array if name == "image" else scan.mask_array
+        raters = [(r,) for r in range(len(scan.raters))] if name == "mask" and scan.raters else [()]
+        for rater in raters:
+            absent = array.absent_objects((*scan.place, *rater), shape_zyx)
+            if absent:
+                yield f"{len(absent)} object(s) are absent, the first {absent[0]}"
 
 
 def _check_voxels(
@@ -130,20 +179,20 @@ def _check_voxels(
     scan, outline = image[window], mask[..., window[0], window[1], window[2]]
     if not claims["image_digest"]:
         if not is_padding(image, padding).all():
-            yield "voxels of an image that the catalogue does not know"
+            yield "voxels of an image that the tables do not know"
     elif not _padded(image, window, padding):
         yield "padding inside the scan, or voxels outside it"
-    elif digest(scan) != claims["image_digest"]:
+    elif all(digest(one) != claims["image_digest"] for one in as_stored(scan)):
         yield "voxels of the image do not match their digest"
     if np.count_nonzero(mask) != np.count_nonzero(outline):
         yield "tumour outside the scan"
     if outline.max() > 1:
         yield f"mask holds {outline.max()}, expected 0 and 1"
     has_mask = claims["mask_status"] in STORED
-    if has_mask and digest(outline) != claims["mask_digest"]:
+    if has_mask and all(digest(one) != claims["mask_digest"] for one in as_stored(outline)):
         yield "voxels of the mask do not match their digest"
     if np.count_nonzero(outline) != claims["mask_voxels"]:
-        yield f"{np.count_nonzero(outline)} voxels of tumour, the catalogue says {claims['mask_voxels']}"
+        yield f"{np.count_nonzero(outline)} voxels of tumour, the tables say {claims['mask_voxels']}"
 
 
 def _padded(image: NDArray[Any], window: tuple[slice, ...], padding: float) -> bool:
@@ -163,7 +212,7 @@ def _check_geometry(shape_zyx: tuple[int, int, int], claims: Values) -> Iterator
     known = np.isfinite(spacing)
     if not np.allclose(spacing[known], grid.spacing_zyx_mm[known], rtol=1e-9, atol=0):
         yield f"spacing {spacing.tolist()} mm contradicts the affine, {grid.spacing_zyx_mm.tolist()} mm"
-    for axis, n, expected in zip(AXES, shape_zyx, grid.axis_positions_mm(), strict=True):
-        found = np.asarray(claims[f"{axis}_mm"], dtype=np.float64)
-        if not np.allclose(found[:n], expected, rtol=0, atol=1e-6) or np.isfinite(found[n:]).any():
-            yield f"{axis}_mm contradicts the affine"
+    found, expected = np.asarray(claims["z_mm"], dtype=np.float64), grid.axis_positions_mm()[0]
+    depth = shape_zyx[0]
+    if not np.allclose(found[:depth], expected, rtol=0, atol=1e-6) or np.isfinite(found[depth:]).any():
+        yield "z_mm contradicts the affine"

@@ -1,32 +1,114 @@
-"""The voxels of a store, described so that a worker can read them without opening the rest."""
+"""`image` and `mask` of a store, described so that any process can read them without opening the rest."""
 
 from __future__ import annotations
 
+import json
+from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 import zarr
 from numpy.typing import NDArray
 
-from npczarr.store.access import Location
-from npczarr.store.arrays import ShardedVoxels
-from npczarr.store.create import array
+from npczarr.errors import StoreError
+from npczarr.store.hierarchy import ZarrArray
+from npczarr.store.location import Location, exists
+from npczarr.store.storage_errors import translate_errors
+from npczarr.store.zarr_library import codecs_of
+
+Window = tuple[slice, slice, slice]
+_LARGEST_CHUNK = 2**31  # bytes; Blosc takes no more
 
 
-def voxels_of(root: zarr.Group, location: Location, name: str) -> ShardedVoxels:
-    """Describe `image` or `mask` of an open store."""
-    found = array(root, name)
-    (z, y, x), (shard_z, shard_y, shard_x) = found.chunks[-3:], found.shards[-3:]
-    fill = found.fill_value.item()
-    return ShardedVoxels(location, name, found.shape, found.dtype.name, fill, (z, y, x), (shard_z, shard_y, shard_x))
+@dataclass(frozen=True, slots=True)
+class VoxelArray:
+    """One voxel array: small, and free of open files, so it can travel in a task.
+
+    Parameters
+    ----------
+    location, name
+        The store and the array.
+    shape, dtype, chunks
+        As in the array's metadata.
+    padding
+        Value outside the scans, by the attribute `_FillValue` of the array.
+    fingerprint
+        Encoding of the array; a process that finds another one refuses to read.
+    """
+
+    location: Location
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+    chunks: tuple[int, ...]
+    padding: float
+    fingerprint: str
+
+    def read(self, place: tuple[int, ...], window: Window) -> NDArray[Any]:
+        """Read a box (z, y, x) of one scan, as it is stored.
+
+        Raises
+        ------
+        StoreError
+            If a chunk is damaged or cannot be read. One that is absent gives the array's fill value.
+        """
+        store = self.location.open(read_only=True)
+        with translate_errors(store, f"read {self.name} at {'/'.join(map(str, place))}"):
+            values = np.asarray(self._array()[(*place, *window)])
+        if values.shape[-3:] != tuple(s.stop - s.start for s in window):
+            raise StoreError(f"{self.location.url}: {self.name} was resized while it was read; open the store again")
+        return values
+
+    def absent_objects(self, place: tuple[int, ...], shape_zyx: tuple[int, int, int]) -> list[str]:
+        """List the chunks of a scan's box that have no object."""
+        store, array = self.location.open(read_only=True), self._array()
+        counts = [-(-n // chunk) for n, chunk in zip(shape_zyx, self.chunks[-3:], strict=True)]
+        lead = [i // chunk for i, chunk in zip(place, self.chunks, strict=False)]
+        keys = [f"{self.name}/{array.metadata.encode_chunk_key((*lead, *at))}" for at in np.ndindex(*counts)]
+        return [key for key in keys if not exists(store, key)]
+
+    def _array(self) -> ZarrArray:
+        return _open(self.location, self.location.session(), self.name, self.fingerprint, self.shape)
 
 
-def read_place(root: zarr.Group, location: Location, name: str, place: tuple[int, int]) -> NDArray[Any]:
-    """Read all that a store holds of one scan, padding too: (z, y, x), or (rater, z, y, x)."""
-    if [type(codec).__name__ for codec in array(root, name).compressors] != ["BloscCodec", "Crc32cCodec"]:
-        return np.asarray(array(root, name)[place])  # of another program
-    voxels = voxels_of(root, location, name)
-    z, y, x = (slice(0, n) for n in voxels.shape[-3:])
-    raters = voxels.shape[2:-3]
-    read = [voxels.read((*place, *rater), (z, y, x)) for rater in np.ndindex(*raters)]
-    return np.stack(read) if raters else read[0]
+def describe_voxels(location: Location, name: str, found: ZarrArray) -> VoxelArray:
+    """Describe an array of a store that is open.
+
+    Raises
+    ------
+    StoreError
+        If its sizes or its type are not those of an array of scans.
+    """
+    shape, chunks = tuple(int(n) for n in found.shape), tuple(int(n) for n in found.chunks)
+    sound = len(shape) == len(chunks) and len(shape) in (5, 6) and found.dtype.kind in "iuf" and min(chunks) > 0
+    if not sound or float(np.prod(chunks, dtype=float)) * found.dtype.itemsize > _LARGEST_CHUNK:
+        raise StoreError(
+            f"{location.url}: {name} of {found.dtype}, shape {shape}, chunks {chunks}: no array of scans; its metadata "
+            "are damaged, convert into a new store"
+        )
+    default = np.nan if found.dtype.kind == "f" else 0
+    padding = found.attrs.asdict().get("_FillValue", default)
+    if not isinstance(padding, int | float):  # xarray writes floats as base64 of their bytes: NaN, in our stores
+        padding = np.nan
+    return VoxelArray(location, name, shape, found.dtype.name, chunks, padding, _fingerprint(found))
+
+
+def _fingerprint(found: ZarrArray) -> str:
+    return json.dumps([found.dtype.name, list(found.chunks), codecs_of(found), str(found.fill_value)])
+
+
+@lru_cache(maxsize=64)
+def _open(
+    location: Location, session: tuple[tuple[str, str], ...], name: str, fingerprint: str, shape: tuple[int, ...]
+) -> ZarrArray:
+    """Open an array, once in each process and for each size of the store."""
+    store = location.open(read_only=True)
+    with translate_errors(store, f"open {name}"):
+        try:
+            found = zarr.open_group(store, mode="r", zarr_format=3)[name]
+        except (FileNotFoundError, KeyError) as error:
+            raise StoreError(f"{location.url}: {name} is gone; open the store again") from error
+        if _fingerprint(found) != fingerprint:
+            raise StoreError(f"{location.url}: {name} was encoded anew while it was read; open the store again")
+        return found

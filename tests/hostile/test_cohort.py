@@ -77,7 +77,6 @@ BAD_SCANS = {
     "deflate bomb": (deflate_bomb, "packed data grows beyond the limit"),
     "deep sequences": (deep_sequences, "RecursionError"),
     "loop of links": (lambda f: (f / "x").symlink_to("x"), "is a link to itself"),
-    "link to its folder": (lambda f: (f / "x").symlink_to("."), "is a link to a folder"),
     "pipe": (lambda f: os.mkfifo(f / "x"), "is a pipe or a device"),
     "pickles": (pickled, "no image in the folder; passed over: not DICOM"),
 }
@@ -114,6 +113,7 @@ def cohort(tmp_path_factory):
     for patient, (content, _) in zip(bad[len(BAD_SCANS) :], BAD_MASKS.values(), strict=True):
         (base / patient / "ROI-T1.nii").write_bytes(content)
     (root / "loop").symlink_to(root)
+    (base / "001" / "T1WI" / "x").symlink_to(".")
     (root / "limits.toml").write_text(LIMITS)
     return root, written
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
 from npczarr.errors import GeometryError
-from npczarr.model.geometry import Grid, align, covered_fraction, index_map, resample_nearest
+from npczarr.model.geometry import Grid, align, covered_fraction, index_map
 from tests.builders import noise, oblique_grid
 
 law = settings(deadline=None, max_examples=40)
@@ -87,7 +87,6 @@ def test_align_undoes_every_permutation_and_flip(axes, flips):
     found = align(source, target)
     assert_array_equal(found.apply(move(array)), array)
     assert found.error_mm < 1e-9
-    assert_array_equal(resample_nearest(move(array), source, target), array)
 
 
 @law
@@ -125,36 +124,6 @@ def test_align_measures_a_wrong_spacing_at_the_far_corner():
 def test_align_needs_the_same_counts_along_the_same_axes():
     target = oblique_grid((3, 4, 5))
     assert align(oblique_grid((3, 5, 4)), target) is None
-
-
-@law
-@given(grids, st.sampled_from(["uint8", "int16", "float32"]))
-def test_resampling_onto_the_same_grid_is_identity(grid, dtype):
-    array = noise(grid, dtype, high=255)
-    result = resample_nearest(array, grid, grid)
-    assert_array_equal(result, array)
-    assert result.dtype == array.dtype
-
-
-def test_resampling_below_half_a_voxel_off_is_the_reordering_and_beyond_takes_the_neighbour():
-    grid = oblique_grid((4, 5, 6))
-    array = noise(grid)
-    near, far = grid.affine.copy(), grid.affine.copy()
-    near[:3, 3] += 0.4 * grid.affine[:3, 2]
-    far[:3, 3] += 0.6 * grid.affine[:3, 2]
-    assert_array_equal(resample_nearest(array, Grid(grid.shape_zyx, near), grid), array)
-    moved = resample_nearest(array, Grid(grid.shape_zyx, far), grid, outside=-1)
-    assert_array_equal(moved[1:], array[:-1])
-    assert (moved[0] == -1).all()
-
-
-def test_resampling_onto_a_finer_grid_repeats_each_voxel():
-    coarse = Grid((2, 3, 4), np.diag([2.0, 2.0, 2.0, 1]))
-    affine = np.diag([1.0, 1, 1, 1])
-    affine[:3, 3] = -0.5
-    array = noise(coarse)
-    fine = resample_nearest(array, coarse, Grid((4, 6, 8), affine))
-    assert_array_equal(fine, array.repeat(2, 0).repeat(2, 1).repeat(2, 2))
 
 
 @law

@@ -325,7 +325,7 @@ def test_a_folder_of_raters_does_not_take_them_either(name):
 
 
 def test_links_pipes_and_sockets_end_and_are_named(frugal, tmp_path):
-    write_cohort(tmp_path, patients=("001",), tables={})
+    written = write_cohort(tmp_path, patients=("001",), tables={})
     series = tmp_path / "data" / "MRI-Segments" / "001"
     (tmp_path / "loop").symlink_to(tmp_path)
     (tmp_path / "data" / "loop").symlink_to("../data")
@@ -338,8 +338,13 @@ def test_links_pipes_and_sockets_end_and_are_named(frugal, tmp_path):
         make(series / name / "itself")
     source = open_source(tmp_path)
     cohort = discover(source, SourceConfig())
-    assert [file.path for file in cohort.strays] == ["data/loop", "loop"]
-    words = {"T1WI": "is a link to a folder", "T2WI": "is a link to itself", "CE-T1WI": "is a pipe or a device"}
+    loops = ["data/MRI-Segments/001/T1WI/itself/", "data/loop/", "loop/"]
+    assert [file.path for file in cohort.strays] == loops
+    assert all("is a link to a folder" in str(found) for found in source.read(loops))
+    # a loop brings nothing that is not listed already, so it costs no scan
+    image = read_scan(source, cohort.scans["001", "T1WI"].images).image
+    np.testing.assert_array_equal(image, written["001", "T1WI"][0])
+    words = {"T2WI": "is a link to itself", "CE-T1WI": "is a pipe or a device"}
     for sequence, reason in words.items():
         with pytest.raises(SourceError, match=reason):
             read_scan(source, cohort.scans["001", sequence].images)

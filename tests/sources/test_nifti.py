@@ -106,14 +106,30 @@ def test_one_of_the_two_forms_is_enough(grid, sform, qform):
     assert "mask_form_difference" not in mask.evidence
 
 
-def test_forms_that_differ_are_recorded_and_sform_decides_where_it_fits(grid):
+def test_forms_that_differ_are_a_warning_also_where_sform_fits(grid):
     image = nifti_image(blob(grid), grid)
     other = RAS_TO_LPS @ moved(grid, [0, 0, 3.0]).affine
     image.set_qform(other, code=1)
     mask = placed(image, grid)
     assert mask.evidence["mask_affine_source"] == "sform"
     assert mask.evidence["mask_form_difference"] == pytest.approx(3, abs=1e-3)
-    assert mask.warnings == ()
+    assert mask.warnings == ("sform and qform of the mask lie 3.00 mm apart; sform was used",)
+    assert_array_equal(mask.mask, blob(grid))
+
+
+@pytest.mark.parametrize(("voxels", "said"), [(0.04, False), (0.06, True)])
+def test_forms_that_differ_by_rounding_are_no_warning(grid, voxels, said):
+    image = nifti_image(blob(grid), grid)
+    image.set_qform(RAS_TO_LPS @ moved(grid, [0.75 * voxels, 0, 0]).affine, code=1)
+    assert bool(placed(image, grid).warnings) is said
+
+
+def test_a_form_that_cannot_be_inverted_is_said(grid):
+    content = bytearray(nifti_image(blob(grid), grid).to_bytes())
+    content[280:328] = bytes(48)  # srow_x, srow_y, srow_z
+    mask = place(parse(bytes(content)), grid)
+    assert_array_equal(mask.mask, blob(grid))
+    assert mask.warnings == ("sform of the mask cannot be inverted, qform was used",)
 
 
 def test_qform_is_used_with_a_warning_where_only_it_fits(grid):
@@ -122,7 +138,16 @@ def test_qform_is_used_with_a_warning_where_only_it_fits(grid):
     mask = placed(image, grid)
     assert_array_equal(mask.mask, blob(grid))
     assert mask.evidence["mask_affine_source"] == "qform"
-    assert mask.warnings == ("sform does not fit the image, qform does and was used",)
+    (warning,) = mask.warnings
+    assert warning == ("sform and qform of the mask lie 300.00 mm apart; qform was used, as it fits the image better")
+
+
+def test_qform_is_used_where_sform_makes_a_shifted_mask_of_it(grid):
+    image = nifti_image(blob(grid), grid)
+    image.set_sform(RAS_TO_LPS @ moved(grid, [0, 0, 5.5]).affine, code=1)
+    mask = placed(image, grid)
+    assert_array_equal(mask.mask, blob(grid))
+    assert mask.evidence["mask_affine_source"] == "qform"
 
 
 def test_neither_form_is_refused(grid):
@@ -156,7 +181,9 @@ def test_a_mask_cropped_to_the_tumour_is_put_back(grid):
     window = (slice(1, 3), slice(1, 4), slice(1, 6))
     mask = placed(nifti_image(blob(grid)[window], grid.crop(window)), grid)
     assert_array_equal(mask.mask, blob(grid))
-    assert "another grid (2, 3, 5)" in mask.warnings[0]
+    assert mask.warnings == (
+        "mask is a crop of the image, (2, 3, 5) of its (5, 6, 8) voxels from (1, 1, 1); placed exactly",
+    )
 
 
 @pytest.mark.parametrize("shift_mm", [(100, 0, 0), (0, 0, 11.0)])

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import xxhash
@@ -16,34 +17,12 @@ from numpy.typing import NDArray
 from npczarr.errors import SourceError
 from npczarr.model.cohort import File, ScanFiles
 from npczarr.model.geometry import Grid, Shape
-from npczarr.model.layout import Layout
 from npczarr.model.records import PADDING, Mask, Row, Scan
 from npczarr.sources.dicom import peek, read_scan
 from npczarr.sources.files import Source
 from npczarr.sources.nifti import read_mask
 from npczarr.sources.raters import read_raters
-from npczarr.store.access import Location
-from npczarr.store.shards import digest, put_shards
-
-
-class PlacedTask(Protocol):
-    """What tells where a scan's voxels go: see :class:`ScanTask`."""
-
-    @property
-    def target(self) -> Location:
-        """The store."""
-
-    @property
-    def place(self) -> tuple[int, int]:
-        """Index of patient and sequence."""
-
-    @property
-    def layout(self) -> Layout:
-        """Chunk layout."""
-
-    @property
-    def clear(self) -> bool:
-        """Whether an earlier version may be there."""
+from npczarr.store.chunks import ScanPlace, digest
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,21 +33,25 @@ class ScanTask:
     ----------
     source, files
         Where it comes from.
-    target, place, layout
-        Where it goes: store, index of patient and sequence, chunk layout.
-    clear
-        Whether an earlier version may be there.
+    target
+        Where it goes.
     raters
         Labels of the store's raters, where it holds their masks.
+    salt
+        Of the store, for the digests of UIDs.
+    held_series
+        Digest of the series that the store holds of this scan, "" if it holds none.
+    replace
+        Whether a scan of another series may take its place.
     """
 
     source: Source = field(repr=False)
     files: ScanFiles
-    target: Location
-    place: tuple[int, int]
-    layout: Layout
-    clear: bool
+    target: ScanPlace
     raters: tuple[str, ...] = ()
+    salt: str = field(default="", repr=False)
+    held_series: str = ""
+    replace: bool = False
 
     @property
     def key(self) -> tuple[str, str]:
@@ -82,26 +65,55 @@ class PeekTask:
 
     source: Source = field(repr=False)
     scans: tuple[ScanFiles, ...]
+    salt: str = field(default="", repr=False)
 
 
-def peek_scans(task: PeekTask) -> list[tuple[Shape, str] | str]:
-    """Return upper bounds of the scans' shapes with the types they need, or why one cannot be told."""
-    found: list[tuple[Shape, str] | str] = []
+@dataclass(frozen=True, slots=True)
+class Peek:
+    """What the first header of a scan says.
+
+    Parameters
+    ----------
+    shape_zyx
+        Upper bound of the scan's shape.
+    dtype
+        Type that its values need.
+    identity
+        Digest of its series, or of the raters' masks.
+    problem
+        Why nothing can be said; then nothing else counts.
+    """
+
+    shape_zyx: Shape = (0, 0, 0)
+    dtype: str = "int16"
+    identity: str = ""
+    problem: str = ""
+
+
+def peek_scans(task: PeekTask) -> list[Peek]:
+    """Look at the first header of each scan."""
+    found: list[Peek] = []
     for scan in task.scans:
         try:
             if scan.raters:
                 masks, *_ = read_raters(task.source, scan, tuple(dict.fromkeys(scan.raters)))
-                found.append((masks.shape[1:], "int16"))
+                z, y, x = masks.shape[1:]
+                found.append(Peek((z, y, x), identity=digest(masks)))
             else:
-                peeked = peek(task.source, scan.images, where=scan.where)
-                found.append((peeked.shape_zyx, peeked.dtype))
-        except Exception as error:  # whatever is wrong is told again, at length, when the scan is read
-            found.append(f"{scan.patient}/{scan.sequence}: {_reason(error)}")
+                first = peek(task.source, scan.images, where=scan.where)
+                found.append(Peek(first.shape_zyx, first.dtype, uid_digest(first.series_uid, task.salt)))
+        except Exception as error:  # what is wrong is said again, at length, when the scan is read
+            found.append(Peek(problem=f"{scan.patient}/{scan.sequence}: {refusal_reason(error)}"))
     return found
 
 
+def uid_digest(uid: str, salt: str) -> str:
+    """Digest of a UID: equal for equal UIDs in one store, and of no use to who does not have the UID; "" for ""."""
+    return hashlib.blake2b(uid.encode(), key=bytes.fromhex(salt), digest_size=16).hexdigest() if uid else ""
+
+
 def write_scan(task: ScanTask) -> Row:
-    """Read a scan with its mask and write their shards whole; safe to run twice.
+    """Read a scan with its mask and write their chunks whole; safe to run twice.
 
     Raises
     ------
@@ -111,16 +123,20 @@ def write_scan(task: ScanTask) -> Row:
     started = time.perf_counter()
     if task.raters:
         return _write_rated(task, started)
+    layout = task.target.layout
     try:
-        scan = read_scan(task.source, task.files.images, masks=task.files.masks, where=task.files.where)
-        image = _as_stored(scan.image, task.layout.dtype)
+        scan = _read_scan(task)
+        image = _as_stored(scan.image, layout.dtype)
     except Exception as error:
         return _refused(task, error, started)
-    if not task.layout.fits(scan.grid.shape_zyx):
-        return _outgrown(task, scan.grid.shape_zyx)
+    series = uid_digest(scan.series_uid, task.salt)
+    if task.held_series and series != task.held_series and not task.replace:
+        return Row(*task.key, {}, declined=_OTHER_SERIES, seconds=time.perf_counter() - started)
+    if not layout.fits(scan.grid.shape_zyx):
+        return Row(*task.key, {}, outgrown=scan.grid.shape_zyx)
     mask, mask_status, mask_message = _read_mask(task, scan)
-    put_voxels(task, "image", image, PADDING[task.layout.dtype])
-    put_voxels(task, "mask", None if mask is None else mask.mask, 0)
+    task.target.write("image", image, PADDING[layout.dtype])
+    task.target.write("mask", None if mask is None else mask.mask, 0)
 
     warnings = [*scan.warnings, *mask_message]
     values: dict[str, Any] = {
@@ -128,6 +144,8 @@ def write_scan(task: ScanTask) -> Row:
         "message": "; ".join([*warnings, *scan.notes]),
         "mask_status": mask_status,
         "image_digest": digest(image),
+        "series_digest": series,
+        "frame_digest": uid_digest(scan.frame_of_reference_uid, task.salt),
         **geometry_of(scan.grid, scan.z_spacing_known),
         "rescale_slope": scan.rescale_slope,
         "rescale_intercept": scan.rescale_intercept,
@@ -138,16 +156,33 @@ def write_scan(task: ScanTask) -> Row:
     return _row(task, values, started)
 
 
+_OTHER_SERIES = (
+    "the source has another series than the one that the store holds under this name, and the store keeps its own; "
+    "check the folder, or take the new one with --replace (replace=True)"
+)
+
+
+def _read_scan(task: ScanTask) -> Scan:
+    files = task.files
+    held = None
+    if task.held_series and not task.replace:
+
+        def held(uid: str) -> bool:
+            return uid_digest(uid, task.salt) == task.held_series
+
+    return read_scan(task.source, files.images, masks=files.masks, held=held, where=files.where)
+
+
 def _write_rated(task: ScanTask, started: float) -> Row:
     """Write the masks of every rater; there is no image, and the grid is the first rater's."""
     try:
         masks, grid, spacing_known, mask = read_raters(task.source, task.files, task.raters)
     except Exception as error:
         return _refused(task, error, started)
-    if not task.layout.fits(grid.shape_zyx):
-        return _outgrown(task, grid.shape_zyx)
+    if not task.target.layout.fits(grid.shape_zyx):
+        return Row(*task.key, {}, outgrown=grid.shape_zyx)
     for rater, one in enumerate(masks):
-        put_voxels(task, "mask", one, 0, (rater,))
+        task.target.write("mask", one, 0, (rater,))
     status = "warning" if mask.warnings else "ok"
     geometry = geometry_of(grid, spacing_known)
     if not spacing_known:
@@ -158,16 +193,15 @@ def _write_rated(task: ScanTask, started: float) -> Row:
 
 def _refused(task: ScanTask, error: Exception, started: float) -> Row:
     """Leave no voxels of an earlier version, and say why there are none."""
-    put_voxels(task, "image", None, 0)
-    for rater in range(len(task.raters)):
-        put_voxels(task, "mask", None, 0, (rater,))
-    if not task.raters:
-        put_voxels(task, "mask", None, 0)
-    return _row(task, {"status": "refused", "mask_status": "refused", "message": _reason(error)}, started)
+    clear_scan(task.target, len(task.raters))
+    return _row(task, {"status": "refused", "mask_status": "refused", "message": refusal_reason(error)}, started)
 
 
-def _outgrown(task: ScanTask, shape_zyx: Shape) -> Row:
-    return Row(task.files.patient, task.files.sequence, {}, outgrown=shape_zyx)
+def clear_scan(target: ScanPlace, raters: int) -> None:
+    """Delete the voxels of a scan."""
+    target.write("image", None, 0)
+    for rater in [(i,) for i in range(raters)] or [()]:
+        target.write("mask", None, 0, rater)
 
 
 def missing_row(files: ScanFiles) -> Row:
@@ -178,8 +212,9 @@ def missing_row(files: ScanFiles) -> Row:
 
 
 def source_digest(scan: ScanFiles) -> str:
-    """XXH3-128 of the names, sizes and stamps of a scan's files."""
+    """XXH3-128 of the names, sizes and stamps of a scan's files, and of the rule that chooses among them."""
     text = "\n".join(f"{f.path}\t{f.size}\t{f.stamp}" for f in (*scan.images, *scan.masks))
+    text += repr(scan.where) if scan.where else ""
     return xxhash.xxh3_128_hexdigest(text.encode())
 
 
@@ -190,7 +225,7 @@ def _read_mask(task: ScanTask, scan: Scan) -> tuple[Mask | None, str, Sequence[s
     try:
         mask = read_mask(task.source, task.files.masks, scan.grid)
     except Exception as error:
-        return None, "refused", (f"mask refused: {_reason(error)}",)
+        return None, "refused", (f"mask refused: {refusal_reason(error)}",)
     return mask, "warning" if mask.warnings else "ok", mask.warnings
 
 
@@ -203,17 +238,8 @@ def _as_stored(image: NDArray[Any], dtype: str) -> NDArray[Any]:
     )
 
 
-def put_voxels(
-    task: PlacedTask, name: str, array: NDArray[Any] | None, fill: float, rater: tuple[int, ...] = ()
-) -> None:
-    """Write the shards of one variable, and delete what else an earlier version left."""
-    prefix = "/".join(str(part) for part in (name, "c", *task.place, *rater))
-    put_shards(task.target.open(), prefix, array, task.layout, fill, clear=task.clear)
-
-
 def geometry_of(grid: Grid, z_spacing_known: bool = True) -> dict[str, Any]:
-    """Entries of the catalogue that say where a scan's voxels lie."""
-    z_mm, y_mm, x_mm = grid.axis_positions_mm()
+    """Entries of the tables that say where a scan's voxels are."""
     spacing = grid.spacing_zyx_mm.copy()
     if not z_spacing_known:
         spacing[0] = np.nan
@@ -221,9 +247,7 @@ def geometry_of(grid: Grid, z_spacing_known: bool = True) -> dict[str, Any]:
         "shape": np.array(grid.shape_zyx),
         "spacing": spacing,
         "affine": grid.affine,
-        "z_mm": z_mm,
-        "y_mm": y_mm,
-        "x_mm": x_mm,
+        "z_mm": grid.axis_positions_mm()[0],
     }
 
 
@@ -239,10 +263,10 @@ def _row(task: ScanTask, values: dict[str, Any], started: float) -> Row:
     )
 
 
-def _reason(error: Exception) -> str:
+def refusal_reason(error: Exception) -> str:
+    """Return the message of an error of ours; of any other its class and line, which hold nothing of the patient."""
     if isinstance(error, SourceError):
         return str(error)
-    # the text of such an error is not stored: nobody can say that it holds nothing of the patient
     frame = traceback.extract_tb(error.__traceback__)[-1]
     return (
         f"{type(error).__name__} in {Path(frame.filename).name}, line {frame.lineno} (not foreseen; please report it)"

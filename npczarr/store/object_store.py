@@ -9,10 +9,10 @@ from functools import lru_cache
 from typing import Any, Self, TypeVar
 
 from zarr.abc.store import ByteRequest
-from zarr.core.buffer import Buffer, BufferPrototype
 from zarr.storage import ObjectStore
 
-from npczarr.store.faults import PATIENCE, again, one_line
+from npczarr.store.storage_errors import PATIENCE, retry, translate_errors
+from npczarr.store.zarr_library import Buffer, BufferPrototype
 
 Answer = TypeVar("Answer")
 
@@ -45,22 +45,27 @@ def open_objects(url: str, options: Mapping[str, Any], *, read_only: bool) -> Ob
         If an option is unknown or wrong.
     """
     # a client remembers the credentials that it was made with: others, set since, make another client
-    said = tuple(sorted((k, v) for k, v in os.environ.items() if k.startswith(_ENVIRONMENT)))
-    return Objects(_open(url, tuple(sorted(options.items())), said), read_only=read_only, url=url)
+    client = _open(url, tuple(sorted(options.items())), credentials_in_environment())
+    return Objects(client, read_only=read_only, url=url)
+
+
+def credentials_in_environment() -> tuple[tuple[str, str], ...]:
+    """Return the variables of the environment that object stores read."""
+    return tuple(sorted((k, v) for k, v in os.environ.items() if k.startswith(_ENVIRONMENT)))
 
 
 @lru_cache(maxsize=64)
-def _open(url: str, options: tuple[tuple[str, Any], ...], said: tuple[tuple[str, str], ...]) -> Any:  # noqa: ANN401
+def _open(url: str, options: tuple[tuple[str, Any], ...], environment: tuple[tuple[str, str], ...]) -> Any:  # noqa: ANN401
     from obstore.exceptions import BaseError
     from obstore.store import from_url
 
-    given = {name.lower().removeprefix("aws_") for name, _ in (*options, *said)}
+    given = {name.lower().removeprefix("aws_") for name, _ in (*options, *environment)}
     chosen: dict[str, Any] = dict(options)
     client: dict[str, Any] = dict(_CLIENT)
     if url.startswith("http://"):
         client["allow_http"] = True
     elif url.startswith(("s3://", "s3a://")):
-        endpoints = (str(value) for name, value in (*options, *said) if "endpoint" in name.lower())
+        endpoints = (str(value) for name, value in (*options, *environment) if "endpoint" in name.lower())
         if any(endpoint.startswith("http://") for endpoint in endpoints):
             client["allow_http"] = True  # who names a server by http:// wants it
         if not given & {"access_key_id", "skip_signature"}:
@@ -155,5 +160,5 @@ class Objects(ObjectStore[Any]):
         await self._ask(f"delete {prefix}", lambda: super(Objects, self).delete_dir(prefix))
 
     async def _ask(self, act: str, request: Callable[[], Awaitable[Answer]]) -> Answer:
-        with one_line(self, act):
-            return await again(request)
+        with translate_errors(self, act):
+            return await retry(request)

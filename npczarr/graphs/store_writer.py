@@ -1,4 +1,4 @@
-"""The one process that writes the catalogue: hands out scans, takes their rows, grows the arrays."""
+"""The one process that writes the tables of a store: hands out scans, takes their rows, grows the arrays."""
 
 from __future__ import annotations
 
@@ -13,19 +13,21 @@ import xarray as xr
 import zarr
 
 from npczarr.errors import SourceError, StoreError
-from npczarr.graphs.run import Runner
-from npczarr.model.layout import Layout
+from npczarr.graphs.convert_scan import clear_scan
+from npczarr.model.layout import Layout, padding_remark
 from npczarr.model.limits import Limits
 from npczarr.model.records import Row
 from npczarr.model.schema import SCAN, STORED
-from npczarr.store.access import Location
-from npczarr.store.catalogue import Catalogue
-from npczarr.store.create import array, resize
+from npczarr.runner import Runner
+from npczarr.store.chunks import ScanPlace
+from npczarr.store.create import resize
+from npczarr.store.hierarchy import array, labels
 from npczarr.store.lease import Lease
-from npczarr.store.shards import put_shards
+from npczarr.store.location import Location
+from npczarr.store.rows import Key, Rows
 
-Key = tuple[str, str]
 _FLUSH_SECONDS = 2.0  # rows of finished scans are written this often: what a kill can cost
+_OTHER_FRAME = "another frame of reference than "
 
 
 class Task(Protocol):
@@ -45,7 +47,7 @@ class Work:
     verb
         For the names of tasks.
     patients, sequences
-        Labels of all scans that are spoken of.
+        Labels of the scans to write, kept or absent.
     digests
         Digest of what a scan is made from, where there is anything.
     absent
@@ -53,7 +55,9 @@ class Work:
     function
         Writes one scan, given a task; a function of an importable module.
     task
-        Makes the task of a scan, its place in the store, the layout, and whether an earlier version may be there.
+        Makes the task of a scan, given its place in the store.
+    clear_absent
+        Whether scans that the store holds and the source lacks are removed; else they stay.
     """
 
     verb: str
@@ -62,7 +66,8 @@ class Work:
     digests: Mapping[Key, str]
     absent: Mapping[Key, Row]
     function: Callable[[Any], Row]
-    task: Callable[[Key, tuple[int, int], Layout, bool], Task]
+    task: Callable[[Key, ScanPlace], Task]
+    clear_absent: bool = False
 
 
 @dataclass(slots=True)
@@ -88,15 +93,15 @@ class Progress:
     statuses: Counter[str] = field(default_factory=Counter)
 
 
-class Writer:
+class StoreWriter:
     """Writes scans into an open store.
 
     Parameters
     ----------
     root, target, layout
-        The store, where it lies, and its chunk layout.
+        The store, its location, and its chunk layout.
     lease
-        The right to write; checked before each write to the catalogue.
+        The right to write; checked before each write to the tables.
     clear
         Whether earlier versions of scans may be there.
     limits
@@ -121,8 +126,9 @@ class Writer:
         self._limits = limits
         self._unwritten: list[Row] = []
         self._flushed = time.monotonic()
-        self._catalogue = Catalogue(root)
-        self._replaced: set[Key] = set()
+        self._rows = Rows(root)
+        self._raters = len(labels(root, "rater")) if "rater" in root else 0
+        self._before: dict[Key, str] = {}
 
     def run(
         self,
@@ -154,54 +160,87 @@ class Writer:
                         else:
                             queue.append(task.key)
                             continue
-                    rows[task.key] = row
-                    self._unwritten.append(row)
-                    if time.monotonic() - self._flushed > _FLUSH_SECONDS:
-                        self._flush()
-                    progress.done += 1
-                    progress.source_bytes += row.source_bytes
-                    progress.statuses[row.values["status"]] += 1
+                    self._take(row, rows, progress)
                     if on_progress is not None:
                         on_progress(progress)
         finally:
             self._flush()
+        self._compare_frames(work)
         self._trim()
         return self._result(work, rows)
 
     def _plan(self, work: Work, rewrite: Collection[str]) -> tuple[list[Key], dict[Key, Row], Progress]:
         """Tell scans to write from those of which there is nothing and from those to keep, by status and digest."""
-        status, digests = self._catalogue.read("status"), self._catalogue.read("source_digest")
+        status, digests = self._rows.read("status"), self._rows.read("source_digest")
+        self._before = {key: str(text) for key, text in status.items()}
         queue: list[Key] = []
         absent: dict[Key, Row] = {}
         kept: Counter[str] = Counter()
         for key in ((patient, sequence) for patient in work.patients for sequence in work.sequences):
             # a scan that the store has and this source lacks is no change: sources may hold a part of the cohort
-            same = key not in work.digests or digests[key] == work.digests[key]
+            same = digests[key] == work.digests[key] if key in work.digests else not work.clear_absent
             same = same and not {key[0], "/".join(key)} & set(rewrite)
             if status[key] in STORED and same:
                 kept[status[key]] += 1
             elif key in work.absent:
-                absent[key] = work.absent[key]
+                row = work.absent[key]
+                if (status[key], digests[key]) == (row.values["status"], row.values["source_digest"]):
+                    kept[status[key]] += 1
+                else:
+                    absent[key] = row
             else:
                 queue.append(key)
-                if status[key] in STORED:
-                    self._replaced.add(key)
-        self._catalogue.mark_pending(queue)
+        self._rows.mark_pending([*queue, *(key for key in absent if status[key] in STORED)])
+        for key in absent:
+            if self._clear:
+                clear_scan(self._place(key), self._raters)
         queue.reverse()
         found = Counter(row.values["status"] for row in absent.values())
         return queue, absent, Progress(total=len(queue), kept=kept.total(), statuses=kept + found)
 
+    def _place(self, key: Key) -> ScanPlace:
+        return ScanPlace(self._target, self._rows.place(key), self._layout, self._clear)
+
     def _tasks(self, work: Work, queue: list[Key]) -> Iterator[Task]:
         while queue:
-            patient, sequence = queue.pop()
-            place = self._catalogue.patients[patient], self._catalogue.sequences[sequence]
-            yield work.task((patient, sequence), place, self._layout, self._clear)
+            key = queue.pop()
+            yield work.task(key, self._place(key))
+
+    def _take(self, row: Row, rows: dict[Key, Row], progress: Progress) -> None:
+        """Note what became of a scan; its row is written with others, every few seconds."""
+        key = row.patient, row.sequence
+        rows[key] = row
+        if row.declined:
+            self._rows.set_texts({"status": {key: self._before[key]}})
+        else:
+            self._unwritten.append(row)
+        if time.monotonic() - self._flushed > _FLUSH_SECONDS:
+            self._flush()
+        progress.done += 1
+        progress.source_bytes += row.source_bytes
+        progress.statuses["refused" if row.declined else row.values["status"]] += 1
 
     def _flush(self) -> None:
         self._lease.check()
-        self._catalogue.write(self._unwritten)
+        self._rows.write(self._unwritten)
         self._unwritten = []
         self._flushed = time.monotonic()
+
+    def _compare_frames(self, work: Work) -> None:
+        """Warn of scans of a patient that do not share its frame of reference: their positions cannot be compared."""
+        frames, status, message = (self._rows.read(name) for name in ("frame_digest", "status", "message"))
+        new: dict[str, dict[Key, str]] = {"message": {}, "status": {}}
+        for patient in work.patients:
+            keys = [(patient, s) for s in self._rows.sequences if frames[patient, s] and status[patient, s] in STORED]
+            for key in keys:
+                rest = [part for part in str(message[key]).split("; ") if not part.startswith(_OTHER_FRAME)]
+                warning = [f"{_OTHER_FRAME}{keys[0][1]}: their patient coordinates may not be comparable"]
+                parts = [*(warning if frames[key] != frames[keys[0]] else []), *(part for part in rest if part)]
+                if "; ".join(parts) != message[key]:
+                    new["message"][key] = "; ".join(parts)
+                    new["status"][key] = "warning" if parts else "ok"
+        self._lease.check()
+        self._rows.set_texts(new)
 
     def _trim(self) -> None:
         """Cut the arrays to the largest scan, so that neither the order of scans nor a wrong guess leaves a trace."""
@@ -219,15 +258,13 @@ class Writer:
 
     def _refusal(self, key: Key, work: Work, message: str) -> Row:
         """Leave no voxels of a scan that no worker could refuse, and say why there are none."""
-        place = f"{self._catalogue.patients[key[0]]}/{self._catalogue.sequences[key[1]]}"
-        for name in ("image", "mask"):
-            put_shards(self._target.open(), f"{name}/c/{place}", None, self._layout, 0, clear=True)
+        clear_scan(replace(self._place(key), clear=True), self._raters)
         values = {"status": "refused", "mask_status": "refused", "message": message, "source_digest": work.digests[key]}
         return Row(*key, values)
 
     def _resize(self, layout: Layout) -> None:
         self._lease.check()
-        patients, sequences = list(self._catalogue.patients), list(self._catalogue.sequences)
+        patients, sequences = list(self._rows.patients), list(self._rows.sequences)
         resize(self._root, patients=patients, sequences=sequences, extent_zyx=layout.extent_zyx)
         self._layout = layout
 
@@ -238,20 +275,29 @@ class Writer:
         def table(value: Callable[[Key], Any], dtype: Any) -> tuple[tuple[str, ...], Any]:  # noqa: ANN401 - a dtype
             return SCAN, np.array([[value(key) for key in line] for line in keys], dtype=dtype)
 
-        said = {name: self._catalogue.read(name) for name in ("status", "message", "mask_status")}
-        variables = {name: table(values.__getitem__, text) for name, values in said.items()}
+        found = {name: self._rows.read(name) for name in ("status", "message", "mask_status")}
+        for key, row in rows.items():
+            if row.declined:
+                found["status"][key], found["message"][key] = "refused", row.declined
+        variables = {name: table(values.__getitem__, text) for name, values in found.items()}
         variables["action"] = table(lambda key: self._action(key, rows), text)
         variables["seconds"] = table(lambda key: rows[key].seconds if key in rows else 0.0, np.float64)
         variables["source_bytes"] = table(lambda key: rows[key].source_bytes if key in rows else 0, np.int64)
-        labels = {"patient": np.array(work.patients, text), "sequence": np.array(work.sequences, text)}
-        return xr.Dataset(variables, coords=labels)
+        names = {"patient": np.array(work.patients, text), "sequence": np.array(work.sequences, text)}
+        shapes = [(int(z), int(y), int(x)) for z, y, x in array(self._root, "shape")[...].reshape(-1, 3)]
+        return xr.Dataset(variables, coords=names, attrs={"padding": padding_remark(shapes, self._layout)})
 
     def _action(self, key: Key, rows: Mapping[Key, Row]) -> str:
         if key not in rows:
             return "kept"
-        if rows[key].values["status"] not in STORED:
+        if rows[key].declined or rows[key].values["status"] not in STORED:
             return "none"
-        return "replaced" if key in self._replaced else "written"
+        return "replaced" if self._before[key] in STORED else "written"
+
+
+def changed(result: xr.Dataset) -> bool:
+    """Whether a run has written anything."""
+    return bool((result["action"] != "kept").any())
 
 
 def _name(work: Work, task: Task) -> str:

@@ -1,4 +1,4 @@
-"""What is said of a result in a few lines: one number in many, and the scans to look at again."""
+"""Summaries of a result: counts, mean and median with their intervals."""
 
 from __future__ import annotations
 
@@ -8,10 +8,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from npczarr.errors import ParameterError
 from npczarr.kernels.bootstrap import summarise
-
-VOLUME_RATIO = 2.0  # between sequences of one patient: they outline one tumour
 
 
 def summary(result: xr.Dataset, metrics: Sequence[str]) -> list[dict[str, Any]]:
@@ -46,39 +43,3 @@ def summary(result: xr.Dataset, metrics: Sequence[str]) -> list[dict[str, Any]]:
                     | {f"median{end}": getattr(found, f"median{end}") for end in ("", "_low", "_high")}
                 )
     return rows
-
-
-def quality(result: xr.Dataset, *, volume_ratio: float = VOLUME_RATIO) -> xr.Dataset:
-    """Flag scans to look at again, from their morphology.
-
-    Parameters
-    ----------
-    result
-        What :func:`npczarr.morphology` gives for a cohort.
-    volume_ratio
-        Largest volume of a patient's sequences over the smallest beyond which they disagree: they outline one tumour.
-
-    Returns
-    -------
-    xarray.Dataset
-        Booleans: `empty`, `several_pieces`, `touches_end_slice` on (patient, sequence); `volumes_disagree` and the
-        number `volume_ratio` on (patient).
-
-    Raises
-    ------
-    ParameterError
-        If the ratio is not above 1.
-    """
-    if not volume_ratio > 1:
-        raise ParameterError(f"volume_ratio must be above 1, got {volume_ratio}")
-    ends = (result["touches_start"] > 0) | (result["touches_stop"] > 0)
-    ratio = result["volume"].max("sequence") / result["volume"].min("sequence")
-    return xr.Dataset(
-        {
-            "empty": result["voxel_count"] == 0,
-            "several_pieces": result["components"] > 1,
-            "touches_end_slice": ends.sel(axis="z", drop=True),
-            "volume_ratio": ratio,
-            "volumes_disagree": ratio > volume_ratio,
-        }
-    )

@@ -8,21 +8,24 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import zarr
+from numpy.typing import NDArray
 
-from npczarr.graphs.run import Runner
+from npczarr.graphs.convert_scan import uid_digest
 from npczarr.model.cohort import ScanFiles
 from npczarr.model.schema import STORED
+from npczarr.runner import Runner
 from npczarr.sources.config import load_config
 from npczarr.sources.dicom import read_scan
 from npczarr.sources.discover import discover
 from npczarr.sources.files import Source, open_source
 from npczarr.sources.nifti import read_mask
 from npczarr.sources.raters import read_raters
-from npczarr.store.access import Location, locate
-from npczarr.store.create import array, labels, open_group
-from npczarr.store.faults import usable
-from npczarr.store.shards import digest
+from npczarr.store.chunks import digest
+from npczarr.store.describe import SALT
+from npczarr.store.hierarchy import array, labels, open_group
+from npczarr.store.location import locate
+from npczarr.store.scans import StoredCohort, StoredScan, open_consolidated
+from npczarr.store.storage_errors import translate_damage
 from npczarr.store.validate import CLAIMS, Finding, check_scan, check_schema_of, check_tables
 
 _SMALL_VOXELS = 50_000_000  # read back in about the time that two processes take to start
@@ -30,13 +33,11 @@ _SMALL_VOXELS = 50_000_000  # read back in about the time that two processes tak
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CheckTask:
-    """One scan to check: where it is, what the catalogue says of it, and its files where the source is to be read."""
+    """One scan to check: where it is, what its row says, and its files where the source is to be read."""
 
-    target: Location
-    patient: str
-    sequence: str
-    place: tuple[int, int]
+    scan: StoredScan
     claims: Mapping[str, Any]
+    salt: str = field(default="", repr=False)
     source: Source | None = field(default=None, repr=False)
     files: ScanFiles | None = None
 
@@ -48,8 +49,8 @@ def validate(
     config: str | Path | None = None,
     workers: int | None = None,
     scheduler: str | None = None,
+    storage_options: Mapping[str, Any] | None = None,
     source_options: Mapping[str, Any] | None = None,
-    store_options: Mapping[str, Any] | None = None,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> tuple[Finding, ...]:
     """Check a store: schema, digests of every voxel, masks, coordinates.
@@ -64,8 +65,8 @@ def validate(
         TOML file that describes the source.
     workers, scheduler
         As in :func:`npczarr.convert`.
-    source_options, store_options
-        fsspec options; credentials belong in the environment.
+    storage_options, source_options
+        Options of the store's and of the source's file system; credentials belong in the environment.
     on_progress
         Called after each scan with the number done and the total.
 
@@ -79,8 +80,8 @@ def validate(
     StoreError, SourceError
         If there is no store, or no source, to be read.
     """
-    location = locate(store, dict(store_options or {}))
-    with usable(location.url):
+    location = locate(store, dict(storage_options or {}))
+    with translate_damage(location.url):
         root = open_group(location.open(read_only=True), location.url, mode="r")
         findings = check_schema_of(root) or check_tables(root)
         if findings:
@@ -93,25 +94,29 @@ def validate(
             strange = [key for key in cohort.scans if key not in known]
             findings += [Finding(*key, "in the source but not in the store; convert again") for key in strange]
         tables = {name: array(root, name)[...] for name in CLAIMS}
+        stored = StoredCohort(location, open_consolidated(location))
+        salt = str(root.attrs.asdict().get(SALT, ""))
         tasks = [
             CheckTask(
-                location,
-                patient,
-                sequence,
-                (p, s),
+                stored.at((p, s), check=False),
                 {name: values[p, s] for name, values in tables.items()},
-                source,
-                None if cohort is None else cohort.scans.get((patient, sequence)),
+                salt=salt,
+                source=source,
+                files=None if cohort is None else cohort.scans.get((patient, sequence)),
             )
             for p, patient in enumerate(labels(root, "patient"))
             for s, sequence in enumerate(labels(root, "sequence"))
         ]
         voxels = int(tables["shape"].prod(axis=-1).sum())
-        with Runner(workers, scheduler, small=voxels < _SMALL_VOXELS and source is None) as runner:
-            outcomes = runner.run(check_task, tasks, name=lambda task: f"validate-{task.patient}-{task.sequence}")
+        with Runner(
+            workers, scheduler, idle="here" if voxels < _SMALL_VOXELS and source is None else "processes"
+        ) as runner:
+            outcomes = runner.run(
+                check_task, tasks, name=lambda task: f"validate-{task.scan.patient}-{task.scan.sequence}"
+            )
             for done, (task, outcome) in enumerate(outcomes, 1):
                 problems = [f"cannot be checked: {outcome}"] if isinstance(outcome, BaseException) else outcome
-                findings += [Finding(task.patient, task.sequence, problem) for problem in problems]
+                findings += [Finding(task.scan.patient, task.scan.sequence, problem) for problem in problems]
                 if on_progress is not None:
                     on_progress(done, len(tasks))
         order = {label: i for i, label in enumerate(labels(root, "patient"))}
@@ -120,35 +125,44 @@ def validate(
 
 def check_task(task: CheckTask) -> list[str]:
     """Return what is wrong with one scan."""
-    root = open_group(task.target.open(read_only=True), task.target.url, mode="r")
-    problems = list(check_scan(root, task.target, task.place, task.claims))
+    problems = list(check_scan(task.scan, task.claims))
     if task.source is not None:
-        problems += _compare(task)
+        problems += _compare(task, task.source)
     return problems
 
 
-def _compare(task: CheckTask) -> list[str]:
+def _compare(task: CheckTask, source: Source) -> list[str]:
     """Read a scan from its source again and compare digests."""
     stored = str(task.claims["status"]) in STORED
-    if task.files is None or not (task.files.images or task.files.raters) or task.source is None:
+    files = task.files
+    if files is None or not (files.images or files.raters):
         return ["stored, but not in the source"] if stored else []
-    if task.files.raters:
-        return _compare_rated(task, task.source, task.files)
+    if files.raters:
+        return _compare_rated(task, source, files)
+    held = str(task.claims["series_digest"])
     try:
-        scan = read_scan(task.source, task.files.images, masks=task.files.masks, where=task.files.where)
+        scan = read_scan(
+            source,
+            files.images,
+            masks=files.masks,
+            held=(lambda uid: uid_digest(uid, task.salt) == held) if held else None,
+            where=files.where,
+        )
     except Exception as error:
         return [f"stored, but the source cannot be read: {error}"] if stored else []
-    image = array(zarr.open_group(task.target.open(read_only=True), mode="r"), "image")
+    dtype, extent = np.dtype(task.scan.image_array.dtype), task.scan.image_array.shape[-3:]
     if not stored:  # rightly refused where it is the store that has no room for it
-        fits = np.can_cast(scan.image.dtype, image.dtype) and all(
-            n <= extent for n, extent in zip(scan.grid.shape_zyx, image.shape[-3:], strict=True)
+        fits = np.can_cast(scan.image.dtype, dtype) and all(
+            n <= size for n, size in zip(scan.grid.shape_zyx, extent, strict=True)
         )
         return [f"{task.claims['status']}, but the source can be read; convert again"] if fits else []
+    if held and uid_digest(scan.series_uid, task.salt) != held:
+        return ["the source has another series than the store; convert again with --replace, or check the folder"]
     problems = []
-    if digest(scan.image.astype(image.dtype)) != task.claims["image_digest"]:
+    if all(digest(scan.image.astype(one)) != task.claims["image_digest"] for one in _exact(scan.image, dtype)):
         problems.append("image differs from the source")
     try:
-        mask = digest(read_mask(task.source, task.files.masks, scan.grid).mask) if task.files.masks else ""
+        mask = digest(read_mask(source, files.masks, scan.grid).mask) if files.masks else ""
     except Exception:
         mask = ""
     if mask != task.claims["mask_digest"]:
@@ -156,10 +170,15 @@ def _compare(task: CheckTask) -> list[str]:
     return problems
 
 
+def _exact(image: NDArray[Any], dtype: np.dtype[Any]) -> list[np.dtype[Any]]:
+    """List the types in which a store may hold an image: its own, and int16 and int32 where a copy holds floats."""
+    types = [dtype] if dtype.kind == "i" else [np.dtype("int16"), np.dtype("int32")]
+    return [one for one in types if image.min() >= np.iinfo(one).min and image.max() <= np.iinfo(one).max]
+
+
 def _compare_rated(task: CheckTask, source: Source, files: ScanFiles) -> list[str]:
-    raters = labels(zarr.open_group(task.target.open(read_only=True), mode="r"), "rater")
     try:
-        masks, *_ = read_raters(source, files, raters)
+        masks, *_ = read_raters(source, files, task.scan.raters)
     except Exception as error:
         return [f"the source cannot be read: {error}"] if task.claims["mask_digest"] else []
     return [] if digest(masks) == task.claims["mask_digest"] else ["masks differ from the source"]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -14,16 +15,17 @@ import numpy as np
 import xarray as xr
 import xxhash
 from numpy.typing import NDArray
+from zarr.abc.store import Store
 
-from npczarr.errors import NpczarrError, ParameterError, SourceError
+from npczarr.errors import NpczarrError, ParameterError, ReadOnlyError, SourceError
 from npczarr.graphs.measure import TOLERANCE_MM, agreement, morphology
-from npczarr.graphs.run import Runner, active_client
 from npczarr.graphs.score import score
 from npczarr.model.results import VERSION
 from npczarr.model.schema import SCAN
-from npczarr.store.access import Location, locate
-from npczarr.store.create import open_group
-from npczarr.store.lease import hold_lease
+from npczarr.runner import Runner, active_client
+from npczarr.store.hierarchy import open_group
+from npczarr.store.lease import Lease, hold_lease
+from npczarr.store.location import Location, locate
 from npczarr.store.open import open_location
 from npczarr.store.results import read_result, write_result
 
@@ -64,13 +66,14 @@ def measure_store(
     workers: int | None = None,
     scheduler: str | None = None,
     break_lock: bool = False,
-    store_options: Mapping[str, Any] | None = None,
+    storage_options: Mapping[str, Any] | None = None,
     on_progress: Callable[[int, int], None] | None = None,
     **parameters: Any,  # noqa: ANN401 - of the measure
 ) -> tuple[xr.Dataset, tuple[Failure, ...]]:
     """Measure every scan of a store and keep the result as a sub-group of it.
 
-    Scans whose masks and parameters are those of the stored result are not measured again.
+    Scans whose masks and parameters are those of the stored result are not measured again. Of a store that this process
+    may not write to, the result is returned and not kept; its attribute `kept` says which.
 
     Parameters
     ----------
@@ -83,7 +86,7 @@ def measure_store(
     workers
         Local worker processes; by default the active ``distributed.Client``, or threads of this process, which take a
         few milliseconds a scan, less than starting processes.
-    scheduler, break_lock, store_options
+    scheduler, break_lock, storage_options
         As in :func:`npczarr.convert`.
     on_progress
         Called with patients done and in all.
@@ -102,7 +105,7 @@ def measure_store(
     path = measure if name is None else f"{measure}/{name}"
     if name is not None and not re.fullmatch(r"[\w.-]+", name):
         raise ParameterError(f"a name of letters, digits, . _ - expected for the result, got {name!r}")
-    location = locate(store, dict(store_options or {}))
+    location = locate(store, dict(storage_options or {}))
     dataset = open_location(location)
     # wrong parameters are an error now, not the failure of every scan later
     template = MEASURES[measure](dataset, **chosen)
@@ -114,10 +117,10 @@ def measure_store(
     opened = location.open()
     threads = workers is None and scheduler is None and active_client() is None
     with (
-        hold_lease(opened, location.url, break_lock=break_lock),
-        Runner(workers, scheduler, small=threads) as runner,
+        _lease_if_writable(opened, location, break_lock=break_lock) as lease,
+        Runner(workers, scheduler, idle="here" if threads else "processes") as runner,
     ):
-        root = open_group(opened, location.url)
+        root = open_group(location.open(read_only=lease is None), location.url, mode="r" if lease is None else "r+")
         provenance = {**template.attrs, "npczarr_results": VERSION}
         digests = _input_digests(dataset)
         patients = [str(label) for label in dataset["patient"].values]
@@ -144,10 +147,22 @@ def measure_store(
                 if on_progress is not None:
                     on_progress(done, len(patients))
         result["input_digest"] = (SCAN, digests)
-        if todo:
+        if todo and lease is not None:
+            lease.check()
             written_by = {**provenance, "npczarr_version": version("npczarr")}
             write_result(root, path, _stored_form(result, failures), written_by)
-    return result.assign_attrs(provenance), tuple(failures)
+    return result.assign_attrs(provenance, kept=int(lease is not None)), tuple(failures)
+
+
+@contextmanager
+def _lease_if_writable(store: Store, location: Location, *, break_lock: bool) -> Iterator[Lease | None]:
+    """Hold the lease of a store; None where this process may not write to it, and so cannot disturb a writer."""
+    with ExitStack() as stack:
+        try:
+            lease = stack.enter_context(hold_lease(store, location.url, break_lock=break_lock))
+        except ReadOnlyError:
+            lease = None
+        yield lease
 
 
 def measure_batch(task: MeasureTask) -> tuple[xr.Dataset, list[Failure]]:

@@ -7,14 +7,16 @@ import os
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import ExitStack
 from itertools import islice
-from typing import Any, Self, TypeVar
+from typing import Any, Literal, Self, TypeVar
 
 from npczarr.errors import ClusterError, ParameterError
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
+Idle = Literal["processes", "threads", "here"]
 
 _ADDRESS = re.compile(r"(\w+://)?[^/]+:\d+/?|inproc://.+|unix://.+")
 _AHEAD = 2  # tasks in flight for each worker thread: one running, one waiting
@@ -30,8 +32,10 @@ class Runner:
         Local worker processes; 0 for this process; None for the active ``distributed.Client``, or one a core.
     scheduler
         Address of a running scheduler, ``tcp://host:port``.
-    small
-        The job takes less time than starting processes: where None would start them, it runs in this process.
+    idle
+        What to use where nothing is chosen and no client is active: worker ``"processes"``, one a core; ``"threads"``
+        of this process, for work that releases the interpreter; or this process alone (``"here"``), for work that takes
+        less time than starting others.
 
     Raises
     ------
@@ -39,15 +43,17 @@ class Runner:
         If both are given, or the scheduler cannot be reached.
     """
 
-    def __init__(self, workers: int | None = None, scheduler: str | None = None, *, small: bool = False) -> None:
+    def __init__(self, workers: int | None = None, scheduler: str | None = None, *, idle: Idle = "processes") -> None:
         if workers is not None and workers < 0:
             raise ParameterError(f"workers must be 0 or more, got {workers}")
         if scheduler is not None and workers is not None:
             raise ParameterError("give either workers (local processes) or a scheduler, not both")
         if scheduler is not None and not _ADDRESS.fullmatch(scheduler):
             raise ParameterError(f"scheduler must be an address such as tcp://host:8786, got {scheduler!r}")
-        if small and workers is None and scheduler is None and active_client() is None:
+        free = workers is None and scheduler is None and active_client() is None
+        if free and idle == "here":
             workers = 0
+        self._threads = free and idle == "threads"
         self._workers = workers
         self._scheduler = scheduler
         self._stack = ExitStack()
@@ -86,20 +92,22 @@ class Runner:
                 except Exception as error:
                     outcome = error
                 yield task, outcome
-            return
-        yield from self._distribute(function, iter(tasks), name)
+        elif self._threads:
+            yield from _on_threads(function, tasks)
+        else:
+            yield from self._distribute(function, iter(tasks), name)
 
     def _distribute(
         self, function: Callable[[Task], Result], waiting: Iterator[Task], name: Callable[[Task], str]
     ) -> Iterator[tuple[Task, Result | BaseException]]:
-        from distributed import as_completed
+        from distributed import as_completed as as_futures_complete
 
         first = next(waiting, None)
         if first is None:
             return
         client = self._connect()
         running: dict[Any, Task] = {}
-        finished = as_completed(loop=client.loop)
+        finished = as_futures_complete(loop=client.loop)
 
         def submit(tasks: Iterable[Task]) -> None:
             for task in tasks:
@@ -153,6 +161,17 @@ class Runner:
         )
         self._stack.enter_context(local)
         return self._stack.enter_context(Client(local, set_as_default=False))
+
+
+def _on_threads(
+    function: Callable[[Task], Result], tasks: Iterable[Task]
+) -> Iterator[tuple[Task, Result | BaseException]]:
+    """Run tasks on threads, one for each core."""
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        running = {pool.submit(function, task): task for task in tasks}
+        for future in as_completed(running):
+            error = future.exception()
+            yield running.pop(future), future.result() if error is None else error
 
 
 def active_client() -> Any:  # noqa: ANN401 - a distributed.Client or None

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import xarray as xr
+import xxhash
 from numpy.typing import NDArray
 
 from npczarr.errors import NpczarrError, ParameterError
 from npczarr.model.geometry import AXES, Grid, Shape
 from npczarr.model.resampling import Resampling
-from npczarr.model.schema import SCAN, STORED
+from npczarr.model.schema import RESAMPLING, SCAN, SCHEMA_ATTRIBUTE, STORED
+from npczarr.store.describe import json_schema
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -71,24 +75,32 @@ def plan_cohort(dataset: xr.Dataset, request: Resampling) -> NDArray[Any]:
     return np.asarray(plans[tuple(slice(None) if dim in dataset.dims else 0 for dim in SCAN)], dtype=object)
 
 
-def extent_of(plans: NDArray[Any]) -> Shape:
-    """Return the size along z, y, x that holds every scan.
+def plan_digest(entries: Mapping[str, Any], plan: ScanPlan, request: Resampling, of_like: Any = None) -> str:  # noqa: ANN401
+    """Digest of all that a resampled scan is made from.
 
-    Raises
-    ------
-    ParameterError
-        If no scan can be resampled.
+    Parameters
+    ----------
+    entries
+        Of the scan's row: digests, statuses, message and rescaling.
+    of_like
+        Digest of the mask of the sequence on whose grid it is laid.
     """
-    plans = np.asarray(plans, dtype=object)
-    shapes = [plan.shape_zyx for plan in plans.ravel() if not plan.problem]
-    if not shapes:
-        first = plans.ravel()[0].problem if plans.size else "there is none"
-        raise ParameterError(f"no scan of the Dataset can be resampled; the first: {first}")
-    z, y, x = (max(shape[axis] for shape in shapes) for axis in range(3))
-    return z, y, x
+    voxels = [str(entries[n]) for n in ("image_digest", "mask_digest", "status", "message", "mask_status")]
+    voxels += [] if of_like is None else [str(of_like)]
+    grids = [g.affine.tolist() + list(g.shape_zyx) for g in (plan.own, plan.reference) if g is not None]
+    depth = 0 if plan.own is None else plan.own.shape_zyx[0]
+    rescale = [np.asarray(entries[n])[:depth].tobytes() for n in ("rescale_slope", "rescale_intercept")]
+    return str(xxhash.xxh3_128_hexdigest(repr((voxels, grids, rescale, request.described())).encode()))
 
 
-_TABLES = ("shape", "spacing", "affine", "status", "mask_status", "mask_voxels", "image_digest")
+def resampled_attributes(attributes: Mapping[str, Any], request: Resampling, *, rated: bool) -> dict[str, Any]:
+    """Attributes of a resampled cohort: those of its source, and what was asked for."""
+    kept = {key: value for key, value in attributes.items() if key not in (SCHEMA_ATTRIBUTE, "coordinates", "history")}
+    schema = json.dumps(json_schema("float32", rated=rated), separators=(",", ":"))
+    return {**kept, "json_schema": schema, RESAMPLING: json.dumps(request.described())}
+
+
+_TABLES = ("shape", "spacing", "affine", "status", "mask_status", "mask_voxels", "image_digest", "frame_digest")
 
 
 def _plan_scan(scan: xr.Dataset, reference: xr.Dataset | None, request: Resampling) -> ScanPlan:
@@ -116,15 +128,27 @@ def _plan_scan(scan: xr.Dataset, reference: xr.Dataset | None, request: Resampli
     has_mask = "mask_status" not in scan or scan["mask_status"].item() in STORED
     placed = scan if reference is None else reference
     tumour = "mask_voxels" not in placed or int(placed["mask_voxels"]) > 0
-    remark = "" if tumour or not request.needs_tumour else "no tumour: the window is about the middle of the volume"
+    remarks = [] if tumour or not request.needs_tumour else ["no tumour: the window is about the middle of the volume"]
+    if reference is not None and _other_frame(scan, reference):
+        remarks.append(
+            f"laid on the grid of {request.like}, which has another frame of reference: they may not be aligned"
+        )
     has_image = "image_digest" not in scan or bool(scan["image_digest"].item())
     z, y, x = known
-    return ScanPlan(own, base, shape, (z, y, x), has_image, has_mask, remark=remark)
+    return ScanPlan(own, base, shape, (z, y, x), has_image, has_mask, remark="; ".join(remarks))
 
 
 def _grid_of(scan: xr.Dataset) -> Grid | None:
     z, y, x = (int(n) for n in scan["shape"].values)
     return Grid((z, y, x), scan["affine"].values) if min(z, y, x) > 0 else None
+
+
+def _other_frame(scan: xr.Dataset, reference: xr.Dataset) -> bool:
+    """Whether two scans name different frames of reference."""
+    if "frame_digest" not in scan:
+        return False
+    own, other = str(scan["frame_digest"].item()), str(reference["frame_digest"].item())
+    return bool(own and other and own != other)
 
 
 def _known(scan: xr.Dataset) -> tuple[bool, ...]:

@@ -1,8 +1,8 @@
-"""The catalogue: what the store says of each scan. One process writes it, and a scan counts only once it says so."""
+"""The rows of scans in the tables. One process writes them, and a scan counts only once its row says so."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -11,12 +11,13 @@ import zarr
 
 from npczarr.model.records import Row
 from npczarr.model.schema import SCAN_TABLES, Variable
-from npczarr.store.create import array, labels
+from npczarr.store.hierarchy import array, labels
 
 _AT_ONCE = 16  # requests in flight: tables are small, and on S3 each costs a round trip
+Key = tuple[str, str]
 
 
-class Catalogue:
+class Rows:
     """Reads and writes rows of scans, by label."""
 
     def __init__(self, root: zarr.Group) -> None:
@@ -24,19 +25,28 @@ class Catalogue:
         self.patients = {label: i for i, label in enumerate(labels(root, "patient"))}
         self.sequences = {label: i for i, label in enumerate(labels(root, "sequence"))}
 
-    def read(self, name: str) -> dict[tuple[str, str], Any]:
+    def place(self, key: Key) -> tuple[int, int]:
+        """Return the index of patient and sequence."""
+        return self.patients[key[0]], self.sequences[key[1]]
+
+    def read(self, name: str) -> dict[Key, Any]:
         """Values of one table by (patient, sequence)."""
         values = array(self._root, name)[...]
         return {(p, s): values[i, j] for p, i in self.patients.items() for s, j in self.sequences.items()}
 
-    def mark_pending(self, scans: Sequence[tuple[str, str]]) -> None:
+    def mark_pending(self, scans: Sequence[Key]) -> None:
         """Say that these scans are about to change: until their row is written they do not count."""
-        if scans:
-            status = array(self._root, "status")
-            values = status[...]
-            for patient, sequence in scans:
-                values[self.patients[patient], self.sequences[sequence]] = "pending"
-            status[...] = values
+        self.set_texts({"status": dict.fromkeys(scans, "pending")})
+
+    def set_texts(self, texts: Mapping[str, Mapping[Key, str]]) -> None:
+        """Change single entries of text tables, in the given order of tables."""
+        for name, entries in texts.items():
+            if entries:
+                table = array(self._root, name)
+                values = table[...]
+                for key, text in entries.items():
+                    values[self.place(key)] = text
+                table[...] = values
 
     def write(self, rows: Sequence[Row]) -> None:
         """Write rows; the status comes last, so that an interruption leaves a scan pending and not half described."""

@@ -1,0 +1,171 @@
+"""`image` and `mask` as xarray indexes them: of a whole cohort, and of one scan; what is read is checked."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+from xarray.backends import BackendArray
+from xarray.core import indexing
+
+from npczarr.errors import StoreError
+from npczarr.store.chunks import digest
+from npczarr.store.scans import StoredCohort, StoredScan, as_stored
+
+
+class ScanVoxels(BackendArray):
+    """One voxel array of a cohort: outside the scans it is padding, inside it is read and checked.
+
+    Parameters
+    ----------
+    cohort
+        The store.
+    name
+        ``"image"`` or ``"mask"``.
+    """
+
+    def __init__(self, cohort: StoredCohort, name: str) -> None:
+        self._cohort = cohort
+        self._name = name
+        self._array = cohort.image if name == "image" else cohort.mask
+        self.shape = self._array.shape
+        self.dtype = np.dtype(self._array.dtype)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return ScanVoxels, (self._cohort, self._name)
+
+    def __dask_tokenize__(self) -> tuple[Any, ...]:
+        return "npczarr", self._cohort.location, self._name, self._cohort.fingerprint
+
+    def __getitem__(self, key: indexing.ExplicitIndexer) -> Any:  # noqa: ANN401 - as xarray types it
+        support = indexing.IndexingSupport.OUTER
+        return indexing.explicit_indexing_adapter(key, self.shape, support, self._read)
+
+    def _read(self, key: tuple[Any, ...]) -> NDArray[Any]:
+        """Read any combination of numbers, slices and 1-D arrays of numbers."""
+        lists = _lists(key, self.shape)
+        shape = [len(one) for one in lists]
+        result: NDArray[Any] = np.full(shape, self._array.padding, dtype=self.dtype)
+        if 0 not in shape:
+            for p, patient in enumerate(lists[0]):
+                for s, sequence in enumerate(lists[1]):
+                    self._fill(result[p, s], self._cohort.at((int(patient), int(sequence))), lists[2:])
+        return result.reshape(_kept(key, self.shape))
+
+    def _fill(self, result: NDArray[Any], scan: StoredScan, lists: list[NDArray[Any]]) -> None:
+        """Put what is chosen of one scan into its place of the result."""
+        if not (scan.has_image if self._name == "image" else scan.has_mask):
+            return
+        raters, box = lists[:-3], lists[-3:]
+        inside = [np.flatnonzero(one < n) for one, n in zip(box, scan.shape_zyx, strict=True)]
+        if any(not len(one) for one in inside):
+            return
+        within = [one[i] for one, i in zip(box, inside, strict=True)]
+        z, y, x = (slice(int(one.min()), int(one.max()) + 1) for one in within)
+        values = scan.image((z, y, x)) if self._name == "image" else scan.mask((z, y, x))
+        offsets = [one - s.start for one, s in zip(within, (z, y, x), strict=True)]
+        result[np.ix_(*(np.arange(len(r)) for r in raters), *inside)] = values[np.ix_(*raters, *offsets)]
+
+
+class OneScan(BackendArray):
+    """Image or mask of one scan of a store; a part of it reads no more than it needs."""
+
+    def __init__(self, scan: StoredScan, name: str) -> None:
+        self._scan = scan
+        self._name = name
+        array = scan.image_array if name == "image" else scan.mask_array
+        raters = (len(scan.raters),) if scan.raters and name == "mask" else ()
+        self.shape = (*raters, *scan.shape_zyx)
+        self.dtype = np.dtype(array.dtype)
+
+    def lazy(self) -> Any:  # noqa: ANN401 - a duck array of xarray
+        """Return it as the data of a variable: read when it is looked at, and then kept."""
+        return _kept_once_read(self)
+
+    def __getitem__(self, key: indexing.ExplicitIndexer) -> Any:  # noqa: ANN401 - as xarray types it
+        support = indexing.IndexingSupport.OUTER
+        return indexing.explicit_indexing_adapter(key, self.shape, support, self._read)
+
+    def _read(self, key: tuple[Any, ...]) -> NDArray[Any]:
+        lists, kept = _lists(key, self.shape), _kept(key, self.shape)
+        if any(not len(one) for one in lists):
+            return np.empty(kept, dtype=self.dtype)
+        z, y, x = (slice(int(one.min()), int(one.max()) + 1) for one in lists[-3:])
+        there = self._scan.has_image if self._name == "image" else self._scan.has_mask
+        if there:
+            values = self._scan.image((z, y, x)) if self._name == "image" else self._scan.mask((z, y, x))
+        else:
+            array = self._scan.image_array if self._name == "image" else self._scan.mask_array
+            values = np.full([*self.shape[:-3], *(s.stop - s.start for s in (z, y, x))], array.padding, self.dtype)
+        offsets = [one - s.start for one, s in zip(lists[-3:], (z, y, x), strict=True)]
+        return values[np.ix_(*lists[:-3], *offsets)].reshape(kept)
+
+
+class WholeScan(BackendArray):
+    """Image or mask of one scan from any xarray variable, read whole when a part of it is first looked at.
+
+    Parameters
+    ----------
+    variable
+        On z, y, x, without padding; lazy or not, decoded or not.
+    expected
+        Digest of the values as they were stored; "" where it is not known.
+    what
+        Name of the values for messages.
+    """
+
+    def __init__(self, variable: xr.Variable, expected: str, what: str) -> None:
+        self._variable = variable
+        self._expected = expected
+        self._what = what
+        self._values: NDArray[Any] | None = None
+        self.shape = variable.shape
+        encoded = np.dtype(variable.encoding.get("dtype", variable.dtype))
+        self.dtype = encoded if encoded.kind in "iu" else variable.dtype
+
+    def lazy(self) -> Any:  # noqa: ANN401 - a duck array of xarray
+        """Return it as the data of a variable: read when it is looked at, and then kept."""
+        return _kept_once_read(self)
+
+    def __getitem__(self, key: indexing.ExplicitIndexer) -> Any:  # noqa: ANN401 - as xarray types it
+        support = indexing.IndexingSupport.OUTER
+        return indexing.explicit_indexing_adapter(key, self.shape, support, self._read)
+
+    def _read(self, key: tuple[Any, ...]) -> NDArray[Any]:
+        return self._whole()[np.ix_(*_lists(key, self.shape))].reshape(_kept(key, self.shape))
+
+    def _whole(self) -> NDArray[Any]:
+        if self._values is None:
+            values = np.asarray(self._variable.values)
+            candidates = [
+                np.nan_to_num(values, nan=0) if self.dtype.kind in "iu" and values.dtype.kind == "f" else values
+            ]
+            if self._expected:
+                matching = [one for one in as_stored(values) if digest(one) == self._expected]
+                if not matching:
+                    raise StoreError(
+                        f"{self._what} does not match its digest: an object of the store is absent or damaged, or the "
+                        "Dataset was changed after it was opened; validate the store, or drop the digest "
+                        "(ds.drop_vars) from a Dataset that was changed on purpose"
+                    )
+                candidates = matching
+            self._values = candidates[0].astype(self.dtype, copy=False)
+        return self._values
+
+
+def _kept_once_read(array: BackendArray) -> Any:  # noqa: ANN401 - a duck array of xarray
+    lazy: Any = indexing.LazilyIndexedArray(array)
+    return indexing.MemoryCachedArray(indexing.CopyOnWriteArray(lazy))
+
+
+def _lists(key: tuple[Any, ...], shape: tuple[int, ...]) -> list[NDArray[Any]]:
+    """Spell out which indices a key chooses along each axis."""
+    return [np.atleast_1d(np.arange(n)[k]) for k, n in zip(key, shape, strict=True)]
+
+
+def _kept(key: tuple[Any, ...], shape: tuple[int, ...]) -> list[int]:
+    """Lengths of the axes that a key keeps."""
+    chosen = [np.arange(n)[k] for k, n in zip(key, shape, strict=True)]
+    return [len(one) for one in chosen if one.ndim]

@@ -1,0 +1,131 @@
+"""The groups and arrays of an existing store: opening them, their labels, sizes and layout."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import zarr
+from zarr.abc.store import Store
+
+from npczarr.errors import StoreError
+from npczarr.model.layout import Layout
+from npczarr.model.schema import SCHEMA_ATTRIBUTE, SCHEMA_VERSION
+from npczarr.store.storage_errors import translate_damage
+from npczarr.store.zarr_library import blosc_codec, metadata_of, no_user_warnings, write_all_chunks
+
+CREATING = "npczarr_creating"  # an attribute of the root until its arrays are all there
+ZarrArray = Any  # zarr's array types are generic over formats
+
+
+def open_group(store: Store, url: str, *, mode: Literal["r", "r+"] = "r+") -> zarr.Group:
+    """Open the root of a store, past its consolidated metadata, which an interrupted run may have left behind.
+
+    Tables that are written through it are written whole, also where they hold nothing but fill values.
+
+    Raises
+    ------
+    StoreError
+        If what is there is not a store of this schema.
+    """
+    with translate_damage(url), write_all_chunks():
+        try:
+            root = zarr.open_group(store, mode=mode, use_consolidated=False, zarr_format=3)
+        except FileNotFoundError as error:
+            raise StoreError(f"{url}: no store here; check the path, or make one with npczarr convert") from error
+        check_schema(root.attrs.asdict(), url)
+        return root
+
+
+def check_schema(attributes: Mapping[str, Any], url: str) -> None:
+    """Refuse what is not a store of the schema version that this program knows.
+
+    Raises
+    ------
+    StoreError
+        If it is another Zarr hierarchy, or of another version.
+    """
+    version = attributes.get(SCHEMA_ATTRIBUTE)
+    if CREATING in attributes:
+        raise StoreError(f"{url}: its creation was interrupted before it held anything; convert again to complete it")
+    if type(version) is not int or version < 1:  # True is an int as well
+        raise StoreError(
+            f"{url}: a Zarr group but no cohort store (no attribute {SCHEMA_ATTRIBUTE!r}); give one that npczarr wrote"
+        )
+    if version > SCHEMA_VERSION:
+        raise StoreError(f"{url}: schema version {version}, this program knows {SCHEMA_VERSION}; upgrade npczarr")
+    if version < SCHEMA_VERSION:
+        raise StoreError(
+            f"{url}: schema version {version} of an unreleased npczarr, this program reads {SCHEMA_VERSION}; convert the "
+            "source into a new store"
+        )
+
+
+def array(root: zarr.Group, name: str) -> ZarrArray:
+    """Return one array of the store; what is written to it is written whole."""
+    with write_all_chunks():
+        return root[name]
+
+
+def arrays_of(group: zarr.Group) -> list[tuple[str, ZarrArray]]:
+    """List the arrays of a group; folders that an interrupted run left without metadata are passed over."""
+    with no_user_warnings(), write_all_chunks():
+        return list(group.arrays())
+
+
+def groups_of(group: zarr.Group) -> list[tuple[str, zarr.Group]]:
+    """List the groups of a group, as :func:`arrays_of` does its arrays."""
+    with no_user_warnings():
+        return list(group.groups())
+
+
+def dims_of(found: ZarrArray) -> tuple[str, ...]:
+    """Return the names of an array's dimensions."""
+    names: tuple[str, ...] = found.metadata.dimension_names
+    return names
+
+
+def dtype_of(found: ZarrArray) -> str:
+    """Return the type of an array as the schema names it."""
+    return "string" if found.dtype.kind in "TO" else str(found.dtype.name)
+
+
+def labels(root: zarr.Group, dim: str) -> list[str]:
+    """Return the labels of a dimension; an interrupted resize leaves empty ones, which are free."""
+    return [str(label) for label in array(root, dim)[:] if label]
+
+
+def dimension_sizes(root: zarr.Group) -> dict[str, int]:
+    """Size of each dimension, from the largest array that has it: an interrupted resize leaves some behind."""
+    sizes: dict[str, int] = {}
+    for _, found in arrays_of(root):
+        for dim, n in zip(dims_of(found), found.shape, strict=True):
+            sizes[dim] = max(sizes.get(dim, 0), n)
+    return sizes
+
+
+def read_layout(root: zarr.Group, url: str) -> Layout:
+    """Return the layout of a store that scans are to be written to.
+
+    Raises
+    ------
+    StoreError
+        If another program has encoded it so that a scan cannot be written by itself.
+    """
+    image, mask = array(root, "image"), array(root, "mask")
+    for name, found in (("image", image), ("mask", mask)):
+        separator = metadata_of(found)["chunk_key_encoding"]
+        alone = set(found.chunks[:-3]) == {1} and found.shards is None
+        if not alone or _separator(separator) != "/" or found.chunks[-2:] != image.chunks[-2:]:
+            raise StoreError(
+                f"{url}: {name} was encoded by another program (chunks {found.chunks}, shards {found.shards}), expected "
+                "chunks of one scan each; it can be read, but to change it convert the source into a new store"
+            )
+    extent, chunk, mask_chunk = (tuple(sizes[-3:]) for sizes in (image.shape, image.chunks, mask.chunks))
+    return Layout(extent, chunk, mask_chunk, image.dtype.name, blosc_codec(image) or "lz4")
+
+
+def _separator(encoding: Any) -> str:  # noqa: ANN401 - a mapping, or a name alone
+    if isinstance(encoding, Mapping) and encoding.get("name") == "default":
+        return str((encoding.get("configuration") or {}).get("separator", "/"))
+    return "/" if encoding == "default" else "."

@@ -1,0 +1,143 @@
+"""From a path or URL to a Zarr store; the only place that knows which library talks to which protocol."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from zarr.abc.store import Store
+from zarr.storage import FsspecStore, LocalStore
+
+from npczarr.errors import StoreError
+from npczarr.model.options import check_options
+from npczarr.store.object_store import credentials_in_environment, is_object_store, open_objects
+from npczarr.store.storage_errors import first_line, translate_errors
+from npczarr.store.zarr_library import Buffer, as_buffer, no_range, run
+
+
+@dataclass(frozen=True, slots=True)
+class Location:
+    """Where a store is. Small and free of secrets, so it can travel in a task; each process opens it for itself.
+
+    Parameters
+    ----------
+    url
+        Folder, or the URL of one.
+    options
+        Storage options, as pairs; credentials belong in the environment of the process that reads or writes.
+    """
+
+    url: str
+    options: tuple[tuple[str, Any], ...] = ()
+
+    def open(self, *, read_only: bool = False) -> Store:
+        """Open it; nothing is created.
+
+        Raises
+        ------
+        StoreError
+            If the protocol is not known or what it needs is not installed.
+        """
+        url, options = self.url, dict(self.options)
+        if "://" not in url:
+            return _Files(url, read_only=read_only)
+        try:
+            if is_object_store(url):
+                return open_objects(url, options, read_only=read_only)
+            return FsspecStore.from_url(url, storage_options=options, read_only=read_only)
+        except (ImportError, ValueError, TypeError) as error:
+            raise StoreError(f"{url}: cannot be opened ({first_line(error)}); {_needs(url)}") from error
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether each request costs a round trip."""
+        return "://" in self.url
+
+    def session(self) -> tuple[tuple[str, str], ...]:
+        """Return what a client remembers of the environment: what is cached for one session is wrong in another."""
+        return credentials_in_environment() if self.is_remote else ()
+
+
+def locate(url: str | Path, options: Mapping[str, Any] | None = None) -> Location:
+    """Return the location of a path or URL; a local path is made absolute, so that any process finds it.
+
+    Raises
+    ------
+    ParameterError
+        If an option is a secret, or of a kind that no task could carry.
+    """
+    check_options(options or {}, str(url))
+    text = str(url)
+    if "://" not in text:
+        text = str(Path(text).expanduser().resolve())
+    return Location(text.rstrip("/"), tuple(sorted((options or {}).items())))
+
+
+class _Files(LocalStore):
+    """A folder; a full disk or a lack of permission is one line, whatever was being written."""
+
+    async def set(self, key: str, value: Buffer) -> None:
+        with translate_errors(self, f"write {key}"):
+            await super().set(key, value)
+
+    async def delete(self, key: str) -> None:
+        with translate_errors(self, f"delete {key}"):
+            await super().delete(key)
+
+
+def _needs(url: str) -> str:
+    protocol = url.partition("://")[0]
+    known = protocol in ("s3", "s3a", "gs", "gcs", "az", "abfs", "http", "https")
+    needs = f"{protocol}:// needs what pip install 'npczarr[s3]' installs"
+    return f"check the address and the options; {needs if known else 'known are s3://, gs://, az:// and https://'}"
+
+
+def get(store: Store, key: str) -> bytes | None:
+    """Read an object whole, or None where there is none."""
+    with translate_errors(store, f"read {key}"):
+        buffer = run(store.get(key, *no_range()))
+    return None if buffer is None else buffer.to_bytes()
+
+
+def put(store: Store, key: str, content: bytes | bytearray) -> None:
+    """Write an object as a whole: a reader sees the old one or the new one."""
+    with translate_errors(store, f"write {key}"):
+        run(store.set(key, as_buffer(content)))
+
+
+def put_if_absent(store: Store, key: str, content: bytes) -> bool:
+    """Write an object only where there is none; whether this call wrote it."""
+    with translate_errors(store, f"write {key}"):
+        run(store.set_if_not_exists(key, as_buffer(content)))
+    return get(store, key) == content
+
+
+def delete(store: Store, key: str) -> None:
+    """Delete an object, if there is one."""
+    with translate_errors(store, f"delete {key}"):
+        if run(store.exists(key)):
+            run(store.delete(key))
+
+
+def delete_below(store: Store, prefix: str) -> None:
+    """Delete every object in a folder and its folders."""
+    with translate_errors(store, f"delete {prefix}"):
+        run(store.delete_dir(prefix))
+
+
+def exists(store: Store, key: str) -> bool:
+    """Whether there is an object."""
+    with translate_errors(store, f"look for {key}"):
+        return run(store.exists(key))
+
+
+def keys_below(store: Store, prefix: str) -> list[str]:
+    """List the objects in a folder and its folders."""
+
+    async def listed() -> list[str]:
+        return [key async for key in store.list_prefix(f"{prefix}/")]
+
+    with translate_errors(store, f"list {prefix}"):
+        return run(listed())

@@ -1,0 +1,387 @@
+"""The one description of a stored scan: what everything that reads voxels reads them through.
+
+What is read is checked, whoever wrote or encoded the store. A whole scan must match its digest. Of a part of a scan,
+every chunk that holds nothing but the fill value is suspect, since that is how an absent object reads; then the whole
+scan is read and held against its digest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from itertools import product
+from typing import Any
+
+import numpy as np
+import xxhash
+import zarr
+from numpy.typing import NDArray
+
+from npczarr.errors import GeometryError, StoreError
+from npczarr.model.geometry import Floats, Grid, Shape
+from npczarr.model.schema import STORED
+from npczarr.store.chunks import digest, is_padding
+from npczarr.store.hierarchy import check_schema
+from npczarr.store.location import Location
+from npczarr.store.storage_errors import translate_damage, translate_errors
+from npczarr.store.voxels import VoxelArray, Window, describe_voxels
+
+_AT_ONCE = 32  # requests in flight
+#: The tables that describe a scan.
+_TABLES = (
+    "status", "mask_status", "message", "shape", "spacing", "affine", "rescale_slope", "rescale_intercept",
+    "image_digest", "mask_digest", "mask_voxels", "frame_digest",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class StoredScan:
+    """One scan of a store: small, and free of open files, so it can travel in a task.
+
+    Parameters
+    ----------
+    patient, sequence, raters
+        Labels; raters where the store holds the masks of several.
+    place
+        Index of patient and sequence.
+    status, mask_status, message
+        What became of image and mask, and why.
+    grid
+        Where the voxels are; None where there is no scan.
+    known_zyx
+        Along which axes the voxel size is known; elsewhere the grid takes 1 mm.
+    slope, intercept
+        (z,): real value = slope * stored value + intercept.
+    image_digest, mask_digest, frame_digest
+        Of the voxels, and of the frame of reference; "" where there is none.
+    mask_voxels
+        Voxels of tumour.
+    image_array, mask_array
+        The voxels of the store.
+    """
+
+    patient: str
+    sequence: str
+    raters: tuple[str, ...]
+    place: tuple[int, int]
+    status: str
+    mask_status: str
+    message: str
+    grid: Grid | None
+    known_zyx: tuple[bool, bool, bool]
+    slope: Floats
+    intercept: Floats
+    image_digest: str
+    mask_digest: str
+    frame_digest: str
+    mask_voxels: int
+    image_array: VoxelArray
+    mask_array: VoxelArray
+
+    @property
+    def label(self) -> str:
+        """Patient and sequence, for messages."""
+        return f"{self.patient}/{self.sequence}"
+
+    @property
+    def stored(self) -> bool:
+        """Whether the scan is in the store."""
+        return self.status in STORED
+
+    @property
+    def has_image(self) -> bool:
+        """Whether its image is in the store; a store of raters holds none."""
+        return self.stored and bool(self.image_digest)
+
+    @property
+    def has_mask(self) -> bool:
+        """Whether its mask is in the store."""
+        return self.stored and self.mask_status in STORED
+
+    @property
+    def shape_zyx(self) -> Shape:
+        """Voxels along z, y, x; zeros where there is no scan."""
+        return (0, 0, 0) if self.grid is None else self.grid.shape_zyx
+
+    @property
+    def spacing_zyx_mm(self) -> Floats:
+        """(3,) distance between voxel centers, NaN where it is not known."""
+        if self.grid is None:
+            return np.full(3, np.nan)
+        return np.where(self.known_zyx, self.grid.spacing_zyx_mm, np.nan)
+
+    @property
+    def window(self) -> Window:
+        """All of the scan, as slices."""
+        z, y, x = self.shape_zyx
+        return slice(0, z), slice(0, y), slice(0, x)
+
+    def image(self, window: Window | None = None, *, verify: bool = True) -> NDArray[Any]:
+        """(z, y, x) stored values, of the whole scan or of a window of it.
+
+        Parameters
+        ----------
+        window
+            Slices of step 1 with both ends, inside the scan.
+        verify
+            Hold a whole scan against its digest.
+
+        Raises
+        ------
+        StoreError
+            If an object is absent or damaged, or the values are not those that were stored.
+        """
+        return self._read(self.image_array, self.image_digest, (), window, verify=verify)
+
+    def mask(self, window: Window | None = None, *, verify: bool = True) -> NDArray[np.uint8]:
+        """(z, y, x) labels, or (rater, z, y, x) in a store of several raters; otherwise as :meth:`image`."""
+        raters = (len(self.raters),) if self.raters else ()
+        return self._read(self.mask_array, self.mask_digest, raters, window, verify=verify)
+
+    def _read(
+        self, array: VoxelArray, expected: str, raters: tuple[int, ...], window: Window | None, *, verify: bool
+    ) -> NDArray[Any]:
+        window = self.window if window is None else window
+        values = self._values(array, raters, window)
+        whole = window == self.window
+        if whole and verify and expected:
+            values = self._verified(array, values, expected)
+        elif not whole and expected and _has_empty_chunk(array, values, window):
+            values = self._verified(array, self._values(array, raters, self.window), expected)[(..., *window)]
+        return values
+
+    def _values(self, array: VoxelArray, raters: tuple[int, ...], window: Window) -> NDArray[Any]:
+        if not raters:
+            return array.read(self.place, window)
+        return np.stack([array.read((*self.place, rater), window) for rater in range(raters[0])])
+
+    def _verified(self, array: VoxelArray, values: NDArray[Any], expected: str) -> NDArray[Any]:
+        """Return a whole scan in the type in which it was stored.
+
+        Raises
+        ------
+        StoreError
+            If no type of it has the digest that is expected.
+        """
+        for candidate in as_stored(values):
+            if digest(candidate) == expected:
+                return candidate
+        raters = [(rater,) for rater in range(len(self.raters))] if values.ndim == 4 else [()]
+        absent = [key for rater in raters for key in array.absent_objects((*self.place, *rater), self.shape_zyx)]
+        where = f"{self.label} ({self.image_array.location.url})"
+        if absent:
+            raise StoreError(
+                f"{where}: {len(absent)} object(s) of the {array.name} are absent or may not be read, the first "
+                f"{absent[0]}; restore them from a copy, or convert the scan again (--rewrite {self.label})"
+            )
+        raise StoreError(
+            f"{where}: the voxels of the {array.name} ({array.name}/c/{'/'.join(map(str, self.place))}/…) do not match "
+            f"their digest: damaged, or changed while they were read; open the store again, or convert the scan again "
+            f"(--rewrite {self.label})"
+        )
+
+
+def as_stored(values: NDArray[Any]) -> Iterator[NDArray[Any]]:
+    """Give the values in each type in which they may have been stored: other programs turn integers to floats."""
+    yield values
+    if values.dtype.kind == "f" and np.isfinite(values).all() and (values == np.rint(values)).all():
+        for dtype in ("int16", "int32", "uint8"):
+            limits = np.iinfo(dtype)
+            if values.size and values.min() >= limits.min and values.max() <= limits.max:
+                yield values.astype(dtype)
+
+
+def _has_empty_chunk(array: VoxelArray, values: NDArray[Any], window: Window) -> bool:
+    """Whether a chunk of which values were read holds only what an absent one would give."""
+    edges = []
+    for span, chunk in zip(window, array.chunks[-3:], strict=True):
+        inner = range((span.start // chunk + 1) * chunk, span.stop, chunk)
+        cuts = [span.start, *inner, span.stop]
+        edges.append([slice(a - span.start, b - span.start) for a, b in zip(cuts, cuts[1:], strict=False)])
+    for part in product(*edges):
+        for one in values[(..., *part)].reshape(-1, *(s.stop - s.start for s in part)):
+            # the first voxel tells most chunks from an absent one without reading the rest
+            if one.size and _is_fill(one.flat[0], array) and _is_fill(one, array).all():
+                return True
+    return False
+
+
+def _is_fill(values: Any, array: VoxelArray) -> Any:  # noqa: ANN401 - a scalar or an array, and its truth
+    """Whether values may be those of an absent chunk: padding, or zero in stores that another program wrote."""
+    return is_padding(values, array.padding) | (values == 0)
+
+
+class StoredCohort:
+    """Every scan of a store, from one opening of it.
+
+    Tables are read when a scan is first asked for. Sent to another process it opens the store again, and refuses to go
+    on if scans have changed in between.
+
+    Parameters
+    ----------
+    location
+        The store.
+    root
+        Its root group, if it is open already.
+    """
+
+    def __init__(self, location: Location, root: zarr.Group | None = None) -> None:
+        self.location = location
+        self._expected: str | None = None
+        with translate_damage(location.url):
+            self._root = open_consolidated(location) if root is None else root
+            check_schema(self._root.attrs.asdict(), location.url)
+            self.image, self.mask = (self._described(name) for name in ("image", "mask"))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _reopened, (self.location, self.fingerprint)
+
+    def _described(self, name: str) -> VoxelArray:
+        found = self._root.get(name)
+        if not isinstance(found, zarr.Array):
+            raise StoreError(f"{self.location.url}: no {name} in it; convert into a new store")
+        return describe_voxels(self.location, name, found)
+
+    @cached_property
+    def tables(self) -> Mapping[str, NDArray[Any]]:
+        """What the store says of its scans, by name; each on (patient, sequence, …)."""
+        with translate_damage(self.location.url):
+            return read_tables(self._root, self.location, _TABLES)
+
+    @cached_property
+    def labels(self) -> Mapping[str, tuple[str, ...]]:
+        """Labels of `patient` and `sequence`, and of `rater` where there are several."""
+        names = ("patient", "sequence", *(("rater",) if "rater" in self._root else ()))
+        with translate_damage(self.location.url):
+            found = read_tables(self._root, self.location, names)
+        return {name: tuple(str(label) for label in found[name]) for name in names}
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Digest of what the store says of its voxels."""
+        parts = [np.asarray(self.tables[n]) for n in ("status", "shape", "affine", "image_digest", "mask_digest")]
+        content = [part.tolist() for part in parts] + [self.image.fingerprint, self.mask.fingerprint]
+        return str(xxhash.xxh3_128_hexdigest(repr(content).encode()))
+
+    @property
+    def raters(self) -> tuple[str, ...]:
+        """Labels of the raters; empty unless the store holds the masks of several."""
+        return self.labels.get("rater", ())
+
+    def __iter__(self) -> Iterator[StoredScan]:
+        """Give every scan, in the store's order."""
+        for at in product(range(len(self.labels["patient"])), range(len(self.labels["sequence"]))):
+            yield self.at(at)
+
+    def scan(self, patient: str, sequence: str) -> StoredScan:
+        """Return one scan by its labels; KeyError where there is none."""
+        places = []
+        for dim, label in (("patient", patient), ("sequence", sequence)):
+            if label not in self.labels[dim]:
+                raise KeyError(label)
+            places.append(self.labels[dim].index(label))
+        return self.at((places[0], places[1]))
+
+    def at(self, place: tuple[int, int], *, check: bool = True) -> StoredScan:
+        """Return one scan by its place; without `check`, one whose grid makes no sense has none.
+
+        Raises
+        ------
+        StoreError
+            If its shape or its affine make no sense.
+        """
+        tables = self.tables
+        texts = {name: str(tables[name][place]) for name in ("status", "mask_status", "message")}
+        texts |= {name: str(tables[name][place]) for name in ("image_digest", "mask_digest", "frame_digest")}
+        try:
+            grid = self._grid(place)
+        except StoreError:
+            if check:
+                raise
+            grid = None
+        depth = 0 if grid is None else grid.shape_zyx[0]
+        z, y, x = (bool(known) for known in np.isfinite(tables["spacing"][place]))
+        return StoredScan(
+            patient=self.labels["patient"][place[0]],
+            sequence=self.labels["sequence"][place[1]],
+            raters=self.raters,
+            place=place,
+            grid=grid,
+            known_zyx=(z, y, x),
+            slope=np.array(tables["rescale_slope"][place][:depth]),
+            intercept=np.array(tables["rescale_intercept"][place][:depth]),
+            mask_voxels=int(tables["mask_voxels"][place]),
+            image_array=self.image,
+            mask_array=self.mask,
+            **texts,
+        )
+
+    def _grid(self, place: tuple[int, int]) -> Grid | None:
+        z, y, x = (int(n) for n in self.tables["shape"][place])
+        label = "/".join((self.labels["patient"][place[0]], self.labels["sequence"][place[1]]))
+        if min(z, y, x) < 1:
+            if str(self.tables["status"][place]) in STORED:
+                raise StoreError(
+                    f"{label} ({self.location.url}): stored, but its shape is {(z, y, x)}; validate the store"
+                )
+            return None
+        if any(n > extent for n, extent in zip((z, y, x), self.image.shape[-3:], strict=True)):
+            raise StoreError(
+                f"{label} ({self.location.url}): its shape {(z, y, x)} does not fit the arrays, "
+                f"{self.image.shape[-3:]}; validate the store"
+            )
+        try:
+            return Grid((z, y, x), self.tables["affine"][place])
+        except GeometryError as error:
+            raise StoreError(f"{label} ({self.location.url}): {error}; validate the store") from error
+
+
+def open_consolidated(location: Location) -> zarr.Group:
+    """Open the root of a store to be read, by its consolidated metadata where there are any.
+
+    Raises
+    ------
+    StoreError
+        If there is no store.
+    """
+    store = location.open(read_only=True)
+    with translate_errors(store, "open it"):
+        try:
+            return zarr.open_group(store, mode="r", zarr_format=3)
+        except FileNotFoundError as error:
+            raise StoreError(
+                f"{location.url}: no store here; check the path, or make one with npczarr convert"
+            ) from error
+
+
+def read_tables(root: zarr.Group, location: Location, names: Sequence[str]) -> dict[str, NDArray[Any]]:
+    """Read tables whole, all at once where each is a round trip.
+
+    Raises
+    ------
+    StoreError
+        If the store lacks one.
+    """
+    absent = [name for name in names if name not in root]
+    if absent:
+        raise StoreError(f"{location.url}: no {', '.join(absent)} in it; convert into a new store")
+
+    def read(name: str) -> NDArray[Any]:
+        found: Any = root[name]
+        return np.asarray(found[...])
+
+    if not location.is_remote:
+        return {name: read(name) for name in names}
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        return dict(zip(names, pool.map(read, names), strict=True))
+
+
+@lru_cache(maxsize=8)
+def _reopened(location: Location, fingerprint: str) -> StoredCohort:
+    """Open a cohort in another process, and make sure that it is the same."""
+    cohort = StoredCohort(location)
+    if cohort.fingerprint != fingerprint:
+        raise StoreError(f"{location.url}: scans were changed while they were read; open the store again")
+    return cohort

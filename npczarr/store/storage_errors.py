@@ -1,0 +1,115 @@
+"""Retries, and the wording of storage errors."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import TypeVar
+
+from zarr.abc.store import Store
+from zarr.storage import LocalStore
+
+from npczarr.errors import NpczarrError, ReadOnlyError, StoreError
+
+Answer = TypeVar("Answer")
+
+PATIENCE = timedelta(seconds=60)  # how long a server may be away
+_READ_ONLY = (errno.EACCES, errno.EPERM, errno.EROFS)
+
+
+@contextmanager
+def translate_errors(store: Store, act: str) -> Iterator[None]:
+    """Raise one error of ours, in one line, for whatever a storage library raises.
+
+    Parameters
+    ----------
+    store, act
+        The store, and what is done with it, such as ``"read image/c/0/0/0/0/0"``.
+
+    Raises
+    ------
+    ReadOnlyError
+        If access for writing is refused.
+    StoreError
+        For any other error, but FileNotFoundError of something that is read, which passes.
+    """
+    try:
+        yield
+    except NpczarrError:
+        raise
+    except Exception as error:
+        writing = act.startswith(("write", "delete"))
+        if isinstance(error, FileNotFoundError) and not writing:
+            raise
+        kind = type(error).__name__
+        refused = is_refusal(error)
+        problem = f"{store}: cannot {act} ({kind}: {first_line(error)}); {_advice(store, error, refused=refused)}"
+        raise (ReadOnlyError if refused and writing else StoreError)(problem) from error
+
+
+@contextmanager
+def translate_damage(url: str) -> Iterator[None]:
+    """Raise one error of ours for metadata or tables that are not what they should be.
+
+    Raises
+    ------
+    StoreError
+        In place of any error that npczarr does not raise on purpose: hostile metadata give all kinds.
+    """
+    try:
+        yield
+    except NpczarrError:
+        raise
+    except Exception as error:
+        raise StoreError(
+            f"{url}: cannot be used as a cohort store ({type(error).__name__}: {first_line(error)}); its metadata or "
+            "tables are damaged or of another program, convert into a new store"
+        ) from error
+
+
+def is_refusal(error: BaseException) -> bool:
+    """Whether an error says that access is refused: permissions, a read-only place, credentials."""
+    if isinstance(error, OSError):
+        return isinstance(error, PermissionError) or error.errno in _READ_ONLY
+    kind = type(error).__name__
+    return "Permission" in kind or "Unauthenticated" in kind
+
+
+def _advice(store: Store, error: Exception, *, refused: bool) -> str:
+    if refused and isinstance(store, LocalStore):
+        return "the file system refuses access: check the permissions of the folder"
+    if refused:
+        return (
+            "check address and access; access was refused: credentials are taken from the environment of each process"
+        )
+    if isinstance(error, AttributeError | TypeError | ValueError | LookupError):
+        return "this object is damaged or of another program"
+    return "check address, access and space left"
+
+
+def first_line(error: Exception) -> str:
+    """Return the message of an error, without the pages that some libraries add."""
+    text = str(error).partition("<?xml")[0].strip().rstrip(":")
+    return (text.splitlines() or [type(error).__name__])[0]
+
+
+async def retry(request: Callable[[], Awaitable[Answer]]) -> Answer:
+    """Repeat a request while the connection breaks, with longer and longer pauses."""
+    end, wait = time.monotonic() + PATIENCE.total_seconds(), 0.1
+    while True:
+        try:
+            return await request()
+        except Exception as error:
+            if not is_broken(error) or time.monotonic() + wait > end:
+                raise
+        await asyncio.sleep(wait)
+        wait *= 2
+
+
+def is_broken(error: Exception) -> bool:
+    """Whether the connection broke; what a server refuses has other classes in obstore, or tells a status."""
+    return type(error).__name__ == "GenericError" and "HTTP error" in str(error)
