@@ -15,7 +15,7 @@ from npczarr.model.geometry import Grid
 from npczarr.model.slices import Stack, shared_positions, stack_slices
 from npczarr.sources.acquisition import acquisition
 from npczarr.sources.copies import drop_copies
-from npczarr.sources.differences import advise_series, describe_frames, describe_series, list_series
+from npczarr.sources.differences import advise_series, describe_frames, describe_series, list_series, shorten
 from npczarr.sources.fields import text_values
 from npczarr.sources.frames import Frame, count_frames, frames_of
 from npczarr.sources.headers import Folder
@@ -169,7 +169,9 @@ def _choose(
         )
     described = describe_series(images)
     others = "; ".join(
-        described[i] + (f", unusable: {faults[i]}" if faults[i] else "") for i in range(len(series)) if i != meant[0]
+        described[i] + (f", unusable: {shorten(faults[i])}" if faults[i] else "")
+        for i in range(len(series))
+        if i != meant[0]
     )
     chosen = f"{len(series)} series in the folder: took {reason} ({described[meant[0]]})"
     return [series[meant[0]]], f"{chosen}, passed over {len(series) - 1} ({others})"[:1000]

@@ -1,10 +1,12 @@
 """Values as they are: whatever the header says of their bits, no value is changed without a word."""
 
+import tempfile
+
 import numpy as np
 import pydicom
 import pytest
 from numpy.testing import assert_array_equal
-from pydicom.uid import JPEG2000Lossless, JPEGLSLossless, RLELossless
+from pydicom.uid import JPEG2000Lossless, JPEGLosslessSV1, JPEGLSLossless, RLELossless
 
 from npczarr.errors import SourceError
 from npczarr.sources.bits import Packing, interpret
@@ -13,7 +15,7 @@ from npczarr.sources.files import open_source
 from tests.builders import noise, oblique_grid, set_pixels, slice_dataset, write_series
 
 GRID = oblique_grid((5, 40, 36), seed=1)  # what OpenJPEG can encode
-CODED = {"JPEG 2000": JPEG2000Lossless, "JPEG-LS": JPEGLSLossless}
+CODED = {"JPEG 2000": JPEG2000Lossless, "JPEG-LS": JPEGLSLossless, "JPEG": JPEGLosslessSV1}
 PACKED = {**CODED, "RLE": RLELossless, "explicit": None}
 
 
@@ -33,7 +35,7 @@ def write(folder, volume, *, syntax=None, edit=None, **fields):
     for z in range(len(volume)):
         ds = slice_dataset(volume[z], GRID, z)
         if syntax is not None:
-            ds.compress(syntax)
+            compress(ds, syntax)
         for keyword, value in fields.items():
             if value is None:
                 delattr(ds, keyword)
@@ -42,6 +44,30 @@ def write(folder, volume, *, syntax=None, edit=None, **fields):
         if edit:
             edit(ds, z)
         ds.save_as(folder / f"{z}.dcm", enforce_file_format=True)
+
+
+def compress(ds, syntax):
+    """Compress an image in place; for JPEG only GDCM has an encoder."""
+    if syntax != JPEGLosslessSV1:
+        ds.compress(syntax)
+        return
+    gdcm = pytest.importorskip("gdcm")
+    with tempfile.TemporaryDirectory() as folder:
+        plain, packed = f"{folder}/plain", f"{folder}/packed"
+        ds.save_as(plain, enforce_file_format=True)
+        reader, change, writer = gdcm.ImageReader(), gdcm.ImageChangeTransferSyntax(), gdcm.ImageWriter()
+        reader.SetFileName(plain)
+        assert reader.Read()
+        change.SetTransferSyntax(gdcm.TransferSyntax(gdcm.TransferSyntax.JPEGLosslessProcess14_1))
+        change.SetInput(reader.GetImage())
+        assert change.Change()
+        writer.SetFile(reader.GetFile())
+        writer.SetImage(change.GetOutput())
+        writer.SetFileName(packed)
+        assert writer.Write()
+        ds.PixelData = pydicom.dcmread(packed).PixelData
+    ds["PixelData"].is_undefined_length = True
+    ds.file_meta.TransferSyntaxUID = syntax
 
 
 def bright(dtype="uint16", value=50000):
@@ -89,7 +115,7 @@ def test_one_signed_slice_among_unsigned_ones_is_read_as_it_says(tmp_path, synta
     for z in range(5):
         ds = slice_dataset(volume[z].astype("int16" if z == 1 else "uint16"), GRID, z)
         if PACKED[syntax]:
-            ds.compress(PACKED[syntax])
+            compress(ds, PACKED[syntax])
         ds.save_as(tmp_path / f"{z}.dcm", enforce_file_format=True)
     scan = read(tmp_path)
     assert volume[1].max() < 0
@@ -200,7 +226,7 @@ def test_negative_values_of_twelve_bits_come_out_of_every_encoding(tmp_path, syn
         ds = slice_dataset(volume[z], GRID, z)
         ds.BitsStored, ds.HighBit = 12, 11
         if PACKED[syntax]:
-            ds.compress(PACKED[syntax])
+            compress(ds, PACKED[syntax])
         ds.save_as(tmp_path / f"{z}.dcm", enforce_file_format=True)
     scan = read(tmp_path)
     assert_array_equal(scan.image, volume)
