@@ -7,12 +7,11 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from npczarr.errors import NpczarrError, ParameterError
+from npczarr.errors import ParameterError
 from npczarr.model.geometry import AXES, Grid
 from npczarr.model.schema import SCAN
 from npczarr.store.backend import OneScan, WholeScan
-from npczarr.store.location import locate
-from npczarr.store.open import open_location
+from npczarr.store.origin import cohort_behind
 from npczarr.store.scans import StoredCohort
 
 _VOXELS = ("image", "mask")
@@ -97,30 +96,12 @@ class CohortAccessor:
         return found
 
     def _stored_cohort(self) -> StoredCohort | None:
-        """Return the store behind the Dataset; None where its voxels are not just those of the store.
-
-        A selection, an edited mask or the mask of another Dataset must not be mistaken for what the store holds. Dask
-        names an array by what it was made from, so the arrays are the store's if those of a new opening have their names.
-        """
+        """Return the store behind the Dataset; None where its voxels are not just those of the store."""
         if not self._searched:
             self._searched = True
-            self._cohort = self._find_cohort()
+            names = tuple(name for name in _VOXELS if name in self._dataset)
+            self._cohort = cohort_behind(self._dataset, names) if names else None
         return self._cohort
-
-    def _find_cohort(self) -> StoredCohort | None:
-        source = self._dataset.encoding.get("source")
-        names = {name: getattr(self._dataset[name].data, "name", None) for name in _VOXELS if name in self._dataset}
-        if not isinstance(source, str) or not names or None in names.values():
-            return None
-        options = self._dataset.encoding.get("storage_options") or {}
-        ours = not any(str(name).startswith("open_dataset") for name in names.values())
-        try:
-            location = locate(source, options)
-            again = open_location(location) if ours else xr.open_zarr(source)
-            same = all(again[name].data.name == dask_name for name, dask_name in names.items())
-            return StoredCohort(location) if same else None
-        except (NpczarrError, OSError, ValueError, KeyError, AttributeError):
-            return None
 
     def _one(self, patient: str, sequence: str) -> xr.Dataset:
         dataset = self._dataset

@@ -38,7 +38,7 @@ def write(
     reliability: str | None = None,
     storage_option: list[str] | None = None,
     runs: dict[str, Any] | None = None,
-    **where: Path | None,
+    **where: Any,  # noqa: ANN401 - figures, tables, quality_csv: paths or None
 ) -> None:
     """Write a report with a progress bar, and say where it is."""
     from npczarr.errors import ParameterError

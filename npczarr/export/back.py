@@ -13,6 +13,7 @@ import xxhash
 
 from npczarr.errors import NpczarrError, ParameterError, SourceError, StoreError
 from npczarr.model.cohort import ScanFiles
+from npczarr.model.geometry import Grid
 from npczarr.model.layout import Layout
 from npczarr.model.records import Mask, Row
 from npczarr.model.schema import SCAN_TABLES, STORED
@@ -139,8 +140,8 @@ def _import(scan: ScanFiles, source: Source, target: _Target, tables: Mapping[st
         return Imported(*key, "refused", "no such patient and sequence in the store")
     row = {name: values[key] for name, values in tables.items()}
     try:
-        stored = _usable(target.cohort.scan(*key))
-        mask = read_mask(source, scan.masks, stored.grid)
+        grid = _usable_grid(target.cohort.scan(*key))
+        mask = read_mask(source, scan.masks, grid)
         content = source.read([scan.masks[0].path])[0]
     except NpczarrError as error:
         return Imported(*key, "refused", str(error))
@@ -160,13 +161,13 @@ def _import(scan: ScanFiles, source: Source, target: _Target, tables: Mapping[st
     return Imported(*key, "replaced", "; ".join([*mask.warnings, replaced]))
 
 
-def _usable(scan: StoredScan) -> StoredScan:
-    """Refuse a scan without an image; one left pending is usable if its image is whole."""
+def _usable_grid(scan: StoredScan) -> Grid:
+    """Return the grid of a scan with an image; one left pending is usable if its image is whole."""
     if scan.stored and scan.grid is not None:
-        return scan
+        return scan.grid
     if scan.status == "pending" and scan.image_digest and scan.grid is not None:
-        scan.image()
-        return scan
+        scan.image()  # it is held against its digest
+        return scan.grid
     raise StoreError(f"the scan is {scan.status} in the store ({scan.message}); convert it first")
 
 

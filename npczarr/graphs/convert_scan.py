@@ -200,7 +200,8 @@ def _refused(task: ScanTask, error: Exception, started: float) -> Row:
 def clear_scan(target: ScanPlace, raters: int) -> None:
     """Delete the voxels of a scan."""
     target.write("image", None, 0)
-    for rater in [(i,) for i in range(raters)] or [()]:
+    places: list[tuple[int, ...]] = [(i,) for i in range(raters)] or [()]
+    for rater in places:
         target.write("mask", None, 0, rater)
 
 

@@ -105,7 +105,7 @@ def resample(
     spatial = _Spatial(dataset, plans, voxels, request, layout)
     made = {name: spatial.voxels(name) for name in voxels}
     kept = dataset.drop_vars([n for n in (*voxels, *SPATIAL, *AXES) if n in dataset.variables])
-    result = kept.assign(made).assign_coords({name: v for name, v in spatial.tables().items()})
+    result = kept.assign(made).assign_coords(spatial.tables())
     result = result.assign(spatial.facts(made)).assign(_digests(dataset, plans, request))
     result = result.reset_coords([name for name in ("rescale_slope", "rescale_intercept") if name in result.coords])
     return result.assign_attrs(resampled_attributes(dataset.attrs, request, rated="rater" in dataset.dims))
@@ -208,7 +208,7 @@ class _Spatial:
         inputs: list[Any] = [self._block_of_plans(scans), tuple(self._scans) if scans else None]
         for texts in said:
             inputs += [texts, tuple(self._scans)]
-        names = [name for name in ("image", "mask") if name in made]
+        names = tuple(made)
         for name in names:
             inputs += [made[name].data, (*made[name].dims[:-3], *(f"{name}{axis}" for axis in AXES))]
         if "mask" in names and self._request.may_cut:
@@ -225,10 +225,10 @@ class _Spatial:
             dtype=object,
             meta=np.empty((0,) * (len(self._scans) + 1), dtype=object),
             request=self._request,
-            names=tuple(names),
+            names=names,
         ).rechunk(-1)
         described = {v.name: v for v in SCAN_TABLES}
-        variables = {}
+        variables: dict[str, xr.Variable] = {}
         for i, name in enumerate(FACTS):
             dtype = TEXT if described[name].dtype == "string" else np.dtype(described[name].dtype)
             variables[name] = xr.Variable(self._scans, flat[..., i].astype(dtype), described[name].all_attributes())
@@ -315,7 +315,8 @@ def _digests(dataset: xr.Dataset, plans: NDArray[Any], request: Resampling) -> d
     values = np.empty(plans.shape, dtype=object)
     for at in np.ndindex(*plans.shape):
         of_like = None if like is None or "sequence" not in found.dims else tables["mask_digest"][(*at[:-1], like)]
-        values[at] = plan_digest({name: table[at] for name, table in tables.items()}, plans[at], request, of_like)
+        plan: Any = plans[at]
+        values[at] = plan_digest({name: table[at] for name, table in tables.items()}, plan, request, of_like)
     return {"source_digest": xr.Variable(found.dims, np.asarray(values, dtype=TEXT), found.attrs)}
 
 

@@ -170,7 +170,8 @@ def _facts(
     of_image = "" if image is None else digest(image[box])
     if mask is None:
         return [of_image, "", 0, 0, status, mask_status, message]
-    outline = mask[(..., *box)]
+    whole: tuple[Any, ...] = (..., *box)
+    outline = mask[whole]
     ends = bool(outline[..., 0, :, :].any() or outline[..., -1, :, :].any())
     return [of_image, digest(outline), int(np.count_nonzero(outline)), int(ends), status, mask_status, message]
 
@@ -184,7 +185,8 @@ def outside_remark(mask: NDArray[Any], plan: ScanPlan, target: Grid) -> str:
         (z, y, x) or (rater, z, y, x), with padding around.
     """
     assert plan.own is not None
-    own = mask[(..., *_window(plan.own))]
+    box: tuple[Any, ...] = (..., *_window(plan.own))
+    own = mask[box]
     inside = [covered_fraction(np.argwhere(one), plan.own, target) for one in own.reshape(-1, *plan.own.shape_zyx)]
     cut = [fraction for fraction in inside if fraction < 1]
     return f"{1 - min(cut):.1%} of the tumour is outside the new grid" if cut else ""

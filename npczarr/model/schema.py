@@ -174,7 +174,7 @@ _ACQUISITION = [
         "slice_thickness",
         SCAN,
         "float64",
-        "DICOM SliceThickness; often wrong, `spacing` is measured",
+        "DICOM SliceThickness; often wrong",
         "mm",
         coordinate=True,
     ),

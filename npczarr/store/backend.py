@@ -27,17 +27,17 @@ class ScanVoxels(BackendArray):
     """
 
     def __init__(self, cohort: StoredCohort, name: str) -> None:
-        self._cohort = cohort
-        self._name = name
+        self.cohort = cohort
+        self.name = name
         self._array = cohort.image if name == "image" else cohort.mask
         self.shape = self._array.shape
         self.dtype = np.dtype(self._array.dtype)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return ScanVoxels, (self._cohort, self._name)
+        return ScanVoxels, (self.cohort, self.name)
 
     def __dask_tokenize__(self) -> tuple[Any, ...]:
-        return "npczarr", self._cohort.location, self._name, self._cohort.fingerprint
+        return "npczarr", self.cohort.location, self.name, self.cohort.fingerprint
 
     def __getitem__(self, key: indexing.ExplicitIndexer) -> Any:  # noqa: ANN401 - as xarray types it
         support = indexing.IndexingSupport.OUTER
@@ -51,12 +51,12 @@ class ScanVoxels(BackendArray):
         if 0 not in shape:
             for p, patient in enumerate(lists[0]):
                 for s, sequence in enumerate(lists[1]):
-                    self._fill(result[p, s], self._cohort.at((int(patient), int(sequence))), lists[2:])
+                    self._fill(result[p, s], self.cohort.at((int(patient), int(sequence))), lists[2:])
         return result.reshape(_kept(key, self.shape))
 
     def _fill(self, result: NDArray[Any], scan: StoredScan, lists: list[NDArray[Any]]) -> None:
         """Put what is chosen of one scan into its place of the result."""
-        if not (scan.has_image if self._name == "image" else scan.has_mask):
+        if not (scan.has_image if self.name == "image" else scan.has_mask):
             return
         raters, box = lists[:-3], lists[-3:]
         inside = [np.flatnonzero(one < n) for one, n in zip(box, scan.shape_zyx, strict=True)]
@@ -64,7 +64,7 @@ class ScanVoxels(BackendArray):
             return
         within = [one[i] for one, i in zip(box, inside, strict=True)]
         z, y, x = (slice(int(one.min()), int(one.max()) + 1) for one in within)
-        values = scan.image((z, y, x)) if self._name == "image" else scan.mask((z, y, x))
+        values = scan.image((z, y, x)) if self.name == "image" else scan.mask((z, y, x))
         offsets = [one - s.start for one, s in zip(within, (z, y, x), strict=True)]
         result[np.ix_(*(np.arange(len(r)) for r in raters), *inside)] = values[np.ix_(*raters, *offsets)]
 
@@ -74,7 +74,7 @@ class OneScan(BackendArray):
 
     def __init__(self, scan: StoredScan, name: str) -> None:
         self._scan = scan
-        self._name = name
+        self.name = name
         array = scan.image_array if name == "image" else scan.mask_array
         raters = (len(scan.raters),) if scan.raters and name == "mask" else ()
         self.shape = (*raters, *scan.shape_zyx)
@@ -93,14 +93,15 @@ class OneScan(BackendArray):
         if any(not len(one) for one in lists):
             return np.empty(kept, dtype=self.dtype)
         z, y, x = (slice(int(one.min()), int(one.max()) + 1) for one in lists[-3:])
-        there = self._scan.has_image if self._name == "image" else self._scan.has_mask
+        there = self._scan.has_image if self.name == "image" else self._scan.has_mask
         if there:
-            values = self._scan.image((z, y, x)) if self._name == "image" else self._scan.mask((z, y, x))
+            values = self._scan.image((z, y, x)) if self.name == "image" else self._scan.mask((z, y, x))
         else:
-            array = self._scan.image_array if self._name == "image" else self._scan.mask_array
+            array = self._scan.image_array if self.name == "image" else self._scan.mask_array
             values = np.full([*self.shape[:-3], *(s.stop - s.start for s in (z, y, x))], array.padding, self.dtype)
         offsets = [one - s.start for one, s in zip(lists[-3:], (z, y, x), strict=True)]
-        return values[np.ix_(*lists[:-3], *offsets)].reshape(kept)
+        chosen: NDArray[Any] = values[np.ix_(*lists[:-3], *offsets)]
+        return chosen.reshape(kept)
 
 
 class WholeScan(BackendArray):
@@ -134,7 +135,8 @@ class WholeScan(BackendArray):
         return indexing.explicit_indexing_adapter(key, self.shape, support, self._read)
 
     def _read(self, key: tuple[Any, ...]) -> NDArray[Any]:
-        return self._whole()[np.ix_(*_lists(key, self.shape))].reshape(_kept(key, self.shape))
+        chosen: NDArray[Any] = self._whole()[np.ix_(*_lists(key, self.shape))]
+        return chosen.reshape(_kept(key, self.shape))
 
     def _whole(self) -> NDArray[Any]:
         if self._values is None:

@@ -125,7 +125,7 @@ def add_columns(root: zarr.Group, columns: Mapping[str, tuple[Variable, NDArray[
     changed = False
     for name, (variable, values) in columns.items():
         values = values.astype(TEXT) if variable.dtype == "string" else values
-        known = root.get(name)
+        known: Any = root.get(name)
         if known is not None and dtype_of(known) == variable.dtype and _same_attributes(known, variable):
             if _same_values(known[...], values):
                 continue

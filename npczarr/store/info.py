@@ -35,7 +35,8 @@ def info(store: str | Path, *, storage_options: Mapping[str, Any] | None = None)
     -------
     dict
         Valid JSON: patients, scans by status for each sequence, ranges (median, min, max) of spacing in mm, shape and
-        acquisition for each sequence, patients by scanner, clinical columns, results, what padding costs where it is much, and problems by scan.
+        acquisition for each sequence, patients by scanner, clinical columns, results, the cost of padding where it is
+        much, and problems by scan.
 
     Raises
     ------

@@ -201,7 +201,8 @@ def _has_empty_chunk(array: VoxelArray, values: NDArray[Any], window: Window) ->
         cuts = [span.start, *inner, span.stop]
         edges.append([slice(a - span.start, b - span.start) for a, b in zip(cuts, cuts[1:], strict=False)])
     for part in product(*edges):
-        for one in values[(..., *part)].reshape(-1, *(s.stop - s.start for s in part)):
+        chosen: tuple[Any, ...] = (..., *part)
+        for one in values[chosen].reshape(-1, *(s.stop - s.start for s in part)):
             # the first voxel tells most chunks from an absent one without reading the rest
             if one.size and _is_fill(one.flat[0], array) and _is_fill(one, array).all():
                 return True
