@@ -157,7 +157,7 @@ def _common_pixel_spacing(pixel_spacings_mm: Floats) -> tuple[float, float]:
 def _same_place(heights_mm: Floats) -> NDArray[np.bool_]:
     """(n - 1,) whether a slice lies where the one before it does, for sorted heights."""
     gaps = np.diff(heights_mm)
-    apart = gaps[gaps > 0.01 * gaps.max(initial=0)]  # several slices at each position make most gaps nothing
+    apart = gaps[gaps > 0.01]  # mm; several slices at each position make most gaps nothing
     typical = float(np.median(apart)) if len(apart) else 0.0
     same: NDArray[np.bool_] = gaps <= max(1e-4, 0.01 * typical)
     return same

@@ -19,6 +19,7 @@ from npczarr.sources.fields import raw_value
 from npczarr.sources.pixels import OVERLAY_BITS, is_coded
 
 _FIELDS = ("BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation")
+_OVERLAYS = frozenset(OVERLAY_BITS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +51,9 @@ class Packing:
 
 def packing_key(dataset: Dataset) -> tuple[object, ...]:
     """Return what a packing follows from, unconverted: slices of one key have one packing."""
-    overlays = tuple(raw_value(dataset, tag) for tag in OVERLAY_BITS if tag in dataset)
+    overlays: tuple[object, ...] = ()
+    if not _OVERLAYS.isdisjoint(dataset.keys()):
+        overlays = tuple(raw_value(dataset, tag) for tag in OVERLAY_BITS)
     return (*(raw_value(dataset, name) for name in _FIELDS), overlays, is_coded(dataset))
 
 

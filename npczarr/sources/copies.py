@@ -8,7 +8,7 @@ import numpy as np
 from pydicom.dataset import Dataset
 
 from npczarr.errors import SourceError
-from npczarr.sources.fields import raw_value
+from npczarr.sources.fields import raw_text
 from npczarr.sources.pixels import decode
 
 #: What must be equal beside the pixels, as it is in the file.
@@ -30,7 +30,7 @@ def drop_copies(images: Sequence[Image]) -> tuple[list[Image], int]:
     kept: dict[str, Image] = {}
     nameless: list[Image] = []
     for image in images:
-        uid = _uid(image[0])
+        uid = raw_text(image[0], "SOPInstanceUID")
         if not uid:
             nameless.append(image)
         elif uid not in kept:
@@ -42,12 +42,6 @@ def drop_copies(images: Sequence[Image]) -> tuple[list[Image], int]:
             )
     distinct = [*kept.values(), *nameless]
     return distinct, len(images) - len(distinct)
-
-
-def _uid(dataset: Dataset) -> str:
-    value = raw_value(dataset, "SOPInstanceUID")
-    text = value.decode("ascii", "replace") if isinstance(value, bytes) else str(value or "")
-    return text.strip(" \0")
 
 
 def _same(one: Dataset, other: Dataset) -> bool:

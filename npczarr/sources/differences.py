@@ -23,6 +23,7 @@ _TIMES = ("AcquisitionTime", "FrameAcquisitionDateTime", "AcquisitionNumber")
 TELLING = (*_NUMBERS, *_TIMES)
 _FEW = 3
 _MOST_SERIES = 6
+_LONGEST_FAULT = 100
 
 
 def describe_series(series: Sequence[Images]) -> list[str]:
@@ -39,11 +40,16 @@ def describe_series(series: Sequence[Images]) -> list[str]:
 def list_series(series: Sequence[Images], faults: Sequence[str]) -> str:
     """List series for a refusal: what differs between them, and why those that cannot be used cannot."""
     entries = [
-        f"({i}) {words}{f', unusable: {fault}' if fault else ''}"
+        f"({i}) {words}{f', unusable: {shorten(fault)}' if fault else ''}"
         for i, (words, fault) in enumerate(zip(describe_series(series), faults, strict=True), 1)
     ]
     more = len(entries) - _MOST_SERIES
     return "; ".join([*entries[:_MOST_SERIES], *([f"and {more} more"] if more > 0 else [])])
+
+
+def shorten(fault: str) -> str:
+    """Cut the reason why a series cannot be used to what fits into a list."""
+    return fault if len(fault) <= _LONGEST_FAULT else f"{fault[:_LONGEST_FAULT]}…"
 
 
 def advise_series(series: Sequence[Images]) -> str:

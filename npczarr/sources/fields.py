@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
-from pydicom.tag import Tag
+from pydicom.tag import BaseTag, Tag
 
 Field = float | str
 #: Keyword in enhanced objects by keyword in classic ones; the meaning is the same.
@@ -44,19 +45,29 @@ def field_values(dataset: Dataset, index: int, keyword: str) -> tuple[Field, ...
 
 def raw_value(dataset: Dataset, keyword: str | int) -> bytes | str | None:
     """Return a field as its file holds it; None if it is absent. Nothing is converted, which is slow."""
-    try:
-        item = dataset.get_item(Tag(keyword))
-    except KeyError:
+    tag = _tag(keyword)
+    if tag not in dataset.keys():  # noqa: SIM118 - `in dataset` looks the tag up again
         return None
-    if item is None:
-        return None
+    item = dataset.get_item(tag)
     return item.value if isinstance(item, RawDataElement) else str(item.value)
+
+
+def raw_text(dataset: Dataset, keyword: str) -> str:
+    """Return a text field without its padding, unconverted; empty if it is absent."""
+    value = raw_value(dataset, keyword)
+    text = value.decode("ascii", "replace") if isinstance(value, bytes) else str(value or "")
+    return text.strip(" \0")
 
 
 def text_values(dataset: Dataset, keyword: str) -> list[str]:
     """Values of a text field of a header, in upper case."""
     value = dataset.get(keyword, "")
     return [str(part).strip().upper() for part in ([value] if isinstance(value, str) else value or [])]
+
+
+@cache
+def _tag(keyword: str | int) -> BaseTag:
+    return Tag(keyword)
 
 
 def _plain(place: Dataset, name: str) -> tuple[Field, ...]:

@@ -10,7 +10,7 @@ from pydicom.dataset import Dataset
 
 from npczarr.errors import SourceError
 from npczarr.sources.acquisition import number
-from npczarr.sources.fields import text_values
+from npczarr.sources.fields import raw_text, text_values
 
 _FARTHEST_MM = 1e6  # beyond a kilometre numbers are damaged, and their squares may overflow
 _PIXEL_MM = (0.01, 20.0)  # of every scanner; beyond, the unit or the field is wrong
@@ -62,7 +62,7 @@ def _check_kind(dataset: Dataset) -> None:
         )
     if int(dataset.get("SamplesPerPixel", 1) or 1) != 1:
         raise SourceError(f"{dataset.SamplesPerPixel} samples per pixel (colour), expected one; not an MR image")
-    if str(dataset.get("PhotometricInterpretation", "")).strip() == "PALETTE COLOR":
+    if raw_text(dataset, "PhotometricInterpretation") == "PALETTE COLOR":
         raise SourceError("palette color: the pixels are numbers of colors, expected gray values; not an MR image")
     floats = next((name for name in ("FloatPixelData", "DoubleFloatPixelData") if name in dataset), None)
     if floats and "PixelData" not in dataset:

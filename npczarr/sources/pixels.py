@@ -38,13 +38,15 @@ def decode(dataset: Dataset) -> NDArray[Any]:
         check_native(dataset)
         return np.frombuffer(dataset.get_item("PixelData").value or b"", dtype, count=math.prod(shape)).reshape(shape)
     syntax = syntax_of(dataset)
+    bits = _bits_to_decode(dataset)
     try:
-        if syntax.is_encapsulated and syntax != RLELossless:
+        if is_coded(dataset):
             for frame in generate_frames(dataset.PixelData, number_of_frames=shape[0]):
                 check_codestream(frame, *shape[1:])
+                bits = _jpeg_precision(frame) or bits  # GDCM cuts values off at the bits that it is given
         decoder = get_decoder(syntax)
         plugin = next((name for name in _PLUGINS if name in decoder.available_plugins), "")
-        options: Any = {"correct_unused_bits": False, "bits_stored": _bits_to_decode(dataset)}
+        options: Any = {"correct_unused_bits": False, "bits_stored": bits}
         values, _ = decoder.as_array(dataset, decoding_plugin=plugin, **options)
     except SourceError as error:
         raise SourceError(f"pixels ({syntax.name}) cannot be decoded: {error}") from error
@@ -84,6 +86,16 @@ def _bits_to_decode(dataset: Dataset) -> int:
     allocated = int(dataset.BitsAllocated)
     stored = dataset.get("BitsStored")
     return stored if isinstance(stored, int) and 0 < stored <= allocated else allocated
+
+
+def _jpeg_precision(frame: bytes) -> int:
+    """Bits of a sample by the frame header of a JPEG codestream that was checked (ISO 10918-1 B.2.2); 0 for others."""
+    at = 2 if frame[:2] == b"\xff\xd8" else len(frame)
+    while at + 9 <= len(frame) and frame[at] == 0xFF:
+        if 0xC0 <= frame[at + 1] <= 0xCF and frame[at + 1] not in (0xC4, 0xC8, 0xCC):
+            return frame[at + 4] if frame[at + 4] <= 16 else 0
+        at += 1 if frame[at + 1] == 0xFF else 2 + max(2, int.from_bytes(frame[at + 2 : at + 4], "big"))
+    return 0
 
 
 def _native_dtype(dataset: Dataset) -> np.dtype[Any] | None:

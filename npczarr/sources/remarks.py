@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from npczarr.errors import SourceError
-from npczarr.sources.fields import field_values, raw_value
+from npczarr.sources.fields import field_values, raw_text, raw_value
 from npczarr.sources.frames import Frame
 from npczarr.sources.image_types import describe_types
 
@@ -88,6 +88,4 @@ def _types(frames: Sequence[Frame]) -> list[tuple[tuple[object, ...], int]]:
 
 def _count(frames: Sequence[Frame], keyword: str, value: str) -> int:
     """How many frames have this text in a field of their object."""
-    found = (raw_value(frame.dataset, keyword) for frame in frames)
-    texts = (item.decode("ascii", "replace") if isinstance(item, bytes) else str(item) for item in found)
-    return sum(1 for text in texts if text.strip(" \0") == value)
+    return sum(1 for frame in frames if raw_text(frame.dataset, keyword) == value)

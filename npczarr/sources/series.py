@@ -15,11 +15,10 @@ from npczarr.model.geometry import Grid
 from npczarr.model.slices import Stack, shared_positions, stack_slices
 from npczarr.sources.acquisition import acquisition
 from npczarr.sources.copies import drop_copies
-from npczarr.sources.differences import advise_series, describe_frames, describe_series, list_series
-from npczarr.sources.fields import text_values
+from npczarr.sources.differences import advise_series, describe_frames, describe_series, list_series, shorten
+from npczarr.sources.fields import raw_text
 from npczarr.sources.frames import Frame, count_frames, frames_of
 from npczarr.sources.headers import Folder
-from npczarr.sources.image_types import is_localizer
 from npczarr.sources.mask_fit import may_be_meant
 from npczarr.sources.where import unmet
 
@@ -137,7 +136,9 @@ def _apply_rule(every: Sequence[Series], where: Where) -> tuple[list[Series], li
 
 
 def _without_localizers(series: Sequence[Series]) -> tuple[list[Series], list[str]]:
-    scouts = [s for s in series if all(is_localizer(text_values(dataset, "ImageType")) for dataset, _ in s.images)]
+    scouts = [
+        s for s in series if all("LOCALIZER" in raw_text(dataset, "ImageType").upper() for dataset, _ in s.images)
+    ]
     if not scouts or len(scouts) == len(series):
         return list(series), []
     files = sum(len(s.images) for s in scouts)
@@ -169,7 +170,9 @@ def _choose(
         )
     described = describe_series(images)
     others = "; ".join(
-        described[i] + (f", unusable: {faults[i]}" if faults[i] else "") for i in range(len(series)) if i != meant[0]
+        described[i] + (f", unusable: {shorten(faults[i])}" if faults[i] else "")
+        for i in range(len(series))
+        if i != meant[0]
     )
     chosen = f"{len(series)} series in the folder: took {reason} ({described[meant[0]]})"
     return [series[meant[0]]], f"{chosen}, passed over {len(series) - 1} ({others})"[:1000]

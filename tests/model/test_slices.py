@@ -91,6 +91,13 @@ def test_slices_at_one_position_are_counted(grid):
     refused(take(headers(grid), [0, 0]), "they differ", advice="they differ in EchoTime")
 
 
+def test_one_slice_far_away_does_not_make_the_others_share_a_position(grid):
+    far = headers(grid)
+    far["positions_mm"][9] += 700 * grid.directions[:, 2]
+    assert shared_positions(far["positions_mm"], far["orientations"]) == []
+    refused(far, r"gap of 705\.500 mm|irregularly spaced")
+
+
 @law
 @given(st.lists(st.integers(1, 4), min_size=1, max_size=8), st.randoms(use_true_random=False))
 def test_shared_positions_are_found_whatever_the_order(counts, random):
