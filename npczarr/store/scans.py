@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from itertools import pairwise, product
 from typing import Any
+from uuid import uuid4
 
 import numpy as np
 import xxhash
@@ -238,7 +239,8 @@ class StoredCohort:
 
     def __init__(self, location: Location, root: zarr.Group | None = None) -> None:
         self.location = location
-        self._expected: str | None = None
+        #: Name of this opening, for what is cached of it.
+        self.opening = uuid4().hex
         with translate_damage(location.url):
             self._root = open_consolidated(location) if root is None else root
             check_schema(self._root.attrs.asdict(), location.url)
@@ -257,15 +259,16 @@ class StoredCohort:
     def tables(self) -> Mapping[str, NDArray[Any]]:
         """What the store says of its scans, by name; each on (patient, sequence, …)."""
         with translate_damage(self.location.url):
-            return read_tables(self._root, self.location, _TABLES)
+            return read_tables(self._root, self.location, (*_TABLES, *self._indexes))
+
+    @property
+    def _indexes(self) -> tuple[str, ...]:
+        return ("patient", "sequence", *(("rater",) if "rater" in self._root else ()))
 
     @cached_property
     def labels(self) -> Mapping[str, tuple[str, ...]]:
         """Labels of `patient` and `sequence`, and of `rater` where there are several."""
-        names = ("patient", "sequence", *(("rater",) if "rater" in self._root else ()))
-        with translate_damage(self.location.url):
-            found = read_tables(self._root, self.location, names)
-        return {name: tuple(str(label) for label in found[name]) for name in names}
+        return {name: tuple(str(label) for label in self.tables[name]) for name in self._indexes}
 
     @cached_property
     def fingerprint(self) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -20,6 +19,9 @@ from npczarr.store.zarr_library import codecs_of
 
 Window = tuple[slice, slice, slice]
 _LARGEST_CHUNK = 2**31  # bytes; Blosc takes no more
+#: Arrays that this process has open.
+_OPENED: dict[tuple[Any, ...], ZarrArray] = {}
+_MOST_OPENED = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +84,7 @@ class VoxelArray:
                 yield f"{self.name}/{self._array().metadata.encode_chunk_key((*lead, *at))}"
 
     def _array(self) -> ZarrArray:
-        return _open(self.location, self.location.session(), self.name, self.fingerprint, self.shape)
+        return _open(self.location, self.name, self.fingerprint, self.shape)
 
 
 def describe_voxels(location: Location, name: str, found: ZarrArray) -> VoxelArray:
@@ -104,18 +106,30 @@ def describe_voxels(location: Location, name: str, found: ZarrArray) -> VoxelArr
     padding = found.attrs.asdict().get("_FillValue", default)
     if not isinstance(padding, int | float):  # xarray writes floats as base64 of their bytes: NaN, in our stores
         padding = np.nan
-    return VoxelArray(location, name, shape, found.dtype.name, chunks, padding, _fingerprint(found))
+    fingerprint = _fingerprint(found)
+    _keep((location, location.session(), name, fingerprint, shape), found)
+    return VoxelArray(location, name, shape, found.dtype.name, chunks, padding, fingerprint)
 
 
 def _fingerprint(found: ZarrArray) -> str:
     return json.dumps([found.dtype.name, list(found.chunks), codecs_of(found), str(found.fill_value)])
 
 
-@lru_cache(maxsize=64)
-def _open(
-    location: Location, session: tuple[tuple[str, str], ...], name: str, fingerprint: str, shape: tuple[int, ...]
-) -> ZarrArray:
+def _open(location: Location, name: str, fingerprint: str, shape: tuple[int, ...]) -> ZarrArray:
     """Open an array, once in each process and for each size of the store."""
+    key = location, location.session(), name, fingerprint, shape
+    if key not in _OPENED:
+        _keep(key, _opened(location, name, fingerprint))
+    return _OPENED[key]
+
+
+def _keep(key: tuple[Any, ...], array: ZarrArray) -> None:
+    if len(_OPENED) >= _MOST_OPENED:
+        _OPENED.clear()
+    _OPENED[key] = array
+
+
+def _opened(location: Location, name: str, fingerprint: str) -> ZarrArray:
     store = location.open(read_only=True)
     with translate_errors(store, f"open {name}"):
         try:
