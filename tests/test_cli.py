@@ -1,5 +1,6 @@
 """The command line as a person or a script meets it: exit codes, what is printed where, and what is not imported."""
 
+import importlib.metadata
 import json
 import os
 import shutil
@@ -15,8 +16,8 @@ import typer
 import npczarr as npc
 import npczarr.cli
 from npczarr.cli.app import app
-from npczarr.store.location import locate
 from npczarr.store.lease import LEASE_KEY, hold_lease
+from npczarr.store.location import locate
 
 COMMANDS = sorted(typer.main.get_command(app).commands)
 SCAN = "data/MRI-Segments/002/T2WI"
@@ -76,6 +77,17 @@ def test_help_has_an_example(command, capsys, monkeypatch):
     code, out, err = here(capsys, monkeypatch, command, "--help")
     assert (code, err) == (0, "")
     assert f"Example: npczarr {command}" in " ".join(out.split())
+
+
+@pytest.mark.parametrize("command", [None, *COMMANDS])
+def test_h_is_help(command, capsys, monkeypatch):
+    before = [] if command is None else [command]
+    assert here(capsys, monkeypatch, *before, "-h") == here(capsys, monkeypatch, *before, "--help")
+
+
+def test_version_is_that_of_the_package(capsys, monkeypatch):
+    assert here(capsys, monkeypatch, "--version") == (0, f"{importlib.metadata.version('npczarr')}\n", "")
+    assert npc.__version__ == importlib.metadata.version("npczarr")
 
 
 def test_help_starts_without_the_libraries_of_the_work():
