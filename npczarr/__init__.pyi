@@ -17,12 +17,12 @@ from .graphs.resample import resample as resample
 from .graphs.resample_store import resample_store as resample_store
 from .graphs.score import score as score
 from .graphs.validate_store import validate as validate
-from .model.quality import quality as quality
 from .phantom import make_cohort as make_cohort
 from .privacy.audit import audit as audit
 from .privacy.deidentify import deidentify as deidentify
 from .report import figures as figures
 from .report import tables as tables
+from .report.flags import quality as quality
 from .report.page import write_report as write_report
 from .sources.download import download as download
 from .store.info import info as info

@@ -19,6 +19,8 @@ from npczarr.cli.app import app
 from npczarr.store.lease import LEASE_KEY, hold_lease
 from npczarr.store.location import locate
 
+from .strict import STRICT_WARNINGS
+
 COMMANDS = sorted(typer.main.get_command(app).commands)
 SCAN = "data/MRI-Segments/002/T2WI"
 TO_LOCAL_FILES = (
@@ -35,7 +37,7 @@ def npczarr(*arguments, cwd=None, **environment):
     """Run the installed program as a script would: nothing is a terminal, warnings are errors."""
     return subprocess.run(
         [Path(sys.executable).parent / "npczarr", *map(str, arguments)],
-        cwd=cwd, env=os.environ | {"PYTHONWARNINGS": "error"} | environment,
+        cwd=cwd, env=os.environ | {"PYTHONWARNINGS": STRICT_WARNINGS} | environment,
         capture_output=True, text=True, timeout=120, check=False,
     )  # fmt: skip
 
