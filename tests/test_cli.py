@@ -113,6 +113,7 @@ def test_the_accessor_is_there_in_either_order_of_imports(imports):
     assert (done.stdout.strip(), done.stderr) == ("CohortAccessor", "")
 
 
+@pytest.mark.slow
 def test_demo_ends_well_and_is_quiet_where_there_is_no_terminal(tmp_path):
     done = npczarr("demo", "--patients", 2, cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
@@ -124,6 +125,7 @@ def test_demo_ends_well_and_is_quiet_where_there_is_no_terminal(tmp_path):
     assert "not empty" in again.stderr
 
 
+@pytest.mark.slow
 def test_demo_shows_lines_that_run(tmp_path, capsys, monkeypatch):
     pytest.importorskip("matplotlib").use("agg")
     monkeypatch.chdir(tmp_path)
@@ -133,6 +135,7 @@ def test_demo_shows_lines_that_run(tmp_path, capsys, monkeypatch):
     exec("\n".join(line.strip() for line in lines), {})
 
 
+@pytest.mark.slow
 def test_workers_are_as_quiet(source, tmp_path):
     done = npczarr("convert", source, tmp_path / "s.zarr", "--workers", 2)
     assert (done.returncode, done.stderr) == (0, "")
@@ -259,6 +262,7 @@ def test_a_lock_is_named_and_broken_on_request(source, store, tmp_path, capsys, 
     assert not (copy / LEASE_KEY).exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", ["0", "2"])
 def test_ctrl_c_leaves_a_store_that_can_be_completed(source, store, tmp_path, workers):
     url = tmp_path / "s.zarr"
@@ -290,6 +294,7 @@ def test_ctrl_c_leaves_a_store_that_can_be_completed(source, store, tmp_path, wo
     assert (npc.open(url).image_digest == npc.open(store).image_digest).all()
 
 
+@pytest.mark.slow
 def test_tumours_of_several_raters(tmp_path):
     made = npczarr("phantom", tmp_path / "cohort", "--patients", "1", "--workers", "0")
     assert made.returncode == 0

@@ -15,6 +15,8 @@ import npczarr as npc
 
 from .strict import STRICT_WARNINGS
 
+pytestmark = pytest.mark.slow
+
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 
 

@@ -20,6 +20,8 @@ from npczarr.cli import main
 from .servers import environment, s3_server
 from .strict import STRICT_WARNINGS
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[1]
 README = ROOT / "README.md"
 BIN = Path(sys.executable).parent
