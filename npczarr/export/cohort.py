@@ -48,7 +48,7 @@ class Exported:
     files: tuple[str, ...] = ()
 
 
-def export(
+def export_scans(
     store: str | Path,
     out: str | Path,
     *,
