@@ -28,6 +28,7 @@ from npczarr.store.hierarchy import check_schema
 from npczarr.store.location import Location
 from npczarr.store.storage_errors import translate_damage, translate_errors
 from npczarr.store.voxels import VoxelArray, Window, describe_voxels
+from npczarr.store.whole import WholeTables, is_written_whole
 
 _AT_ONCE = 32  # requests in flight
 #: The tables that describe a scan.
@@ -359,13 +360,16 @@ def open_consolidated(location: Location) -> zarr.Group:
         If there is no store.
     """
     store = location.open(read_only=True)
+    tables = WholeTables(store)
     with translate_errors(store, "open it"):
         try:
-            return zarr.open_group(store, mode="r", zarr_format=3)
+            root = zarr.open_group(tables, mode="r", zarr_format=3)
         except FileNotFoundError as error:
             raise StoreError(
                 f"{location.url}: no store here; check the path, or make one with npczarr convert"
             ) from error
+    tables.whole = is_written_whole(root.attrs.asdict())
+    return root
 
 
 def read_tables(root: zarr.Group, location: Location, names: Sequence[str]) -> dict[str, NDArray[Any]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -65,23 +66,29 @@ class VoxelArray:
 
     def absent_objects(self, place: tuple[int, ...], shape_zyx: tuple[int, int, int]) -> list[str]:
         """List the chunks of a scan's box that have no object."""
-        store, array = self.location.open(read_only=True), self._array()
-        counts = [-(-n // chunk) for n, chunk in zip(shape_zyx, self.chunks[-3:], strict=True)]
-        lead = [i // chunk for i, chunk in zip(place, self.chunks, strict=False)]
-        keys = [f"{self.name}/{array.metadata.encode_chunk_key((*lead, *at))}" for at in np.ndindex(*counts)]
+        store = self.location.open(read_only=True)
+        keys = dict.fromkeys(self._key(place, first) for first in self._firsts(shape_zyx))
         return [key for key in keys if not exists(store, key)]
 
     def damaged_objects(self, place: tuple[int, ...], shape_zyx: tuple[int, int, int]) -> Iterator[str]:
         """Give the chunks of a scan's box that cannot be read."""
-        counts = [-(-n // chunk) for n, chunk in zip(shape_zyx, self.chunks[-3:], strict=True)]
-        lead = [i // chunk for i, chunk in zip(place, self.chunks, strict=False)]
-        for at in np.ndindex(*counts):
-            first = [i * chunk for i, chunk in zip(at, self.chunks[-3:], strict=True)]
+        for first in self._firsts(shape_zyx):
             z, y, x = (slice(start, start + 1) for start in first)
             try:
                 self.read(place, (z, y, x))
             except StoreError:
-                yield f"{self.name}/{self._array().metadata.encode_chunk_key((*lead, *at))}"
+                yield self._key(place, first)
+
+    def _firsts(self, shape_zyx: tuple[int, int, int]) -> Iterator[tuple[int, ...]]:
+        """Give the first voxel (z, y, x) of every chunk of a scan's box."""
+        return product(*(range(0, n, chunk) for n, chunk in zip(shape_zyx, self.chunks[-3:], strict=True)))
+
+    def _key(self, place: tuple[int, ...], voxel: tuple[int, ...]) -> str:
+        """Return the key of the object that holds a voxel: of its chunk, or of the shard that holds that."""
+        array = self._array()
+        sizes = array.shards or array.chunks
+        at = tuple(i // size for i, size in zip((*place, *voxel), sizes, strict=True))
+        return f"{self.name}/{array.metadata.encode_chunk_key(at)}"
 
     def _array(self) -> ZarrArray:
         return _open(self.location, self.name, self.fingerprint, self.shape)
