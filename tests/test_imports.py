@@ -14,7 +14,7 @@ FLOORS = (
     {"errors"},
     {"model"},
     {"sources", "store", "kernels", "phantom"},
-    {"graphs", "report", "export", "privacy", "accessor"},
+    {"graphs", "report", "export", "privacy", "accessor", "engine"},
     {"cli"},
     {"__main__"},
 )
