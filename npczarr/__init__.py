@@ -34,11 +34,11 @@ if TYPE_CHECKING:
     from npczarr.graphs.resample_store import resample_store
     from npczarr.graphs.score import score
     from npczarr.graphs.validate_store import validate
-    from npczarr.model.quality import quality
     from npczarr.phantom import make_cohort
     from npczarr.privacy.audit import audit
     from npczarr.privacy.deidentify import deidentify
     from npczarr.report import figures, tables
+    from npczarr.report.flags import quality
     from npczarr.report.page import write_report
     from npczarr.sources.download import download
     from npczarr.store.info import info
@@ -92,7 +92,7 @@ _PLACES = {
     "info": ("npczarr.store.info", "info"),
     "make_cohort": ("npczarr.phantom", "make_cohort"),
     "open": ("npczarr.store.open", "open_store"),
-    "quality": ("npczarr.model.quality", "quality"),
+    "quality": ("npczarr.report.flags", "quality"),
     "resample": ("npczarr.graphs.resample", "resample"),
     "resample_store": ("npczarr.graphs.resample_store", "resample_store"),
     "score": ("npczarr.graphs.score", "score"),

@@ -15,8 +15,8 @@ import typer
 import npczarr as npc
 import npczarr.cli
 from npczarr.cli.app import app
-from npczarr.store.location import locate
 from npczarr.store.lease import LEASE_KEY, hold_lease
+from npczarr.store.location import locate
 
 COMMANDS = sorted(typer.main.get_command(app).commands)
 SCAN = "data/MRI-Segments/002/T2WI"

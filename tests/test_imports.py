@@ -1,4 +1,4 @@
-"""The house rule of DESIGN section 4, read off the source: imports flow one way, and each library has its room."""
+"""The import law of npczarr/README.md, read off the source: imports flow one way, and each library has its room."""
 
 import ast
 import sys
@@ -12,9 +12,10 @@ import npczarr
 PACKAGE = Path(npczarr.__file__).parent
 FLOORS = (
     {"errors"},
-    {"model"},
+    {"model", "runner"},
     {"sources", "store", "kernels", "phantom"},
-    {"graphs", "report", "export", "privacy", "accessor", "engine"},
+    {"graphs", "engine", "report", "export", "privacy", "training", "viewer"},
+    {"accessor"},
     {"cli"},
     {"__main__"},
 )
@@ -22,9 +23,9 @@ FLOOR = {room: level for level, rooms in enumerate(FLOORS) for room in rooms}
 ROOMS_OF = {
     "pydicom": {"sources", "phantom", "privacy", "export"},
     "nibabel": {"sources", "phantom", "privacy", "export"},
-    "zarr": {"store", "graphs", "accessor"},
+    "zarr": {"store", "graphs"},
     "dask": {"graphs"},
-    "distributed": {"graphs"},
+    "distributed": {"runner"},
     "numba": {"kernels"},
 }
 ALLOWED_IN_MODEL = {"numpy", "npczarr"}

@@ -38,8 +38,8 @@ def measure_tumours(
     from rich.markup import escape
 
     from npczarr.graphs.summarize import summary
-    from npczarr.model.quality import quality
     from npczarr.model.results import TABLE_2
+    from npczarr.report.flags import quality
 
     result, failures = _measure(store, "morphology", storage_option, {"method": method}, where)
     raters = [str(label) for label in result["rater"].values] if "rater" in result.dims else []

@@ -236,8 +236,8 @@ def _other_cohort(root: zarr.Group, cohort: Cohort, url: str) -> StoreError:
     there = sum(bool(files.images or files.raters) for files in cohort.scans.values())
     return StoreError(
         f"{url}: {len(colliding)} of {there} scans have labels that the store holds, the first "
-        f"{'/'.join(colliding[0])}, but none is of a series that it knows, so this seems to be another cohort; convert it "
-        "into another store, or put it in place of what the store holds with --replace (replace=True)"
+        f"{'/'.join(colliding[0])}, but none is of a series that it knows, so this seems to be another cohort; convert "
+        "it into another store, or put it in place of what the store holds with --replace (replace=True)"
     )
 
 

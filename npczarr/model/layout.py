@@ -138,7 +138,7 @@ codec='lz4')
     shapes = shapes or [(1, 1, 1)]
     extent = _extent(shapes)
     rows, columns = _chunk_matrix(Counter((y, x) for _, y, x in shapes), extent)
-    depth = _commonest(Counter(z for z, _, _ in shapes))
+    depth = _common_depth(Counter(z for z, _, _ in shapes))
     image_depth = _slices(_IMAGE_CHUNK_BYTES, rows * columns * itemsize, depth)
     mask_depth = _slices(_MASK_CHUNK_BYTES, rows * columns, depth)
     return Layout(extent, (image_depth, rows, columns), (mask_depth, rows, columns), dtype, codec)
@@ -174,6 +174,13 @@ def _chunk_matrix(matrices: Counter[tuple[int, int]], extent_zyx: Shape) -> tupl
 def _commonest(counts: Counter[Key]) -> Key:
     """Return the commonest key, the largest of those tied."""
     return max(counts, key=lambda key: (counts[key], key))
+
+
+def _common_depth(counts: Counter[int]) -> int:
+    """Return the commonest number of slices; of those tied the middle one, so that one odd scan decides nothing."""
+    most = max(counts.values())
+    tied = sorted(depth for depth, count in counts.items() if count == most)
+    return tied[(len(tied) - 1) // 2]
 
 
 def _slices(wanted_bytes: int, slice_bytes: int, most: int) -> int:

@@ -12,8 +12,8 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from npczarr.model.quality import quality
 from npczarr.report.blocks import Absent
+from npczarr.report.flags import quality
 from npczarr.report.look import Look, look_at_all
 from npczarr.report.quality import findings, score_table
 from npczarr.runner import Runner

@@ -153,9 +153,17 @@ class StoredScan:
         return values
 
     def _values(self, array: VoxelArray, raters: tuple[int, ...], window: Window) -> NDArray[Any]:
-        if not raters:
-            return array.read(self.place, window)
-        return np.stack([array.read((*self.place, rater), window) for rater in range(raters[0])])
+        places = [(*self.place, rater) for rater in range(raters[0])] if raters else [self.place]
+        try:
+            values = [array.read(place, window) for place in places]
+        except StoreError as error:
+            damaged = [key for place in places for key in array.damaged_objects(place, self.shape_zyx)]
+            object_ = f"{damaged[0]} cannot be read" if damaged else "it cannot be read"
+            raise StoreError(
+                f"{self.label} ({array.location.url}): the {array.name} is damaged, {object_}; check the store with "
+                f"npczarr validate, and convert the scan again (--rewrite {self.label}). {error}"
+            ) from error
+        return np.stack(values) if raters else values[0]
 
     def _verified(self, array: VoxelArray, values: NDArray[Any], expected: str) -> NDArray[Any]:
         """Return a whole scan in the type in which it was stored.

@@ -91,8 +91,8 @@ def check_tables(root: zarr.Group) -> list[Finding]:
         there = len(keys_below(root.store, f"{name}/c"))
         if there < expected and name in written_whole:
             problems.append(
-                f"{name}: {expected - there} of {expected} chunks are absent and read as fill values; restore them from "
-                "a copy, or convert into a new store"
+                f"{name}: {expected - there} of {expected} chunks are absent and read as fill values; restore them "
+                "from a copy, or convert into a new store"
             )
     return [Finding("", "", problem) for problem in problems]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -67,6 +68,18 @@ class VoxelArray:
         lead = [i // chunk for i, chunk in zip(place, self.chunks, strict=False)]
         keys = [f"{self.name}/{array.metadata.encode_chunk_key((*lead, *at))}" for at in np.ndindex(*counts)]
         return [key for key in keys if not exists(store, key)]
+
+    def damaged_objects(self, place: tuple[int, ...], shape_zyx: tuple[int, int, int]) -> Iterator[str]:
+        """Give the chunks of a scan's box that cannot be read."""
+        counts = [-(-n // chunk) for n, chunk in zip(shape_zyx, self.chunks[-3:], strict=True)]
+        lead = [i // chunk for i, chunk in zip(place, self.chunks, strict=False)]
+        for at in np.ndindex(*counts):
+            first = [i * chunk for i, chunk in zip(at, self.chunks[-3:], strict=True)]
+            z, y, x = (slice(start, start + 1) for start in first)
+            try:
+                self.read(place, (z, y, x))
+            except StoreError:
+                yield f"{self.name}/{self._array().metadata.encode_chunk_key((*lead, *at))}"
 
     def _array(self) -> ZarrArray:
         return _open(self.location, self.location.session(), self.name, self.fingerprint, self.shape)

@@ -30,7 +30,7 @@ from npczarr.privacy.profile import table
 TOKEN = "ZQXPLANT"
 UID = "1.2.826.0.1.3680043.9.7777"
 NUMBER = 77187605
-TOKENS = (TOKEN, UID, "18760521", "187Y", str(NUMBER), "7.71876", "ZZ9")
+TOKENS = (TOKEN, UID, "18760521", "187Y", str(NUMBER), "7.71876", "ZZ9PLANT")
 PLANTED = {
     **dict.fromkeys(("AE", "CS", "LO", "LT", "PN", "SH", "ST", "UC", "UT"), TOKEN),
     **dict.fromkeys(("OB", "UN", "OW"), TOKEN.encode()),

@@ -28,8 +28,8 @@ _FLAGS = (
 def pages(store, raters, troubled, bare, tmp_path_factory):
     """Reports of a whole, a troubled and a bare store."""
     folder = tmp_path_factory.mktemp("pages")
-    plain = write_report(store, folder / "plain.html", reliability=raters, flags=npc.quality)
-    odd = write_report(troubled, folder / "troubled.html", flags=npc.quality)
+    plain = write_report(store, folder / "plain.html", reliability=raters)
+    odd = write_report(troubled, folder / "troubled.html")
     return {"plain": plain, "troubled": odd, "bare": write_report(bare, folder / "bare.html")}
 
 
@@ -175,7 +175,7 @@ def test_no_store_is_an_error(tmp_path):
 def test_real_cohort_is_reported_with_what_is_there(real_data, tmp_path):
     npc.convert(real_data / "real_cohort/primary_data", tmp_path / "real.zarr", workers=0)
     npc.measure_store(tmp_path / "real.zarr", "morphology")
-    html = write_report(tmp_path / "real.zarr", tmp_path / "r.html", flags=npc.quality).read_text(encoding="utf-8")
+    html = write_report(tmp_path / "real.zarr", tmp_path / "r.html").read_text(encoding="utf-8")
     assert "No scan of T2WI, CE-T1WI is stored" in html
     assert "Figure 1. Outlines of one patient" in html
     assert len(re.findall("<span class=.none.>no image", html)) == 10

@@ -8,14 +8,20 @@ import pytest
 import scipy.stats
 
 import npczarr as npc
-from npczarr.runner import Runner
 from npczarr.report.look import look_at_all
 from npczarr.report.quality import PROBLEMS, findings, mask_orientation, modified_z, score_table
 from npczarr.report.scores import score_image
+from npczarr.runner import Runner
 from npczarr.store.location import locate
+from npczarr.store.scans import StoredCohort
 from tests.report.conftest import HOSTILE
 
 SIGMA, SIGNAL = 12.0, 600.0
+
+
+def look(store, workers=None, **options):
+    with Runner(workers, idle="threads") as runner:
+        return look_at_all(StoredCohort(locate(store)), runner, **options)
 
 
 def head(side=160, slices=15):
@@ -86,7 +92,7 @@ def test_modified_z_against_scipy():
 
 @pytest.fixture(scope="module")
 def looks(troubled):
-    return look_at_all(npc.open(troubled), locate(troubled))
+    return look(troubled)
 
 
 def test_every_problem_is_found_and_nothing_else(troubled, looks):
@@ -107,7 +113,7 @@ def test_every_problem_is_found_and_nothing_else(troubled, looks):
 
 
 def test_a_plain_cohort_has_only_its_one_coarse_scan(store):
-    found = findings(npc.open(store), look_at_all(npc.open(store), locate(store)))
+    found = findings(npc.open(store), look(store))
     assert [tuple(row) for row in found[["patient", "sequence", "problem"]].to_numpy()] == [
         ("006", "T2WI", "resolution")
     ]
@@ -123,9 +129,8 @@ def test_orientations_are_counted_for_every_mask(troubled):
 
 
 def test_a_runner_sees_what_threads_see(troubled, looks):
-    dataset, done = npc.open(troubled), []
-    with Runner(workers=0) as runner:
-        again = look_at_all(dataset, locate(troubled), run=runner.run, on_progress=lambda *counts: done.append(counts))
+    done = []
+    again = look(troubled, workers=0, on_progress=lambda *counts: done.append(counts))
     assert repr(again) == repr(looks)  # NaN is not equal to itself
     assert done == [(i, 16) for i in range(1, 17)]
     assert score_table(looks)["sequence"].unique().tolist() == ["T1WI", "CE-T1WI", "T2WI"]
@@ -139,7 +144,7 @@ def test_a_damaged_scan_is_named_and_the_others_are_looked_at(store, tmp_path):
     content[len(content) // 3] ^= 0xFF
     shard.write_bytes(content)
     dataset = npc.open(copy)
-    looks = look_at_all(dataset, locate(copy))
+    looks = look(copy)
     found = findings(dataset, looks)
     damaged = found[found["problem"] == "damaged"]
     assert [tuple(row) for row in damaged[["patient", "sequence"]].to_numpy()] == [("002", "CE-T1WI")]
