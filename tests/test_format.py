@@ -71,13 +71,28 @@ def test_tables_are_those_of_the_registry(name):
     assert found[2].strip() == PARTS[name](), "run python -m tests.test_format"
 
 
-def test_the_page_names_every_root_attribute_and_no_file_that_is_not_there(store):
+def test_the_page_names_every_root_attribute(store):
     text = FORMAT.read_text(encoding="utf-8")
     named = set(re.findall(r"`([\w]+)`", text.split("## Root attributes")[1].split("## Results")[0]))
     assert set(root_attributes("int16", rated=False, of={})) <= named
     assert set(xr.open_zarr(store, chunks=None).attrs) <= named
+
+
+@pytest.mark.parametrize("page", [FORMAT, ROOT / "npczarr/README.md"], ids=["FORMAT", "house"])
+def test_every_file_and_name_that_a_page_points_to_is_there(page):
+    text = page.read_text(encoding="utf-8")
     for target in re.findall(r"\]\((?!https?://)([^)#]+)\)", text):
-        assert (FORMAT.parent / target).resolve().exists(), target
+        assert (page.parent / target).resolve().exists(), target
+    for named in re.findall(r"`((?:\w+/)*\w+\.(?:py|md|mjs))`", text):
+        assert any((base / named).exists() for base in (ROOT, ROOT / "npczarr")), named
+
+
+def test_every_name_in_capitals_that_the_house_points_to_is_in_the_source():
+    source = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "npczarr").rglob("*.py"))
+    names = re.findall(r"`([A-Z_]{4,}|[A-Z][a-z]+[A-Z]\w+)`", (ROOT / "npczarr/README.md").read_text(encoding="utf-8"))
+    assert names
+    for name in names:
+        assert re.search(rf"\b{name}\b", source), name
 
 
 def test_chunks_codecs_and_objects_are_as_the_page_says(store):
