@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from npczarr.report import figures, tables
     from npczarr.report.flags import quality
     from npczarr.report.page import write_report
+    from npczarr.runner import Progress
     from npczarr.sources.download import download
     from npczarr.store.info import info
     from npczarr.store.open import open_store as open
@@ -51,6 +52,7 @@ __all__ = [
     "LeaseError",
     "NpczarrError",
     "ParameterError",
+    "Progress",
     "SourceError",
     "StoreError",
     "agreement",
@@ -90,6 +92,7 @@ _PLACES = {
     "convert": ("npczarr.graphs.convert", "convert"),
     "import_masks": ("npczarr.export.back", "import_masks"),
     "info": ("npczarr.store.info", "info"),
+    "Progress": ("npczarr.runner", "Progress"),
     "make_cohort": ("npczarr.phantom", "make_cohort"),
     "open": ("npczarr.store.open", "open_store"),
     "quality": ("npczarr.report.flags", "quality"),
