@@ -24,6 +24,7 @@ from .report import figures as figures
 from .report import tables as tables
 from .report.flags import quality as quality
 from .report.page import write_report as write_report
+from .runner import Progress as Progress
 from .sources.download import download as download
 from .store.info import info as info
 from .store.open import open as open

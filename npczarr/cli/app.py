@@ -122,6 +122,7 @@ def phantom(
     ] = "small",
     seed: Annotated[int, typer.Option(help="The same seed gives the same bytes.", min=0)] = 0,
     workers: Workers = None,
+    scheduler: Scheduler = None,
 ) -> None:
     """Write a synthetic cohort in the published layout."""
     from npczarr.phantom import make_cohort
@@ -129,16 +130,15 @@ def phantom(
     if size not in ("small", "full"):
         raise ParameterError(f"--size must be small or full, got {size!r}")
     started = time.perf_counter()
-    # starting processes takes longer than writing a few small patients
-    workers = 0 if workers is None and size == "small" and patients <= 24 else workers
-    with show.progress("patients") as draw:
+    with show.progress() as draw:
         made = make_cohort(
             out,
             patients=patients,
             size="full" if size == "full" else "small",
             seed=seed,
             workers=workers,
-            on_progress=lambda done, total, written: draw(done, total, f"{written / 1e6:.0f} MB"),
+            scheduler=scheduler,
+            on_progress=draw,
         )
     megabytes, seconds = made.bytes / 1e6, time.perf_counter() - started
     show.out.print(f"{made.patients} patients, {made.files} files, {megabytes:,.0f} MB in {seconds:.1f} s  →  {out}")
@@ -265,11 +265,11 @@ def _convert(source: str, store: str, *, as_json: bool = False, **options: Any) 
     from npczarr.graphs.convert import convert as run
 
     started = time.perf_counter()
-    with show.progress("scans") as draw:
+    with show.progress() as draw:
         result = run(
             source,
             store,
-            on_progress=lambda p: draw(p.done, p.total, show.scans_note(p, time.perf_counter() - started)),
+            on_progress=draw,
             **options,
         )
     if as_json:
@@ -285,8 +285,8 @@ def _validate(store: str, *, as_json: bool = False, **options: Any) -> bool:  # 
 
     from npczarr.graphs.validate_store import validate as run
 
-    with show.progress("scans") as draw:
-        found = run(store, on_progress=lambda done, total: draw(done, total, ""), **options)
+    with show.progress() as draw:
+        found = run(store, on_progress=draw, **options)
     if as_json:
         typer.echo(json.dumps([asdict(finding) for finding in found], indent=1))
     else:

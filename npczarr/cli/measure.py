@@ -97,14 +97,9 @@ def score(
     as_json: Json = False,
 ) -> None:
     """Compare a model's masks with the store's: Dice, Jaccard, surface distances. Kept as `score/NAME`."""
-    predictions = predictions if "://" in predictions else str(Path(predictions).resolve())
-    parameters = {
-        "predictions": predictions,
-        "tolerance": tolerance,
-        "config": None if config is None else str(config.resolve()),
-    }
+    parameters = {"predictions": predictions, "tolerance": tolerance, "config": config}
     where = {"workers": workers, "scheduler": scheduler, "break_lock": break_lock, "csv": csv}
-    where["name"] = name or Path(predictions).stem
+    where["name"] = name
     raise typer.Exit(int(_compare(store, "score", storage_option, parameters, where, as_json)))
 
 
@@ -139,12 +134,12 @@ def _measure(
     from npczarr.graphs.measure_store import measure_store
 
     csv = where.pop("csv", None)
-    with show.progress("patients") as draw:
+    with show.progress() as draw:
         result, failures = measure_store(
             store,
             measure,
             storage_options=as_options(storage_option),
-            on_progress=lambda done, total: draw(done, total, ""),
+            on_progress=draw,
             **where,
             **parameters,
         )

@@ -22,7 +22,7 @@ from npczarr.graphs.measure import TOLERANCE_MM, agreement, morphology
 from npczarr.graphs.score import score
 from npczarr.model.results import VERSION
 from npczarr.model.schema import SCAN
-from npczarr.runner import Runner, active_client
+from npczarr.runner import Meter, OnProgress, Runner, active_client
 from npczarr.store.hierarchy import open_group
 from npczarr.store.lease import Lease, hold_lease
 from npczarr.store.location import Location, locate
@@ -67,7 +67,7 @@ def measure_store(
     scheduler: str | None = None,
     break_lock: bool = False,
     storage_options: Mapping[str, Any] | None = None,
-    on_progress: Callable[[int, int], None] | None = None,
+    on_progress: OnProgress | None = None,
     **parameters: Any,  # noqa: ANN401 - of the measure
 ) -> tuple[xr.Dataset, tuple[Failure, ...]]:
     """Measure every scan of a store and keep the result as a sub-group of it.
@@ -82,14 +82,15 @@ def measure_store(
     measure
         ``"morphology"``, ``"agreement"`` or ``"score"``; the parameters are those of the function of that name.
     name
-        Of the sub-group; by default the measure's. A score is kept as ``score/<name>``.
+        Name of the result. A score is kept as ``score/<name>``, by default named as the folder of the predictions;
+        the other measures under their own names, or as ``<measure>/<name>``.
     workers
         Local worker processes; by default the active ``distributed.Client``, or threads of this process, which take a
         few milliseconds a scan, less than starting processes.
     scheduler, break_lock, storage_options
         As in :func:`npczarr.convert`.
     on_progress
-        Called with patients done and in all.
+        Called with a :class:`npczarr.Progress` when the patients to measure are known, and after each batch of them.
 
     Returns
     -------
@@ -101,7 +102,9 @@ def measure_store(
     NpczarrError
         If there is no store, another writer is at work, or a parameter is wrong.
     """
-    chosen = {**DEFAULTS[measure], **parameters}
+    chosen = {**DEFAULTS[measure], **_absolute(parameters)}
+    if measure == "score" and name is None:
+        name = Path(str(chosen.get("predictions", measure))).stem
     path = measure if name is None else f"{measure}/{name}"
     if name is not None and not re.fullmatch(r"[\w.-]+", name):
         raise ParameterError(f"a name of letters, digits, . _ - expected for the result, got {name!r}")
@@ -127,7 +130,8 @@ def measure_store(
         result = _nothing(template)
         todo = _keep_valid(result, read_result(root, path), patients, digests, provenance)
         queue = [tuple(todo[i : i + _BATCH]) for i in range(0, len(todo), _BATCH)]
-        done, failures = len(patients) - len(todo), []
+        failures: list[Failure] = []
+        meter = Meter(on_progress, len(todo), "patients", {"kept": len(patients) - len(todo)})
         while queue:  # once, and again, patient by patient, where a batch ended in an error
             tasks = [MeasureTask(location, measure, batch, tuple(sorted(chosen.items())), threads) for batch in queue]
             queue = []
@@ -138,20 +142,28 @@ def measure_store(
                     queue += [(patient,) for patient in task.patients]
                     continue
                 if isinstance(outcome, Exception):
-                    failures += _failures_of(task, template, outcome)
+                    failed = _failures_of(task, template, outcome)
                 else:
                     found, failed = outcome
                     _fill(result, [patients.index(patient) for patient in task.patients], found)
-                    failures += failed
-                done += len(task.patients)
-                if on_progress is not None:
-                    on_progress(done, len(patients))
+                failures += failed
+                missed = len({failure.patient for failure in failed})
+                meter.add(len(task.patients), counts={"measured": len(task.patients) - missed, "failed": missed})
         result["input_digest"] = (SCAN, digests)
         if todo and lease is not None:
             lease.check()
             written_by = {**provenance, "npczarr_version": version("npczarr")}
             write_result(root, path, _stored_form(result, failures), written_by)
     return result.assign_attrs(provenance, kept=int(lease is not None)), tuple(failures)
+
+
+def _absolute(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Make local paths among the parameters absolute: a worker may run in another folder."""
+    kept = {name: value for name, value in parameters.items() if value is not None}
+    for name in {"predictions", "config"} & set(kept):
+        if "://" not in str(kept[name]):
+            kept[name] = str(Path(kept[name]).expanduser().resolve())
+    return kept
 
 
 @contextmanager

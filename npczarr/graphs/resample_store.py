@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -18,12 +18,12 @@ from npczarr.graphs.resample import layout_of
 from npczarr.graphs.resample_blocks import SPATIAL
 from npczarr.graphs.resample_plan import plan_cohort, plan_digest, resampled_attributes
 from npczarr.graphs.resample_scan import ResampleTask, refusal, write_resampled
-from npczarr.graphs.store_writer import Progress, StoreWriter, Work, changed
+from npczarr.graphs.store_writer import StoreWriter, Work, changed
 from npczarr.model.layout import check_codec
 from npczarr.model.limits import Limits
 from npczarr.model.resampling import Resampling, resampling
 from npczarr.model.schema import INDEXES, RATER, RESAMPLING, SCAN_TABLES, Variable
-from npczarr.runner import Runner
+from npczarr.runner import OnProgress, Runner
 from npczarr.store.chunks import ScanPlace
 from npczarr.store.create import add_columns, create, is_new, resize
 from npczarr.store.describe import add_history, root_attributes
@@ -51,7 +51,7 @@ def resample_store(
     break_lock: bool = False,
     storage_options: Mapping[str, Any] | None = None,
     source_options: Mapping[str, Any] | None = None,
-    on_progress: Callable[[Progress], None] | None = None,
+    on_progress: OnProgress | None = None,
     **parameters: Any,  # noqa: ANN401 - of npczarr.resample
 ) -> xr.Dataset:
     """Resample a store into another one, or complete an interrupted run.
@@ -65,12 +65,10 @@ def resample_store(
         Folder or URL of the store, and of the one to write.
     codec
         ``"lz4"`` (fast) or ``"zstd"`` (smaller); of a new store.
-    workers, scheduler, break_lock
+    workers, scheduler, on_progress, break_lock
         As in :func:`npczarr.convert`.
     storage_options, source_options
         Options of the file systems of `out` and of `store`; credentials belong in the environment.
-    on_progress
-        Called after each scan.
     **parameters
         As for :func:`npczarr.resample`: spacing, shape, like, window, centre, bounds, method, mask_method, normalise.
 
