@@ -35,6 +35,8 @@ class VoxelArray:
         As in the array's metadata.
     padding
         Value outside the scans, by the attribute `_FillValue` of the array.
+    fill
+        Value of a chunk that is absent; in stores that another program wrote it may be anything.
     fingerprint
         Encoding of the array; a process that finds another one refuses to read.
     """
@@ -45,6 +47,7 @@ class VoxelArray:
     dtype: str
     chunks: tuple[int, ...]
     padding: float
+    fill: float
     fingerprint: str
 
     def read(self, place: tuple[int, ...], window: Window) -> NDArray[Any]:
@@ -111,7 +114,8 @@ def describe_voxels(location: Location, name: str, found: ZarrArray) -> VoxelArr
     padding = found.attrs.asdict().get("_FillValue", default)
     if not isinstance(padding, int | float):  # xarray writes floats as base64 of their bytes: NaN, in our stores
         padding = np.nan
-    return VoxelArray(location, name, shape, found.dtype.name, chunks, padding, _fingerprint(found))
+    fill = float(found.fill_value)
+    return VoxelArray(location, name, shape, found.dtype.name, chunks, padding, fill, _fingerprint(found))
 
 
 def _fingerprint(found: ZarrArray) -> str:
