@@ -261,8 +261,8 @@ HOSTILE = {
 def test_hostile_chunks_with_right_checksums(store, kind, name):
     blosc, zstd = HOSTILE[kind]
     chunk_of(store, name).write_bytes(blosc if name == "image" else zstd)
-    # a string or a label is decompressed before anything can know how long it should be
-    frugal = kind in ("bomb", "2 GB by its header") and name == "image"
+    # zarr's codecs decompress a chunk before anything can know its length: only what a header claims is not believed
+    frugal = kind == "2 GB by its header"
     found = use(store, frugal=frugal)
     assert isinstance(found["read"], StoreError)
     assert found["validate"]
