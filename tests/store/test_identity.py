@@ -196,7 +196,7 @@ def test_a_store_made_anew_at_the_same_place_is_read_as_it_is_now(source, tmp_pa
     second = npc.open(url)
     assert not np.array_equal(second.image.load(), held)
     assert npc.validate(url, workers=0) == ()
-    with pytest.raises(StoreError, match="open the store again|absent"):
+    with pytest.raises(StoreError, match=r"open the store again|absent"):
         stale.image.load()
     with pytest.raises(StoreError):
         stale.npc.scan("001", "T1WI").load()
