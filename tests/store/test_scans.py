@@ -16,7 +16,7 @@ import npczarr as npc
 from npczarr.errors import StoreError
 from npczarr.store.location import locate
 from npczarr.store.scans import StoredCohort, as_stored
-from tests.store.small import metadata, objects
+from tests.store.small import metadata, objects, outcome
 
 VOXELS = ("image", "mask")
 
