@@ -37,7 +37,7 @@ from npczarr.store.hierarchy import (
 from npczarr.store.location import delete, delete_below, exists, get, put
 from npczarr.store.storage_errors import translate_damage
 from npczarr.store.whole import absent_allowed
-from npczarr.store.zarr_library import consolidate, image_codecs, table_codecs, write_all_chunks
+from npczarr.store.zarr_library import WRITE_ALL_CHUNKS, consolidate, image_codecs, table_codecs
 
 _FIXED = {"axis": 3, "affine_row": 4, "affine_column": 4}
 TEXT = np.dtypes.StringDType()
@@ -98,17 +98,17 @@ def create(
 def add_table(root: zarr.Group, variable: Variable, sizes: Mapping[str, int]) -> None:
     """Create the array of one table and write all of it, so that an absent chunk means damage."""
     shape = tuple(sizes[dim] for dim in variable.dims)
-    with write_all_chunks():
-        made = root.create_array(
-            variable.name,
-            shape=shape,
-            chunks=table_chunks(variable.dims, shape),
-            dtype=variable.dtype,
-            fill_value=variable.fill,
-            compressors=table_codecs(),
-            dimension_names=variable.dims,
-            attributes=variable.all_attributes(),
-        )
+    made = root.create_array(
+        variable.name,
+        shape=shape,
+        chunks=table_chunks(variable.dims, shape),
+        dtype=variable.dtype,
+        fill_value=variable.fill,
+        compressors=table_codecs(),
+        dimension_names=variable.dims,
+        attributes=variable.all_attributes(),
+        config=WRITE_ALL_CHUNKS,
+    )
     if 0 not in shape:
         made[...] = np.full(shape, variable.fill, dtype=TEXT if variable.dtype == "string" else variable.dtype)
 

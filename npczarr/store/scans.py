@@ -220,8 +220,8 @@ def _has_empty_chunk(array: VoxelArray, values: NDArray[Any], window: Window) ->
 
 
 def _is_fill(values: Any, array: VoxelArray) -> Any:  # noqa: ANN401 - a scalar or an array, and its truth
-    """Whether values may be those of an absent chunk: padding, or zero in stores that another program wrote."""
-    return is_padding(values, array.padding) | (values == 0)
+    """Whether values may be those of an absent chunk, whichever program wrote the store."""
+    return is_padding(values, array.fill)
 
 
 class StoredCohort:

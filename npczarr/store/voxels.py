@@ -37,6 +37,8 @@ class VoxelArray:
         As in the array's metadata.
     padding
         Value outside the scans, by the attribute `_FillValue` of the array.
+    fill
+        Value of a chunk that is absent; in stores that another program wrote it may be anything.
     fingerprint
         Encoding of the array; a process that finds another one refuses to read.
     """
@@ -47,6 +49,7 @@ class VoxelArray:
     dtype: str
     chunks: tuple[int, ...]
     padding: float
+    fill: float
     fingerprint: str
 
     def read(self, place: tuple[int, ...], window: Window) -> NDArray[Any]:
@@ -113,9 +116,9 @@ def describe_voxels(location: Location, name: str, found: ZarrArray) -> VoxelArr
     padding = found.attrs.asdict().get("_FillValue", default)
     if not isinstance(padding, int | float):  # xarray writes floats as base64 of their bytes: NaN, in our stores
         padding = np.nan
-    fingerprint = _fingerprint(found)
+    fill, fingerprint = float(found.fill_value), _fingerprint(found)
     _keep((location, location.session(), name, fingerprint, shape), found)
-    return VoxelArray(location, name, shape, found.dtype.name, chunks, padding, fingerprint)
+    return VoxelArray(location, name, shape, found.dtype.name, chunks, padding, fill, fingerprint)
 
 
 def _fingerprint(found: ZarrArray) -> str:

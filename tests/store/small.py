@@ -8,6 +8,7 @@ import warnings
 from pathlib import Path
 
 import npczarr as npc
+from npczarr.errors import StoreError
 from npczarr.model.layout import Layout
 from npczarr.store.create import create
 from npczarr.store.describe import root_attributes
@@ -52,6 +53,14 @@ def by_xarray(dataset, url, **options) -> Path:
         warnings.simplefilter("ignore")
         dataset.to_zarr(url, **{"zarr_format": 3, **options})
     return url
+
+
+def outcome(act):
+    """What an act gives, and None; or None, and the error of the store."""
+    try:
+        return act(), None
+    except StoreError as error:
+        return None, error
 
 
 def places(dataset):

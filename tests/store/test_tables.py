@@ -1,6 +1,7 @@
 """Tables: their chunks, written whole, resized, and completed where a resize was interrupted."""
 
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -192,3 +193,22 @@ def test_columns_are_added_once_kept_and_made_anew_where_their_type_changes(empt
     assert npc.open(url).c.values.tolist() == ["1", "x"]
     assert xr.open_zarr(url).c.values.tolist() == ["1", "x"]
     assert is_whole(url, "c", zarr.open_array(url, path="c"))
+
+
+def test_tables_are_written_whole_by_many_threads_and_whatever_else_zarr_is_told(copy):
+    """A setting that all threads share would be lost by one while another opens its table."""
+    root = open_group(locate(copy).open(), str(copy))
+    names = [name for name, _ in every_table(root)]
+    for name in names:
+        shutil.rmtree(copy / name / "c")
+    root.store.whole = False
+
+    def fill(name):
+        with zarr.config.set({"array.write_empty_chunks": False}):
+            table = array(root, name)
+            table[...] = np.full(table.shape, table.fill_value, dtype=table.dtype)
+
+    with ThreadPoolExecutor(16) as pool:
+        list(pool.map(fill, names))
+    for name in names:
+        assert is_whole(copy, name, root[name]), name
