@@ -105,7 +105,7 @@ def export(
     """
     _check(format, size, bits, out)
     _load(format)
-    cohort = StoredCohort(locate(store, dict(storage_options or {})))
+    cohort = StoredCohort(locate(store, storage_options))
     labels = cohort.labels
     chosen = (_chosen(labels["patient"], "patient", patients), _chosen(labels["sequence"], "sequence", sequences))
     manifest = Manifest.open(Path(out), {"format": format, "size": size, "bits": bits if format == "tiff" else None})

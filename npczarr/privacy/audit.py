@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -68,7 +68,7 @@ def audit(
     source: str | Path,
     *,
     values: bool = False,
-    storage_options: dict[str, Any] | None = None,
+    storage_options: Mapping[str, Any] | None = None,
     run: Run = one_by_one,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Audit:
@@ -84,6 +84,8 @@ def audit(
         Folder, ``.zip`` file or URL.
     values
         Also keep up to three values of each finding.
+    storage_options
+        Options of the source's file system; credentials belong in the environment.
     run
         Runs a function over tasks and yields (task, result or exception), in any order.
     on_progress

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -59,7 +59,7 @@ def deidentify(
     key: bytes | None = None,
     tables: Collection[str] = (),
     config: str | Path | None = None,
-    storage_options: dict[str, Any] | None = None,
+    storage_options: Mapping[str, Any] | None = None,
     run: Run = one_by_one,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Deidentified:
@@ -83,6 +83,8 @@ def deidentify(
     config
         TOML file that describes another layout, as for :func:`npczarr.convert`, and limits. What does not fit it is not
         copied. Without one, files that do not lie in the published layout belong to the folder above their series.
+    storage_options
+        Options of the source's file system; credentials belong in the environment.
     run
         Runs a function over tasks and yields (task, result or exception), in any order.
     on_progress
