@@ -27,6 +27,7 @@ from npczarr.cli.options import (
     new_file,
 )
 from npczarr.errors import NpczarrError, ParameterError
+from npczarr.model.options import redacted
 
 app = typer.Typer(
     name="npczarr",
@@ -71,7 +72,7 @@ def main() -> None:
 
 def _say(error: str) -> None:
     show.err.print("[bold red]error[/]", end=" ")
-    show.err.print(error, markup=False)
+    show.err.print(redacted(error), markup=False)
     sys.exit(2)
 
 

@@ -21,6 +21,7 @@ from npczarr.cli.options import (
     Workers,
     as_options,
 )
+from npczarr.model.options import redacted
 
 _STYLES = {"failed": "red", "refused": "red", "absent": "dim", "written": "yellow", "replaced": "green", "kept": "dim"}
 
@@ -85,7 +86,7 @@ def import_masks(
             source_options=as_options(source_option),
             on_progress=draw,
         )
-    _tell(found, f"→  {store}", as_json)
+    _tell(found, f"→  {redacted(store)}", as_json)
     raise typer.Exit(int(any(one.status == "refused" for one in found)))
 
 

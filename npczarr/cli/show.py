@@ -12,6 +12,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from npczarr.model.options import redacted
+
 if TYPE_CHECKING:
     import xarray as xr
 
@@ -102,9 +104,8 @@ def conversion(result: xr.Dataset, store: str, seconds: float) -> None:
     if result.attrs.get("padding"):
         out.print(f"[yellow]padding[/] {escape(result.attrs['padding'])}")
     read = float(result["source_bytes"].sum()) / 1e6
-    out.print(
-        f"{read:,.0f} MB read in {seconds:.1f} s ({read / max(seconds, 1e-3):,.0f} MB/s)  →  [bold]{escape(store)}[/]"
-    )
+    store = escape(redacted(store))
+    out.print(f"{read:,.0f} MB read in {seconds:.1f} s ({read / max(seconds, 1e-3):,.0f} MB/s)  →  [bold]{store}[/]")
 
 
 def problem_list(problems: list[dict[str, str]]) -> None:
@@ -159,6 +160,7 @@ def findings(found: tuple[Finding, ...], store: str) -> None:
     for finding in found:
         where = f"{finding.patient}/{finding.sequence}" if finding.patient else "store"
         out.print(f"[red]damaged[/] {escape(where)}  {escape(finding.problem)}")
+    store = redacted(store)
     out.print(
         f"{len(found)} problem(s) in {store}" if found else f"[green]ok[/] every voxel of {store} is as it was written"
     )

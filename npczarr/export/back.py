@@ -105,20 +105,20 @@ def import_masks(
         If the store cannot be opened or written, or another process writes to it.
     """
     rules = load_config(config)
-    source = open_source(folder, dict(source_options or {}), rules.limits)
+    source = open_source(folder, source_options, rules.limits)
     cohort = sort_files(source.files(), rules)
     scans = [scan for scan in cohort.scans.values() if scan.masks]
     if not scans:
-        raise SourceError(f"{folder}: no mask found; expected them named as in the source, patient/ROI-T1.nii.gz")
-    location = locate(store, dict(storage_options or {}))
+        raise SourceError(f"{source.shown}: no mask found; expected them named as in the source, patient/ROI-T1.nii.gz")
+    location = locate(store, storage_options)
     runner = Runner(workers, scheduler, idle="here")
     opened = location.open()
-    open_group(location.open(read_only=True), location.url, mode="r")  # what is not a store gets no lease
-    with hold_lease(opened, location.url, break_lock=break_lock) as lease, runner:
-        root = open_group(opened, location.url)
+    open_group(location.open(read_only=True), location.shown, mode="r")  # what is not a store gets no lease
+    with hold_lease(opened, location.shown, break_lock=break_lock) as lease, runner:
+        root = open_group(opened, location.shown)
         if array(root, "mask").ndim != 5:
-            raise ParameterError(f"{location.url}: a store of several raters' masks; convert it again to change them")
-        target = _Target(location, Rows(root), read_layout(root, location.url), lease)
+            raise ParameterError(f"{location.shown}: a store of several raters' masks; convert it again to change them")
+        target = _Target(location, Rows(root), read_layout(root, location.shown), lease)
         tables = {v.name: target.rows.read(v.name) for v in SCAN_TABLES}
         stored = StoredCohort(location, root)
         tasks = [_task(scan, source, stored, tables) for scan in scans]

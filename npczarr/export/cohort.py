@@ -109,7 +109,7 @@ def export_scans(
     """
     _check(format, size, bits, out)
     _load(format)
-    cohort = StoredCohort(locate(store, dict(storage_options or {})))
+    cohort = StoredCohort(locate(store, storage_options))
     labels = cohort.labels
     chosen = (_chosen(labels["patient"], "patient", patients), _chosen(labels["sequence"], "sequence", sequences))
     manifest = Manifest.open(Path(out), {"format": format, "size": size, "bits": bits if format == "tiff" else None})

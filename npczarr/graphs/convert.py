@@ -105,8 +105,8 @@ def convert(
     rules = load_config(config)
     if columns is not None:
         rules = dataclasses.replace(rules, columns=load_config(columns).columns)
-    origin = open_source(source, dict(source_options or {}), rules.limits)
-    target = locate(store, dict(storage_options or {}))
+    origin = open_source(source, source_options, rules.limits)
+    target = locate(store, storage_options)
     cohort = discover(origin, rules)
     tables = read_tables(origin, cohort, rules)
     unknown = sorted(set(rewrite) - {*cohort.patients, *("/".join(key) for key in cohort.scans)})
@@ -114,20 +114,20 @@ def convert(
         raise ParameterError(f"cannot rewrite {unknown[0]}: the source has no such patient or patient/sequence")
     runner = Runner(workers, scheduler)  # wrong arguments are an error before anything is created
     opened = target.open()
-    with hold_lease(opened, target.url, break_lock=break_lock) as lease, runner:
+    with hold_lease(opened, target.shown, break_lock=break_lock) as lease, runner:
         fresh = is_new(opened)
         if fresh:
             layout = _survey(runner, origin, cohort, codec, dtype)
             attributes = root_attributes(layout.dtype, rated=bool(cohort.raters), of=rules.cohort)
             create(opened, cohort.patients, cohort.sequences, layout, attributes, cohort.raters)
-        root = open_group(opened, target.url)
+        root = open_group(opened, target.shown)
         stranger = False
         if not fresh:
-            layout = read_layout(root, target.url)
-            _check_kind(root, cohort, target.url)
+            layout = read_layout(root, target.shown)
+            _check_kind(root, cohort, target.shown)
             stranger = _is_stranger(runner, root, origin, cohort)
             if stranger and not replace:
-                raise _other_cohort(root, cohort, target.url)
+                raise _other_cohort(root, cohort, target.shown)
             patients = _joined(labels(root, "patient"), cohort.patients)
             sequences = _joined(labels(root, "sequence"), cohort.sequences)
             resize(root, patients=patients, sequences=sequences, extent_zyx=layout.extent_zyx)
@@ -179,7 +179,7 @@ def _survey(runner: Runner, source: Source, cohort: Cohort, codec: str, dtype: s
     readable = [peek for _, peek in found if not peek.problem]
     if not readable:
         first = found[0][1].problem if found else "no images"
-        raise SourceError(f"{source.url}: none of {len(found)} scans can be read; the first: {first}")
+        raise SourceError(f"{source.shown}: none of {len(found)} scans can be read; the first: {first}")
     needed = max(peek.dtype for peek in readable)
     return plan_layout([peek.shape_zyx for peek in readable], dtype=dtype or needed, codec=codec, limits=source.limits)
 
@@ -192,7 +192,7 @@ def _peeked(
     batches = [PeekTask(source, tuple(listed[i : i + _PEEK_BATCH]), salt) for i in range(0, len(listed), _PEEK_BATCH)]
     for batch, outcome in runner.run(peek_scans, batches, name=lambda batch: f"peek-{batch.scans[0].patient}"):
         if isinstance(outcome, BaseException):
-            raise SourceError(f"{source.url}: cannot be read by the workers: {outcome}") from outcome
+            raise SourceError(f"{source.shown}: cannot be read by the workers: {outcome}") from outcome
         yield from zip(batch.scans, outcome, strict=True)
 
 

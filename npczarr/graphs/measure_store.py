@@ -20,6 +20,7 @@ from zarr.abc.store import Store
 from npczarr.errors import NpczarrError, ParameterError, ReadOnlyError, SourceError
 from npczarr.graphs.measure import TOLERANCE_MM, agreement, morphology
 from npczarr.graphs.score import score
+from npczarr.model.options import normalize_options, redacted
 from npczarr.model.results import VERSION
 from npczarr.model.schema import SCAN
 from npczarr.runner import Meter, OnProgress, Runner, active_client
@@ -67,6 +68,7 @@ def measure_store(
     scheduler: str | None = None,
     break_lock: bool = False,
     storage_options: Mapping[str, Any] | None = None,
+    source_options: Mapping[str, Any] | None = None,
     on_progress: OnProgress | None = None,
     **parameters: Any,  # noqa: ANN401 - of the measure
 ) -> tuple[xr.Dataset, tuple[Failure, ...]]:
@@ -89,6 +91,8 @@ def measure_store(
         few milliseconds a scan, less than starting processes.
     scheduler, break_lock, storage_options
         As in :func:`npczarr.convert`.
+    source_options
+        Options of the predictions' file system, of a score.
     on_progress
         Called with a :class:`npczarr.Progress` when the patients to measure are known, and after each batch of them.
 
@@ -105,16 +109,21 @@ def measure_store(
     chosen = {**DEFAULTS[measure], **_absolute(parameters)}
     if measure == "score" and name is None:
         name = Path(str(chosen.get("predictions", measure))).stem
+    chosen = {**DEFAULTS[measure], **parameters}
+    if source_options:
+        if measure != "score":
+            raise ParameterError(f"source_options are of predictions, and {measure} has none; leave them out")
+        chosen["storage_options"] = dict(normalize_options(source_options, chosen.get("predictions", "")))
     path = measure if name is None else f"{measure}/{name}"
     if name is not None and not re.fullmatch(r"[\w.-]+", name):
         raise ParameterError(f"a name of letters, digits, . _ - expected for the result, got {name!r}")
-    location = locate(store, dict(storage_options or {}))
+    location = locate(store, storage_options)
     dataset = open_location(location)
     # wrong parameters are an error now, not the failure of every scan later
     template = MEASURES[measure](dataset, **chosen)
     if template.attrs.get("predicted_scans") == 0:
         raise SourceError(
-            f"none of the predicted masks is of a patient and sequence in {location.url}; name their folders as the "
+            f"none of the predicted masks is of a patient and sequence in {location.shown}; name their folders as the "
             "store's patients"
         )
     opened = location.open()
@@ -123,7 +132,7 @@ def measure_store(
         _lease_if_writable(opened, location, break_lock=break_lock) as lease,
         Runner(workers, scheduler, idle="here" if threads else "processes") as runner,
     ):
-        root = open_group(location.open(read_only=lease is None), location.url, mode="r" if lease is None else "r+")
+        root = open_group(location.open(read_only=lease is None), location.shown, mode="r" if lease is None else "r+")
         provenance = {**template.attrs, "npczarr_results": VERSION}
         digests = _input_digests(dataset)
         patients = [str(label) for label in dataset["patient"].values]
@@ -171,7 +180,7 @@ def _lease_if_writable(store: Store, location: Location, *, break_lock: bool) ->
     """Hold the lease of a store; None where this process may not write to it, and so cannot disturb a writer."""
     with ExitStack() as stack:
         try:
-            lease = stack.enter_context(hold_lease(store, location.url, break_lock=break_lock))
+            lease = stack.enter_context(hold_lease(store, location.shown, break_lock=break_lock))
         except ReadOnlyError:
             lease = None
         yield lease

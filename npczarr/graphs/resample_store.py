@@ -86,27 +86,27 @@ def resample_store(
     """
     request = resampling({name: value for name, value in parameters.items() if value is not None})
     check_codec(codec)
-    origin, target = locate(store, dict(source_options or {})), locate(out, dict(storage_options or {}))
+    origin, target = locate(store, source_options), locate(out, storage_options)
     if origin.url == target.url:
-        raise ParameterError(f"{origin.url}: cannot be resampled into itself; name another store")
+        raise ParameterError(f"{origin.shown}: cannot be resampled into itself; name another store")
     dataset = open_location(origin)
     if request.needs_tumour and "rater" in dataset.dims:
         raise ParameterError("a window around the tumour needs one mask a scan; take centre='volume'")
     plans = plan_cohort(dataset, request)
     layout = layout_of(plans, codec)
-    source = open_group(origin.open(read_only=True), origin.url, mode="r")
+    source = open_group(origin.open(read_only=True), origin.shown, mode="r")
     patients, sequences = labels(source, "patient"), labels(source, "sequence")
     runner = Runner(workers, scheduler)
     opened = target.open()
-    with hold_lease(opened, target.url, break_lock=break_lock) as lease, runner:
+    with hold_lease(opened, target.shown, break_lock=break_lock) as lease, runner:
         fresh = is_new(opened)
         if fresh:
             raters = labels(source, "rater") if "rater" in source else ()
             create(opened, patients, sequences, layout, _attributes(source, request, bool(raters)), raters)
-        root = open_group(opened, target.url)
+        root = open_group(opened, target.shown)
         if not fresh:
-            _check_same(root, request, target.url)
-            layout = read_layout(root, target.url)
+            _check_same(root, request, target.shown)
+            layout = read_layout(root, target.shown)
             resize(root, patients=patients, sequences=sequences, extent_zyx=layout.extent_zyx)
         new_columns = add_columns(root, _columns(dataset))
         work = _work(plans, request, StoredCohort(origin), source)

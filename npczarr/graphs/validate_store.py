@@ -78,15 +78,15 @@ def validate(
     StoreError, SourceError
         If there is no store, or no source, to be read.
     """
-    location = locate(store, dict(storage_options or {}))
-    with translate_damage(location.url):
-        root = open_group(location.open(read_only=True), location.url, mode="r", whole=False)
+    location = locate(store, storage_options)
+    with translate_damage(location.shown):
+        root = open_group(location.open(read_only=True), location.shown, mode="r", whole=False)
         findings = check_schema_of(root) or check_tables(root)
         if findings:
             return tuple(findings)
         source = cohort = None
         if against is not None:
-            source = open_source(against, dict(source_options or {}), load_config(config).limits)
+            source = open_source(against, source_options, load_config(config).limits)
             cohort = discover(source, load_config(config))
             known = {(p, s) for p in labels(root, "patient") for s in labels(root, "sequence")}
             strange = [key for key in cohort.scans if key not in known]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -70,7 +71,7 @@ def audit(
     values: bool = False,
     workers: int | None = None,
     scheduler: str | None = None,
-    storage_options: dict[str, Any] | None = None,
+    storage_options: Mapping[str, Any] | None = None,
     on_progress: OnProgress | None = None,
 ) -> Audit:
     """Look through every file of a source for what could identify someone.
@@ -90,6 +91,8 @@ def audit(
         process for a few hundred files.
     scheduler
         Address of a running scheduler instead.
+    storage_options
+        Options of the source's file system; credentials belong in the environment.
     on_progress
         Called with a :class:`npczarr.Progress` when the files are known, and after each batch of them.
 

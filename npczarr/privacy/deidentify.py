@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 from collections import defaultdict
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -52,7 +52,7 @@ def deidentify(
     config: str | Path | None = None,
     workers: int | None = None,
     scheduler: str | None = None,
-    storage_options: dict[str, Any] | None = None,
+    storage_options: Mapping[str, Any] | None = None,
     on_progress: OnProgress | None = None,
 ) -> Deidentified:
     """Write a cleaned copy of a cohort.
@@ -80,6 +80,8 @@ def deidentify(
         process for a few hundred files. All must see the same folder `out`.
     scheduler
         Address of a running scheduler instead.
+    storage_options
+        Options of the source's file system; credentials belong in the environment.
     on_progress
         Called with a :class:`npczarr.Progress` when the folders are known, and after each.
 

@@ -9,11 +9,12 @@ import shutil
 import time
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 from npczarr.errors import SourceError
 from npczarr.model.limits import size
+from npczarr.model.options import redacted
 from npczarr.runner import OnProgress, Progress
 
 TRIES = 6  # in a row without a new byte
@@ -58,7 +59,7 @@ class Fetch:
         except OSError as error:
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
                 raise self._no_room() from error
-            raise SourceError(f"{self._name}: {error}; the partial file {self._part} is kept") from error
+            raise SourceError(redacted(f"{self._name}: {error}; the partial file {self._part} is kept")) from error
         os.unlink(output_file)
         try:
             os.link(self._part, output_file)  # two names, so that a file with a wrong hash can be set aside
@@ -83,8 +84,7 @@ class Fetch:
     @staticmethod
     def shown(url: str) -> str:
         """Write an address without user, password and query, which may be secrets."""
-        parts = urlsplit(url)
-        return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+        return redacted(url)
 
     def _copy(self, path: Path) -> None:
         if not path.is_file():
@@ -113,7 +113,7 @@ class Fetch:
             except requests.RequestException as error:
                 response = error.response
                 if isinstance(error, ValueError):  # of an address
-                    raise SourceError(f"{self.shown(url)}: {error}; expected an address, or a local path") from error
+                    raise SourceError(redacted(f"{url}: {error}; expected an address, or a local path")) from error
                 if response is not None and response.status_code not in _TRANSIENT:
                     raise SourceError(
                         f"{self.shown(url)}: the server answers {response.status_code} {response.reason}; check the "

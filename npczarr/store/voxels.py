@@ -64,7 +64,7 @@ class VoxelArray:
         with translate_errors(store, f"read {self.name} at {'/'.join(map(str, place))}"):
             values = np.asarray(self._array()[(*place, *window)])
         if values.shape[-3:] != tuple(s.stop - s.start for s in window):
-            raise StoreError(f"{self.location.url}: {self.name} was resized while it was read; open the store again")
+            raise StoreError(f"{self.location.shown}: {self.name} was resized while it was read; open the store again")
         return values
 
     def absent_objects(self, place: tuple[int, ...], shape_zyx: tuple[int, int, int]) -> list[str]:
@@ -109,8 +109,8 @@ def describe_voxels(location: Location, name: str, found: ZarrArray) -> VoxelArr
     sound = len(shape) == len(chunks) and len(shape) in (5, 6) and found.dtype.kind in "iuf" and min(chunks) > 0
     if not sound or float(np.prod(chunks, dtype=float)) * found.dtype.itemsize > _LARGEST_CHUNK:
         raise StoreError(
-            f"{location.url}: {name} of {found.dtype}, shape {shape}, chunks {chunks}: no array of scans; its metadata "
-            "are damaged, convert into a new store"
+            f"{location.shown}: {name} of {found.dtype}, shape {shape}, chunks {chunks}: no array of scans; its "
+            "metadata are damaged, convert into a new store"
         )
     default = np.nan if found.dtype.kind == "f" else 0
     padding = found.attrs.asdict().get("_FillValue", default)
@@ -145,7 +145,7 @@ def _opened(location: Location, name: str, fingerprint: str) -> ZarrArray:
         try:
             found = zarr.open_group(store, mode="r", zarr_format=3)[name]
         except (FileNotFoundError, KeyError) as error:
-            raise StoreError(f"{location.url}: {name} is gone; open the store again") from error
+            raise StoreError(f"{location.shown}: {name} is gone; open the store again") from error
         if _fingerprint(found) != fingerprint:
-            raise StoreError(f"{location.url}: {name} was encoded anew while it was read; open the store again")
+            raise StoreError(f"{location.shown}: {name} was encoded anew while it was read; open the store again")
         return found
