@@ -107,13 +107,12 @@ def measure_store(
         If there is no store, another writer is at work, or a parameter is wrong.
     """
     chosen = {**DEFAULTS[measure], **_absolute(parameters)}
-    if measure == "score" and name is None:
-        name = Path(str(chosen.get("predictions", measure))).stem
-    chosen = {**DEFAULTS[measure], **parameters}
     if source_options:
         if measure != "score":
             raise ParameterError(f"source_options are of predictions, and {measure} has none; leave them out")
         chosen["storage_options"] = dict(normalize_options(source_options, chosen.get("predictions", "")))
+    if measure == "score" and name is None:
+        name = Path(redacted(str(chosen.get("predictions", measure)))).stem
     path = measure if name is None else f"{measure}/{name}"
     if name is not None and not re.fullmatch(r"[\w.-]+", name):
         raise ParameterError(f"a name of letters, digits, . _ - expected for the result, got {name!r}")

@@ -259,14 +259,12 @@ class StoredCohort:
     @cached_property
     def tables(self) -> Mapping[str, NDArray[Any]]:
         """What the store says of its scans, by name; each on (patient, sequence, …)."""
-        with translate_damage(self.location.url):
+        with translate_damage(self.location.shown):
             return read_tables(self._root, self.location, (*_TABLES, *self._indexes))
 
     @property
     def _indexes(self) -> tuple[str, ...]:
         return ("patient", "sequence", *(("rater",) if "rater" in self._root else ()))
-        with translate_damage(self.location.shown):
-            return read_tables(self._root, self.location, _TABLES)
 
     @cached_property
     def labels(self) -> Mapping[str, tuple[str, ...]]:

@@ -32,15 +32,14 @@ def open_stored(location: Location, group: str | None) -> xr.Dataset:
             what, maker = ("store", "npczarr convert") if group is None else (f"group {group!r}", "npczarr")
             raise StoreError(f"{location.shown}: no {what} here; check the path, or make one with {maker}") from error
         except (ValueError, KeyError, TypeError) as error:
-            raise StoreError(f"{location.url}: cannot be read as a Zarr v3 store ({error}); check the path") from error
+            raise StoreError(
+                f"{location.shown}: cannot be read as a Zarr v3 store ({first_line(error)}); check the path"
+            ) from error
     if group is None:
         tables.whole = is_written_whole(dataset.attrs)
         _check_labels(tables, dataset)
     else:  # xarray, where it copies a result, names a fill value
         tables.whole = not any("_FillValue" in variable.attrs for variable in dataset.variables.values())
-            raise StoreError(
-                f"{location.shown}: cannot be read as a Zarr v3 store ({first_line(error)}); check the path"
-            ) from error
     return dataset
 
 
