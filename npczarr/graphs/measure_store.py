@@ -8,7 +8,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import dask
 import numpy as np
@@ -20,6 +20,7 @@ from zarr.abc.store import Store
 from npczarr.errors import NpczarrError, ParameterError, ReadOnlyError, SourceError
 from npczarr.graphs.measure import TOLERANCE_MM, agreement, morphology
 from npczarr.graphs.score import score
+from npczarr.kernels.patterns import Method
 from npczarr.model.results import VERSION
 from npczarr.model.schema import SCAN
 from npczarr.runner import Runner, active_client
@@ -31,11 +32,13 @@ from npczarr.store.results import read_result, write_result
 
 _BATCH = 64  # patients to a task: opening the store for each costs as much as measuring thirty scans
 MEASURES: Mapping[str, Callable[..., xr.Dataset]] = {"morphology": morphology, "agreement": agreement, "score": score}
+#: The arguments that each measure takes, and their defaults.
 DEFAULTS: Mapping[str, Mapping[str, Any]] = {
     "morphology": {"method": "lorensen"},
     "agreement": {"tolerance": TOLERANCE_MM},
-    "score": {"tolerance": TOLERANCE_MM},
+    "score": {"predictions": None, "tolerance": TOLERANCE_MM, "config": None},
 }
+Measure = Literal["morphology", "agreement", "score"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,15 +63,18 @@ class MeasureTask:
 
 def measure_store(
     store: str | Path,
-    measure: str,
+    measure: Measure,
     *,
+    method: Method | None = None,
+    tolerance: float | None = None,
+    predictions: str | Path | None = None,
+    config: str | Path | None = None,
     name: str | None = None,
     workers: int | None = None,
     scheduler: str | None = None,
     break_lock: bool = False,
     storage_options: Mapping[str, Any] | None = None,
     on_progress: Callable[[int, int], None] | None = None,
-    **parameters: Any,  # noqa: ANN401 - of the measure
 ) -> tuple[xr.Dataset, tuple[Failure, ...]]:
     """Measure every scan of a store and keep the result as a sub-group of it.
 
@@ -80,9 +86,15 @@ def measure_store(
     store
         Folder or URL.
     measure
-        ``"morphology"``, ``"agreement"`` or ``"score"``; the parameters are those of the function of that name.
+        ``"morphology"``, ``"agreement"`` or ``"score"``.
+    method
+        Of morphology, as for :func:`npczarr.morphology`.
+    tolerance
+        Of agreement and score, in mm, as for :func:`npczarr.agreement`.
+    predictions, config
+        Of score, as for :func:`npczarr.score`.
     name
-        Of the sub-group; by default the measure's. A score is kept as ``score/<name>``.
+        Name of the sub-group; by default the measure's. A score is kept as ``score/<name>``.
     workers
         Local worker processes; by default the active ``distributed.Client``, or threads of this process, which take a
         few milliseconds a scan, less than starting processes.
@@ -99,9 +111,10 @@ def measure_store(
     Raises
     ------
     NpczarrError
-        If there is no store, another writer is at work, or a parameter is wrong.
+        If there is no store, another writer is at work, or an argument is wrong or does not belong to the measure.
     """
-    chosen = {**DEFAULTS[measure], **parameters}
+    given = {"method": method, "tolerance": tolerance, "predictions": predictions, "config": config}
+    chosen = _arguments_of(measure, given)
     path = measure if name is None else f"{measure}/{name}"
     if name is not None and not re.fullmatch(r"[\w.-]+", name):
         raise ParameterError(f"a name of letters, digits, . _ - expected for the result, got {name!r}")
@@ -122,7 +135,7 @@ def measure_store(
     ):
         root = open_group(location.open(read_only=lease is None), location.url, mode="r" if lease is None else "r+")
         provenance = {**template.attrs, "npczarr_results": VERSION}
-        digests = _input_digests(dataset)
+        digests = input_digests(dataset)
         patients = [str(label) for label in dataset["patient"].values]
         result = _nothing(template)
         todo = _keep_valid(result, read_result(root, path), patients, digests, provenance)
@@ -152,6 +165,26 @@ def measure_store(
             written_by = {**provenance, "npczarr_version": version("npczarr")}
             write_result(root, path, _stored_form(result, failures), written_by)
     return result.assign_attrs(provenance, kept=int(lease is not None)), tuple(failures)
+
+
+def _arguments_of(measure: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments of a measure.
+
+    Raises
+    ------
+    ParameterError
+        If there is no such measure, one of its arguments is missing, or one is given that it does not take.
+    """
+    if measure not in DEFAULTS:
+        raise ParameterError(f"measure must be one of {', '.join(DEFAULTS)}, got {measure!r}")
+    defaults = DEFAULTS[measure]
+    for name, value in given.items():
+        if value is not None and name not in defaults:
+            raise ParameterError(f"{name} is no argument of {measure}, which takes {', '.join(defaults)}; leave it out")
+    chosen = {**defaults, **{name: value for name, value in given.items() if value is not None}}
+    if measure == "score" and chosen["predictions"] is None:
+        raise ParameterError("predictions: expected a folder, zip, URL or store of masks to score, got none")
+    return chosen
 
 
 @contextmanager
@@ -220,7 +253,7 @@ def _one_by_one(dataset: xr.Dataset, measure: Callable[[xr.Dataset], xr.Dataset]
     return xr.concat(lines, dim="patient", data_vars="minimal"), failures
 
 
-def _input_digests(dataset: xr.Dataset) -> NDArray[Any]:
+def input_digests(dataset: xr.Dataset) -> NDArray[Any]:
     """Digest of what each scan's numbers depend on: its mask, and the size of its voxels."""
     masks, shapes, spacings = (dataset[name].values for name in ("mask_digest", "shape", "spacing"))
     digests = np.empty(masks.shape, dtype=np.dtypes.StringDType())

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import zarr
 from zarr.abc.store import Store
 
-from npczarr.errors import StoreError
+from npczarr.errors import MissingStoreError, StoreError
 from npczarr.model.layout import Layout
 from npczarr.model.schema import SCHEMA_ATTRIBUTE, SCHEMA_VERSION
 from npczarr.store.storage_errors import translate_damage
@@ -32,7 +32,9 @@ def open_group(store: Store, url: str, *, mode: Literal["r", "r+"] = "r+") -> za
         try:
             root = zarr.open_group(store, mode=mode, use_consolidated=False, zarr_format=3)
         except FileNotFoundError as error:
-            raise StoreError(f"{url}: no store here; check the path, or make one with npczarr convert") from error
+            raise MissingStoreError(
+                f"{url}: no store here; check the path, or make one with npczarr convert"
+            ) from error
         check_schema(root.attrs.asdict(), url)
         return root
 

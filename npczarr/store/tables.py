@@ -11,7 +11,7 @@ import xarray as xr
 from xarray.backends import BackendArray
 from xarray.core import indexing
 
-from npczarr.errors import StoreError
+from npczarr.errors import MissingStoreError, StoreError
 from npczarr.store.location import Location
 from npczarr.store.storage_errors import translate_errors
 
@@ -28,7 +28,9 @@ def open_stored(location: Location, group: str | None) -> xr.Dataset:
             dataset: xr.Dataset = xr.open_zarr(store, group=group, chunks=None, zarr_format=3, decode_cf=False)
         except FileNotFoundError as error:
             what, maker = ("store", "npczarr convert") if group is None else (f"group {group!r}", "npczarr")
-            raise StoreError(f"{location.url}: no {what} here; check the path, or make one with {maker}") from error
+            raise MissingStoreError(
+                f"{location.url}: no {what} here; check the path, or make one with {maker}"
+            ) from error
         except (ValueError, KeyError, TypeError) as error:
             raise StoreError(f"{location.url}: cannot be read as a Zarr v3 store ({error}); check the path") from error
     return dataset
