@@ -29,15 +29,12 @@ class MaskArgument:
     spacing_zyx_mm
         Voxel size; None where nothing tells it.
     positions_mm
-        Position of each voxel center by axis.
-    affine
-        (4, 4) voxel index to LPS mm of the whole scan; None where nothing tells it.
+        Positions of the voxel centers by axis; absent where they are not known.
     """
 
     voxels: NDArray[Any]
     spacing_zyx_mm: tuple[float | None, ...]
     positions_mm: Mapping[str, NDArray[np.float64]]
-    affine: NDArray[np.float64] | None
 
 
 def read_mask_argument(mask: ArrayLike | xr.DataArray, name: str = "mask") -> MaskArgument:
@@ -49,7 +46,7 @@ def read_mask_argument(mask: ArrayLike | xr.DataArray, name: str = "mask") -> Ma
         If a DataArray has other dimensions than z, y and x, or coordinates that are not positions in mm.
     """
     if not isinstance(mask, xr.DataArray):
-        return MaskArgument(np.asarray(mask), (None, None, None), {}, None)
+        return MaskArgument(np.asarray(mask), (None, None, None), {})
     if set(mask.dims) != set(AXES):
         others = ", ".join(str(dim) for dim in mask.dims if dim not in AXES)
         raise ParameterError(
@@ -57,12 +54,11 @@ def read_mask_argument(mask: ArrayLike | xr.DataArray, name: str = "mask") -> Ma
             + (f"select one along {others}, as in mask.isel({others.split(', ')[0]}=0)" if others else "keep all three")
             + ", or give .values with spacing="
         )
-    ordered = _without_padding(mask.transpose(*AXES))
-    positions = {axis: _positions(ordered, axis, name) for axis in AXES if axis in ordered.coords}
-    stored = _stored_spacing(ordered)
-    spacing = tuple(_spacing_along(axis, positions.get(axis), stored.get(axis), name) for axis in AXES)
-    affine = np.asarray(ordered["affine"].values) if "affine" in ordered.coords else None
-    return MaskArgument(np.asarray(ordered.values), spacing, positions, affine)
+    ordered = mask.transpose(*AXES)
+    found = {axis: _positions(ordered, axis, name) for axis in AXES if axis in ordered.coords}
+    positions = {axis: along for axis, along in found.items() if along is not None}
+    spacing = tuple(_spacing_along(axis, positions.get(axis), ordered, name) for axis in AXES)
+    return MaskArgument(np.asarray(ordered.values), spacing, positions)
 
 
 def agreed_spacing(given: PerAxis[float] | None, *masks: tuple[str, MaskArgument]) -> tuple[float, float, float]:
@@ -79,7 +75,11 @@ def agreed_spacing(given: PerAxis[float] | None, *masks: tuple[str, MaskArgument
     found = []
     for i, axis in enumerate(AXES):
         sizes = [] if explicit is None else [("spacing", _length(explicit[i], given))]
-        sizes += [(f"the DataArray {name}", size) for name, m in masks if (size := m.spacing_zyx_mm[i]) is not None]
+        sizes += [
+            (f"the DataArray {name}", _length(size, size))
+            for name, mask in masks
+            if (size := mask.spacing_zyx_mm[i]) is not None
+        ]
         if not sizes:
             raise ParameterError(
                 f"spacing: the voxel size along {axis} is not known; give spacing= in mm for z, y and x, or a "
@@ -113,24 +113,14 @@ def check_same_grid(a: MaskArgument, b: MaskArgument) -> None:
             off = np.abs(a.positions_mm[axis] - b.positions_mm[axis]).max(initial=0)
             if off > _SAME_GRID_MM:
                 raise ParameterError(f"a and b: their voxels along {axis} are up to {off:.3g} mm apart; {advice}")
-    if a.affine is not None and b.affine is not None:
-        # of a crop the affine is still that of the whole scan: its origin counts only without positions
-        columns = 3 if a.positions_mm and b.positions_mm else 4
-        off = np.abs(a.affine[:3, :columns] - b.affine[:3, :columns]).max()
-        if not off <= _SAME_GRID_MM:
-            raise ParameterError(f"a and b: their affines differ by up to {off:.3g} mm; {advice}")
 
 
-def _without_padding(mask: xr.DataArray) -> xr.DataArray:
-    """Cut the padding off the mask of one scan that was selected in a cohort; padding is at the end of each axis."""
-    if "shape" not in mask.coords or mask.coords["shape"].dims != ("axis",) or any(a in mask.coords for a in AXES):
-        return mask
-    return mask.isel({axis: slice(int(n)) for axis, n in zip(AXES, mask.coords["shape"].values, strict=True)})
-
-
-def _positions(mask: xr.DataArray, axis: str, name: str) -> NDArray[np.float64]:
+def _positions(mask: xr.DataArray, axis: str, name: str) -> NDArray[np.float64] | None:
+    """Positions in mm along one axis; None where the coordinate counts voxels, whose size is not known."""
     coordinate = mask.coords[axis]
     units = coordinate.attrs.get("units")
+    if units == "1":
+        return None
     if units != "mm" or coordinate.dtype.kind not in "iuf":
         raise ParameterError(
             f"{name}: expected positions along {axis} with the attribute units='mm', found {coordinate.dtype} and "
@@ -139,21 +129,10 @@ def _positions(mask: xr.DataArray, axis: str, name: str) -> NDArray[np.float64]:
     return np.asarray(coordinate.values, dtype=np.float64)
 
 
-def _stored_spacing(mask: xr.DataArray) -> dict[str, float]:
-    """Voxel size by axis of the coordinate `spacing`, as a cohort store has it; NaN where it is not known."""
-    if "spacing" not in mask.coords or mask.coords["spacing"].dims != ("axis",):
-        return {}
-    values = mask.coords["spacing"]
-    axes = [str(axis) for axis in values["axis"].values] if "axis" in values.coords else list(AXES)
-    return dict(zip(axes, (float(value) for value in values.values), strict=True))
-
-
-def _spacing_along(axis: str, positions: NDArray[np.float64] | None, stored: float | None, name: str) -> float | None:
-    """Voxel size along one axis: that of the positions, since a selection moves them but not the stored one."""
-    if stored is not None and not np.isfinite(stored):
-        return None  # the positions then count voxels, and are no lengths
+def _spacing_along(axis: str, positions: NDArray[np.float64] | None, mask: xr.DataArray, name: str) -> float | None:
+    """Voxel size along one axis, by its positions; of a single slice, or without positions, by `spacing`."""
     if positions is None or len(positions) < 2:
-        return stored
+        return float(mask.coords["spacing"]) if "spacing" in mask.coords else None
     steps = np.diff(positions)
     step = float(steps.mean())
     if not np.isfinite(step) or step == 0 or np.abs(steps - step).max() > _EQUAL * abs(step):
@@ -167,5 +146,5 @@ def _spacing_along(axis: str, positions: NDArray[np.float64] | None, stored: flo
 def _length(value: Any, given: Any) -> float:  # noqa: ANN401 - whatever the user gave
     number = isinstance(value, int | float | np.number) and not isinstance(value, bool)
     if not number or not np.isfinite(value) or value <= 0:
-        raise ParameterError(f"spacing: expected lengths in mm above 0 for z, y and x, got {given!r}")
+        raise ParameterError(f"spacing: expected finite lengths in mm above 0 for z, y and x, got {given!r}")
     return float(value)

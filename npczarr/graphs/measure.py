@@ -104,7 +104,7 @@ def measure_mask(
     ----------
     mask
         Booleans or integers; above 0 is tumor. A DataArray, such as ``ds.npc.scan("012", "T1WI").mask``, tells its
-        voxel size itself: by its coordinates z, y, x in mm, or else by a coordinate `spacing`.
+        voxel size itself: by its coordinates z, y, x with units mm, or else by a scalar coordinate `spacing`.
     spacing
         Voxel size in mm: one number, three along z, y, x, or a mapping by axis. Of a DataArray that has one, it must
         be the same within 0.1 %.
