@@ -13,7 +13,6 @@ from typing import Any, Literal
 import dask
 import numpy as np
 import xarray as xr
-import xxhash
 from numpy.typing import NDArray
 from zarr.abc.store import Store
 
@@ -28,7 +27,7 @@ from npczarr.store.hierarchy import open_group
 from npczarr.store.lease import Lease, hold_lease
 from npczarr.store.location import Location, locate
 from npczarr.store.open import open_location
-from npczarr.store.results import read_result, write_result
+from npczarr.store.results import input_digests, read_result, write_result
 
 _BATCH = 64  # patients to a task: opening the store for each costs as much as measuring thirty scans
 MEASURES: Mapping[str, Callable[..., xr.Dataset]] = {"morphology": morphology, "agreement": agreement, "score": score}
@@ -251,16 +250,6 @@ def _one_by_one(dataset: xr.Dataset, measure: Callable[[xr.Dataset], xr.Dataset]
                 scans.append(xr.full_like(lazy, np.nan).compute())
         lines.append(xr.concat(scans, dim="sequence", data_vars="minimal"))
     return xr.concat(lines, dim="patient", data_vars="minimal"), failures
-
-
-def input_digests(dataset: xr.Dataset) -> NDArray[Any]:
-    """Digest of what each scan's numbers depend on: its mask, and the size of its voxels."""
-    masks, shapes, spacings = (dataset[name].values for name in ("mask_digest", "shape", "spacing"))
-    digests = np.empty(masks.shape, dtype=np.dtypes.StringDType())
-    for at in np.ndindex(*masks.shape):
-        content = f"{masks[at]} {(shapes[at].tolist(), spacings[at].tolist())}"
-        digests[at] = xxhash.xxh3_128_hexdigest(content.encode())
-    return digests
 
 
 def _keep_valid(

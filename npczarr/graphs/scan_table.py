@@ -13,12 +13,12 @@ import xarray as xr
 import zarr
 
 from npczarr.errors import MissingStoreError, NpczarrError, ParameterError
-from npczarr.graphs.measure_store import input_digests
 from npczarr.model.clinical import CLINICAL
 from npczarr.model.geometry import AXES
 from npczarr.model.schema import ACQUISITION_NAMES, SCAN, SCAN_TABLES, voxel_variables
 from npczarr.store.location import Location, locate
 from npczarr.store.open import open_location
+from npczarr.store.results import input_digests
 from npczarr.store.scans import open_consolidated
 from npczarr.store.storage_errors import translate_damage
 
@@ -165,17 +165,17 @@ def _groups(location: Location) -> list[str]:
         root = open_consolidated(location)
         names = [name for name in ("morphology", "agreement") if name in root]
         scores = root.get("score")
-        return names + ([f"score/{name}" for name in sorted(scores.group_keys())] if _is_group(scores) else [])
-
-
-def _is_group(found: Any) -> bool:  # noqa: ANN401 - an array, a group or None
-    return isinstance(found, zarr.Group)
+        if isinstance(scores, zarr.Group):
+            names += [f"score/{name}" for name in sorted(scores.group_keys())]
+        return names
 
 
 def _of_these_scans(result: xr.Dataset, tables: xr.Dataset, digests: np.ndarray[Any, Any]) -> xr.Dataset:
     """Lay a result on the scans of the table; NaN for those that were not measured as they are now."""
     rows, columns = (
-        pd.Index([str(label) for label in result[dim].values]).get_indexer([str(label) for label in tables[dim].values])
+        pd.Index([str(label) for label in result[dim].values]).get_indexer(
+            pd.Index([str(label) for label in tables[dim].values])
+        )
         for dim in SCAN
     )
     measured = np.asarray(result["input_digest"].transpose(*SCAN).values, dtype=object)[np.ix_(rows, columns)]

@@ -180,7 +180,7 @@ def _reference_first(panels: list[Panel], levels: list[int | None]) -> list[int 
 
 def _same_place(panels: list[Panel], at: int, index: int) -> list[int | None]:
     reference = panels[at]
-    tumor = reference.masks.any(axis=0)[index] if len(reference.masks) else np.zeros((0, 0), bool)
+    tumor: NDArray[np.bool_] = (reference.masks[:, index] > 0).any(axis=0)
     point = reference.view.point_mm(index, tumor)
     levels: list[int | None] = []
     for i, panel in enumerate(panels):

@@ -27,13 +27,18 @@ def open_stored(location: Location, group: str | None) -> xr.Dataset:
         try:
             dataset: xr.Dataset = xr.open_zarr(store, group=group, chunks=None, zarr_format=3, decode_cf=False)
         except FileNotFoundError as error:
-            what, maker = ("store", "npczarr convert") if group is None else (f"group {group!r}", "npczarr")
-            raise MissingStoreError(
-                f"{location.url}: no {what} here; check the path, or make one with {maker}"
-            ) from error
+            raise _missing(location, group) from error
         except (ValueError, KeyError, TypeError) as error:
+            # zarr raises a KeyError for a group that is not listed in the consolidated metadata
+            if group is not None and "not found in consolidated metadata" in str(error):
+                raise _missing(location, group) from error
             raise StoreError(f"{location.url}: cannot be read as a Zarr v3 store ({error}); check the path") from error
     return dataset
+
+
+def _missing(location: Location, group: str | None) -> MissingStoreError:
+    what, maker = ("store", "convert") if group is None else (f"group {group!r}", group.partition("/")[0])
+    return MissingStoreError(f"{location.url}: no {what} here; check the path, or make one with npczarr {maker}")
 
 
 def tables_of(stored: xr.Dataset, location: Location, group: str | None) -> xr.Dataset:
