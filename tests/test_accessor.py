@@ -119,7 +119,7 @@ def test_the_slice_with_the_largest_tumor_is_shown_at_one_level(store):
     for sequence in ds.sequence.values:
         scan = ds.npc.scan("002", sequence)
         area = scan.mask.sum(("y", "x")) * float(scan.spacing[1] * scan.spacing[2])
-        areas[sequence], places[sequence] = float(area.max()), scan.z.values[int(area.argmax())]
+        areas[sequence], places[sequence] = float(area.max()), scan.z.values[int(area.argmax("z"))]
     largest = max(areas, key=areas.get)
     title = figure.get_suptitle()
     assert title.startswith("Patient 002, T")
@@ -236,7 +236,9 @@ def test_the_table_of_raters_has_a_column_each(raters, tmp_path):
 
 
 def test_a_copy_elsewhere_has_a_table_without_results(measured, tmp_path):
-    npc.open(measured).isel(patient=[0]).drop_encoding().to_zarr(tmp_path / "copy.zarr", zarr_format=3)
+    npc.open(measured).isel(patient=[0]).drop_encoding().to_zarr(
+        tmp_path / "copy.zarr", zarr_format=3, consolidated=False
+    )
     table = npc.open(tmp_path / "copy.zarr").npc.table()
     assert len(table) == 3
     assert not any(column.startswith("morphology.v") for column in table)
@@ -271,9 +273,6 @@ def test_an_unknown_label_is_a_key_error_that_names_the_nearest(store, tmp_path)
         (lambda: ds.npc.plot("002", sequences="T2W"), "did you mean 'T2WI'?"),
         (lambda: npc.resample(ds, like="CE-T1"), "did you mean 'CE-T1WI'?"),
         (lambda: npc.export_scans(store, tmp_path / "out", format="nifti", patients=["2"]), "did you mean '002'?"),
-        (lambda: npc.figures.outlined_panel(ds, "2"), "did you mean '002'?")
-        if hasattr(npc.figures, "outlined_panel")
-        else (lambda: ds.npc.scan("2", "T1WI"), "did you mean '002'?"),
     ):
         with pytest.raises(UnknownLabelError) as raised:
             call()

@@ -180,7 +180,7 @@ def _reference_first(panels: list[Panel], levels: list[int | None]) -> list[int 
 
 def _same_place(panels: list[Panel], at: int, index: int) -> list[int | None]:
     reference = panels[at]
-    tumor: NDArray[np.bool_] = (reference.masks[:, index] > 0).any(axis=0)
+    tumor = np.any(reference.masks[:, index] > 0, axis=0)
     point = reference.view.point_mm(index, tumor)
     levels: list[int | None] = []
     for i, panel in enumerate(panels):
