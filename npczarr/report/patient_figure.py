@@ -24,7 +24,7 @@ LARGEST = "largest tumor"
 SliceChoice = int | float | Literal["largest tumor"] | None
 Extent = tuple[float, float, float, float]  # left, right, bottom, top
 _PANEL_INCHES = 2.6
-_BAR_MM = 50.0
+_BARS_MM = (50.0, 20.0, 10.0)  # lengths of the scale, the longest that leaves room is drawn
 
 
 class PatientFigure(Figure):
@@ -268,12 +268,14 @@ def _scale(axes: Axes, view: SliceView, frame: Extent) -> None:
     if not view.is_in_mm:
         axes.text(0.04, 0.1, "voxel size not known", transform=axes.transAxes, color="white", fontsize=6)
         return
-    if right - left < 1.5 * _BAR_MM:
+    lengths = [length for length in _BARS_MM if length < 0.35 * (right - left)]
+    if not lengths:
         return
     start, level = left + 0.05 * (right - left), bottom + 0.05 * (top - bottom)
-    axes.plot([start, start + _BAR_MM], [level, level], color="white", linewidth=1.5, solid_capstyle="butt")
+    axes.plot([start, start + lengths[0]], [level, level], color="white", linewidth=1.5, solid_capstyle="butt")
     above = level + 0.02 * (top - bottom)
-    axes.text(start + _BAR_MM / 2, above, "5 cm", color="white", ha="center", va="bottom", fontsize=6)
+    label = f"{lengths[0] / 10:g} cm"
+    axes.text(start + lengths[0] / 2, above, label, color="white", ha="center", va="bottom", fontsize=6)
 
 
 def _blank(axes: Axes, panel: Panel, why: str) -> None:
