@@ -144,7 +144,11 @@ def _compare(
 
 
 def _measure(
-    store: str, measure: str, storage_option: list[str] | None, parameters: dict[str, Any], where: dict[str, Any]
+    store: str,
+    measure: Any,  # noqa: ANN401 - one of three names
+    storage_option: list[str] | None,
+    parameters: dict[str, Any],
+    where: dict[str, Any],
 ) -> tuple[Any, list[dict[str, str]]]:
     """Measure with a progress bar; the result, and the scans that failed."""
     from dataclasses import asdict

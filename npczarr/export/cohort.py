@@ -13,7 +13,7 @@ from typing import Any
 
 import xxhash
 
-from npczarr.errors import NpczarrError, ParameterError
+from npczarr.errors import NpczarrError, ParameterError, unknown_label
 from npczarr.export.files import check_name
 from npczarr.export.manifest import Manifest
 from npczarr.export.scan import ExportTask, read
@@ -177,8 +177,7 @@ def _load(format: str) -> Callable[..., Any]:
 def _chosen(labels: Sequence[str], dim: str, wanted: Sequence[str] | None) -> list[int]:
     unknown = [label for label in wanted or () if label not in labels]
     if unknown:
-        known = ", ".join(labels[:5]) + (" …" if len(labels) > 5 else "")
-        raise ParameterError(f"no {dim} {', '.join(map(repr, unknown))} in the store; it has {known}")
+        raise unknown_label(dim, unknown[0], labels)
     return [i for i, label in enumerate(labels) if wanted is None or label in wanted]
 
 

@@ -21,7 +21,8 @@ from npczarr.graphs.resample_scan import ResampleTask, refusal, write_resampled
 from npczarr.graphs.store_writer import StoreWriter, Work, changed
 from npczarr.model.layout import check_codec
 from npczarr.model.limits import Limits
-from npczarr.model.resampling import Resampling, resampling
+from npczarr.model.per_axis import PerAxis
+from npczarr.model.resampling import Center, MaskMethod, Method, Normalization, Resampling, make_resampling
 from npczarr.model.schema import INDEXES, RATER, RESAMPLING, SCAN_TABLES, Variable
 from npczarr.runner import OnProgress, Runner
 from npczarr.store.chunks import ScanPlace
@@ -45,6 +46,15 @@ def resample_store(
     store: str | Path,
     out: str | Path,
     *,
+    spacing: PerAxis[float] | None = None,
+    shape: PerAxis[int] | None = None,
+    like: str | None = None,
+    window: PerAxis[float] | None = None,
+    center: Center = "tumor",
+    bounds: PerAxis[tuple[float, float]] | None = None,
+    method: Method = "linear",
+    mask_method: MaskMethod = "linear",
+    normalize: Normalization | None = None,
     codec: str = "lz4",
     workers: int | None = None,
     scheduler: str | None = None,
@@ -52,7 +62,6 @@ def resample_store(
     storage_options: Mapping[str, Any] | None = None,
     source_options: Mapping[str, Any] | None = None,
     on_progress: OnProgress | None = None,
-    **parameters: Any,  # noqa: ANN401 - of npczarr.resample
 ) -> xr.Dataset:
     """Resample a store into another one, or complete an interrupted run.
 
@@ -63,14 +72,14 @@ def resample_store(
     ----------
     store, out
         Folder or URL of the store, and of the one to write.
+    spacing, shape, like, window, center, bounds, method, mask_method, normalize
+        As for :func:`npczarr.resample`.
     codec
         ``"lz4"`` (fast) or ``"zstd"`` (smaller); of a new store.
     workers, scheduler, on_progress, break_lock
         As in :func:`npczarr.convert`.
     storage_options, source_options
         Options of the file systems of `out` and of `store`; credentials belong in the environment.
-    **parameters
-        As for :func:`npczarr.resample`: spacing, shape, like, window, centre, bounds, method, mask_method, normalise.
 
     Returns
     -------
@@ -84,14 +93,17 @@ def resample_store(
     StoreError, LeaseError
         If a store cannot be read or written, or somebody else is writing it.
     """
-    request = resampling({name: value for name, value in parameters.items() if value is not None})
+    request = make_resampling(
+        spacing=spacing, shape=shape, like=like, window=window, center=center, bounds=bounds, method=method,
+        mask_method=mask_method, normalize=normalize,
+    )  # fmt: skip
     check_codec(codec)
     origin, target = locate(store, source_options), locate(out, storage_options)
     if origin.url == target.url:
         raise ParameterError(f"{origin.shown}: cannot be resampled into itself; name another store")
     dataset = open_location(origin)
-    if request.needs_tumour and "rater" in dataset.dims:
-        raise ParameterError("a window around the tumour needs one mask a scan; take centre='volume'")
+    if request.needs_tumor and "rater" in dataset.dims:
+        raise ParameterError("a window around the tumor needs one mask a scan; take center='volume'")
     plans = plan_cohort(dataset, request)
     layout = layout_of(plans, codec)
     source = open_group(origin.open(read_only=True), origin.shown, mode="r")
@@ -137,8 +149,8 @@ def _work(plans: NDArray[Any], request: Resampling, cohort: StoredCohort, source
 
     def task(key: Key, place: ScanPlace) -> ResampleTask:
         at = places[key]
-        tumour = cohort.at(at if like is None else (at[0], like))
-        return ResampleTask(cohort.at(at), tumour, plans[at], request, carried(key), digests[key], place)
+        tumor = cohort.at(at if like is None else (at[0], like))
+        return ResampleTask(cohort.at(at), tumor, plans[at], request, carried(key), digests[key], place)
 
     refused = {key: plans[at].problem for key, at in places.items() if plans[at].problem}
     absent = {key: refusal(key, carried(key), reason, digests[key]) for key, reason in refused.items()}

@@ -20,7 +20,7 @@ import xxhash
 import zarr
 from numpy.typing import NDArray
 
-from npczarr.errors import GeometryError, StoreError
+from npczarr.errors import GeometryError, MissingStoreError, StoreError, unknown_label
 from npczarr.model.geometry import Floats, Grid, Shape
 from npczarr.model.schema import STORED
 from npczarr.store.chunks import digest, is_padding
@@ -289,11 +289,17 @@ class StoredCohort:
             yield self.at(at)
 
     def scan(self, patient: str, sequence: str) -> StoredScan:
-        """Return one scan by its labels; KeyError where there is none."""
+        """Return one scan by its labels.
+
+        Raises
+        ------
+        UnknownLabelError
+            If there is no such patient or sequence.
+        """
         places = []
         for dim, label in (("patient", patient), ("sequence", sequence)):
             if label not in self.labels[dim]:
-                raise KeyError(label)
+                raise unknown_label(dim, label, self.labels[dim])
             places.append(self.labels[dim].index(label))
         return self.at((places[0], places[1]))
 
@@ -365,7 +371,7 @@ def open_consolidated(location: Location) -> zarr.Group:
         try:
             root = zarr.open_group(tables, mode="r", zarr_format=3)
         except FileNotFoundError as error:
-            raise StoreError(
+            raise MissingStoreError(
                 f"{location.shown}: no store here; check the path, or make one with npczarr convert"
             ) from error
     tables.whole = is_written_whole(root.attrs.asdict())

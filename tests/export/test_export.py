@@ -138,7 +138,7 @@ def test_ome_zarr_is_valid_and_read_by_others(store, tmp_path):
     group = zarr.open_group(path, mode="r")
     OmeImage.from_zarr(group)
     Labels.from_zarr(group["labels"])
-    ImageLabel.from_zarr(group["labels/tumour"])
+    ImageLabel.from_zarr(group["labels/tumor"])
     read = ngff_zarr.from_ngff_zarr(str(path)).images[0]
     np.testing.assert_array_equal(np.asarray(read.data), image)
     assert read.dims == ("z", "y", "x")
@@ -146,7 +146,7 @@ def test_ome_zarr_is_valid_and_read_by_others(store, tmp_path):
     for i, axis in enumerate("zyx"):
         assert read.scale[axis] == pytest.approx(float(row["spacing"][i]))
         assert read.translation[axis] == pytest.approx(float(scan[axis][0]))
-    label = ngff_zarr.from_ngff_zarr(str(path / "labels/tumour")).images[0]
+    label = ngff_zarr.from_ngff_zarr(str(path / "labels/tumor")).images[0]
     np.testing.assert_array_equal(np.asarray(label.data), mask)
     assert "labels" not in zarr.open_group(tmp_path / "out/002/T2WI.ome.zarr", mode="r")
 
