@@ -13,16 +13,16 @@ from pathlib import Path
 
 import psutil
 
-from npczarr.runner import Runner
 from npczarr.graphs.convert_scan import ScanTask, source_digest
 from npczarr.graphs.store_writer import Work, Writer
 from npczarr.model.cohort import File, ScanFiles
 from npczarr.model.layout import plan_layout
 from npczarr.model.records import Row
+from npczarr.runner import Runner
 from npczarr.sources.files import Source
-from npczarr.store.location import locate
 from npczarr.store.create import create, open_group
 from npczarr.store.lease import hold_lease
+from npczarr.store.location import locate
 
 SEQUENCES = ("T1WI", "T2WI", "CE-T1WI")
 

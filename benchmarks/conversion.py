@@ -22,6 +22,7 @@ import nibabel
 import numpy as np
 import SimpleITK as sitk
 import zarr
+from npczarr.store.shards import compressors
 from numcodecs import blosc
 
 import npczarr as npc
@@ -32,7 +33,6 @@ from npczarr.sources.dicom import read_scan
 from npczarr.sources.discover import discover
 from npczarr.sources.files import open_source
 from npczarr.store.location import locate
-from npczarr.store.shards import compressors
 
 WORKERS = 2
 

@@ -12,8 +12,8 @@ import xarray as xr
 
 import npczarr as npc
 from npczarr.model.layout import plan_layout
-from npczarr.store.location import locate
 from npczarr.store.create import create
+from npczarr.store.location import locate
 
 WAYS = {
     "xr.open_zarr": xr.open_zarr,

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
+from npczarr import __version__
 from npczarr.cli import download, export, measure, privacy, report, resample, show
 from npczarr.cli.options import (
     BreakLock,
@@ -33,8 +34,24 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
+    context_settings={"help_option_names": ["-h", "--help"]},
     help="The cohort store for medical imaging research: DICOM series, masks and clinical tables as one Zarr store.",
 )
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def _options_of_all(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and leave.")
+    ] = False,
+) -> None:
+    pass
 
 
 def main() -> None:

@@ -39,7 +39,7 @@ def export(
     as_json: Json = False,
 ) -> None:
     """Write scans and masks as TIFF slices, NIfTI, OME-Zarr or PNG overlays."""
-    from npczarr.export.cohort import export as run
+    from npczarr.export.cohort import export_scans as run
 
     with show.progress() as draw:
         found = run(

@@ -51,7 +51,7 @@ class Exported:
     files: tuple[str, ...] = ()
 
 
-def export(
+def export_scans(
     store: str | Path,
     out: str | Path,
     *,

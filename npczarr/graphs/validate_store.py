@@ -80,7 +80,7 @@ def validate(
     """
     location = locate(store, dict(storage_options or {}))
     with translate_damage(location.url):
-        root = open_group(location.open(read_only=True), location.url, mode="r")
+        root = open_group(location.open(read_only=True), location.url, mode="r", whole=False)
         findings = check_schema_of(root) or check_tables(root)
         if findings:
             return tuple(findings)

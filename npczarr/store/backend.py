@@ -37,7 +37,7 @@ class ScanVoxels(BackendArray):
         return ScanVoxels, (self.cohort, self.name)
 
     def __dask_tokenize__(self) -> tuple[Any, ...]:
-        return "npczarr", self.cohort.location, self.name, self.cohort.fingerprint
+        return "npczarr", self.cohort.opening, self.name
 
     def __getitem__(self, key: indexing.ExplicitIndexer) -> Any:  # noqa: ANN401 - as xarray types it
         support = indexing.IndexingSupport.OUTER

@@ -26,6 +26,7 @@ from npczarr.model.schema import (
 )
 from npczarr.store.hierarchy import (
     CREATING,
+    RESIZING,
     array,
     arrays_of,
     dimension_sizes,
@@ -35,10 +36,9 @@ from npczarr.store.hierarchy import (
 )
 from npczarr.store.location import delete, delete_below, exists, get, put
 from npczarr.store.storage_errors import translate_damage
+from npczarr.store.whole import absent_allowed
 from npczarr.store.zarr_library import consolidate, image_codecs, table_codecs, write_all_chunks
 
-#: An object below an array while tables are resized: they may then lack chunks.
-_RESIZING = "status/resizing"
 _FIXED = {"axis": 3, "affine_row": 4, "affine_column": 4}
 TEXT = np.dtypes.StringDType()
 
@@ -152,22 +152,23 @@ def resize(root: zarr.Group, *, patients: Sequence[str], sequences: Sequence[str
     """
     sizes = dimension_sizes(root) | dict(zip(AXES, extent_zyx, strict=True))
     sizes |= {"patient": len(patients), "sequence": len(sequences)}
-    interrupted = exists(root.store, _RESIZING)
+    interrupted = exists(root.store, RESIZING)
     names = {"patient": list(patients), "sequence": list(sequences)}
     if not interrupted and _is_sized(root, sizes) and all(_labelled(root, dim, names[dim]) for dim in names):
         return False
-    put(root.store, _RESIZING, b"")
-    for name, found in arrays_of(root):
-        _resize_array(found, tuple(sizes[dim] for dim in dims_of(found)), voxels=name in ("image", "mask"))
-    status = array(root, "status")
-    values = status[...]
-    values[values == ""] = "pending"
-    status[...] = values
-    for dim, wanted in names.items():
-        array(root, dim)[:] = np.array(wanted, dtype=TEXT)
-    _resize_results(root, names)
+    put(root.store, RESIZING, b"")
+    with absent_allowed(root.store):
+        for name, found in arrays_of(root):
+            _resize_array(found, tuple(sizes[dim] for dim in dims_of(found)), voxels=name in ("image", "mask"))
+        status = array(root, "status")
+        values = status[...]
+        values[values == ""] = "pending"
+        status[...] = values
+        for dim, wanted in names.items():
+            array(root, dim)[:] = np.array(wanted, dtype=TEXT)
+        _resize_results(root, names)
     consolidate(root)
-    delete(root.store, _RESIZING)
+    delete(root.store, RESIZING)
     return True
 
 

@@ -11,17 +11,29 @@ from zarr.abc.store import Store
 from npczarr.errors import StoreError
 from npczarr.model.layout import Layout
 from npczarr.model.schema import SCHEMA_ATTRIBUTE, SCHEMA_VERSION
+from npczarr.store.location import exists
 from npczarr.store.storage_errors import translate_damage
+from npczarr.store.whole import WholeTables, is_written_whole
 from npczarr.store.zarr_library import blosc_codec, metadata_of, no_user_warnings, write_all_chunks
 
 CREATING = "npczarr_creating"  # an attribute of the root until its arrays are all there
+#: An object below an array while tables are resized: they may then lack chunks.
+RESIZING = "status/resizing"
 ZarrArray = Any  # zarr's array types are generic over formats
 
 
-def open_group(store: Store, url: str, *, mode: Literal["r", "r+"] = "r+") -> zarr.Group:
+def open_group(store: Store, url: str, *, mode: Literal["r", "r+"] = "r+", whole: bool = True) -> zarr.Group:
     """Open the root of a store, past its consolidated metadata, which an interrupted run may have left behind.
 
     Tables that are written through it are written whole, also where they hold nothing but fill values.
+
+    Parameters
+    ----------
+    store, url, mode
+        The store, its name for messages, and whether it is to be written.
+    whole
+        Whether a chunk of a table that is absent is an error, unless another program wrote it or a resize was
+        interrupted.
 
     Raises
     ------
@@ -30,10 +42,12 @@ def open_group(store: Store, url: str, *, mode: Literal["r", "r+"] = "r+") -> za
     """
     with translate_damage(url), write_all_chunks():
         try:
-            root = zarr.open_group(store, mode=mode, use_consolidated=False, zarr_format=3)
+            tables = WholeTables(store)
+            root = zarr.open_group(tables, mode=mode, use_consolidated=False, zarr_format=3)
         except FileNotFoundError as error:
             raise StoreError(f"{url}: no store here; check the path, or make one with npczarr convert") from error
         check_schema(root.attrs.asdict(), url)
+        tables.whole = whole and is_written_whole(root.attrs.asdict()) and not exists(store, RESIZING)
         return root
 
 

@@ -58,6 +58,9 @@ def open_store(
     return open_location(locate(url, dict(storage_options or {})), group=group, dask=dask)
 
 
+open = open_store  # its public name: npczarr.open
+
+
 def open_location(location: Location, *, group: str | None = None, dask: bool = True) -> xr.Dataset:
     """Open a store as :func:`open_store` does."""
     with translate_damage(location.url):

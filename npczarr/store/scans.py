@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from itertools import pairwise, product
 from typing import Any
+from uuid import uuid4
 
 import numpy as np
 import xxhash
@@ -27,6 +28,7 @@ from npczarr.store.hierarchy import check_schema
 from npczarr.store.location import Location
 from npczarr.store.storage_errors import translate_damage, translate_errors
 from npczarr.store.voxels import VoxelArray, Window, describe_voxels
+from npczarr.store.whole import WholeTables, is_written_whole
 
 _AT_ONCE = 32  # requests in flight
 #: The tables that describe a scan.
@@ -238,7 +240,8 @@ class StoredCohort:
 
     def __init__(self, location: Location, root: zarr.Group | None = None) -> None:
         self.location = location
-        self._expected: str | None = None
+        #: Name of this opening, for what is cached of it.
+        self.opening = uuid4().hex
         with translate_damage(location.url):
             self._root = open_consolidated(location) if root is None else root
             check_schema(self._root.attrs.asdict(), location.url)
@@ -257,15 +260,16 @@ class StoredCohort:
     def tables(self) -> Mapping[str, NDArray[Any]]:
         """What the store says of its scans, by name; each on (patient, sequence, …)."""
         with translate_damage(self.location.url):
-            return read_tables(self._root, self.location, _TABLES)
+            return read_tables(self._root, self.location, (*_TABLES, *self._indexes))
+
+    @property
+    def _indexes(self) -> tuple[str, ...]:
+        return ("patient", "sequence", *(("rater",) if "rater" in self._root else ()))
 
     @cached_property
     def labels(self) -> Mapping[str, tuple[str, ...]]:
         """Labels of `patient` and `sequence`, and of `rater` where there are several."""
-        names = ("patient", "sequence", *(("rater",) if "rater" in self._root else ()))
-        with translate_damage(self.location.url):
-            found = read_tables(self._root, self.location, names)
-        return {name: tuple(str(label) for label in found[name]) for name in names}
+        return {name: tuple(str(label) for label in self.tables[name]) for name in self._indexes}
 
     @cached_property
     def fingerprint(self) -> str:
@@ -356,13 +360,16 @@ def open_consolidated(location: Location) -> zarr.Group:
         If there is no store.
     """
     store = location.open(read_only=True)
+    tables = WholeTables(store)
     with translate_errors(store, "open it"):
         try:
-            return zarr.open_group(store, mode="r", zarr_format=3)
+            root = zarr.open_group(tables, mode="r", zarr_format=3)
         except FileNotFoundError as error:
             raise StoreError(
                 f"{location.url}: no store here; check the path, or make one with npczarr convert"
             ) from error
+    tables.whole = is_written_whole(root.attrs.asdict())
+    return root
 
 
 def read_tables(root: zarr.Group, location: Location, names: Sequence[str]) -> dict[str, NDArray[Any]]:

@@ -6,7 +6,6 @@ import pickle
 import random
 import shutil
 import struct
-import time
 import tracemalloc
 import warnings
 from contextlib import suppress
@@ -63,7 +62,6 @@ def use(store, *, frugal=False):
     found, strange = {}, []
     if frugal:
         tracemalloc.start()
-    started = time.perf_counter()
     for name, act in acts.items():
         try:
             found[name] = act()
@@ -77,7 +75,6 @@ def use(store, *, frugal=False):
         tracemalloc.stop()
         assert peak < 100e6, f"{peak / 1e6:.0f} MB"
     assert not strange, "\n".join(strange)
-    assert time.perf_counter() - started < 20  # a hang, not a measurement
     return found
 
 
