@@ -228,13 +228,19 @@ class Runner:
     def _local(self) -> Any:  # noqa: ANN401
         from distributed import Client, LocalCluster
 
-        local = LocalCluster(
-            n_workers=self._workers or os.cpu_count() or 1,
-            threads_per_worker=1,
-            processes=True,
-            dashboard_address=":0",  # any free port: a fixed one warns the second user of a machine
-            silence_logs=logging.CRITICAL,
-        )
+        try:
+            local = LocalCluster(
+                n_workers=self._workers or os.cpu_count() or 1,
+                threads_per_worker=1,
+                processes=True,
+                dashboard_address=":0",  # any free port: a fixed one warns the second user of a machine
+                silence_logs=logging.CRITICAL,
+            )
+        except RuntimeError as error:
+            raise ClusterError(
+                f"the worker processes cannot be started ({error}); if this is a script, put its work into a function "
+                'that is called under `if __name__ == "__main__":`, or give workers=0'
+            ) from error
         self._stack.enter_context(local)
         return self._stack.enter_context(Client(local, set_as_default=False))
 

@@ -340,4 +340,4 @@ def test_a_reader_during_a_write_sees_whole_scans_or_none(s3, cohort, store):
         seen.append(int(done.sum()))
 
     npc.convert(cohort / "primary_data", "s3://priv/growing.zarr", workers=0, on_progress=look)
-    assert len(seen) == 9
+    assert len(seen) == 10  # at the start, and after each scan

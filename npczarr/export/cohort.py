@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import xxhash
 
 from npczarr.errors import NpczarrError, ParameterError, unknown_label
@@ -112,6 +112,8 @@ def export_scans(
     cohort = StoredCohort(locate(store, storage_options))
     labels = cohort.labels
     chosen = (_chosen(labels["patient"], "patient", patients), _chosen(labels["sequence"], "sequence", sequences))
+    voxels = int(cohort.tables["shape"][np.ix_(*chosen)].prod(axis=-1).sum())
+    runner = Runner(workers, scheduler, idle="here" if voxels < _SMALL_VOXELS else "processes")
     manifest = Manifest.open(Path(out), {"format": format, "size": size, "bits": bits if format == "tiff" else None})
     form = {"out": str(manifest.folder), "format": format, "size": size, "bits": bits}
     planned = list(_plan(cohort, chosen, form))
@@ -125,9 +127,8 @@ def export_scans(
         else:
             queue[item.key] = i, item
     tasks = [task for _, task in queue.values()]
-    voxels = sum(math.prod(task.scan.shape_zyx) for task in tasks)
     try:
-        with Runner(workers, scheduler, idle="here" if voxels < _SMALL_VOXELS else "processes") as runner:
+        with runner:
             meter = Meter(on_progress, len(tasks), "scans", Counter(one.status for one in found.values()))
             for task, outcome in runner.run(export_scan, tasks, name=lambda task: f"export-{task.key}"):
                 one = _outcome(task, outcome)
