@@ -54,7 +54,7 @@ def resample(
         "normalize": normalize,
     }
     started = time.perf_counter()
-    with show.progress("scans") as draw:
+    with show.progress() as draw:
         result = resample_store(
             store,
             out,
@@ -65,7 +65,7 @@ def resample(
             break_lock=break_lock,
             storage_options=as_options(storage_option),
             source_options=as_options(source_option),
-            on_progress=lambda p: draw(p.done, p.total, show.scans_note(p, time.perf_counter() - started)),
+            on_progress=draw,
         )
     if as_json:
         typer.echo(json.dumps(result.to_dict(), default=str))

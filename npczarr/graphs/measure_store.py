@@ -20,9 +20,10 @@ from npczarr.errors import NpczarrError, ParameterError, ReadOnlyError, SourceEr
 from npczarr.graphs.measure import TOLERANCE_MM, agreement, morphology
 from npczarr.graphs.score import score
 from npczarr.kernels.patterns import Method
+from npczarr.model.options import normalize_options, redacted
 from npczarr.model.results import VERSION
 from npczarr.model.schema import SCAN
-from npczarr.runner import Runner, active_client
+from npczarr.runner import Meter, OnProgress, Runner, active_client
 from npczarr.store.hierarchy import open_group
 from npczarr.store.lease import Lease, hold_lease
 from npczarr.store.location import Location, locate
@@ -73,7 +74,8 @@ def measure_store(
     scheduler: str | None = None,
     break_lock: bool = False,
     storage_options: Mapping[str, Any] | None = None,
-    on_progress: Callable[[int, int], None] | None = None,
+    source_options: Mapping[str, Any] | None = None,
+    on_progress: OnProgress | None = None,
 ) -> tuple[xr.Dataset, tuple[Failure, ...]]:
     """Measure every scan of a store and keep the result as a sub-group of it.
 
@@ -93,14 +95,17 @@ def measure_store(
     predictions, config
         Of score, as for :func:`npczarr.score`.
     name
-        Name of the sub-group; by default the measure's. A score is kept as ``score/<name>``.
+        Name of the result. A score is kept as ``score/<name>``, by default named as the folder of the predictions;
+        the other measures under their own names, or as ``<measure>/<name>``.
     workers
         Local worker processes; by default the active ``distributed.Client``, or threads of this process, which take a
         few milliseconds a scan, less than starting processes.
     scheduler, break_lock, storage_options
         As in :func:`npczarr.convert`.
+    source_options
+        Options of the predictions' file system, of a score.
     on_progress
-        Called with patients done and in all.
+        Called with a :class:`npczarr.Progress` when the patients to measure are known, and after each batch of them.
 
     Returns
     -------
@@ -113,17 +118,23 @@ def measure_store(
         If there is no store, another writer is at work, or an argument is wrong or does not belong to the measure.
     """
     given = {"method": method, "tolerance": tolerance, "predictions": predictions, "config": config}
-    chosen = _arguments_of(measure, given)
+    chosen = _arguments_of(measure, _absolute(given))
+    if source_options:
+        if measure != "score":
+            raise ParameterError(f"source_options are of predictions, and {measure} has none; leave them out")
+        chosen["storage_options"] = dict(normalize_options(source_options, chosen["predictions"]))
+    if measure == "score" and name is None:
+        name = Path(redacted(chosen["predictions"])).stem
     path = measure if name is None else f"{measure}/{name}"
     if name is not None and not re.fullmatch(r"[\w.-]+", name):
         raise ParameterError(f"a name of letters, digits, . _ - expected for the result, got {name!r}")
-    location = locate(store, dict(storage_options or {}))
+    location = locate(store, storage_options)
     dataset = open_location(location)
     # wrong parameters are an error now, not the failure of every scan later
     template = MEASURES[measure](dataset, **chosen)
     if template.attrs.get("predicted_scans") == 0:
         raise SourceError(
-            f"none of the predicted masks is of a patient and sequence in {location.url}; name their folders as the "
+            f"none of the predicted masks is of a patient and sequence in {location.shown}; name their folders as the "
             "store's patients"
         )
     opened = location.open()
@@ -132,14 +143,15 @@ def measure_store(
         _lease_if_writable(opened, location, break_lock=break_lock) as lease,
         Runner(workers, scheduler, idle="here" if threads else "processes") as runner,
     ):
-        root = open_group(location.open(read_only=lease is None), location.url, mode="r" if lease is None else "r+")
+        root = open_group(location.open(read_only=lease is None), location.shown, mode="r" if lease is None else "r+")
         provenance = {**template.attrs, "npczarr_results": VERSION}
         digests = input_digests(dataset)
         patients = [str(label) for label in dataset["patient"].values]
         result = _nothing(template)
         todo = _keep_valid(result, read_result(root, path), patients, digests, provenance)
         queue = [tuple(todo[i : i + _BATCH]) for i in range(0, len(todo), _BATCH)]
-        done, failures = len(patients) - len(todo), []
+        failures: list[Failure] = []
+        meter = Meter(on_progress, len(todo), "patients", {"kept": len(patients) - len(todo)})
         while queue:  # once, and again, patient by patient, where a batch ended in an error
             tasks = [MeasureTask(location, measure, batch, tuple(sorted(chosen.items())), threads) for batch in queue]
             queue = []
@@ -150,14 +162,13 @@ def measure_store(
                     queue += [(patient,) for patient in task.patients]
                     continue
                 if isinstance(outcome, Exception):
-                    failures += _failures_of(task, template, outcome)
+                    failed = _failures_of(task, template, outcome)
                 else:
                     found, failed = outcome
                     _fill(result, [patients.index(patient) for patient in task.patients], found)
-                    failures += failed
-                done += len(task.patients)
-                if on_progress is not None:
-                    on_progress(done, len(patients))
+                failures += failed
+                missed = len({failure.patient for failure in failed})
+                meter.add(len(task.patients), counts={"measured": len(task.patients) - missed, "failed": missed})
         result["input_digest"] = (SCAN, digests)
         if todo and lease is not None:
             lease.check()
@@ -186,12 +197,21 @@ def _arguments_of(measure: str, given: Mapping[str, Any]) -> dict[str, Any]:
     return chosen
 
 
+def _absolute(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Make local paths among the parameters absolute: a worker may run in another folder."""
+    kept = {name: value for name, value in parameters.items() if value is not None}
+    for name in {"predictions", "config"} & set(kept):
+        if "://" not in str(kept[name]):
+            kept[name] = str(Path(kept[name]).expanduser().resolve())
+    return kept
+
+
 @contextmanager
 def _lease_if_writable(store: Store, location: Location, *, break_lock: bool) -> Iterator[Lease | None]:
     """Hold the lease of a store; None where this process may not write to it, and so cannot disturb a writer."""
     with ExitStack() as stack:
         try:
-            lease = stack.enter_context(hold_lease(store, location.url, break_lock=break_lock))
+            lease = stack.enter_context(hold_lease(store, location.shown, break_lock=break_lock))
         except ReadOnlyError:
             lease = None
         yield lease

@@ -17,6 +17,7 @@ from npczarr.graphs.convert_scan import source_digest
 from npczarr.graphs.measure import TOLERANCE_MM, compare_scans
 from npczarr.model.cohort import File, ScanFiles
 from npczarr.model.geometry import AXES, Grid
+from npczarr.model.options import redacted
 from npczarr.model.schema import SCAN
 from npczarr.sources.config import load_config
 from npczarr.sources.discover import sort_files
@@ -64,17 +65,17 @@ def score(
     ParameterError
         If the predictions are a store of other scans.
     """
-    place = locate(predictions, dict(storage_options or {}))
+    place = locate(predictions, storage_options)
     if get(place.open(read_only=True), "zarr.json") is not None:
-        mask, there, digest = _of_store(dataset, open_location(place), place.url)
+        mask, there, digest = _of_store(dataset, open_location(place), place.shown)
     else:
-        source = open_source(predictions, dict(storage_options or {}), load_config(config).limits)
+        source = open_source(predictions, storage_options, load_config(config).limits)
         found = sort_files(source.files(), load_config(config))
         scans = {key: scan for key, scan in found.scans.items() if scan.masks}
         if not scans:
             raise SourceError(
-                f"{predictions}: no predicted mask found; expected them named as in the source, patient/ROI-T1.nii, "
-                "or a TOML file (config) that says how they are named"
+                f"{redacted(str(predictions))}: no predicted mask found; expected them named as in the source, "
+                "patient/ROI-T1.nii, or a TOML file (config) that says how they are named"
             )
         mask, there = _of_files(dataset, source, scans)
         digest = "".join(source_digest(scan) for scan in scans.values())

@@ -19,7 +19,7 @@ from npczarr.store.scans import StoredCohort
 from npczarr.store.storage_errors import translate_damage
 from npczarr.store.tables import open_stored, tables_of
 
-_NEEDED = {"image", "mask", "patient", "sequence", "status", "shape"}
+_NEEDED = {"image", "mask", "patient", "sequence", "status", "shape", "spacing", "affine"}
 #: Attributes that voxels may have; a scale_factor, say, would change them.
 _ATTRIBUTES = ("_FillValue", "long_name", "units", "flag_values", "flag_meanings")
 _VOXELS = tuple(variable.name for variable in voxel_variables("int16"))
@@ -55,19 +55,22 @@ def open_store(
     StoreError
         If there is no store, or one of a schema that this program does not know.
     """
-    return open_location(locate(url, dict(storage_options or {})), group=group, dask=dask)
+    return open_location(locate(url, storage_options), group=group, dask=dask)
+
+
+open = open_store  # its public name: npczarr.open
 
 
 def open_location(location: Location, *, group: str | None = None, dask: bool = True) -> xr.Dataset:
     """Open a store as :func:`open_store` does."""
-    with translate_damage(location.url):
+    with translate_damage(location.shown):
         stored = open_stored(location, group)
         if group is not None:
             return tables_of(stored, location, group)
-        check_schema(stored.attrs, location.url)
+        check_schema(stored.attrs, location.shown)
         absent = sorted(_NEEDED - set(stored.variables))
         if absent:
-            raise StoreError(f"{location.url}: no {', '.join(absent)} in it; convert into a new store")
+            raise StoreError(f"{location.shown}: no {', '.join(absent)} in it; convert into a new store")
         dataset = _assembled(location, stored, dask=dask)
     dataset.encoding |= {"source": location.url, "storage_options": dict(location.options)}
     return dataset

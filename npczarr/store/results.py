@@ -15,6 +15,7 @@ from npczarr.errors import StoreError
 from npczarr.model.schema import Variable
 from npczarr.store.create import TEXT, add_table
 from npczarr.store.hierarchy import array, arrays_of, dims_of
+from npczarr.store.location import delete_below
 from npczarr.store.zarr_library import consolidate
 
 
@@ -31,8 +32,7 @@ def read_result(root: zarr.Group, path: str) -> xr.Dataset | None:
 
 def write_result(root: zarr.Group, path: str, result: xr.Dataset, attributes: Mapping[str, Any]) -> None:
     """Write a result as a group, in place of an earlier one; `patient` and `sequence` are the store's."""
-    if path in root:
-        del root[path]
+    delete_below(root.store, path)  # also what is left of one whose own metadata are gone
     group = root.require_group(path)
     for name, variable in result.variables.items():
         string = variable.dtype.kind in "OUT"

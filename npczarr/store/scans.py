@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from itertools import pairwise, product
 from typing import Any
+from uuid import uuid4
 
 import numpy as np
 import xxhash
@@ -27,6 +28,7 @@ from npczarr.store.hierarchy import check_schema
 from npczarr.store.location import Location
 from npczarr.store.storage_errors import translate_damage, translate_errors
 from npczarr.store.voxels import VoxelArray, Window, describe_voxels
+from npczarr.store.whole import WholeTables, is_written_whole
 
 _AT_ONCE = 32  # requests in flight
 #: The tables that describe a scan.
@@ -160,7 +162,7 @@ class StoredScan:
             damaged = [key for place in places for key in array.damaged_objects(place, self.shape_zyx)]
             object_ = f"{damaged[0]} cannot be read" if damaged else "it cannot be read"
             raise StoreError(
-                f"{self.label} ({array.location.url}): the {array.name} is damaged, {object_}; check the store with "
+                f"{self.label} ({array.location.shown}): the {array.name} is damaged, {object_}; check the store with "
                 f"npczarr validate, and convert the scan again (--rewrite {self.label}). {error}"
             ) from error
         return np.stack(values) if raters else values[0]
@@ -178,7 +180,7 @@ class StoredScan:
                 return candidate
         raters = [(rater,) for rater in range(len(self.raters))] if values.ndim == 4 else [()]
         absent = [key for rater in raters for key in array.absent_objects((*self.place, *rater), self.shape_zyx)]
-        where = f"{self.label} ({self.image_array.location.url})"
+        where = f"{self.label} ({self.image_array.location.shown})"
         if absent:
             raise StoreError(
                 f"{where}: {len(absent)} object(s) of the {array.name} are absent or may not be read, the first "
@@ -218,8 +220,8 @@ def _has_empty_chunk(array: VoxelArray, values: NDArray[Any], window: Window) ->
 
 
 def _is_fill(values: Any, array: VoxelArray) -> Any:  # noqa: ANN401 - a scalar or an array, and its truth
-    """Whether values may be those of an absent chunk: padding, or zero in stores that another program wrote."""
-    return is_padding(values, array.padding) | (values == 0)
+    """Whether values may be those of an absent chunk, whichever program wrote the store."""
+    return is_padding(values, array.fill)
 
 
 class StoredCohort:
@@ -238,10 +240,11 @@ class StoredCohort:
 
     def __init__(self, location: Location, root: zarr.Group | None = None) -> None:
         self.location = location
-        self._expected: str | None = None
-        with translate_damage(location.url):
+        #: Name of this opening, for what is cached of it.
+        self.opening = uuid4().hex
+        with translate_damage(location.shown):
             self._root = open_consolidated(location) if root is None else root
-            check_schema(self._root.attrs.asdict(), location.url)
+            check_schema(self._root.attrs.asdict(), location.shown)
             self.image, self.mask = (self._described(name) for name in ("image", "mask"))
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -250,22 +253,23 @@ class StoredCohort:
     def _described(self, name: str) -> VoxelArray:
         found = self._root.get(name)
         if not isinstance(found, zarr.Array):
-            raise StoreError(f"{self.location.url}: no {name} in it; convert into a new store")
+            raise StoreError(f"{self.location.shown}: no {name} in it; convert into a new store")
         return describe_voxels(self.location, name, found)
 
     @cached_property
     def tables(self) -> Mapping[str, NDArray[Any]]:
         """What the store says of its scans, by name; each on (patient, sequence, …)."""
-        with translate_damage(self.location.url):
-            return read_tables(self._root, self.location, _TABLES)
+        with translate_damage(self.location.shown):
+            return read_tables(self._root, self.location, (*_TABLES, *self._indexes))
+
+    @property
+    def _indexes(self) -> tuple[str, ...]:
+        return ("patient", "sequence", *(("rater",) if "rater" in self._root else ()))
 
     @cached_property
     def labels(self) -> Mapping[str, tuple[str, ...]]:
         """Labels of `patient` and `sequence`, and of `rater` where there are several."""
-        names = ("patient", "sequence", *(("rater",) if "rater" in self._root else ()))
-        with translate_damage(self.location.url):
-            found = read_tables(self._root, self.location, names)
-        return {name: tuple(str(label) for label in found[name]) for name in names}
+        return {name: tuple(str(label) for label in self.tables[name]) for name in self._indexes}
 
     @cached_property
     def fingerprint(self) -> str:
@@ -339,18 +343,18 @@ class StoredCohort:
         if min(z, y, x) < 1:
             if str(self.tables["status"][place]) in STORED:
                 raise StoreError(
-                    f"{label} ({self.location.url}): stored, but its shape is {(z, y, x)}; validate the store"
+                    f"{label} ({self.location.shown}): stored, but its shape is {(z, y, x)}; validate the store"
                 )
             return None
         if any(n > extent for n, extent in zip((z, y, x), self.image.shape[-3:], strict=True)):
             raise StoreError(
-                f"{label} ({self.location.url}): its shape {(z, y, x)} does not fit the arrays, "
+                f"{label} ({self.location.shown}): its shape {(z, y, x)} does not fit the arrays, "
                 f"{self.image.shape[-3:]}; validate the store"
             )
         try:
             return Grid((z, y, x), self.tables["affine"][place])
         except GeometryError as error:
-            raise StoreError(f"{label} ({self.location.url}): {error}; validate the store") from error
+            raise StoreError(f"{label} ({self.location.shown}): {error}; validate the store") from error
 
 
 def open_consolidated(location: Location) -> zarr.Group:
@@ -362,13 +366,16 @@ def open_consolidated(location: Location) -> zarr.Group:
         If there is no store.
     """
     store = location.open(read_only=True)
+    tables = WholeTables(store)
     with translate_errors(store, "open it"):
         try:
-            return zarr.open_group(store, mode="r", zarr_format=3)
+            root = zarr.open_group(tables, mode="r", zarr_format=3)
         except FileNotFoundError as error:
             raise MissingStoreError(
-                f"{location.url}: no store here; check the path, or make one with npczarr convert"
+                f"{location.shown}: no store here; check the path, or make one with npczarr convert"
             ) from error
+    tables.whole = is_written_whole(root.attrs.asdict())
+    return root
 
 
 def read_tables(root: zarr.Group, location: Location, names: Sequence[str]) -> dict[str, NDArray[Any]]:
@@ -381,7 +388,7 @@ def read_tables(root: zarr.Group, location: Location, names: Sequence[str]) -> d
     """
     absent = [name for name in names if name not in root]
     if absent:
-        raise StoreError(f"{location.url}: no {', '.join(absent)} in it; convert into a new store")
+        raise StoreError(f"{location.shown}: no {', '.join(absent)} in it; convert into a new store")
 
     def read(name: str) -> NDArray[Any]:
         found: Any = root[name]
@@ -398,5 +405,5 @@ def _reopened(location: Location, fingerprint: str) -> StoredCohort:
     """Open a cohort in another process, and make sure that it is the same."""
     cohort = StoredCohort(location)
     if cohort.fingerprint != fingerprint:
-        raise StoreError(f"{location.url}: scans were changed while they were read; open the store again")
+        raise StoreError(f"{location.shown}: scans were changed while they were read; open the store again")
     return cohort

@@ -60,6 +60,7 @@ def test_any_selection_chunking_and_scheduler_gives_the_same(store, scheduler):
             np.testing.assert_array_equal(found[name], expected[name])
 
 
+@pytest.mark.slow
 def test_distributed_gives_the_same(store, raters):
     from distributed import Client, LocalCluster
 

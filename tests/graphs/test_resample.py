@@ -288,6 +288,7 @@ def test_errors_say_what_there_is(store):
         npc.resample(ds.drop_vars(["image", "mask"]), spacing=(1, 1, 1))
 
 
+@pytest.mark.slow
 def test_killed_and_run_again_on_two_processes_it_is_the_same(store, tmp_path):
     npc.resample_store(store, tmp_path / "a.zarr", spacing=(2, 1, 1), workers=2)
     taken = []
