@@ -17,7 +17,7 @@ _OUTLINE = [255, 140, 0, 255]
 
 
 def write(scan: ScanVoxels, folder: Path, bits: int) -> tuple[list[Path], list[str]]:
-    """Write ``<sequence>.ome.zarr`` with stored values, and the mask as ``labels/tumour``.
+    """Write ``<sequence>.ome.zarr`` with stored values, and the mask as ``labels/tumor``.
 
     Scale and translation, all that version 0.5 knows, are the spacing and the position of the first voxel along each
     voxel axis in mm; the affine to LPS mm and the rescale stand in the attribute ``npczarr``.

@@ -118,13 +118,13 @@ def measure_store(
         If there is no store, another writer is at work, or an argument is wrong or does not belong to the measure.
     """
     given = {"method": method, "tolerance": tolerance, "predictions": predictions, "config": config}
-    chosen = _absolute(_arguments_of(measure, given))
+    chosen = _arguments_of(measure, _absolute(given))
     if source_options:
         if measure != "score":
             raise ParameterError(f"source_options are of predictions, and {measure} has none; leave them out")
-        chosen["storage_options"] = dict(normalize_options(source_options, str(chosen["predictions"])))
+        chosen["storage_options"] = dict(normalize_options(source_options, chosen["predictions"]))
     if measure == "score" and name is None:
-        name = Path(redacted(str(chosen["predictions"]))).stem
+        name = Path(redacted(chosen["predictions"])).stem
     path = measure if name is None else f"{measure}/{name}"
     if name is not None and not re.fullmatch(r"[\w.-]+", name):
         raise ParameterError(f"a name of letters, digits, . _ - expected for the result, got {name!r}")
@@ -177,15 +177,6 @@ def measure_store(
     return result.assign_attrs(provenance, kept=int(lease is not None)), tuple(failures)
 
 
-def _absolute(arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """Make local paths among the arguments absolute: a worker may run in another folder."""
-    kept = dict(arguments)
-    for name in {"predictions", "config"} & {name for name, value in kept.items() if value is not None}:
-        if "://" not in str(kept[name]):
-            kept[name] = str(Path(kept[name]).expanduser().resolve())
-    return kept
-
-
 def _arguments_of(measure: str, given: Mapping[str, Any]) -> dict[str, Any]:
     """Return the arguments of a measure.
 
@@ -204,6 +195,15 @@ def _arguments_of(measure: str, given: Mapping[str, Any]) -> dict[str, Any]:
     if measure == "score" and chosen["predictions"] is None:
         raise ParameterError("predictions: expected a folder, zip, URL or store of masks to score, got none")
     return chosen
+
+
+def _absolute(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Make local paths among the parameters absolute: a worker may run in another folder."""
+    kept = {name: value for name, value in parameters.items() if value is not None}
+    for name in {"predictions", "config"} & set(kept):
+        if "://" not in str(kept[name]):
+            kept[name] = str(Path(kept[name]).expanduser().resolve())
+    return kept
 
 
 @contextmanager

@@ -134,7 +134,7 @@ def _results(dataset: xr.Dataset, tables: xr.Dataset) -> Iterator[tuple[str, xr.
         return
     if "://" not in source and not Path(source).is_dir():
         return  # a file, such as netCDF: nothing is beside it
-    location = locate(source, dict(dataset.encoding.get("storage_options") or {}))
+    location = locate(source, dataset.encoding.get("storage_options"))
     digests = input_digests(_inputs(dataset))
     try:
         for group in _groups(location):
@@ -145,7 +145,7 @@ def _results(dataset: xr.Dataset, tables: xr.Dataset) -> Iterator[tuple[str, xr.
         return  # opened from something that is no cohort store: nothing is beside it
     except NpczarrError as error:
         warnings.warn(
-            f"{location.url}: results beside the store cannot be read, and are not in the table ({error}); open it "
+            f"{location.shown}: results beside the store cannot be read, and are not in the table ({error}); open it "
             "with npczarr.open and the right storage_options",
             stacklevel=4,
         )
@@ -161,7 +161,7 @@ def _inputs(dataset: xr.Dataset) -> xr.Dataset:
 
 
 def _groups(location: Location) -> list[str]:
-    with translate_damage(location.url):
+    with translate_damage(location.shown):
         root = open_consolidated(location)
         names = [name for name in ("morphology", "agreement") if name in root]
         scores = root.get("score")
