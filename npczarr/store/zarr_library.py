@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import threading
 import warnings
 from collections.abc import Coroutine, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import zarr
@@ -57,11 +59,35 @@ def blosc_codec(array: Any) -> str | None:  # noqa: ANN401
     return str(found[0]).rpartition(".")[2] if found else None
 
 
+@dataclass(slots=True)
+class _Setting:
+    """How many blocks need a setting of zarr, and what puts it back."""
+
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    stack: ExitStack = field(default_factory=ExitStack)
+    blocks: int = 0
+
+
+_SETTING = _Setting()
+
+
 @contextmanager
 def write_all_chunks() -> Iterator[None]:
-    """Arrays opened or created in the block write chunks that hold nothing but their fill value too."""
-    with zarr.config.set({"array.write_empty_chunks": True}):
+    """Arrays opened or created in the block write chunks that hold nothing but their fill value too.
+
+    The setting belongs to the whole process: where threads are in such blocks at once, the last to leave puts it back.
+    """
+    with _SETTING.lock:
+        if not _SETTING.blocks:
+            _SETTING.stack.enter_context(zarr.config.set({"array.write_empty_chunks": True}))
+        _SETTING.blocks += 1
+    try:
         yield
+    finally:
+        with _SETTING.lock:
+            _SETTING.blocks -= 1
+            if not _SETTING.blocks:
+                _SETTING.stack.close()
 
 
 @contextmanager
