@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, get_args
 
@@ -21,6 +21,7 @@ Center = Literal["tumor", "volume"]
 Normalization = Literal["zscore", "percentile"]
 CENTERS: tuple[str, ...] = get_args(Center)
 NORMALIZATIONS: tuple[str, ...] = get_args(Normalization)
+_LENGTHS = ("spacing", "window", "bounds")  # in mm
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +118,14 @@ class Resampling:
         chosen = {key: value for key, value in asdict(self).items() if value is not None}
         if self.window is None:
             del chosen["center"]
-        return {key: list(value) if isinstance(value, tuple) else value for key, value in chosen.items()}
+        return {key: _as_json(value, float if key in _LENGTHS else None) for key, value in chosen.items()}
+
+
+def _as_json(value: Any, kind: Callable[[Any], Any] | None) -> Any:  # noqa: ANN401 - any value of JSON
+    """Turn tuples into lists; lengths into floats, so that 1 and 1.0 describe the same cohort."""
+    if isinstance(value, tuple):
+        return [_as_json(part, kind) for part in value]
+    return value if kind is None or value is None else kind(value)
 
 
 def make_resampling(
