@@ -141,7 +141,7 @@ def test_ome_zarr_is_valid_and_read_by_others(store, tmp_path):
     ImageLabel.from_zarr(group["labels/tumor"])
     read = ngff_zarr.from_ngff_zarr(str(path)).images[0]
     np.testing.assert_array_equal(np.asarray(read.data), image)
-    assert read.dims == ("z", "y", "x")
+    assert tuple(read.dims) == ("z", "y", "x")
     assert set(read.axes_units.values()) == {"millimeter"}
     for i, axis in enumerate("zyx"):
         assert read.scale[axis] == pytest.approx(float(row["spacing"][i]))
