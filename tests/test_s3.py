@@ -19,13 +19,16 @@ import obstore
 import pytest
 import xarray as xr
 from obstore.store import from_url
+from typer.testing import CliRunner
 
 import npczarr as npc
+from npczarr.cli.app import app
 from npczarr.errors import NpczarrError, ParameterError, SourceError, StoreError
 from npczarr.privacy.audit import audit
 from npczarr.store.location import locate
 
 from .servers import KEY, SECRET, Faults, environment, proxy_to, s3_server, weed
+from .stores import comparable
 
 
 #: Options that a command line can say.
@@ -84,7 +87,7 @@ def upload_to(s3, path, url):
 
 def same(a, b, *, sources=True):
     """Whether two stores hold the same; the digests of their sources differ where their files have other stamps."""
-    first, second = npc.open(a).compute(), npc.open(b).compute()
+    first, second = comparable(npc.open(a).compute()), comparable(npc.open(b).compute())
     if not sources:
         first, second = first.drop_vars("source_digest"), second.drop_vars("source_digest")
     xr.testing.assert_identical(first, second)
@@ -247,16 +250,14 @@ def test_one_dictionary_opens_stores_and_sources(s3, store, cohort, server_by, a
         options["profile"] = "lab"
     opened = npc.open(place, storage_options=options)
     xr.testing.assert_identical(opened.mask.compute(), npc.open(store).mask.compute())
-    assert npc.validate(place, against=folder, workers=0, storage_options=options, source_options=options) == ()
     assert npc.info(place, storage_options=options)["patients"] == opened.sizes["patient"]
     assert npc.score(opened, folder, storage_options=options).dice.compute().min() == 1
     assert audit(folder, storage_options=options).files
     result = npc.convert(folder, tmp_path / "local.zarr", workers=0, source_options=options)
     assert (result.status == "ok").all()
     arguments = [f"--{kind}-option={word}={text}" for kind in ("storage", "source") for word, text in words(options)]
-    command = [sys.executable, "-m", "npczarr", "validate", place, "--against", folder, "--workers", "0", *arguments]
-    ran = subprocess.run(command, capture_output=True, text=True, timeout=60)
-    assert ran.returncode == 0, ran.stderr
+    ran = CliRunner().invoke(app, ["validate", place, "--against", folder, "--workers", "0", *arguments])
+    assert ran.exit_code == 0, ran.output
 
 
 def words(options):

@@ -92,7 +92,11 @@ def test_a_password_in_a_url_is_refused(place, url):
 @pytest.mark.parametrize(
     ("url", "options", "words"),
     [
-        ("s3://b/a", {"skip_signature": True}, r"'skip_signature' is not known; those of s3:// are anon, client_kwargs"),
+        (
+            "s3://b/a",
+            {"skip_signature": True},
+            r"'skip_signature' is not known; those of s3:// are anon, client_kwargs",
+        ),
         ("s3://b/a", {"account_name": "a"}, r"endpoint_url, profile, region, requester_pays$"),
         ("gs://b/a", {"profile": "a"}, r"those of gs:// are anon, endpoint_url, token$"),
         ("az://b/a", {"region": "a"}, r"those of az:// are account_host, account_name, anon, client_id, tenant_id$"),
@@ -172,7 +176,9 @@ WORD = st.text("abcXYZ019-._~%", min_size=1)
 
 @given(WORD, st.text("abcXYZ/?#@:%!$&"), WORD)
 def test_no_part_of_a_password_or_signature_is_shown(user, password, signature):
-    hidden = f"https://{user}:pw{password}pw@host/folder/a.zip?X-Amz-Signature={signature}Z"  # a sentence may end after it
+    hidden = (
+        f"https://{user}:pw{password}pw@host/folder/a.zip?X-Amz-Signature={signature}Z"  # a sentence may end after it
+    )
     shown = "https://host/folder/a.zip"
     assert redacted(hidden) == redacted(shown) == shown
     assert redacted(f"{hidden}: cannot be read") == f"{shown}: cannot be read"
