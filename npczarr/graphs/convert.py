@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 
 from npczarr.errors import ParameterError, SourceError, StoreError
 from npczarr.graphs.convert_scan import Peek, PeekTask, ScanTask, missing_row, peek_scans, source_digest, write_scan
-from npczarr.graphs.store_writer import Progress, StoreWriter, Work, changed
+from npczarr.graphs.store_writer import StoreWriter, Work, changed
 from npczarr.model.cohort import Cohort, ScanFiles
 from npczarr.model.layout import Layout, check_codec, plan_layout
 from npczarr.model.schema import RESAMPLING, STORED, Variable
-from npczarr.runner import Runner
+from npczarr.runner import OnProgress, Runner
 from npczarr.sources.config import load_config
 from npczarr.sources.discover import discover
 from npczarr.sources.files import Source, open_source
@@ -49,7 +49,7 @@ def convert(
     break_lock: bool = False,
     storage_options: Mapping[str, Any] | None = None,
     source_options: Mapping[str, Any] | None = None,
-    on_progress: Callable[[Progress], None] | None = None,
+    on_progress: OnProgress | None = None,
 ) -> xr.Dataset:
     """Convert a cohort to a store, or bring an existing store up to date with it.
 
@@ -85,7 +85,7 @@ def convert(
     storage_options, source_options
         Options of the store's and of the source's file system; credentials belong in the environment.
     on_progress
-        Called after each scan.
+        Called with a :class:`npczarr.Progress` when the scans to write are known, and after each.
 
     Returns
     -------

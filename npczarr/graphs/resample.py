@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import dask.array as da
@@ -25,7 +24,8 @@ from npczarr.graphs.resample_blocks import (
 from npczarr.graphs.resample_plan import plan_cohort, plan_digest, resampled_attributes
 from npczarr.model.geometry import AXES
 from npczarr.model.layout import Layout, plan_layout
-from npczarr.model.resampling import MaskMethod, Method, Resampling, resampling
+from npczarr.model.per_axis import PerAxis
+from npczarr.model.resampling import Center, MaskMethod, Method, Normalization, Resampling, make_resampling
 from npczarr.model.schema import SCAN_TABLES, STORED
 from npczarr.store.zarr_library import image_codecs, table_codecs
 
@@ -35,42 +35,44 @@ TEXT = np.dtypes.StringDType()
 def resample(
     dataset: xr.Dataset,
     *,
-    spacing: Sequence[float | None] | None = None,
-    shape: Sequence[int | None] | None = None,
+    spacing: PerAxis[float] | None = None,
+    shape: PerAxis[int] | None = None,
     like: str | None = None,
-    window: Sequence[float] | None = None,
-    centre: str = "tumour",
-    bounds: Sequence[tuple[float, float] | None] | None = None,
+    window: PerAxis[float] | None = None,
+    center: Center = "tumor",
+    bounds: PerAxis[tuple[float, float]] | None = None,
     method: Method = "linear",
     mask_method: MaskMethod = "linear",
-    normalise: str | None = None,
+    normalize: Normalization | None = None,
 ) -> xr.Dataset:
     """Resample every scan, image and mask; lazy.
 
     Grids keep their axes and their middle, as ITK compares them; ``like`` takes the grid of another sequence, in
     scanner coordinates. Asked for together, spacing and shape are applied first, then window or bounds.
+    `spacing`, `shape` and `window` are one number for all axes, three along z, y, x, or a mapping such as
+    ``{"y": 1, "x": 1}``.
 
     Parameters
     ----------
     dataset
         A cohort opened from a store, or any selection of it.
     spacing
-        Voxel size along z, y, x in mm; None keeps an axis. The field of view is kept, rounded up to whole voxels.
+        Voxel size in mm; None, or an axis left out, keeps it. The field of view is kept, rounded up to whole voxels.
     shape
-        Voxels along z, y, x; None keeps an axis. With a spacing too, the field of view follows.
+        Voxels; None, or an axis left out, keeps it. With a spacing too, the field of view follows.
     like
         Sequence on whose grid the patient's others are laid.
     window
-        Size along z, y, x in mm of a box to cut out, of the same shape for scans of the same spacing.
-    centre
-        Middle of the box: ``"tumour"`` (of its bounding box; the volume's where there is none) or ``"volume"``.
+        Size in mm, along all axes, of a box to cut out, of the same shape for scans of the same spacing.
+    center
+        Middle of the box: ``"tumor"`` (of its bounding box; the volume's where there is none) or ``"volume"``.
     bounds
         First and last position along z, y, x in mm, in the coordinates `z_mm`, `y_mm`, `x_mm`; None keeps an axis.
     method
         Of images: ``"linear"``, ``"cubic"`` (B-spline), ``"nearest"`` or ``"area"`` (average, against aliasing).
     mask_method
-        Of masks: ``"linear"`` (tumour where 0.5 or more) or ``"nearest"``.
-    normalise
+        Of masks: ``"linear"`` (tumor where 0.5 or more) or ``"nearest"``.
+    normalize
         ``"zscore"`` (mean 0, standard deviation 1 over the scan) or ``"percentile"`` (its 1st to 0, its 99th to 1).
         `rescale_slope` and `rescale_intercept` lead back to real values.
 
@@ -78,7 +80,7 @@ def resample(
     -------
     xarray.Dataset
         The store's variables on the new grids: `image` float32, NaN outside the scan; `mask` uint8. What depends on
-        voxels not read yet (digests, tumour voxels) is lazy. A scan that cannot be resampled has `status`
+        voxels not read yet (digests, tumor voxels) is lazy. A scan that cannot be resampled has `status`
         ``"refused"`` and the reason in `message`. Written with ``to_zarr``, it is a store like any other.
 
     Raises
@@ -86,19 +88,14 @@ def resample(
     ParameterError
         If an argument is wrong, or the Dataset lacks what a cohort store has.
     """
-    request = resampling(
-        {
-            "spacing": _triple(spacing), "shape": _triple(shape), "like": like, "window": _triple(window),
-            "centre": centre, "bounds": _triple(bounds), "method": method, "mask_method": mask_method,
-            "normalise": normalise,
-        }
+    request = make_resampling(
+        spacing=spacing, shape=shape, like=like, window=window, center=center, bounds=bounds, method=method,
+        mask_method=mask_method, normalize=normalize,
     )  # fmt: skip
     if "image" not in dataset and "mask" not in dataset:
         raise ParameterError("the Dataset has no image and no mask; open it with npczarr.open or xr.open_zarr")
-    if request.needs_tumour and ("mask" not in dataset or "rater" in dataset["mask"].dims):
-        raise ParameterError(
-            "a window around the tumour needs one mask a scan: select a rater, or take centre='volume'"
-        )
+    if request.needs_tumor and ("mask" not in dataset or "rater" in dataset["mask"].dims):
+        raise ParameterError("a window around the tumor needs one mask a scan: select a rater, or take center='volume'")
     plans = plan_cohort(dataset, request)
     layout = layout_of(plans)
     voxels = {name: whole_scans(dataset[name].transpose(..., *AXES)) for name in ("image", "mask") if name in dataset}
@@ -108,7 +105,10 @@ def resample(
     result = kept.assign(made).assign_coords(spatial.tables())
     result = result.assign(spatial.facts(made)).assign(_digests(dataset, plans, request))
     result = result.reset_coords([name for name in ("rescale_slope", "rescale_intercept") if name in result.coords])
-    return result.assign_attrs(resampled_attributes(dataset.attrs, request, rated="rater" in dataset.dims))
+    result = result.assign_attrs(resampled_attributes(dataset.attrs, request, rated="rater" in dataset.dims))
+    # results beside the source are of its scans, not of these
+    result.encoding = {key: value for key, value in dataset.encoding.items() if key != "source"}
+    return result
 
 
 def layout_of(plans: NDArray[Any], codec: str = "lz4") -> Layout:
@@ -148,7 +148,7 @@ class _Spatial:
         self._plans = xr.DataArray(plans, dims=scans)
         self._scans = scans
         self._rescale = [dataset[name].transpose(*scans, "z") for name in ("rescale_slope", "rescale_intercept")]
-        self._tumour = _tumours(voxels["mask"], request) if request.needs_tumour else None
+        self._tumor = _tumors(voxels["mask"], request) if request.needs_tumor else None
 
     def voxels(self, name: str) -> xr.DataArray:
         """Build the lazy array of `image` or `mask`."""
@@ -177,8 +177,8 @@ class _Spatial:
     def tables(self) -> dict[str, xr.Variable]:
         """Build the variables that say where the voxels lie; lazy only where they depend on voxels."""
         width = width_of(self._extent)
-        if self._request.needs_tumour or self._request.normalise:
-            image_needed = self._request.normalise is not None and "image" in self._source
+        if self._request.needs_tumor or self._request.normalize:
+            image_needed = self._request.normalize is not None and "image" in self._source
             flat = da.blockwise(
                 table_block,
                 (*self._scans, "W"),
@@ -212,8 +212,8 @@ class _Spatial:
         if "mask" in names and self._request.may_cut:
             source = self._source["mask"]
             inputs += [source.data, (*source.dims[:-3], *"zyx")]
-            if self._tumour is not None:
-                inputs += [self._tumour.chunk(chunks).data, (*self._tumour.dims[:-3], "tz", "ty", "tx")]
+            if self._tumor is not None:
+                inputs += [self._tumor.chunk(chunks).data, (*self._tumor.dims[:-3], "tz", "ty", "tx")]
         flat = da.blockwise(
             facts_block,
             (*self._scans, "F"),
@@ -244,7 +244,7 @@ class _Spatial:
         return da.from_array(self._plans.values, chunks=scans) if scans else self._plans.item()
 
     def _inputs(self, name: str) -> list[Any]:
-        """Plans, voxels and rescaling of the source as blockwise takes them; tumours too where grids need them."""
+        """Plans, voxels and rescaling of the source as blockwise takes them; tumors too where grids need them."""
         source = self._source[name] if name in self._source else next(iter(self._source.values()))
         chunks = dict(zip(source.dims[:-3], source.data.chunks[:-3], strict=True))
         scans = tuple(chunks[dim] for dim in self._scans)
@@ -256,8 +256,8 @@ class _Spatial:
         ]
         for table in self._rescale:
             inputs += [da.asarray(table.data).rechunk((*scans, -1)), (*self._scans, "z")]
-        if self._tumour is not None:
-            inputs += [self._tumour.chunk(chunks).data, (*self._tumour.dims[:-3], *"zyx")]
+        if self._tumor is not None:
+            inputs += [self._tumor.chunk(chunks).data, (*self._tumor.dims[:-3], *"zyx")]
         return inputs
 
     def _cut(self, flat: Any) -> dict[str, xr.Variable]:  # noqa: ANN401 - NumPy or Dask
@@ -277,7 +277,7 @@ class _Spatial:
         return variables
 
 
-def _tumours(mask: xr.DataArray, request: Resampling) -> xr.DataArray:
+def _tumors(mask: xr.DataArray, request: Resampling) -> xr.DataArray:
     """Return the mask by which each scan's window is placed: its own, or that of the sequence it is laid on."""
     if request.like is None or "sequence" not in mask.dims:
         return mask
@@ -321,7 +321,3 @@ def _digests(dataset: xr.Dataset, plans: NDArray[Any], request: Resampling) -> d
         plan: Any = plans[at]
         values[at] = plan_digest({name: table[at] for name, table in tables.items()}, plan, request, of_like)
     return {"source_digest": xr.Variable(found.dims, np.asarray(values, dtype=TEXT), found.attrs)}
-
-
-def _triple(value: Any) -> Any:  # noqa: ANN401 - checked by Resampling
-    return value if value is None or isinstance(value, str) else tuple(value)

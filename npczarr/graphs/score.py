@@ -12,7 +12,7 @@ import xarray as xr
 import xxhash
 from numpy.typing import NDArray
 
-from npczarr.errors import NpczarrError, ParameterError, SourceError
+from npczarr.errors import NpczarrError, ParameterError, SourceError, unknown_label
 from npczarr.graphs.convert_scan import source_digest
 from npczarr.graphs.measure import TOLERANCE_MM, compare_scans
 from npczarr.model.cohort import File, ScanFiles
@@ -89,10 +89,12 @@ def score(
 def _of_store(dataset: xr.Dataset, other: xr.Dataset, url: str) -> tuple[xr.DataArray, xr.DataArray, str]:
     """Lay the masks of another store on the cohort's arrays; scans must have the same grid."""
     labels = {dim: dataset[dim].values for dim in SCAN}
-    try:
-        other = other.sel(labels)
-    except KeyError as error:
-        raise ParameterError(f"{url}: the store of predictions lacks {error}") from error
+    for dim in SCAN:
+        known = {str(label) for label in other[dim].values}
+        absent = [str(label) for label in np.atleast_1d(labels[dim]) if str(label) not in known]
+        if absent:
+            raise unknown_label(dim, absent[0], other[dim].values, where=f"the store of predictions {url}")
+    other = other.sel(labels)
     there = (other["mask_status"] == "ok") | (other["mask_status"] == "warning")
     same = (other["shape"] == dataset["shape"]).all("axis") & (
         abs(other["affine"] - dataset["affine"]).max(("affine_row", "affine_column")) < _SAME_GRID_MM

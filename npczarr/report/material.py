@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from npczarr.report.blocks import Absent
 from npczarr.report.flags import quality
 from npczarr.report.look import Look, look_at_all
 from npczarr.report.quality import findings, score_table
-from npczarr.runner import Runner
+from npczarr.runner import OnProgress, Runner
 from npczarr.store.info import info
 from npczarr.store.location import locate
 from npczarr.store.open import open_store
@@ -55,7 +55,7 @@ def gather(
     workers: int | None = None,
     scheduler: str | None = None,
     storage_options: Mapping[str, Any] | None = None,
-    on_progress: Callable[[int, int], None] | None = None,
+    on_progress: OnProgress | None = None,
 ) -> Material:
     """Read what a report needs; the parameters are those of :func:`npczarr.report.page.write_report`."""
     runner = Runner(workers, scheduler, idle="threads")  # they read a small cohort before processes would have started

@@ -17,7 +17,7 @@ from npczarr.model.geometry import Shape
 from npczarr.model.layout import Layout
 from npczarr.store.location import Location, delete, keys_below
 from npczarr.store.storage_errors import translate_errors
-from npczarr.store.zarr_library import write_all_chunks
+from npczarr.store.zarr_library import WRITE_ALL_CHUNKS
 
 Place = tuple[int, ...]
 
@@ -120,5 +120,5 @@ def digest(array: NDArray[Any]) -> str:
 @lru_cache(maxsize=16)
 def _writable(location: Location, session: tuple[tuple[str, str], ...], name: str, layout: Layout) -> Any:  # noqa: ANN401
     """Open an array to write to, once in each process for each size of the store."""
-    with write_all_chunks():
-        return zarr.open_array(location.open(), path=name, mode="r+", zarr_format=3)
+    found = zarr.open_array(location.open(), path=name, mode="r+", zarr_format=3)
+    return found.with_config(WRITE_ALL_CHUNKS)

@@ -27,6 +27,7 @@ from npczarr.model.schema import (
 )
 from npczarr.store.hierarchy import (
     CREATING,
+    RESIZING,
     array,
     arrays_of,
     dimension_sizes,
@@ -36,10 +37,9 @@ from npczarr.store.hierarchy import (
 )
 from npczarr.store.location import delete, delete_below, exists, get, put
 from npczarr.store.storage_errors import translate_damage
-from npczarr.store.zarr_library import consolidate, image_codecs, table_codecs, write_all_chunks
+from npczarr.store.whole import absent_allowed
+from npczarr.store.zarr_library import WRITE_ALL_CHUNKS, consolidate, image_codecs, table_codecs
 
-#: An object below an array while tables are resized: they may then lack chunks.
-_RESIZING = "status/resizing"
 _FIXED = {"axis": 3, "affine_row": 4, "affine_column": 4}
 TEXT = np.dtypes.StringDType()
 
@@ -101,17 +101,17 @@ def create(
 def add_table(root: zarr.Group, variable: Variable, sizes: Mapping[str, int]) -> None:
     """Create the array of one table and write all of it, so that an absent chunk means damage."""
     shape = tuple(sizes[dim] for dim in variable.dims)
-    with write_all_chunks():
-        made = root.create_array(
-            variable.name,
-            shape=shape,
-            chunks=table_chunks(variable.dims, shape),
-            dtype=variable.dtype,
-            fill_value=variable.fill,
-            compressors=table_codecs(),
-            dimension_names=variable.dims,
-            attributes=variable.all_attributes(),
-        )
+    made = root.create_array(
+        variable.name,
+        shape=shape,
+        chunks=table_chunks(variable.dims, shape),
+        dtype=variable.dtype,
+        fill_value=variable.fill,
+        compressors=table_codecs(),
+        dimension_names=variable.dims,
+        attributes=variable.all_attributes(),
+        config=WRITE_ALL_CHUNKS,
+    )
     if 0 not in shape:
         made[...] = np.full(shape, variable.fill, dtype=TEXT if variable.dtype == "string" else variable.dtype)
 
@@ -155,22 +155,23 @@ def resize(root: zarr.Group, *, patients: Sequence[str], sequences: Sequence[str
     """
     sizes = dimension_sizes(root) | dict(zip(AXES, extent_zyx, strict=True))
     sizes |= {"patient": len(patients), "sequence": len(sequences)}
-    interrupted = exists(root.store, _RESIZING)
+    interrupted = exists(root.store, RESIZING)
     names = {"patient": list(patients), "sequence": list(sequences)}
     if not interrupted and _is_sized(root, sizes) and all(_labelled(root, dim, names[dim]) for dim in names):
         return False
-    put(root.store, _RESIZING, b"")
-    for name, found in arrays_of(root):
-        _resize_array(found, tuple(sizes[dim] for dim in dims_of(found)), voxels=name in ("image", "mask"))
-    status = array(root, "status")
-    values = status[...]
-    values[values == ""] = "pending"
-    status[...] = values
-    for dim, wanted in names.items():
-        array(root, dim)[:] = np.array(wanted, dtype=TEXT)
-    _resize_results(root, names)
+    put(root.store, RESIZING, b"")
+    with absent_allowed(root.store):
+        for name, found in arrays_of(root):
+            _resize_array(found, tuple(sizes[dim] for dim in dims_of(found)), voxels=name in ("image", "mask"))
+        status = array(root, "status")
+        values = status[...]
+        values[values == ""] = "pending"
+        status[...] = values
+        for dim, wanted in names.items():
+            array(root, dim)[:] = np.array(wanted, dtype=TEXT)
+        _resize_results(root, names)
     consolidate(root)
-    delete(root.store, _RESIZING)
+    delete(root.store, RESIZING)
     return True
 
 

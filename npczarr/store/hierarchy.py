@@ -8,32 +8,48 @@ from typing import Any, Literal
 import zarr
 from zarr.abc.store import Store
 
-from npczarr.errors import StoreError
+from npczarr.errors import MissingStoreError, StoreError
 from npczarr.model.layout import Layout
 from npczarr.model.schema import SCHEMA_ATTRIBUTE, SCHEMA_VERSION
+from npczarr.store.location import exists
 from npczarr.store.storage_errors import translate_damage
-from npczarr.store.zarr_library import blosc_codec, metadata_of, no_user_warnings, write_all_chunks
+from npczarr.store.whole import WholeTables, is_written_whole
+from npczarr.store.zarr_library import WRITE_ALL_CHUNKS, blosc_codec, metadata_of, no_user_warnings
 
 CREATING = "npczarr_creating"  # an attribute of the root until its arrays are all there
+#: An object below an array while tables are resized: they may then lack chunks.
+RESIZING = "status/resizing"
 ZarrArray = Any  # zarr's array types are generic over formats
 
 
-def open_group(store: Store, url: str, *, mode: Literal["r", "r+"] = "r+") -> zarr.Group:
+def open_group(store: Store, url: str, *, mode: Literal["r", "r+"] = "r+", whole: bool = True) -> zarr.Group:
     """Open the root of a store, past its consolidated metadata, which an interrupted run may have left behind.
 
     Tables that are written through it are written whole, also where they hold nothing but fill values.
+
+    Parameters
+    ----------
+    store, url, mode
+        The store, its name for messages, and whether it is to be written.
+    whole
+        Whether a chunk of a table that is absent is an error, unless another program wrote it or a resize was
+        interrupted.
 
     Raises
     ------
     StoreError
         If what is there is not a store of this schema.
     """
-    with translate_damage(url), write_all_chunks():
+    with translate_damage(url):
         try:
-            root = zarr.open_group(store, mode=mode, use_consolidated=False, zarr_format=3)
+            tables = WholeTables(store)
+            root = zarr.open_group(tables, mode=mode, use_consolidated=False, zarr_format=3)
         except FileNotFoundError as error:
-            raise StoreError(f"{url}: no store here; check the path, or make one with npczarr convert") from error
+            raise MissingStoreError(
+                f"{url}: no store here; check the path, or make one with npczarr convert"
+            ) from error
         check_schema(root.attrs.asdict(), url)
+        tables.whole = whole and is_written_whole(root.attrs.asdict()) and not exists(store, RESIZING)
         return root
 
 
@@ -62,15 +78,30 @@ def check_schema(attributes: Mapping[str, Any], url: str) -> None:
 
 
 def array(root: zarr.Group, name: str) -> ZarrArray:
-    """Return one array of the store; what is written to it is written whole."""
-    with write_all_chunks():
-        return root[name]
+    """Return one array of the store; what is written to it is written whole.
+
+    Raises
+    ------
+    StoreError
+        If there is none.
+    """
+    try:
+        return _written_whole(root[name])
+    except KeyError as error:
+        raise StoreError(
+            f"{root.store}: {name}/zarr.json is absent or may not be read; restore it from a copy, or convert into a "
+            "new store"
+        ) from error
 
 
 def arrays_of(group: zarr.Group) -> list[tuple[str, ZarrArray]]:
     """List the arrays of a group; folders that an interrupted run left without metadata are passed over."""
-    with no_user_warnings(), write_all_chunks():
-        return list(group.arrays())
+    with no_user_warnings():
+        return [(name, _written_whole(found)) for name, found in group.arrays()]
+
+
+def _written_whole(found: ZarrArray) -> ZarrArray:
+    return found.with_config(WRITE_ALL_CHUNKS) if isinstance(found, zarr.Array) else found
 
 
 def groups_of(group: zarr.Group) -> list[tuple[str, zarr.Group]]:

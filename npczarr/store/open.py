@@ -19,7 +19,7 @@ from npczarr.store.scans import StoredCohort
 from npczarr.store.storage_errors import translate_damage
 from npczarr.store.tables import open_stored, tables_of
 
-_NEEDED = {"image", "mask", "patient", "sequence", "status", "shape"}
+_NEEDED = {"image", "mask", "patient", "sequence", "status", "shape", "spacing", "affine"}
 #: Attributes that voxels may have; a scale_factor, say, would change them.
 _ATTRIBUTES = ("_FillValue", "long_name", "units", "flag_values", "flag_meanings")
 _VOXELS = tuple(variable.name for variable in voxel_variables("int16"))
@@ -56,6 +56,9 @@ def open_store(
         If there is no store, or one of a schema that this program does not know.
     """
     return open_location(locate(url, storage_options), group=group, dask=dask)
+
+
+open = open_store  # its public name: npczarr.open
 
 
 def open_location(location: Location, *, group: str | None = None, dask: bool = True) -> xr.Dataset:

@@ -5,13 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import xarray as xr
+import xxhash
 import zarr
+from numpy.typing import NDArray
 
 from npczarr.errors import StoreError
 from npczarr.model.schema import Variable
 from npczarr.store.create import TEXT, add_table
 from npczarr.store.hierarchy import array, arrays_of, dims_of
+from npczarr.store.location import delete_below
 from npczarr.store.zarr_library import consolidate
 
 
@@ -28,8 +32,7 @@ def read_result(root: zarr.Group, path: str) -> xr.Dataset | None:
 
 def write_result(root: zarr.Group, path: str, result: xr.Dataset, attributes: Mapping[str, Any]) -> None:
     """Write a result as a group, in place of an earlier one; `patient` and `sequence` are the store's."""
-    if path in root:
-        del root[path]
+    delete_below(root.store, path)  # also what is left of one whose own metadata are gone
     group = root.require_group(path)
     for name, variable in result.variables.items():
         string = variable.dtype.kind in "OUT"
@@ -44,3 +47,13 @@ def write_result(root: zarr.Group, path: str, result: xr.Dataset, attributes: Ma
         array(group, str(name))[...] = variable.values.astype(TEXT) if string else variable.values
     group.attrs.put(dict(attributes))
     consolidate(root)
+
+
+def input_digests(dataset: xr.Dataset) -> NDArray[Any]:
+    """Digest of what each scan's numbers depend on: its mask, and the size of its voxels."""
+    masks, shapes, spacings = (dataset[name].values for name in ("mask_digest", "shape", "spacing"))
+    digests = np.empty(masks.shape, dtype=np.dtypes.StringDType())
+    for at in np.ndindex(*masks.shape):
+        content = f"{masks[at]} {(shapes[at].tolist(), spacings[at].tolist())}"
+        digests[at] = xxhash.xxh3_128_hexdigest(content.encode())
+    return digests

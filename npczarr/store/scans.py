@@ -13,13 +13,14 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from itertools import pairwise, product
 from typing import Any
+from uuid import uuid4
 
 import numpy as np
 import xxhash
 import zarr
 from numpy.typing import NDArray
 
-from npczarr.errors import GeometryError, StoreError
+from npczarr.errors import GeometryError, MissingStoreError, StoreError, unknown_label
 from npczarr.model.geometry import Floats, Grid, Shape
 from npczarr.model.schema import STORED
 from npczarr.store.chunks import digest, is_padding
@@ -27,6 +28,7 @@ from npczarr.store.hierarchy import check_schema
 from npczarr.store.location import Location
 from npczarr.store.storage_errors import translate_damage, translate_errors
 from npczarr.store.voxels import VoxelArray, Window, describe_voxels
+from npczarr.store.whole import WholeTables, is_written_whole
 
 _AT_ONCE = 32  # requests in flight
 #: The tables that describe a scan.
@@ -218,8 +220,8 @@ def _has_empty_chunk(array: VoxelArray, values: NDArray[Any], window: Window) ->
 
 
 def _is_fill(values: Any, array: VoxelArray) -> Any:  # noqa: ANN401 - a scalar or an array, and its truth
-    """Whether values may be those of an absent chunk: padding, or zero in stores that another program wrote."""
-    return is_padding(values, array.padding) | (values == 0)
+    """Whether values may be those of an absent chunk, whichever program wrote the store."""
+    return is_padding(values, array.fill)
 
 
 class StoredCohort:
@@ -238,7 +240,8 @@ class StoredCohort:
 
     def __init__(self, location: Location, root: zarr.Group | None = None) -> None:
         self.location = location
-        self._expected: str | None = None
+        #: Name of this opening, for what is cached of it.
+        self.opening = uuid4().hex
         with translate_damage(location.shown):
             self._root = open_consolidated(location) if root is None else root
             check_schema(self._root.attrs.asdict(), location.shown)
@@ -257,15 +260,16 @@ class StoredCohort:
     def tables(self) -> Mapping[str, NDArray[Any]]:
         """What the store says of its scans, by name; each on (patient, sequence, …)."""
         with translate_damage(self.location.shown):
-            return read_tables(self._root, self.location, _TABLES)
+            return read_tables(self._root, self.location, (*_TABLES, *self._indexes))
+
+    @property
+    def _indexes(self) -> tuple[str, ...]:
+        return ("patient", "sequence", *(("rater",) if "rater" in self._root else ()))
 
     @cached_property
     def labels(self) -> Mapping[str, tuple[str, ...]]:
         """Labels of `patient` and `sequence`, and of `rater` where there are several."""
-        names = ("patient", "sequence", *(("rater",) if "rater" in self._root else ()))
-        with translate_damage(self.location.shown):
-            found = read_tables(self._root, self.location, names)
-        return {name: tuple(str(label) for label in found[name]) for name in names}
+        return {name: tuple(str(label) for label in self.tables[name]) for name in self._indexes}
 
     @cached_property
     def fingerprint(self) -> str:
@@ -285,11 +289,17 @@ class StoredCohort:
             yield self.at(at)
 
     def scan(self, patient: str, sequence: str) -> StoredScan:
-        """Return one scan by its labels; KeyError where there is none."""
+        """Return one scan by its labels.
+
+        Raises
+        ------
+        UnknownLabelError
+            If there is no such patient or sequence.
+        """
         places = []
         for dim, label in (("patient", patient), ("sequence", sequence)):
             if label not in self.labels[dim]:
-                raise KeyError(label)
+                raise unknown_label(dim, label, self.labels[dim])
             places.append(self.labels[dim].index(label))
         return self.at((places[0], places[1]))
 
@@ -356,13 +366,16 @@ def open_consolidated(location: Location) -> zarr.Group:
         If there is no store.
     """
     store = location.open(read_only=True)
+    tables = WholeTables(store)
     with translate_errors(store, "open it"):
         try:
-            return zarr.open_group(store, mode="r", zarr_format=3)
+            root = zarr.open_group(tables, mode="r", zarr_format=3)
         except FileNotFoundError as error:
-            raise StoreError(
+            raise MissingStoreError(
                 f"{location.shown}: no store here; check the path, or make one with npczarr convert"
             ) from error
+    tables.whole = is_written_whole(root.attrs.asdict())
+    return root
 
 
 def read_tables(root: zarr.Group, location: Location, names: Sequence[str]) -> dict[str, NDArray[Any]]:

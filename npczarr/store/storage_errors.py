@@ -82,7 +82,7 @@ def is_refusal(error: BaseException) -> bool:
 
 
 def _advice(store: Store, error: Exception, *, refused: bool) -> str:
-    if refused and isinstance(store, LocalStore):
+    if refused and isinstance(getattr(store, "_store", store), LocalStore):  # of a wrapper, what it wraps
         return "the file system refuses access: check the permissions of the folder"
     if refused:
         return (

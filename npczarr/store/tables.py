@@ -11,9 +11,10 @@ import xarray as xr
 from xarray.backends import BackendArray
 from xarray.core import indexing
 
-from npczarr.errors import StoreError
-from npczarr.store.location import Location
+from npczarr.errors import MissingStoreError, StoreError
+from npczarr.store.location import Location, get
 from npczarr.store.storage_errors import first_line, translate_errors
+from npczarr.store.whole import WholeTables, is_written_whole
 
 _AT_ONCE = 32  # requests in flight
 
@@ -21,19 +22,40 @@ _AT_ONCE = 32  # requests in flight
 def open_stored(location: Location, group: str | None) -> xr.Dataset:
     """Open a store or a group of it as it is stored, nothing decoded."""
     store = location.open(read_only=True)
+    tables = WholeTables(store)
     with translate_errors(store, "open it"), warnings.catch_warnings():
         # between two steps of a writer there may be none; the arrays' own metadata are read instead
         warnings.filterwarnings("ignore", "Failed to open Zarr store with consolidated metadata", RuntimeWarning)
         try:
-            dataset: xr.Dataset = xr.open_zarr(store, group=group, chunks=None, zarr_format=3, decode_cf=False)
+            dataset: xr.Dataset = xr.open_zarr(tables, group=group, chunks=None, zarr_format=3, decode_cf=False)
         except FileNotFoundError as error:
-            what, maker = ("store", "npczarr convert") if group is None else (f"group {group!r}", "npczarr")
-            raise StoreError(f"{location.shown}: no {what} here; check the path, or make one with {maker}") from error
+            raise _missing(location, group) from error
         except (ValueError, KeyError, TypeError) as error:
+            # zarr raises a KeyError for a group that is not listed in the consolidated metadata
+            if group is not None and "not found in consolidated metadata" in str(error):
+                raise _missing(location, group) from error
             raise StoreError(
                 f"{location.shown}: cannot be read as a Zarr v3 store ({first_line(error)}); check the path"
             ) from error
+    if group is None:
+        tables.whole = is_written_whole(dataset.attrs)
+        _check_labels(tables, dataset)
+    else:  # xarray, where it copies a result, names a fill value
+        tables.whole = not any("_FillValue" in variable.attrs for variable in dataset.variables.values())
     return dataset
+
+
+def _missing(location: Location, group: str | None) -> MissingStoreError:
+    what, maker = ("store", "convert") if group is None else (f"group {group!r}", group.partition("/")[0])
+    return MissingStoreError(f"{location.shown}: no {what} here; check the path, or make one with npczarr {maker}")
+
+
+def _check_labels(tables: WholeTables, dataset: xr.Dataset) -> None:
+    """Look again for labels that are empty: xarray has read them before it is known whether chunks may be absent."""
+    for name, index in dataset.indexes.items():
+        if "" in index:
+            for i in range(-(-len(index) // int(dataset[name].encoding["chunks"][0]))):
+                get(tables, f"{name}/c/{i}")
 
 
 def tables_of(stored: xr.Dataset, location: Location, group: str | None) -> xr.Dataset:

@@ -19,6 +19,7 @@ from npczarr.store.chunks import digest, is_padding
 from npczarr.store.hierarchy import arrays_of, dims_of, dtype_of, labels
 from npczarr.store.location import keys_below
 from npczarr.store.scans import StoredScan, as_stored
+from npczarr.store.whole import is_written_whole
 
 Values = Mapping[str, Any]
 #: Entries of a scan's row that :func:`check_scan` holds against the voxels.
@@ -74,8 +75,7 @@ def check_schema_of(root: zarr.Group) -> list[Finding]:
 def check_tables(root: zarr.Group) -> list[Finding]:
     """Read every array that is not voxels, whether anything else asks for it or not."""
     problems = []
-    # a copy by xarray leaves out chunks of fill values; "status" is never all "", so there it tells who wrote the store
-    written_whole = {variable.name for variable in (*INDEXES, *SCAN_TABLES)} if _ours(root) else set()
+    written_whole = is_written_whole(root.attrs.asdict())
     for name, table in arrays_of(root):
         if name in ("image", "mask"):
             continue
@@ -89,19 +89,12 @@ def check_tables(root: zarr.Group) -> list[Finding]:
             continue
         expected = math.prod(-(-n // chunk) for n, chunk in zip(table.shape, table.chunks, strict=True))
         there = len(keys_below(root.store, f"{name}/c"))
-        if there < expected and name in written_whole:
+        if there < expected and written_whole:
             problems.append(
                 f"{name}: {expected - there} of {expected} chunks are absent and read as fill values; restore them "
                 "from a copy, or convert into a new store"
             )
     return [Finding("", "", problem) for problem in problems]
-
-
-def _ours(root: zarr.Group) -> bool:
-    """Whether npczarr wrote the tables whole: xarray's copies have an attribute `_FillValue` on tables of numbers."""
-    return all(
-        "_FillValue" not in array.attrs.asdict() for name, array in arrays_of(root) if name in ("spacing", "z_mm")
-    )
 
 
 def check_scan(scan: StoredScan, claims: Values) -> Iterator[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,9 @@ from npczarr.store.zarr_library import codecs_of
 
 Window = tuple[slice, slice, slice]
 _LARGEST_CHUNK = 2**31  # bytes; Blosc takes no more
+#: Arrays that this process has open.
+_OPENED: dict[tuple[Any, ...], ZarrArray] = {}
+_MOST_OPENED = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +37,8 @@ class VoxelArray:
         As in the array's metadata.
     padding
         Value outside the scans, by the attribute `_FillValue` of the array.
+    fill
+        Value of a chunk that is absent; in stores that another program wrote it may be anything.
     fingerprint
         Encoding of the array; a process that finds another one refuses to read.
     """
@@ -44,6 +49,7 @@ class VoxelArray:
     dtype: str
     chunks: tuple[int, ...]
     padding: float
+    fill: float
     fingerprint: str
 
     def read(self, place: tuple[int, ...], window: Window) -> NDArray[Any]:
@@ -63,26 +69,32 @@ class VoxelArray:
 
     def absent_objects(self, place: tuple[int, ...], shape_zyx: tuple[int, int, int]) -> list[str]:
         """List the chunks of a scan's box that have no object."""
-        store, array = self.location.open(read_only=True), self._array()
-        counts = [-(-n // chunk) for n, chunk in zip(shape_zyx, self.chunks[-3:], strict=True)]
-        lead = [i // chunk for i, chunk in zip(place, self.chunks, strict=False)]
-        keys = [f"{self.name}/{array.metadata.encode_chunk_key((*lead, *at))}" for at in np.ndindex(*counts)]
+        store = self.location.open(read_only=True)
+        keys = dict.fromkeys(self._key(place, first) for first in self._firsts(shape_zyx))
         return [key for key in keys if not exists(store, key)]
 
     def damaged_objects(self, place: tuple[int, ...], shape_zyx: tuple[int, int, int]) -> Iterator[str]:
         """Give the chunks of a scan's box that cannot be read."""
-        counts = [-(-n // chunk) for n, chunk in zip(shape_zyx, self.chunks[-3:], strict=True)]
-        lead = [i // chunk for i, chunk in zip(place, self.chunks, strict=False)]
-        for at in np.ndindex(*counts):
-            first = [i * chunk for i, chunk in zip(at, self.chunks[-3:], strict=True)]
+        for first in self._firsts(shape_zyx):
             z, y, x = (slice(start, start + 1) for start in first)
             try:
                 self.read(place, (z, y, x))
             except StoreError:
-                yield f"{self.name}/{self._array().metadata.encode_chunk_key((*lead, *at))}"
+                yield self._key(place, first)
+
+    def _firsts(self, shape_zyx: tuple[int, int, int]) -> Iterator[tuple[int, ...]]:
+        """Give the first voxel (z, y, x) of every chunk of a scan's box."""
+        return product(*(range(0, n, chunk) for n, chunk in zip(shape_zyx, self.chunks[-3:], strict=True)))
+
+    def _key(self, place: tuple[int, ...], voxel: tuple[int, ...]) -> str:
+        """Return the key of the object that holds a voxel: of its chunk, or of the shard that holds that."""
+        array = self._array()
+        sizes = array.shards or array.chunks
+        at = tuple(i // size for i, size in zip((*place, *voxel), sizes, strict=True))
+        return f"{self.name}/{array.metadata.encode_chunk_key(at)}"
 
     def _array(self) -> ZarrArray:
-        return _open(self.location, self.location.session(), self.name, self.fingerprint, self.shape)
+        return _open(self.location, self.name, self.fingerprint, self.shape)
 
 
 def describe_voxels(location: Location, name: str, found: ZarrArray) -> VoxelArray:
@@ -104,18 +116,30 @@ def describe_voxels(location: Location, name: str, found: ZarrArray) -> VoxelArr
     padding = found.attrs.asdict().get("_FillValue", default)
     if not isinstance(padding, int | float):  # xarray writes floats as base64 of their bytes: NaN, in our stores
         padding = np.nan
-    return VoxelArray(location, name, shape, found.dtype.name, chunks, padding, _fingerprint(found))
+    fill, fingerprint = float(found.fill_value), _fingerprint(found)
+    _keep((location, location.session(), name, fingerprint, shape), found)
+    return VoxelArray(location, name, shape, found.dtype.name, chunks, padding, fill, fingerprint)
 
 
 def _fingerprint(found: ZarrArray) -> str:
     return json.dumps([found.dtype.name, list(found.chunks), codecs_of(found), str(found.fill_value)])
 
 
-@lru_cache(maxsize=64)
-def _open(
-    location: Location, session: tuple[tuple[str, str], ...], name: str, fingerprint: str, shape: tuple[int, ...]
-) -> ZarrArray:
+def _open(location: Location, name: str, fingerprint: str, shape: tuple[int, ...]) -> ZarrArray:
     """Open an array, once in each process and for each size of the store."""
+    key = location, location.session(), name, fingerprint, shape
+    if key not in _OPENED:
+        _keep(key, _opened(location, name, fingerprint))
+    return _OPENED[key]
+
+
+def _keep(key: tuple[Any, ...], array: ZarrArray) -> None:
+    if len(_OPENED) >= _MOST_OPENED:
+        _OPENED.clear()
+    _OPENED[key] = array
+
+
+def _opened(location: Location, name: str, fingerprint: str) -> ZarrArray:
     store = location.open(read_only=True)
     with translate_errors(store, f"open {name}"):
         try:

@@ -57,11 +57,9 @@ def blosc_codec(array: Any) -> str | None:  # noqa: ANN401
     return str(found[0]).rpartition(".")[2] if found else None
 
 
-@contextmanager
-def write_all_chunks() -> Iterator[None]:
-    """Arrays opened or created in the block write chunks that hold nothing but their fill value too."""
-    with zarr.config.set({"array.write_empty_chunks": True}):
-        yield
+#: Of an array that is created or opened: chunks that hold nothing but the fill value are written too. Not by
+#: ``zarr.config``, which all threads share: one that leaves such a block takes the setting from the others.
+WRITE_ALL_CHUNKS: Any = {"write_empty_chunks": True}
 
 
 @contextmanager

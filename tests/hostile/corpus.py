@@ -343,7 +343,7 @@ def of_store(name: str) -> Kind:
 #: Too slow for the tests, which do less of the same.
 SLOW_KINDS = {
     "store, metadata": of_store("zarr.json"),
-    "store, shard": of_store("image/c/0/0/0/0/0"),
+    "store, chunk": of_store("image/c/0/0/0/0/0"),
 }
 KINDS = {
     "DICOM": Kind(lambda: [slices[1] for slices in dicom_slices().values()], read_dicom),

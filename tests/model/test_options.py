@@ -73,7 +73,7 @@ def test_other_ways_to_write_a_word():
 @pytest.mark.parametrize("url", [*URLS.values(), "memory://a", "/nowhere"])
 @pytest.mark.parametrize("word", SECRETS)
 def test_a_secret_is_refused_with_what_to_do(place, url, word):
-    with pytest.raises(ParameterError, match="looks like a secret.*environment of each process") as refused:
+    with pytest.raises(ParameterError, match=r"looks like a secret.*environment of each process") as refused:
         place(url, {word: "Wq8-hidden"})
     assert "Wq8-hidden" not in str(refused.value)
     variable = {"gs": "GOOGLE_APPLICATION", "az": "AZURE_STORAGE_ACCOUNT_KEY"}.get(url[:2], "AWS_ACCESS_KEY_ID")
@@ -95,7 +95,7 @@ def test_a_password_in_a_url_is_refused(place, url):
         (
             "s3://b/a",
             {"skip_signature": True},
-            r"'skip_signature' is not known; those of s3:// are anon, client_kwargs",
+            r"'skip_signature' is not known; those of s3:// are anon, client_",
         ),
         ("s3://b/a", {"account_name": "a"}, r"endpoint_url, profile, region, requester_pays$"),
         ("gs://b/a", {"profile": "a"}, r"those of gs:// are anon, endpoint_url, token$"),
@@ -176,9 +176,7 @@ WORD = st.text("abcXYZ019-._~%", min_size=1)
 
 @given(WORD, st.text("abcXYZ/?#@:%!$&"), WORD)
 def test_no_part_of_a_password_or_signature_is_shown(user, password, signature):
-    hidden = (
-        f"https://{user}:pw{password}pw@host/folder/a.zip?X-Amz-Signature={signature}Z"  # a sentence may end after it
-    )
+    hidden = f"https://{user}:pw{password}pw@host/folder/a.zip?X-Amz-Signature={signature}Z"
     shown = "https://host/folder/a.zip"
     assert redacted(hidden) == redacted(shown) == shown
     assert redacted(f"{hidden}: cannot be read") == f"{shown}: cannot be read"

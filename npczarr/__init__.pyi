@@ -1,0 +1,32 @@
+from .errors import ClusterError as ClusterError
+from .errors import GeometryError as GeometryError
+from .errors import LeaseError as LeaseError
+from .errors import NpczarrError as NpczarrError
+from .errors import ParameterError as ParameterError
+from .errors import SourceError as SourceError
+from .errors import StoreError as StoreError
+from .export.back import import_masks as import_masks
+from .export.cohort import export_scans as export_scans
+from .graphs.convert import convert as convert
+from .graphs.measure import agreement as agreement
+from .graphs.measure import compare_masks as compare_masks
+from .graphs.measure import measure_mask as measure_mask
+from .graphs.measure import morphology as morphology
+from .graphs.measure_store import measure_store as measure_store
+from .graphs.resample import resample as resample
+from .graphs.resample_store import resample_store as resample_store
+from .graphs.score import score as score
+from .graphs.validate_store import validate as validate
+from .phantom import make_cohort as make_cohort
+from .privacy.audit import audit as audit
+from .privacy.deidentify import deidentify as deidentify
+from .report import figures as figures
+from .report import tables as tables
+from .report.flags import quality as quality
+from .report.page import write_report as write_report
+from .runner import Progress as Progress
+from .sources.download import download as download
+from .store.info import info as info
+from .store.open import open as open
+
+__version__: str

@@ -1,0 +1,81 @@
+"""Tables that must be whole: npczarr writes every chunk of them, so one that is absent is damage, not fill values."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, Self
+
+from zarr.abc.store import ByteRequest, Store
+from zarr.storage import WrapperStore
+
+from npczarr.errors import StoreError
+from npczarr.model.schema import COORDINATES
+from npczarr.store.zarr_library import Buffer, BufferPrototype
+
+_CHUNK = re.compile(r"(?!image/|mask/).*/c(/\d+)+")
+#: Attribute of the root by which xarray finds coordinates; xarray itself writes another text, or none.
+_COORDINATES = " ".join(COORDINATES)
+
+
+class WholeTables(WrapperStore[Store]):
+    """A store that raises an error where a chunk of a table is absent, once it is known to have been written whole.
+
+    Parameters
+    ----------
+    store
+        The store that it wraps.
+    whole
+        Whether every chunk of a table must be there.
+    """
+
+    def __init__(self, store: Store, *, whole: bool = False) -> None:
+        super().__init__(store)
+        self.whole = whole
+
+    def __str__(self) -> str:
+        return str(self._store)
+
+    def _with_store(self, store: Store) -> Self:
+        return type(self)(store, whole=self.whole)
+
+    async def get(self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None) -> Buffer | None:
+        """Read an object or a part of it.
+
+        Raises
+        ------
+        StoreError
+            If it is a chunk of a table and absent.
+        """
+        found = await self._store.get(key, prototype, byte_range)
+        if found is None and self.whole and _CHUNK.fullmatch(key):
+            raise StoreError(
+                f"{self}: {key} is absent or may not be read, and its table cannot do without; restore it from a copy, "
+                "or convert into a new store"
+            )
+        return found
+
+
+def is_written_whole(attributes: Mapping[str, Any]) -> bool:
+    """Whether npczarr alone wrote the tables of a store: what xarray copies or appends leaves out fill values.
+
+    Parameters
+    ----------
+    attributes
+        Of the root.
+    """
+    return attributes.get("coordinates") == _COORDINATES
+
+
+@contextmanager
+def absent_allowed(store: Store) -> Iterator[None]:
+    """Read chunks that are absent as fill values within the block: a resize writes them afterwards."""
+    before = store.whole if isinstance(store, WholeTables) else False
+    if isinstance(store, WholeTables):
+        store.whole = False
+    try:
+        yield
+    finally:
+        if isinstance(store, WholeTables):
+            store.whole = before
