@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import threading
 import warnings
 from collections.abc import Coroutine, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import zarr
