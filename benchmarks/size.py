@@ -20,8 +20,8 @@ import xarray as xr
 from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
 import npczarr as npc
+from npczarr.store.cohort import StoredCohort
 from npczarr.store.location import locate
-from npczarr.store.scans import StoredCohort
 
 #: Bytes of a store's images by those of .nii.gz, at most: lz4 and zstd.
 AIMS = {"real cohort": (1.1, 0.95), "255 x 255 crop": (1.7, 0.95)}

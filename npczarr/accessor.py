@@ -12,8 +12,8 @@ from npczarr.errors import ParameterError, unknown_label
 from npczarr.model.geometry import AXES, Grid
 from npczarr.model.schema import SCAN, STORED
 from npczarr.store.backend import OneScan, WholeScan
+from npczarr.store.cohort import StoredCohort
 from npczarr.store.origin import cohort_behind
-from npczarr.store.scans import StoredCohort
 
 if TYPE_CHECKING:
     import pandas as pd

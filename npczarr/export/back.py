@@ -23,12 +23,13 @@ from npczarr.sources.discover import sort_files
 from npczarr.sources.files import Source, open_source
 from npczarr.sources.nifti import read_mask
 from npczarr.store.chunks import ScanPlace, digest
+from npczarr.store.cohort import StoredCohort
 from npczarr.store.describe import add_history
 from npczarr.store.hierarchy import array, open_group, read_layout
 from npczarr.store.lease import Lease, hold_lease
 from npczarr.store.location import Location, locate
 from npczarr.store.rows import Rows
-from npczarr.store.scans import StoredCohort, StoredScan
+from npczarr.store.scans import StoredScan
 
 _EVIDENCE = tuple(v.name for v in SCAN_TABLES if v.name.startswith("mask_"))
 Key = tuple[str, str]

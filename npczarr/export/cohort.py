@@ -19,8 +19,9 @@ from npczarr.export.manifest import Manifest
 from npczarr.export.scan import ExportTask, read
 from npczarr.model.options import check_local
 from npczarr.runner import Meter, OnProgress, Runner
+from npczarr.store.cohort import StoredCohort
 from npczarr.store.location import locate
-from npczarr.store.scans import StoredCohort, StoredScan
+from npczarr.store.scans import StoredScan
 
 FORMATS = {"tiff": "tiff", "nifti": "nifti", "ome-zarr": "ome_zarr", "png": "png"}
 _LARGEST_SIZE = 8192

@@ -26,6 +26,7 @@ from npczarr.model.resampling import Center, MaskMethod, Method, Normalization, 
 from npczarr.model.schema import INDEXES, RATER, RESAMPLING, SCAN_TABLES, Variable
 from npczarr.runner import OnProgress, Runner
 from npczarr.store.chunks import ScanPlace
+from npczarr.store.cohort import StoredCohort
 from npczarr.store.create import add_columns, create, is_new, resize
 from npczarr.store.describe import add_history, root_attributes
 from npczarr.store.hierarchy import array, labels, open_group, read_layout
@@ -33,7 +34,6 @@ from npczarr.store.lease import hold_lease
 from npczarr.store.location import locate
 from npczarr.store.open import open_location
 from npczarr.store.rows import Key
-from npczarr.store.scans import StoredCohort
 
 #: Entries of a row that a resampling makes anew; the others are the source's.
 _ANEW = frozenset(

@@ -16,10 +16,10 @@ from npczarr.errors import MissingStoreError, NpczarrError, ParameterError
 from npczarr.model.clinical import CLINICAL
 from npczarr.model.geometry import AXES
 from npczarr.model.schema import ACQUISITION_NAMES, SCAN, SCAN_TABLES, voxel_variables
+from npczarr.store.cohort import open_consolidated
 from npczarr.store.location import Location, locate
 from npczarr.store.open import open_location
 from npczarr.store.results import input_digests
-from npczarr.store.scans import open_consolidated
 from npczarr.store.storage_errors import translate_damage
 
 _FIRST = ("status", "message", "mask_status", "shape", "spacing")

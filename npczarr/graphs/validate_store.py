@@ -21,10 +21,11 @@ from npczarr.sources.files import Source, open_source
 from npczarr.sources.nifti import read_mask
 from npczarr.sources.raters import read_raters
 from npczarr.store.chunks import digest
+from npczarr.store.cohort import StoredCohort, open_consolidated
 from npczarr.store.describe import SALT
 from npczarr.store.hierarchy import array, labels, open_group
 from npczarr.store.location import locate
-from npczarr.store.scans import StoredCohort, StoredScan, open_consolidated
+from npczarr.store.scans import StoredScan
 from npczarr.store.storage_errors import translate_damage
 from npczarr.store.validate import CLAIMS, Finding, check_scan, check_schema_of, check_tables
 

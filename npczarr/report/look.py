@@ -9,7 +9,8 @@ import numpy as np
 from npczarr.report.images import thumbnail
 from npczarr.report.scores import Scores, score_image
 from npczarr.runner import Meter, OnProgress, Runner
-from npczarr.store.scans import StoredCohort, StoredScan
+from npczarr.store.cohort import StoredCohort
+from npczarr.store.scans import StoredScan
 
 
 @dataclass(frozen=True, slots=True)

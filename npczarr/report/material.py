@@ -18,10 +18,10 @@ from npczarr.report.flags import quality
 from npczarr.report.look import Look, look_at_all
 from npczarr.report.quality import findings, score_table
 from npczarr.runner import OnProgress, Runner
+from npczarr.store.cohort import StoredCohort
 from npczarr.store.info import info
 from npczarr.store.location import locate
 from npczarr.store.open import open_store
-from npczarr.store.scans import StoredCohort
 
 
 @dataclass(frozen=True, slots=True, eq=False)

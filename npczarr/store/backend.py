@@ -12,7 +12,8 @@ from xarray.core import indexing
 
 from npczarr.errors import StoreError
 from npczarr.store.chunks import digest
-from npczarr.store.scans import StoredCohort, StoredScan, as_stored
+from npczarr.store.cohort import StoredCohort
+from npczarr.store.scans import StoredScan, as_stored
 
 
 class ScanVoxels(BackendArray):

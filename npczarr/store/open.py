@@ -13,9 +13,9 @@ from npczarr.errors import StoreError
 from npczarr.model.geometry import AXES
 from npczarr.model.schema import voxel_variables
 from npczarr.store.backend import ScanVoxels
+from npczarr.store.cohort import StoredCohort
 from npczarr.store.hierarchy import check_schema
 from npczarr.store.location import Location, locate
-from npczarr.store.scans import StoredCohort
 from npczarr.store.storage_errors import translate_damage
 from npczarr.store.tables import open_stored, tables_of
 

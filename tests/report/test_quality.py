@@ -12,8 +12,8 @@ from npczarr.report.look import look_at_all
 from npczarr.report.quality import PROBLEMS, findings, mask_orientation, modified_z, score_table
 from npczarr.report.scores import score_image
 from npczarr.runner import Runner
+from npczarr.store.cohort import StoredCohort
 from npczarr.store.location import locate
-from npczarr.store.scans import StoredCohort
 from tests.report.conftest import HOSTILE
 
 SIGMA, SIGNAL = 12.0, 600.0
