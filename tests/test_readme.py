@@ -7,7 +7,6 @@ import shutil
 import subprocess
 import sys
 import tomllib
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,18 +53,11 @@ def install_lines() -> list[str]:
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
-    """A folder with what the README takes for granted: the downloaded files, another cohort, predictions."""
+    """A folder with what the README takes for granted: somebody's own cohort, laid out otherwise."""
     folder = tmp_path_factory.mktemp("readme")
-    npc.make_cohort(folder / "made", patients=3, workers=0)
-    primary = folder / "made/primary_data"
-    with zipfile.ZipFile(folder / "primary_data.zip", "w") as archive:
-        for path in sorted(primary.rglob("*")):
-            archive.write(path, path.relative_to(folder / "made"))
-    shutil.copy(folder / "made/inner_reliability.zip", folder)
-    for mask in sorted(primary.rglob("ROI-*.nii")):
-        copy = folder / "predictions" / mask.parent.name / mask.name
-        copy.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(mask, copy)
+    made = tmp_path_factory.mktemp("own") / "made"
+    npc.make_cohort(made, patients=2, workers=0)
+    primary = made / "primary_data"
     for patient in ("001", "002"):
         case = folder / "my_cohort/cases" / f"K{patient[1:]}"
         for ours, theirs, mask in (("t1", "T1WI", "T1"), ("t1gd", "CE-T1WI", "CE-T1")):
@@ -124,12 +116,12 @@ def test_every_block_runs(place, s3, monkeypatch, capsys):
                     printed[command] = (
                         in_this_process(command, monkeypatch, capsys) if printed else shell(command, place)
                     )
-    assert (place / "scan.png").stat().st_size > 10_000
+    assert (place / "patient.png").stat().st_size > 10_000
     assert (place / "report.html").stat().st_size > 100_000
     assert (place / "nifti/001/ROI-T1.nii.gz").exists()
     assert abs(npc.open(place / "npc-3mm.zarr").spacing - (3, 1, 1)).max() < 1e-9
-    assert (place / "tumours.csv").read_text().count("\n") == 1 + 9
-    assert "3 patients, 9 scans" in printed["npczarr info npc.zarr"]
+    assert (place / "tumors.csv").read_text().count("\n") == 1 + 18
+    assert "6 patients, 18 scans" in printed["npczarr info npc.zarr"]
     own = npc.open(place / "my_cohort.zarr")
     assert list(own.sequence.values) == ["T1WI", "CE-T1WI"]
     assert own.age.values.tolist() == [51, 48]

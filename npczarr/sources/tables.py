@@ -178,7 +178,7 @@ def _place(
         known = None
     values = read_values(name, entries, shape, known)
     numeric = values.column.dtype.kind == "f"
-    label = known.name if known is not None else _label(name, file, config, used, len(shape))
+    label = known.name if known is not None else _label(name, file, config, used)
     columns[label] = (
         Variable(
             label,
@@ -193,13 +193,13 @@ def _place(
     return list(values.warnings)
 
 
-def _label(name: str, file: File, config: SourceConfig, used: set[str], dims: int) -> str:
+def _label(name: str, file: File, config: SourceConfig, used: set[str]) -> str:
     """Name a column that is no clinical field: as it is called, and told apart by its table where that is taken."""
     # a label names a folder or an object of every store: no separators, nothing that a file system refuses
     label = re.sub(r'[\s/\\:*?"<>|\x00-\x1f\x7f]+', "_", name.strip()).lstrip("_.")[:_LONGEST_LABEL] or "unnamed"
     label = config.columns.get(name) or (f"{label}_" if label.lower() in ("c", "zarr.json") else label)
-    if label.lower() in used or dims == 2:
-        label = f"{file.name.rpartition('.')[0]}.{label}"
+    if label.lower() in used:
+        label = f"{file.name.rpartition('.')[0]}_{label}"
     while label.lower() in used:
         label += "_"
     return label
