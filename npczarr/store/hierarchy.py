@@ -10,7 +10,8 @@ from zarr.abc.store import Store
 
 from npczarr.errors import MissingStoreError, StoreError
 from npczarr.model.layout import Layout
-from npczarr.model.schema import SCHEMA_ATTRIBUTE, SCHEMA_VERSION
+from npczarr.model.records import PADDING
+from npczarr.model.schema import RESAMPLING, SCHEMA_ATTRIBUTE, SCHEMA_VERSION
 from npczarr.store.location import exists
 from npczarr.store.storage_errors import translate_damage
 from npczarr.store.whole import WholeTables, is_written_whole
@@ -152,8 +153,26 @@ def read_layout(root: zarr.Group, url: str) -> Layout:
                 f"{url}: {name} was encoded by another program (chunks {found.chunks}, shards {found.shards}), "
                 "expected chunks of one scan each; it can be read, but to change it convert the source into a new store"
             )
+    _check_values(root, image, url)
     extent, chunk, mask_chunk = (tuple(sizes[-3:]) for sizes in (image.shape, image.chunks, mask.chunks))
     return Layout(extent, chunk, mask_chunk, image.dtype.name, blosc_codec(image) or "lz4")
+
+
+def _check_values(root: zarr.Group, image: ZarrArray, url: str) -> None:
+    """Refuse to write to images of another type or padding: what is written now would not be what is there."""
+    dtype = image.dtype.name
+    expected = PADDING.get(dtype)
+    there = image.attrs.asdict().get("_FillValue")
+    if (
+        (dtype == "float32") != (RESAMPLING in root.attrs)
+        or expected is None
+        or (dtype != "float32" and there != expected)
+    ):
+        raise StoreError(
+            f"{url}: image was encoded by another program ({dtype}, _FillValue {there}), expected int16 or int32 with "
+            f"{PADDING['int16']} or {PADDING['int32']}, or float32 of a resampled cohort; it can be read, but to "
+            "change it convert the source into a new store"
+        )
 
 
 def _separator(encoding: Any) -> str:  # noqa: ANN401 - a mapping, or a name alone

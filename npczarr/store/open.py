@@ -11,7 +11,7 @@ from xarray.core import indexing
 
 from npczarr.errors import StoreError
 from npczarr.model.geometry import AXES
-from npczarr.model.schema import voxel_variables
+from npczarr.model.schema import SCAN, voxel_variables
 from npczarr.store.backend import ScanVoxels
 from npczarr.store.cohort import StoredCohort
 from npczarr.store.hierarchy import check_schema
@@ -71,6 +71,12 @@ def open_location(location: Location, *, group: str | None = None, dask: bool = 
         absent = sorted(_NEEDED - set(stored.variables))
         if absent:
             raise StoreError(f"{location.shown}: no {', '.join(absent)} in it; convert into a new store")
+        for name in _VOXELS:
+            dims = stored[name].dims
+            if dims[:2] != SCAN or dims[-3:] != AXES:
+                raise StoreError(
+                    f"{location.shown}: {name} is on {dims}, expected {(*SCAN, *AXES)}; convert into a new store"
+                )
         dataset = _assembled(location, stored, dask=dask)
     dataset.encoding |= {"source": location.url, "storage_options": dict(location.options)}
     return dataset

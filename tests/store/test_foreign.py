@@ -18,14 +18,14 @@ DOTS = ChunkKeyEncodingParams(name="default", separator=".")
 SLASHES = ChunkKeyEncodingParams(name="v2", separator="/")
 
 
-def encoded(**changes):
+def encoded(*, only=None, **changes):
     """Rewrite image and mask with another encoding, everything else as it was."""
 
     def rewrite(dataset, url):
         types = {"image": {"dtype": "int16", "_FillValue": -32768}, "mask": {"dtype": "uint8"}}
-        encoding = {name: types[name] | changes for name in VOXELS}
-        if "_FillValue" in changes:
-            del encoding["mask"]["_FillValue"]
+        encoding = {name: types[name] | (changes if name == (only or name) else {}) for name in VOXELS}
+        encoding["mask"].pop("_FillValue", None)
+        encoding["mask"].setdefault("chunks", changes.get("chunks"))
         return by_xarray(dataset.drop_encoding(), url, encoding=encoding)
 
     return rewrite
@@ -61,6 +61,9 @@ WAYS = {
     "keys as in Zarr 2": encoded(chunk_key_encoding=SLASHES),
     "another fill value": encoded(_FillValue=-1000),
     "another fill value of the array": encoded(fill_value=5),
+    "floats, a scan in a chunk": encoded(only="image", dtype="float32", _FillValue=np.nan, chunks=(1, 1, 6, 8, 9)),
+    "another fill value, a scan in a chunk": encoded(_FillValue=-1000, chunks=(1, 1, 6, 8, 9)),
+    "another fill value of the array, a scan in a chunk": encoded(fill_value=5, chunks=(1, 1, 6, 8, 9)),
     "appended": appended,
     "region by region": region,
     "of the Dataset by npc.open": lambda ds, url: by_xarray(ds, url),
