@@ -5,11 +5,11 @@ import pytest
 
 import npczarr as npc
 
-_SLOW_FIXTURES = {"s3", "browser"}
+_SLOW_FIXTURES = {"s3", "browser", "used"}
 
 
 def pytest_collection_modifyitems(items):
-    """Mark what needs a server or a browser as slow."""
+    """Mark what needs a server, a browser or many processes as slow."""
     for item in items:
         if _SLOW_FIXTURES & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.slow)
