@@ -61,16 +61,7 @@ OnProgress = Callable[[Progress], None]
 class Meter:
     """Counts finished items and reports each; reports the start when it is made.
 
-    Parameters
-    ----------
-    on_progress
-        Called with a :class:`Progress`; None to count in silence.
-    total
-        Items to do.
-    unit
-        What they are, in the plural.
-    counts
-        Items of an earlier run, by what became of them.
+    `counts` are items of an earlier run, by what became of them; the other parameters are those of :class:`Progress`.
     """
 
     def __init__(
