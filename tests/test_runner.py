@@ -272,6 +272,7 @@ def test_the_command_line_is_the_same_call(name, made, expected, started, tmp_pa
     assert not started
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", VERBS)
 def test_two_processes_give_the_same(name, made, expected, started, tmp_path, capfd, monkeypatch):
     wanted = expected(name)
