@@ -13,16 +13,18 @@ from pathlib import Path
 
 import psutil
 
-from npczarr.runner import Runner
 from npczarr.graphs.convert_scan import ScanTask, source_digest
-from npczarr.graphs.store_writer import Work, Writer
+from npczarr.graphs.store_writer import StoreWriter, Work
 from npczarr.model.cohort import File, ScanFiles
 from npczarr.model.layout import plan_layout
+from npczarr.model.limits import Limits
 from npczarr.model.records import Row
+from npczarr.runner import Runner
 from npczarr.sources.files import Source
-from npczarr.store.location import locate
-from npczarr.store.create import create, open_group
+from npczarr.store.create import create
+from npczarr.store.hierarchy import open_group
 from npczarr.store.lease import hold_lease
+from npczarr.store.location import locate
 
 SEQUENCES = ("T1WI", "T2WI", "CE-T1WI")
 
@@ -48,10 +50,10 @@ def main():
         with hold_lease(store, target.url) as lease, Runner(2) as runner:
             create(store, patients, SEQUENCES, layout, {})
             root = open_group(store, target.url)
-            writer = Writer(root, target, layout, lease, clear=False)
+            writer = StoreWriter(root, target, layout, lease, clear=False, limits=Limits())
 
-            def task(key, place, layout, clear):
-                return ScanTask(Source("/nowhere"), files_of(key), target, place, layout, clear)
+            def task(key, place):
+                return ScanTask(Source("/nowhere"), files_of(key), place)
 
             work = Work("convert", patients, SEQUENCES, {}, {}, nothing, task)
 

@@ -7,17 +7,19 @@ loopback, and through a proxy that adds 20 ms to each request. All sides take tu
 import argparse
 import logging
 import os
-import statistics
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 import dask
 import numpy as np
 import obstore
+import xarray as xr
 from distributed import Client
 from obstore.store import from_url
+from s3fs import S3FileSystem
+from turns import in_turns, tell
+from zarr.storage import ObjectStore
 
 import npczarr as npc
 
@@ -25,76 +27,74 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from tests.servers import Faults, environment, proxy_to, s3_server
 
 DELAY = 0.02
+BARE = "bare GET of the object"
+NEIGHBORS = slice(2, 10)
+AIM = 1.5  # of one slice, in times of a bare GET of the same bytes
 
 
-def timed(call):
-    start = time.perf_counter()
-    call()
-    return time.perf_counter() - start
+def obstore_zarr(url, **options):
+    return xr.open_zarr(ObjectStore(from_url(url), read_only=True), zarr_format=3, **options)
 
 
-def in_turns(sides, turns):
-    """Seconds of each side, turn by turn, after one turn that does not count."""
-    found = {side: [] for side in sides}
-    for turn in range(turns + 1):
-        for side, call in sides.items():
-            seconds = timed(call)
-            if turn:
-                found[side].append(seconds)
-    return found
-
-
-def tell(found, base):
-    for side, seconds in found.items():
-        ratio = statistics.median(s / b for s, b in zip(seconds, found[base], strict=True))
-        print(f"  {side:44} {statistics.median(seconds) * 1e3:9.1f} ms   {ratio:6.2f} x {base}")
-
-
-def ranges_of_slices(shard, encoding):
-    """First byte and end of each slice in a shard, from its index."""
-    counts = [s // c for s, c in zip(encoding["shards"][-3:], encoding["chunks"][-3:], strict=True)]
-    index = np.frombuffer(shard[-4 - 16 * int(np.prod(counts)) : -4], "<u8").reshape(counts[0], -1, 2)
-    present = (one[one[:, 0] < 2**63].astype(int) for one in index)
-    return [(int(one[:, 0].min()), int(one.sum(axis=1).max())) for one in present if len(one)]
-
-
-def slices(url, turns):
-    """One slice that was not read before, its scan's index known, against the bytes of the same slice."""
+def slices(url, proxy, turns):
+    """One slice against a bare request for the object that holds it, and eight neighboring ones; then the requests."""
+    S3FileSystem.clear_instance_cache()  # it remembers the server of before
     store = from_url(url)
-    lazy = npc.open(url)
-    patient, sequence = str(lazy.patient.values[0]), str(lazy.sequence.values[0])
-    plain = npc.open(url, dask=False).image.sel(patient=patient, sequence=sequence)
-    scan = lazy.npc.scan(patient, sequence)
-    depth = scan.sizes["z"]
-    key = "image/c/0/0/0/0/0"
-    voxels = np.nan_to_num(plain.values[:depth]).astype("<i2")
+    lazy, plain = npc.open(url), npc.open(url, dask=False)
+    patient, sequence = str(plain.patient.values[0]), str(plain.sequence.values[0])
+    box = plain.image.sel(patient=patient, sequence=sequence)
+    by_dask = obstore_zarr(url).image.isel(patient=0, sequence=0)
+    by_xarray = obstore_zarr(url, chunks=None).image.isel(patient=0, sequence=0)
+    by_s3fs = xr.open_zarr(url, chunks=None, zarr_format=3).image.isel(patient=0, sequence=0)
+    depth = int(plain["shape"].values[0, 0, 0])
+    chunk = plain.image.encoding["chunks"][-3]
+    voxels = np.nan_to_num(box.values[:depth]).astype("<i2")
     obstore.put(store, "scan.nii", voxels.tobytes() + bytes(352))
-    ranges = ranges_of_slices(bytes(obstore.get(store, key).bytes()), lazy.image.encoding)
     at = {"z": 0}
 
     def next_z():
         at["z"] = (at["z"] + 1) % depth
         return at["z"]
 
-    def bare():
-        start, end = ranges[next_z()]
-        return obstore.get_range(store, key, start=start, end=end).to_bytes()
+    def bare(z=None):
+        key = f"image/c/0/0/{(next_z() if z is None else z) // chunk}/0/0"
+        return obstore.get(store, key).bytes().to_bytes()
 
-    def nifti():
-        data = bytes(obstore.get(store, "scan.nii").bytes())
-        return np.frombuffer(data, "<i2", count=voxels.size).reshape(voxels.shape)[next_z()]
+    def scan():
+        """Ask for the scan each time: what it has read it keeps."""
+        return lazy.npc.scan(patient, sequence).image[next_z()].values
 
-    sides = {
-        "bare range request": bare,
-        "npczarr, one slice, without Dask": lambda: plain[next_z()].values,
-        "npczarr, one slice, Dask, chosen at once": lambda: lazy.image.isel(patient=0, sequence=0, z=next_z()).values,
-        "npczarr, a slice of ds.npc.scan(), with Dask": lambda: scan.image[next_z()].values,
-        "npczarr, eight slices, without Dask": lambda: plain[2:10].values,
-        "the whole .nii": nifti,
+    one = {
+        BARE: bare,
+        "xr.open_zarr(ObjectStore, chunks=None)": lambda: by_xarray[next_z()].values,
+        "xr.open_zarr(ObjectStore), Dask": lambda: by_dask[next_z()].values,
+        "xr.open_zarr(url, chunks=None), s3fs": lambda: by_s3fs[next_z()].values,
+        "npczarr.open(dask=False)": lambda: box[next_z()].values,
+        "npczarr.open, Dask": lambda: lazy.image.isel(patient=0, sequence=0, z=next_z()).values,
+        "a slice of ds.npc.scan()": scan,
+        "the whole .nii": lambda: np.frombuffer(bytes(obstore.get(store, "scan.nii").bytes()), "<i2", voxels.size),
     }
-    kilobytes = np.median(np.diff(ranges[:depth])) / 1e3
-    print(f"  a slice of {kilobytes:.0f} kB; a .nii of {voxels.nbytes / 1e6:.1f} MB")
-    tell(in_turns(sides, turns), "bare range request")
+    eight = {
+        BARE: lambda: bare(NEIGHBORS.start),
+        "eight, xr.open_zarr(ObjectStore, chunks=None)": lambda: by_xarray[NEIGHBORS].values,
+        "eight, xr.open_zarr(ObjectStore), Dask": lambda: by_dask[NEIGHBORS].values,
+        "eight, npczarr.open(dask=False)": lambda: box[NEIGHBORS].values,
+    }
+    for side, call in (one | eight).items():
+        if side not in (BARE, "a slice of ds.npc.scan()", "the whole .nii"):
+            at["z"] = 0
+            found = np.nan_to_num(call())[..., : voxels.shape[1], : voxels.shape[2]]
+            assert np.array_equal(found, voxels[NEIGHBORS if side in eight else 1]), f"{side}: not the slice"
+    print(f"  an object of {len(bare(0)) / 1e3:.0f} kB holds {chunk} slices; a .nii of {voxels.nbytes / 1e6:.1f} MB")
+    tell(in_turns(one, turns), BARE, {} if proxy is None else dict.fromkeys(list(one)[1:6], AIM))
+    tell(in_turns(eight, turns), BARE)
+    for name, call in (one | eight).items():
+        if proxy is not None:
+            before = proxy.count()
+            call()
+            requests = proxy.count() - before
+            most = 3 if name in eight and name != BARE else 1
+            print(f"  {name:46} {requests} requests{'' if requests <= most else f'   aim {most}: MISSED'}")
     obstore.delete(store, "scan.nii")
 
 
@@ -140,7 +140,7 @@ def main():
             for name, url in (("loopback", server.url), ("20 ms added to each request", proxy.url)):
                 os.environ.update(environment(url))
                 print(f"{name}: one slice")
-                slices("s3://priv/cohort.zarr", options.slices)
+                slices("s3://priv/cohort.zarr", proxy if url == proxy.url else None, options.slices)
                 print(f"{name}: morphology of {3 * options.patients} tumours, two threads")
                 measures(scratch / "local.zarr", "s3://priv/cohort.zarr", options.turns)
                 print(f"{name}: conversion of {3 * options.patients} scans")

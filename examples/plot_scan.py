@@ -33,7 +33,7 @@ def main(store: Path, patient: str, png: Path) -> None:
 
 
 def _extent_mm(image: xr.DataArray) -> tuple[float, float, float, float]:
-    """Edges of the image, half a voxel beyond the centres; y grows downwards, to the back of the head."""
+    """Edges of the image, half a voxel beyond the centers; y grows downwards, to the back of the head."""
     x, y = image.x.values, image.y.values
     half_x, half_y = (x[1] - x[0]) / 2, (y[1] - y[0]) / 2
     return x[0] - half_x, x[-1] + half_x, y[-1] + half_y, y[0] - half_y

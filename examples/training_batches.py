@@ -27,7 +27,7 @@ class Patches:
     def __init__(self, store: str, batch: int = 4, spacing=(5, 1, 1), box_mm=(80, 96, 96), seed: int = 0) -> None:
         cohort = npc.open(store)
         whole = (cohort.mask_status == "ok").all("sequence") & (cohort.status == "ok").all("sequence")
-        aligned = npc.resample(cohort, like="CE-T1WI", spacing=spacing, window=box_mm, normalise="zscore")
+        aligned = npc.resample(cohort, like="CE-T1WI", spacing=spacing, window=box_mm, normalize="zscore")
         self.patches = aligned.isel(patient=np.flatnonzero(whole))
         self.batch = batch
         self.random = np.random.default_rng(seed)

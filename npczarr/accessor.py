@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import xarray as xr
 
-from npczarr.errors import ParameterError
+from npczarr.errors import ParameterError, unknown_label
 from npczarr.model.geometry import AXES, Grid
-from npczarr.model.schema import SCAN
+from npczarr.model.schema import SCAN, STORED
 from npczarr.store.backend import OneScan, WholeScan
+from npczarr.store.cohort import StoredCohort
 from npczarr.store.origin import cohort_behind
-from npczarr.store.scans import StoredCohort
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
 
 _VOXELS = ("image", "mask")
 
@@ -47,8 +52,10 @@ class CohortAccessor:
 
         Raises
         ------
+        UnknownLabelError
+            If there is no such patient or sequence; it is a KeyError and a ParameterError.
         ParameterError
-            If there is no such patient or sequence, or the store holds no image of it.
+            If the store holds nothing of the scan, or the Dataset holds only a part of it.
         StoreError
             If the scan is damaged; for some damage only when its values are read.
         """
@@ -59,19 +66,172 @@ class CohortAccessor:
         if not min(depth, rows, columns):
             status, message = (str(tables[name].values) if name in tables else "" for name in ("status", "message"))
             raise ParameterError(f"{patient}/{sequence} has no image in the store: {status}, {message}")
+        self._check_whole(found, (depth, rows, columns), f"{patient}/{sequence}")
         tables = tables.isel(
             {dim: slice(n) for dim, n in zip(AXES, (depth, rows, columns), strict=True) if dim in tables.dims}
         )
         grid = Grid((depth, rows, columns), tables["affine"].values)
         cropped = tables.drop_vars([name for name in ("z_mm", *AXES) if name in tables.variables])
         cropped = cropped.assign(self._voxels(voxels, tables, (patient, sequence), grid.shape_zyx))
-        for axis, positions in zip(AXES, grid.axis_positions_mm(), strict=True):
+        known = np.isfinite(tables["spacing"].values) if "spacing" in tables else np.ones(3, dtype=bool)
+        for axis, positions, in_mm in zip(AXES, grid.axis_positions_mm(), known, strict=True):
             attributes = {"units": "mm", "long_name": f"position of the voxel center along {axis}"}
+            if not in_mm:
+                attributes = {"units": "1", "long_name": f"number of the voxel along {axis}, whose size is not known"}
             cropped = cropped.assign_coords({axis: (axis, positions, attributes)})
         if real and "image" in cropped:
             slope, intercept = cropped["rescale_slope"], cropped["rescale_intercept"]
             cropped["image"] = cropped["image"] * slope + intercept
         return cropped
+
+    def table(self, *, results: bool = True) -> pd.DataFrame:
+        """Return one row a scan: status, geometry, acquisition, clinical values, results; no voxels are read.
+
+        Parameters
+        ----------
+        results
+            Also read the results that are kept beside the store.
+
+        Returns
+        -------
+        pandas.DataFrame
+            `patient`, `sequence`, `status`, `message`, `mask_status`; `shape_z` … and `spacing_z` … (mm); acquisition
+            and clinical values by name; results as ``morphology.volume``, ``agreement.dice``, ``score/<name>.dice``,
+            NaN for a scan that changed after it was measured. ``attrs["units"]`` gives units by column.
+
+        Raises
+        ------
+        ParameterError
+            If the Dataset lacks what a cohort store has.
+        """
+        from npczarr.graphs.scan_table import scan_table
+
+        return scan_table(self._dataset, results=results)
+
+    def plot(
+        self,
+        patient: str | None = None,
+        slice: int | float | Literal["largest tumor"] | None = None,
+        sequences: str | Sequence[str] | None = None,
+        *,
+        percentiles: tuple[float, float] = (1.0, 99.5),
+        figure: Figure | None = None,
+    ) -> Figure:
+        """Draw one slice of each sequence of a patient, side by side, with the outlines of the tumor.
+
+        Slices are upright by their affine: of axial ones the front of the head is up and the patient's right is left.
+
+        Parameters
+        ----------
+        patient
+            Label; may be left out where the Dataset holds one patient.
+        slice
+            A whole number is a slice of the first sequence, counted from 0; a float is a position `z` in mm; by default
+            the slice with the largest tumor. The other sequences show the nearest slice to that place.
+        sequences
+            Labels; by default all of which the store holds a scan.
+        percentiles
+            Of the slice, shown as black and white.
+        figure
+            Figure to draw in, such as ``plt.figure()``; by default a new one, which notebooks show.
+
+        Returns
+        -------
+        matplotlib.figure.Figure
+            In mm; ``.savefig("patient.svg")`` keeps the outlines as lines.
+
+        Raises
+        ------
+        UnknownLabelError
+            If there is no such patient or sequence.
+        ParameterError
+            If the patient has no scan in the store, or another argument is not as described.
+        StoreError
+            If a scan is damaged.
+        """
+        try:
+            from npczarr.report.patient_figure import patient_figure
+        except ModuleNotFoundError as error:
+            raise ParameterError(
+                f"a plot needs {error.name}, which is not installed: pip install 'npczarr[report]'"
+            ) from error
+        if self._is_scan():
+            scans = {str(self._dataset["sequence"].values): self._dataset}
+        else:
+            scans = self._scans_of(self._only_patient() if patient is None else patient, sequences)
+        return patient_figure(scans, slice=slice, percentiles=percentiles, figure=figure)
+
+    def __repr__(self) -> str:
+        if self._is_scan():
+            return self._describe_scan()
+        dims = {dim: [str(v) for v in np.atleast_1d(self._dataset[dim].values)] for dim in SCAN if dim in self._dataset}
+        if len(dims) < len(SCAN):
+            return "<npczarr: no cohort; open a store with npczarr.open or xr.open_zarr>"
+        patients, sequences = dims["patient"], dims["sequence"]
+        patient, sequence = (labels[0] if labels else "…" for labels in (patients, sequences))
+        lines = [
+            (f'ds.npc.scan("{patient}", "{sequence}")', "one scan, without its padding, in mm"),
+            (f'ds.npc.plot("{patient}")', "its sequences side by side, the tumor outlined"),
+            ("ds.npc.table()", "one row a scan: status, geometry, clinical values, results"),
+            ("npczarr.morphology(ds)", "volume, surface and diameter of every tumor, lazy"),
+        ]
+        width = max(len(call) for call, _ in lines) + 2
+        shown = ", ".join(sequences[:4]) + (" …" if len(sequences) > 4 else "")
+        counts = f"patients: {len(patients)}, sequences: {len(sequences)} ({shown})"
+        return "\n".join([f"<npczarr cohort, {counts}>", *(f"  {call:{width}}{what}" for call, what in lines)])
+
+    def _describe_scan(self) -> str:
+        dataset = self._dataset
+        label = "/".join(str(dataset[dim].values) for dim in SCAN)
+        shape = " x ".join(str(dataset.sizes[axis]) for axis in AXES)
+        return (
+            f"<npczarr scan {label}, {shape} voxels (z, y, x)>\n"
+            "  scan.npc.plot()                   a slice, upright, the tumor outlined\n"
+            "  npczarr.measure_mask(scan.mask)   volume, surface and diameter of its tumor\n"
+            "  scan.image, scan.mask             voxels, lazy, on z, y, x in mm"
+        )
+
+    def _is_scan(self) -> bool:
+        """Whether the Dataset is one that :meth:`scan` returned, or a part of it."""
+        dataset = self._dataset
+        single = all(dim in dataset.coords and dim not in dataset.dims for dim in SCAN)
+        return single and all(axis in dataset.dims and axis in dataset.coords for axis in AXES)
+
+    def _only_patient(self) -> str:
+        if "patient" not in self._dataset.coords:
+            raise ParameterError("the Dataset has no patient coordinate; is it opened from a cohort store?")
+        known = np.atleast_1d(self._dataset["patient"].values)
+        if len(known) != 1:
+            raise ParameterError(f"patient: name one of the {len(known)} patients, such as {str(known[0])!r}")
+        return str(known[0])
+
+    def _scans_of(self, patient: str, sequences: str | Sequence[str] | None) -> dict[str, xr.Dataset]:
+        """Return the scans of a patient that are to be drawn, by sequence."""
+        if "sequence" not in self._dataset.coords:
+            raise ParameterError("the Dataset has no sequence coordinate; is it opened from a cohort store?")
+        known = [str(label) for label in np.atleast_1d(self._dataset["sequence"].values)]
+        wanted = [sequences] if isinstance(sequences, str) else list(known if sequences is None else sequences)
+        problems, found = [], {}
+        for sequence in wanted:
+            one = self._one(patient, sequence)
+            status = str(one["status"].values) if "status" in one else STORED[0]
+            if status in STORED:
+                found[sequence] = self.scan(patient, sequence)
+            else:
+                problems.append(f"{sequence} is {status}")
+        if not found:
+            raise ParameterError(f"{patient}: no scan to draw; {', '.join(problems) or 'no sequence was named'}")
+        return found
+
+    def _check_whole(self, found: xr.Dataset, shape_zyx: tuple[int, int, int], label: str) -> None:
+        """Refuse a Dataset that was cut along z, y or x: it no longer says where its voxels are."""
+        cut = [axis for axis, n in zip(AXES, shape_zyx, strict=True) if found.sizes.get(axis, n) < n]
+        gone = [axis for axis in AXES if axis not in found.dims and any(name in found for name in _VOXELS)]
+        if cut or gone:
+            raise ParameterError(
+                f"{label}: the Dataset was cut along {', '.join(cut or gone)}; take the scan of the whole cohort "
+                "first, then select in it"
+            )
 
     def _voxels(
         self,
@@ -110,8 +270,7 @@ class CohortAccessor:
                 raise ParameterError(f"the Dataset has no {dim} coordinate; is it opened from a cohort store?")
             known = [str(value) for value in np.atleast_1d(dataset[dim].values)]
             if label not in known:
-                shown = ", ".join(known[:5]) + (" …" if len(known) > 5 else "")
-                raise ParameterError(f"no {dim} {label!r} in the store; it has {shown}")
+                raise unknown_label(dim, label, known, where="the Dataset")
             if dim in dataset.dims:
                 dataset = dataset.isel({dim: known.index(label)})
         return dataset

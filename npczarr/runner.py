@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import ast
 import logging
 import os
 import re
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import ExitStack
+from dataclasses import dataclass, field
 from itertools import islice
+from pathlib import Path
+from types import FrameType
 from typing import Any, Literal, Self, TypeVar
 
 from npczarr.errors import ClusterError, ParameterError
@@ -21,6 +26,75 @@ Idle = Literal["processes", "threads", "here"]
 _ADDRESS = re.compile(r"(\w+://)?[^/]+:\d+/?|inproc://.+|unix://.+")
 _AHEAD = 2  # tasks in flight for each worker thread: one running, one waiting
 _RETRIES = 2  # of a task that raised: a store may have been away; one whose worker died is run again by Dask itself
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a verb is; given to ``on_progress`` once the total is known, and after each item.
+
+    Parameters
+    ----------
+    done, total
+        Items finished, and items that this run has to do; None where the total is not known. What an earlier run left
+        is in neither: it is counted as ``kept``.
+    unit
+        What the items are: ``"scans"``, ``"patients"``, ``"masks"``, ``"files"``, ``"folders"``, ``"bytes"``.
+    bytes
+        Bytes read or written so far; 0 where they are not counted.
+    counts
+        Number of items by what became of them, such as ``{"ok": 7, "refused": 1, "kept": 4}``.
+    note
+        Which part of the work this is, where it has parts: the name of the file that is downloaded.
+    """
+
+    done: int
+    total: int | None
+    unit: str
+    bytes: int = 0
+    counts: Mapping[str, int] = field(default_factory=dict)
+    note: str = ""
+
+
+OnProgress = Callable[[Progress], None]
+
+
+class Meter:
+    """Counts finished items and reports each; reports the start when it is made.
+
+    Parameters
+    ----------
+    on_progress
+        Called with a :class:`Progress`; None to count in silence.
+    total
+        Items to do.
+    unit
+        What they are, in the plural.
+    counts
+        Items of an earlier run, by what became of them.
+    """
+
+    def __init__(
+        self, on_progress: OnProgress | None, total: int, unit: str, counts: Mapping[str, int] | None = None
+    ) -> None:
+        self._on_progress = on_progress
+        self._total = total
+        self._unit = unit
+        self._counts = Counter(counts or {})
+        self._bytes = 0
+        self._done = 0
+        self._report()
+
+    def add(self, items: int = 1, *, counts: Mapping[str, int] | None = None, bytes: int = 0) -> None:
+        """Count finished items, what became of them and their bytes, and report."""
+        self._done += items
+        self._counts.update(counts or {})
+        self._bytes += bytes
+        self._report()
+
+    def _report(self) -> None:
+        if self._on_progress is not None:
+            counts = {name: count for name, count in self._counts.items() if count}
+            self._on_progress(Progress(self._done, self._total, self._unit, self._bytes, counts))
 
 
 class Runner:
@@ -40,7 +114,7 @@ class Runner:
     Raises
     ------
     ParameterError
-        If both are given, or the scheduler cannot be reached.
+        If both are given, the scheduler cannot be reached, or processes would run a script that calls this again.
     """
 
     def __init__(self, workers: int | None = None, scheduler: str | None = None, *, idle: Idle = "processes") -> None:
@@ -53,6 +127,8 @@ class Runner:
         free = workers is None and scheduler is None and active_client() is None
         if free and idle == "here":
             workers = 0
+        if workers or (free and idle == "processes"):
+            _check_guard()
         self._threads = free and idle == "threads"
         self._workers = workers
         self._scheduler = scheduler
@@ -152,13 +228,19 @@ class Runner:
     def _local(self) -> Any:  # noqa: ANN401
         from distributed import Client, LocalCluster
 
-        local = LocalCluster(
-            n_workers=self._workers or os.cpu_count() or 1,
-            threads_per_worker=1,
-            processes=True,
-            dashboard_address=":0",  # any free port: a fixed one warns the second user of a machine
-            silence_logs=logging.CRITICAL,
-        )
+        try:
+            local = LocalCluster(
+                n_workers=self._workers or os.cpu_count() or 1,
+                threads_per_worker=1,
+                processes=True,
+                dashboard_address=":0",  # any free port: a fixed one warns the second user of a machine
+                silence_logs=logging.CRITICAL,
+            )
+        except RuntimeError as error:
+            raise ClusterError(
+                f"the worker processes cannot be started ({error}); if this is a script, put its work into a function "
+                'that is called under `if __name__ == "__main__":`, or give workers=0'
+            ) from error
         self._stack.enter_context(local)
         return self._stack.enter_context(Client(local, set_as_default=False))
 
@@ -172,6 +254,45 @@ def _on_threads(
         for future in as_completed(running):
             error = future.exception()
             yield running.pop(future), future.result() if error is None else error
+
+
+def _check_guard() -> None:
+    """Refuse to start processes from a script without a guard: each would run it from its top, and start others.
+
+    Raises
+    ------
+    ParameterError
+        If this process is such a worker already, or the running statement of the script stands in no ``if``. Where
+        it does, the condition is not judged.
+    """
+    frame: FrameType | None = sys._getframe()
+    while frame is not None:
+        name, code = frame.f_globals.get("__name__"), frame.f_code
+        again = name == "__mp_main__" or (name == "__main__" and _is_run_again(code.co_filename, frame.f_lineno))
+        if code.co_name == "<module>" and again:
+            raise ParameterError(
+                f"{code.co_filename}, line {frame.f_lineno}: worker processes run this script too, and would come to "
+                'this line; put it into a function that is called under `if __name__ == "__main__":`, or give workers=0'
+            )
+        frame = frame.f_back
+
+
+def _is_run_again(script: str, line: int) -> bool:
+    """Whether a spawned process would run a line of the main script."""
+    from distributed.utils import get_mp_context
+
+    main = sys.modules["__main__"]
+    package = getattr(main.__spec__, "name", "")  # of `python -m package`, whose __main__ is not run again
+    if script != getattr(main, "__file__", None) or package.endswith("__main__"):
+        return False
+    if get_mp_context().get_start_method() == "fork":
+        return False
+    try:
+        tree = ast.parse(Path(script).read_bytes())
+    except (OSError, SyntaxError):
+        return False
+    conditions = (node for node in ast.walk(tree) if isinstance(node, ast.If))
+    return not any(node.lineno <= line <= (node.end_lineno or line) for node in conditions)
 
 
 def active_client() -> Any:  # noqa: ANN401 - a distributed.Client or None

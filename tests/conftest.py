@@ -5,10 +5,19 @@ import pytest
 
 import npczarr as npc
 
+_SLOW_FIXTURES = {"s3", "browser"}
+
+
+def pytest_collection_modifyitems(items):
+    """Mark what needs a server or a browser as slow."""
+    for item in items:
+        if _SLOW_FIXTURES & set(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.slow)
+
 
 @pytest.fixture(scope="session")
 def real_data() -> Path:
-    """The folder of real data that DESIGN section 7 describes; the test is skipped where there is none."""
+    """The folder of real data; the test is skipped where there is none."""
     default = Path(__file__).resolve().parents[1].parent / "shared" / "data"
     folder = Path(os.environ.get("NPCZARR_DATA", default))
     if not folder.is_dir():

@@ -1,5 +1,6 @@
 """The command line as a person or a script meets it: exit codes, what is printed where, and what is not imported."""
 
+import importlib.metadata
 import json
 import os
 import shutil
@@ -18,6 +19,8 @@ from npczarr.cli.app import app
 from npczarr.store.lease import LEASE_KEY, hold_lease
 from npczarr.store.location import locate
 
+from .strict import STRICT_WARNINGS
+
 COMMANDS = sorted(typer.main.get_command(app).commands)
 SCAN = "data/MRI-Segments/002/T2WI"
 TO_LOCAL_FILES = (
@@ -34,7 +37,7 @@ def npczarr(*arguments, cwd=None, **environment):
     """Run the installed program as a script would: nothing is a terminal, warnings are errors."""
     return subprocess.run(
         [Path(sys.executable).parent / "npczarr", *map(str, arguments)],
-        cwd=cwd, env=os.environ | {"PYTHONWARNINGS": "error"} | environment,
+        cwd=cwd, env=os.environ | {"PYTHONWARNINGS": STRICT_WARNINGS} | environment,
         capture_output=True, text=True, timeout=120, check=False,
     )  # fmt: skip
 
@@ -78,6 +81,17 @@ def test_help_has_an_example(command, capsys, monkeypatch):
     assert f"Example: npczarr {command}" in " ".join(out.split())
 
 
+@pytest.mark.parametrize("command", [None, *COMMANDS])
+def test_h_is_help(command, capsys, monkeypatch):
+    before = [] if command is None else [command]
+    assert here(capsys, monkeypatch, *before, "-h") == here(capsys, monkeypatch, *before, "--help")
+
+
+def test_version_is_that_of_the_package(capsys, monkeypatch):
+    assert here(capsys, monkeypatch, "--version") == (0, f"{importlib.metadata.version('npczarr')}\n", "")
+    assert npc.__version__ == importlib.metadata.version("npczarr")
+
+
 def test_help_starts_without_the_libraries_of_the_work():
     code = (
         "import sys, npczarr.cli\n"
@@ -99,6 +113,7 @@ def test_the_accessor_is_there_in_either_order_of_imports(imports):
     assert (done.stdout.strip(), done.stderr) == ("CohortAccessor", "")
 
 
+@pytest.mark.slow
 def test_demo_ends_well_and_is_quiet_where_there_is_no_terminal(tmp_path):
     done = npczarr("demo", "--patients", 2, cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
@@ -110,6 +125,7 @@ def test_demo_ends_well_and_is_quiet_where_there_is_no_terminal(tmp_path):
     assert "not empty" in again.stderr
 
 
+@pytest.mark.slow
 def test_demo_shows_lines_that_run(tmp_path, capsys, monkeypatch):
     pytest.importorskip("matplotlib").use("agg")
     monkeypatch.chdir(tmp_path)
@@ -119,6 +135,7 @@ def test_demo_shows_lines_that_run(tmp_path, capsys, monkeypatch):
     exec("\n".join(line.strip() for line in lines), {})
 
 
+@pytest.mark.slow
 def test_workers_are_as_quiet(source, tmp_path):
     done = npczarr("convert", source, tmp_path / "s.zarr", "--workers", 2)
     assert (done.returncode, done.stderr) == (0, "")
@@ -245,6 +262,7 @@ def test_a_lock_is_named_and_broken_on_request(source, store, tmp_path, capsys, 
     assert not (copy / LEASE_KEY).exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", ["0", "2"])
 def test_ctrl_c_leaves_a_store_that_can_be_completed(source, store, tmp_path, workers):
     url = tmp_path / "s.zarr"
@@ -252,8 +270,8 @@ def test_ctrl_c_leaves_a_store_that_can_be_completed(source, store, tmp_path, wo
         "import sys, time, npczarr.cli.show as show\n"
         "from contextlib import contextmanager\n"
         "@contextmanager\n"
-        "def progress(what):\n"
-        "    yield lambda *state: (print('one', flush=True), time.sleep(30))\n"
+        "def progress():\n"
+        "    yield lambda state: state.done and (print('one', flush=True), time.sleep(30))\n"
         "show.progress = progress\n"
         "from npczarr.cli import main\n"
         "main()\n"
@@ -276,6 +294,7 @@ def test_ctrl_c_leaves_a_store_that_can_be_completed(source, store, tmp_path, wo
     assert (npc.open(url).image_digest == npc.open(store).image_digest).all()
 
 
+@pytest.mark.slow
 def test_tumours_of_several_raters(tmp_path):
     made = npczarr("phantom", tmp_path / "cohort", "--patients", "1", "--workers", "0")
     assert made.returncode == 0

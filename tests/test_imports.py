@@ -1,6 +1,7 @@
 """The import law of npczarr/README.md, read off the source: imports flow one way, and each library has its room."""
 
 import ast
+import inspect
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -84,3 +85,16 @@ def test_the_walk_sees_relative_and_nested_imports(tmp_path, monkeypatch):
         "from ..store import x\nfrom . import b\nfrom npczarr import store\ndef f():\n    import dask.array\n"
     )
     assert list(imports(module)) == ["npczarr.store", "npczarr.model", "npczarr.store", "dask.array"]
+
+
+def test_every_public_name_can_be_imported():
+    assert {"open", "convert", "morphology", "tables", "StoreError"} <= set(npczarr.__all__) == set(dir(npczarr))
+    for name in npczarr.__all__:
+        found = getattr(npczarr, name)
+        assert callable(found) or inspect.ismodule(found), name
+    with pytest.raises(AttributeError, match="nothing_of_this_name"):
+        _ = npczarr.nothing_of_this_name
+
+
+def test_the_package_is_typed():
+    assert (PACKAGE / "py.typed").exists()

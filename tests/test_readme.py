@@ -18,6 +18,9 @@ import npczarr as npc
 from npczarr.cli import main
 
 from .servers import environment, s3_server
+from .strict import STRICT_WARNINGS
+
+pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).resolve().parents[1]
 README = ROOT / "README.md"
@@ -75,7 +78,7 @@ def place(tmp_path_factory):
 
 def shell(command: str, folder: Path) -> str:
     """Run a command line with warnings as errors; what it printed."""
-    environment = os.environ | {"PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}", "PYTHONWARNINGS": "error"}
+    environment = os.environ | {"PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}", "PYTHONWARNINGS": STRICT_WARNINGS}
     done = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", command],
         cwd=folder, env=environment, capture_output=True, text=True, timeout=120, check=False,

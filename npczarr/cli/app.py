@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
+from npczarr import __version__
 from npczarr.cli import download, export, measure, privacy, report, resample, show
 from npczarr.cli.options import (
     BreakLock,
@@ -26,6 +27,7 @@ from npczarr.cli.options import (
     new_file,
 )
 from npczarr.errors import NpczarrError, ParameterError
+from npczarr.model.options import redacted
 
 app = typer.Typer(
     name="npczarr",
@@ -33,8 +35,24 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
+    context_settings={"help_option_names": ["-h", "--help"]},
     help="The cohort store for medical imaging research: DICOM series, masks and clinical tables as one Zarr store.",
 )
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def _options_of_all(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and leave.")
+    ] = False,
+) -> None:
+    pass
 
 
 def main() -> None:
@@ -54,7 +72,7 @@ def main() -> None:
 
 def _say(error: str) -> None:
     show.err.print("[bold red]error[/]", end=" ")
-    show.err.print(error, markup=False)
+    show.err.print(redacted(error), markup=False)
     sys.exit(2)
 
 
@@ -105,6 +123,7 @@ def phantom(
     ] = "small",
     seed: Annotated[int, typer.Option(help="The same seed gives the same bytes.", min=0)] = 0,
     workers: Workers = None,
+    scheduler: Scheduler = None,
 ) -> None:
     """Write a synthetic cohort in the published layout."""
     from npczarr.phantom import make_cohort
@@ -112,16 +131,15 @@ def phantom(
     if size not in ("small", "full"):
         raise ParameterError(f"--size must be small or full, got {size!r}")
     started = time.perf_counter()
-    # starting processes takes longer than writing a few small patients
-    workers = 0 if workers is None and size == "small" and patients <= 24 else workers
-    with show.progress("patients") as draw:
+    with show.progress() as draw:
         made = make_cohort(
             out,
             patients=patients,
             size="full" if size == "full" else "small",
             seed=seed,
             workers=workers,
-            on_progress=lambda done, total, written: draw(done, total, f"{written / 1e6:.0f} MB"),
+            scheduler=scheduler,
+            on_progress=draw,
         )
     megabytes, seconds = made.bytes / 1e6, time.perf_counter() - started
     show.out.print(f"{made.patients} patients, {made.files} files, {megabytes:,.0f} MB in {seconds:.1f} s  →  {out}")
@@ -248,11 +266,11 @@ def _convert(source: str, store: str, *, as_json: bool = False, **options: Any) 
     from npczarr.graphs.convert import convert as run
 
     started = time.perf_counter()
-    with show.progress("scans") as draw:
+    with show.progress() as draw:
         result = run(
             source,
             store,
-            on_progress=lambda p: draw(p.done, p.total, show.scans_note(p, time.perf_counter() - started)),
+            on_progress=draw,
             **options,
         )
     if as_json:
@@ -268,8 +286,8 @@ def _validate(store: str, *, as_json: bool = False, **options: Any) -> bool:  # 
 
     from npczarr.graphs.validate_store import validate as run
 
-    with show.progress("scans") as draw:
-        found = run(store, on_progress=lambda done, total: draw(done, total, ""), **options)
+    with show.progress() as draw:
+        found = run(store, on_progress=draw, **options)
     if as_json:
         typer.echo(json.dumps([asdict(finding) for finding in found], indent=1))
     else:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -29,7 +27,7 @@ def download(
     from npczarr.sources.download import FILES
     from npczarr.sources.download import download as run
 
-    with _bytes() as draw:
+    with show.progress() as draw:
         found = run(out, url=url, files=tuple(file or FILES), on_progress=draw)
     if as_json:
         rows = [{"path": str(f.path), "bytes": f.size, "sha256": f.sha256, "verified": f.verified} for f in found]
@@ -43,24 +41,3 @@ def download(
         show.out.print(f"  SHA-256 {one.sha256}, {verdict}")
     if found and found[0].path.name == "primary_data.zip":
         show.out.print("Now convert it:", f"npczarr convert {found[0].path} npc.zarr", markup=False)
-
-
-@contextmanager
-def _bytes() -> Iterator[Callable[[str, int, int], None]]:
-    """Give a function (name, bytes, bytes in all) that draws a bar, or does nothing where there is no terminal."""
-    from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
-    from rich.progress import TransferSpeedColumn as Speed
-
-    if not show.err.is_terminal:
-        yield lambda name, done, total: None
-        return
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), Speed(), TimeRemainingColumn())
-    with Progress(*columns, console=show.err) as bar:
-        tasks: dict[str, TaskID] = {}
-
-        def draw(name: str, done: int, total: int) -> None:
-            if name not in tasks:
-                tasks[name] = bar.add_task(name, total=None)
-            bar.update(tasks[name], completed=done, total=total or None)
-
-        yield draw

@@ -21,6 +21,7 @@ from npczarr.cli.options import (
     Workers,
     as_options,
 )
+from npczarr.model.options import redacted
 
 _STYLES = {"failed": "red", "refused": "red", "absent": "dim", "written": "yellow", "replaced": "green", "kept": "dim"}
 
@@ -39,9 +40,9 @@ def export(
     as_json: Json = False,
 ) -> None:
     """Write scans and masks as TIFF slices, NIfTI, OME-Zarr or PNG overlays."""
-    from npczarr.export.cohort import export as run
+    from npczarr.export.cohort import export_scans as run
 
-    with show.progress("scans") as draw:
+    with show.progress() as draw:
         found = run(
             store,
             out,
@@ -53,7 +54,7 @@ def export(
             workers=workers,
             scheduler=scheduler,
             storage_options=as_options(storage_option),
-            on_progress=lambda done, total: draw(done, total, ""),
+            on_progress=draw,
         )
     _tell(found, f"→  {out}", as_json)
     raise typer.Exit(int(any(one.status == "failed" for one in found)))
@@ -63,6 +64,8 @@ def import_masks(
     store: Store,
     folder: Annotated[str, typer.Argument(help="Folder, zip or URL of NIfTI masks, named as an export names them.")],
     config: Config = None,
+    workers: Workers = None,
+    scheduler: Scheduler = None,
     break_lock: BreakLock = False,
     storage_option: StorageOption = None,
     source_option: SourceOption = None,
@@ -71,17 +74,19 @@ def import_masks(
     """Replace stored masks by masks edited elsewhere; the store says when, from which file, and what was there."""
     from npczarr.export.back import import_masks as run
 
-    with show.progress("masks") as draw:
+    with show.progress() as draw:
         found = run(
             store,
             folder,
             config=config,
+            workers=workers,
+            scheduler=scheduler,
             break_lock=break_lock,
             storage_options=as_options(storage_option),
             source_options=as_options(source_option),
-            on_progress=lambda done, total: draw(done, total, ""),
+            on_progress=draw,
         )
-    _tell(found, f"→  {store}", as_json)
+    _tell(found, f"→  {redacted(store)}", as_json)
     raise typer.Exit(int(any(one.status == "refused" for one in found)))
 
 

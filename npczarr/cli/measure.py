@@ -9,7 +9,19 @@ from typing import Annotated, Any
 import typer
 
 from npczarr.cli import show
-from npczarr.cli.options import BreakLock, Config, Json, Scheduler, StorageOption, Store, Workers, as_options, new_file
+from npczarr.cli.options import (
+    BreakLock,
+    Config,
+    Json,
+    Scheduler,
+    SourceOption,
+    StorageOption,
+    Store,
+    Workers,
+    as_options,
+    new_file,
+)
+from npczarr.model.options import redacted
 
 Csv = Annotated[Path | None, typer.Option(callback=new_file, help="Also write every scan's numbers to this CSV file.")]
 
@@ -94,17 +106,18 @@ def score(
     scheduler: Scheduler = None,
     break_lock: BreakLock = False,
     storage_option: StorageOption = None,
+    source_option: SourceOption = None,
     as_json: Json = False,
 ) -> None:
     """Compare a model's masks with the store's: Dice, Jaccard, surface distances. Kept as `score/NAME`."""
-    predictions = predictions if "://" in predictions else str(Path(predictions).resolve())
     parameters = {
         "predictions": predictions,
         "tolerance": tolerance,
-        "config": None if config is None else str(config.resolve()),
+        "config": config,
+        "source_options": as_options(source_option),
     }
     where = {"workers": workers, "scheduler": scheduler, "break_lock": break_lock, "csv": csv}
-    where["name"] = name or Path(predictions).stem
+    where["name"] = name
     raise typer.Exit(int(_compare(store, "score", storage_option, parameters, where, as_json)))
 
 
@@ -131,7 +144,11 @@ def _compare(
 
 
 def _measure(
-    store: str, measure: str, storage_option: list[str] | None, parameters: dict[str, Any], where: dict[str, Any]
+    store: str,
+    measure: Any,  # noqa: ANN401 - one of three names
+    storage_option: list[str] | None,
+    parameters: dict[str, Any],
+    where: dict[str, Any],
 ) -> tuple[Any, list[dict[str, str]]]:
     """Measure with a progress bar; the result, and the scans that failed."""
     from dataclasses import asdict
@@ -139,12 +156,12 @@ def _measure(
     from npczarr.graphs.measure_store import measure_store
 
     csv = where.pop("csv", None)
-    with show.progress("patients") as draw:
+    with show.progress() as draw:
         result, failures = measure_store(
             store,
             measure,
             storage_options=as_options(storage_option),
-            on_progress=lambda done, total: draw(done, total, ""),
+            on_progress=draw,
             **where,
             **parameters,
         )
@@ -153,5 +170,5 @@ def _measure(
         scalars.to_dataframe().to_csv(csv)
         show.err.print(f"wrote {csv}")
     if not result.attrs["kept"]:
-        show.err.print(f"the store may not be written by this process: the result is not kept in {store}")
+        show.err.print(f"the store may not be written by this process: the result is not kept in {redacted(store)}")
     return result, [asdict(failure) for failure in failures]

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from npczarr.errors import ParameterError
-from npczarr.model.options import check_local
+from npczarr.model.options import check_local, parse_option
 
 Source = Annotated[str, typer.Argument(help="Folder, .zip archive or URL of the cohort.")]
 Store = Annotated[str, typer.Argument(help="Folder or URL of the store.")]
@@ -19,12 +19,16 @@ BreakLock = Annotated[bool, typer.Option("--break-lock", help="Take over from a 
 Json = Annotated[bool, typer.Option("--json", help="Print the answer as JSON.")]
 StorageOption = Annotated[
     list[str] | None,
-    typer.Option("--storage-option", help="key=value for the store; secrets belong in the environment."),
+    typer.Option(
+        "--storage-option", help="key=value for the store, such as anon=true; secrets belong in the environment."
+    ),
 ]
 
 SourceOption = Annotated[
     list[str] | None,
-    typer.Option("--source-option", help="key=value for the source; secrets belong in the environment."),
+    typer.Option(
+        "--source-option", help="key=value for the source, such as anon=true; secrets belong in the environment."
+    ),
 ]
 
 
@@ -36,8 +40,8 @@ def new_file(path: Path | None) -> Path | None:
     return path
 
 
-def as_options(pairs: list[str] | None) -> dict[str, str]:
-    """Split key=value pairs.
+def as_options(pairs: list[str] | None) -> dict[str, Any]:
+    """Split key=value pairs; yes, no and numbers are read as such.
 
     Raises
     ------
@@ -48,4 +52,4 @@ def as_options(pairs: list[str] | None) -> dict[str, str]:
     for key, sign, _ in split:
         if not (key and sign):
             raise ParameterError(f"an option is written key=value, got {key!r}")
-    return {key: value for key, _, value in split}
+    return {key: parse_option(key, value) for key, _, value in split}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -24,15 +24,15 @@ def audit(
     from rich.table import Table
 
     from npczarr.privacy.audit import audit as look
-    from npczarr.runner import Runner
 
-    with show.progress("files") as draw, Runner(workers, scheduler) as runner:
+    with show.progress() as draw:
         found = look(
             source,
             values=values,
+            workers=workers,
+            scheduler=scheduler,
             storage_options=as_options(storage_option),
-            run=_with(runner, "audit"),
-            on_progress=lambda done, total: draw(done, total, ""),
+            on_progress=draw,
         )
     if as_json:
         typer.echo(json.dumps(found.as_dict(), indent=1))
@@ -68,22 +68,22 @@ def deidentify(
 
     from npczarr.errors import ParameterError
     from npczarr.privacy.deidentify import deidentify as clean
-    from npczarr.runner import Runner
 
     try:
         key = None if key_file is None else key_file.read_bytes().strip()
     except OSError as error:
         raise ParameterError(f"{key_file}: the key cannot be read ({error.strerror}); check the path") from error
-    with show.progress("folders") as draw, Runner(workers, scheduler) as runner:
+    with show.progress() as draw:
         done = clean(
             source,
             out,
             key=key,
             tables=table or (),
             config=config,
+            workers=workers,
+            scheduler=scheduler,
             storage_options=as_options(storage_option),
-            run=_with(runner, "deidentify"),
-            on_progress=lambda done, total: draw(done, total, ""),
+            on_progress=draw,
         )
     if as_json:
         typer.echo(json.dumps(asdict(done), indent=1))
@@ -100,7 +100,3 @@ def _failed(failed: dict[str, str]) -> None:
 
     for path, reason in failed.items():
         show.out.print(f"[red]failed[/] {escape(path)}: {escape(reason)}")
-
-
-def _with(runner: Any, name: str) -> Any:  # noqa: ANN401 - a Runner; the function that privacy takes
-    return lambda function, tasks: runner.run(function, tasks, name=lambda task: name)

@@ -50,13 +50,13 @@ def write(
             f"a report needs {error.name}, which is not installed: pip install 'npczarr[report]'"
         ) from error
     started = time.perf_counter()
-    with show.progress("scans") as draw:
+    with show.progress() as draw:
         write_report(
             store,
             out,
             reliability=reliability,
             storage_options=as_options(storage_option),
-            on_progress=lambda done, total: draw(done, total, ""),
+            on_progress=draw,
             **(runs or {}),
             **where,
         )

@@ -17,20 +17,20 @@ def resample(
     store: Store,
     out: Annotated[str, typer.Argument(help="Folder or URL of the store to write.")],
     spacing: Annotated[
-        str | None, typer.Option(help="Voxel size z,y,x in mm: 1,1,1; - keeps an axis: -,0.5,0.5.")
+        str | None, typer.Option(help="Voxel size in mm: 1, or z,y,x: 3,1,1; - keeps an axis: -,0.5,0.5.")
     ] = None,
     shape: Annotated[str | None, typer.Option(help="Voxels z,y,x: -,256,256; - keeps an axis.")] = None,
     like: Annotated[str | None, typer.Option(help="Sequence on whose grid the patient's others are laid.")] = None,
     window: Annotated[str | None, typer.Option(help="Box to cut out, z,y,x in mm: 60,100,100.")] = None,
-    centre: Annotated[str, typer.Option(help="Middle of the box: tumour or volume.")] = "tumour",
+    center: Annotated[str, typer.Option(help="Middle of the box: tumor or volume.")] = "tumor",
     bounds: Annotated[
         str | None, typer.Option(help="Positions z,y,x in mm, first:last: -60:60,-,-; - keeps an axis.")
     ] = None,
     method: Annotated[str, typer.Option(help="Of images: linear, cubic (B-spline), nearest, area (average).")] = (
         "linear"
     ),
-    mask_method: Annotated[str, typer.Option(help="Of masks: linear (tumour where 0.5 or more), nearest.")] = "linear",
-    normalise: Annotated[str | None, typer.Option(help="zscore or percentile, per scan.")] = None,
+    mask_method: Annotated[str, typer.Option(help="Of masks: linear (tumor where 0.5 or more), nearest.")] = "linear",
+    normalize: Annotated[str | None, typer.Option(help="zscore or percentile, per scan.")] = None,
     codec: Annotated[str, typer.Option(help="lz4 (fast) or zstd (smaller); of a new store.")] = "lz4",
     workers: Workers = None,
     scheduler: Scheduler = None,
@@ -42,27 +42,30 @@ def resample(
     """Resample every scan into another store, or complete an interrupted run."""
     from npczarr.graphs.resample_store import resample_store
 
+    asked: dict[str, Any] = {
+        "spacing": _triple("--spacing", spacing, float),
+        "shape": _triple("--shape", shape, int),
+        "like": like,
+        "window": _triple("--window", window, float),
+        "center": center,
+        "bounds": _triple("--bounds", bounds, _pair),
+        "method": method,
+        "mask_method": mask_method,
+        "normalize": normalize,
+    }
     started = time.perf_counter()
-    with show.progress("scans") as draw:
+    with show.progress() as draw:
         result = resample_store(
             store,
             out,
-            spacing=_triple("--spacing", spacing, float),
-            shape=_triple("--shape", shape, int),
-            like=like,
-            window=_triple("--window", window, float),
-            centre=centre,
-            bounds=_triple("--bounds", bounds, _pair),
-            method=method,
-            mask_method=mask_method,
-            normalise=normalise,
+            **asked,
             codec=codec,
             workers=workers,
             scheduler=scheduler,
             break_lock=break_lock,
             storage_options=as_options(storage_option),
             source_options=as_options(source_option),
-            on_progress=lambda p: draw(p.done, p.total, show.scans_note(p, time.perf_counter() - started)),
+            on_progress=draw,
         )
     if as_json:
         typer.echo(json.dumps(result.to_dict(), default=str))
@@ -73,14 +76,14 @@ def resample(
     raise typer.Exit(int(bool(incomplete.any())))
 
 
-def _triple(option: str, text: str | None, kind: Any) -> tuple[Any, ...] | None:  # noqa: ANN401 - makes one part
+def _triple(option: str, text: str | None, kind: Any) -> Any:  # noqa: ANN401 - makes one part
     if text is None:
         return None
     try:
         parts = tuple(None if part.strip() in ("", "-") else kind(part) for part in text.split(","))
     except ValueError as error:
-        raise ParameterError(f"{option}: expected three values for z,y,x, such as 1,1,1, got {text!r}") from error
-    return parts
+        raise ParameterError(f"{option}: expected one value, or three for z,y,x such as 1,1,1, got {text!r}") from error
+    return parts[0] if len(parts) == 1 and kind is not _pair else parts
 
 
 def _pair(text: str) -> tuple[float, float]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Mapping
+import time
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -11,42 +12,62 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from npczarr.model.options import redacted
+
 if TYPE_CHECKING:
     import xarray as xr
 
-    from npczarr.graphs.store_writer import Progress
+    from npczarr.runner import OnProgress, Progress
     from npczarr.store.validate import Finding
 
 # tables in a file or a pipe are as wide as they need to be
 out = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 160)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 _STYLES = {"ok": "green", "warning": "yellow", "refused": "red", "missing": "dim", "pending": "magenta"}
+_EXPECTED = ("ok", "sound", "measured", "seen", "written")  # what is well needs no word beside the bar
 _LISTED = 20
 
 
 @contextmanager
-def progress(what: str) -> Iterator[Callable[[int, int, str], None]]:
-    """Give a function (done, total, note) that draws a progress bar, or does nothing where there is no terminal."""
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-    from rich.progress import Progress as Bar
+def progress() -> Iterator[OnProgress]:
+    """Give what a verb takes as ``on_progress``: it draws a bar, or nothing where there is no terminal."""
+    from rich.progress import BarColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bars
 
     if not err.is_terminal:
-        yield lambda done, total, note: None
+        yield lambda state: None
         return
     columns = (
-        TextColumn(what), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[note]}"), TimeElapsedColumn(),
+        TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[words]}"), TimeElapsedColumn(),
         TextColumn("left"), TimeRemainingColumn(),
     )  # fmt: skip
-    with Bar(*columns, console=err) as bar:
-        task = bar.add_task(what, total=None, note="")
-        yield lambda done, total, note: bar.update(task, completed=done, total=total, note=note)
+    with Bars(*columns, console=err) as bars:
+        drawn: dict[str, tuple[TaskID, float]] = {}  # a bar for each part of the work, and when it began
+
+        def draw(state: Progress) -> None:
+            if state.note not in drawn:
+                task = bars.add_task(escape(state.note or state.unit), total=None, words="")
+                drawn[state.note] = task, time.perf_counter()
+            task, began = drawn[state.note]
+            words = escape(in_words(state, time.perf_counter() - began))
+            bars.update(task, completed=state.done, total=state.total, words=words)
+
+        yield draw
 
 
-def scans_note(state: Progress, seconds: float) -> str:
-    """Rate and counts of a conversion, for its progress bar."""
-    counts = ", ".join(f"{count} {status}" for status, count in state.statuses.items() if status != "ok" and count)
-    rate = f"{state.source_bytes / 1e6 / max(seconds, 1e-3):.0f} MB/s"
-    return f"{rate}  {counts}" if counts else rate
+def in_words(state: Progress, seconds: float) -> str:
+    """Say how much is done, how fast, and what is not as it should be."""
+    seconds = max(seconds, 1e-3)
+    if state.unit == "bytes":
+        total = "?" if state.total is None else f"{state.total / 1e6:,.1f}"
+        parts = [f"{state.done / 1e6:,.1f}/{total} MB"]
+    else:
+        total = "?" if state.total is None else str(state.total)
+        parts = [f"{state.done}/{total}"]
+    rate = f"{state.bytes / 1e6 / seconds:.0f} MB/s" if state.bytes else f"{state.done / seconds:.1f} {state.unit}/s"
+    parts += [rate] if state.done else []
+    counts = ", ".join(f"{count} {name}" for name, count in state.counts.items() if name not in _EXPECTED)
+    return "  ".join([*parts, counts] if counts else parts)
 
 
 def conversion(result: xr.Dataset, store: str, seconds: float) -> None:
@@ -83,9 +104,8 @@ def conversion(result: xr.Dataset, store: str, seconds: float) -> None:
     if result.attrs.get("padding"):
         out.print(f"[yellow]padding[/] {escape(result.attrs['padding'])}")
     read = float(result["source_bytes"].sum()) / 1e6
-    out.print(
-        f"{read:,.0f} MB read in {seconds:.1f} s ({read / max(seconds, 1e-3):,.0f} MB/s)  →  [bold]{escape(store)}[/]"
-    )
+    store = escape(redacted(store))
+    out.print(f"{read:,.0f} MB read in {seconds:.1f} s ({read / max(seconds, 1e-3):,.0f} MB/s)  →  [bold]{store}[/]")
 
 
 def problem_list(problems: list[dict[str, str]]) -> None:
@@ -140,6 +160,7 @@ def findings(found: tuple[Finding, ...], store: str) -> None:
     for finding in found:
         where = f"{finding.patient}/{finding.sequence}" if finding.patient else "store"
         out.print(f"[red]damaged[/] {escape(where)}  {escape(finding.problem)}")
+    store = redacted(store)
     out.print(
         f"{len(found)} problem(s) in {store}" if found else f"[green]ok[/] every voxel of {store} is as it was written"
     )

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -17,17 +17,19 @@ from npczarr.model.geometry import Grid
 from npczarr.model.layout import Layout
 from npczarr.model.records import Mask, Row
 from npczarr.model.schema import SCAN_TABLES, STORED
+from npczarr.runner import Meter, OnProgress, Runner
 from npczarr.sources.config import load_config
 from npczarr.sources.discover import sort_files
 from npczarr.sources.files import Source, open_source
 from npczarr.sources.nifti import read_mask
 from npczarr.store.chunks import ScanPlace, digest
+from npczarr.store.cohort import StoredCohort
 from npczarr.store.describe import add_history
 from npczarr.store.hierarchy import array, open_group, read_layout
 from npczarr.store.lease import Lease, hold_lease
 from npczarr.store.location import Location, locate
 from npczarr.store.rows import Rows
-from npczarr.store.scans import StoredCohort, StoredScan
+from npczarr.store.scans import StoredScan
 
 _EVIDENCE = tuple(v.name for v in SCAN_TABLES if v.name.startswith("mask_"))
 Key = tuple[str, str]
@@ -56,10 +58,12 @@ def import_masks(
     folder: str | Path,
     *,
     config: str | Path | None = None,
+    workers: int | None = None,
+    scheduler: str | None = None,
     break_lock: bool = False,
     storage_options: Mapping[str, Any] | None = None,
     source_options: Mapping[str, Any] | None = None,
-    on_progress: Callable[[int, int], None] | None = None,
+    on_progress: OnProgress | None = None,
 ) -> tuple[Imported, ...]:
     """Replace stored masks by NIfTI masks of a folder; their affine places them, as on conversion.
 
@@ -75,12 +79,17 @@ def import_masks(
         Folder, zip or URL of masks named as in the source, ``<patient>/ROI-T1.nii.gz``: what an export as NIfTI wrote.
     config
         TOML file that describes another layout of the folder.
+    workers
+        Local worker processes that read the masks; 0 for this process. By default the active ``distributed.Client``,
+        or this process: reading a mask takes some milliseconds.
+    scheduler
+        Address of a running scheduler instead.
     break_lock
         Take over from a writer that no longer runs.
     storage_options, source_options
         Options of the store's and of the folder's file system; credentials belong in the environment.
     on_progress
-        Called with masks done and in all.
+        Called with a :class:`npczarr.Progress` when the masks are known, and after each.
 
     Returns
     -------
@@ -92,36 +101,39 @@ def import_masks(
     SourceError
         If there is no mask in the folder.
     ParameterError
-        If the store holds several raters' masks.
+        If the store holds several raters' masks, or workers and scheduler do not fit.
     StoreError
         If the store cannot be opened or written, or another process writes to it.
     """
     rules = load_config(config)
-    source = open_source(folder, dict(source_options or {}), rules.limits)
+    source = open_source(folder, source_options, rules.limits)
     cohort = sort_files(source.files(), rules)
     scans = [scan for scan in cohort.scans.values() if scan.masks]
     if not scans:
-        raise SourceError(f"{folder}: no mask found; expected them named as in the source, patient/ROI-T1.nii.gz")
-    location = locate(store, dict(storage_options or {}))
+        raise SourceError(f"{source.shown}: no mask found; expected them named as in the source, patient/ROI-T1.nii.gz")
+    location = locate(store, storage_options)
+    runner = Runner(workers, scheduler, idle="here")
     opened = location.open()
-    open_group(location.open(read_only=True), location.url, mode="r")  # what is not a store gets no lease
-    with hold_lease(opened, location.url, break_lock=break_lock) as lease:
-        root = open_group(opened, location.url)
+    open_group(location.open(read_only=True), location.shown, mode="r")  # what is not a store gets no lease
+    with hold_lease(opened, location.shown, break_lock=break_lock) as lease, runner:
+        root = open_group(opened, location.shown)
         if array(root, "mask").ndim != 5:
-            raise ParameterError(f"{location.url}: a store of several raters' masks; convert it again to change them")
-        layout = read_layout(root, location.url)
-        target = _Target(location, Rows(root), layout, StoredCohort(location, root), lease)
+            raise ParameterError(f"{location.shown}: a store of several raters' masks; convert it again to change them")
+        target = _Target(location, Rows(root), read_layout(root, location.shown), lease)
         tables = {v.name: target.rows.read(v.name) for v in SCAN_TABLES}
-        done: list[Imported] = []
-        for scan in scans:
-            done.append(_import(scan, source, target, tables))
-            if on_progress is not None:
-                on_progress(len(done), len(scans))
-        replaced = sum(one.status == "replaced" for one in done)
+        stored = StoredCohort(location, root)
+        tasks = [_task(scan, source, stored, tables) for scan in scans]
+        done: dict[Key, Imported] = {}
+        meter = Meter(on_progress, len(tasks), "masks")
+        for task, outcome in runner.run(read_task, tasks, name=lambda task: f"import-{'-'.join(task.key)}"):
+            one = _imported(task, outcome, target, tables)
+            done[task.key] = one
+            meter.add(counts={one.status: 1})
+        replaced = sum(one.status == "replaced" for one in done.values())
         if replaced:
             lease.check()
             add_history(root, "import-masks", {"replaced": replaced})
-    return tuple(done)
+    return tuple(done[scan.patient, scan.sequence] for scan in scans)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -129,36 +141,86 @@ class _Target:
     location: Location
     rows: Rows
     layout: Layout
-    cohort: StoredCohort
     lease: Lease
 
 
-def _import(scan: ScanFiles, source: Source, target: _Target, tables: Mapping[str, Mapping[Key, Any]]) -> Imported:
-    """Replace one mask: read and place it, say pending, write the shard whole, then the row."""
-    key = scan.patient, scan.sequence
+@dataclass(frozen=True, slots=True, eq=False)
+class ImportTask:
+    """One mask to read: its files, and the scan that it is for, or why there is none that can take it.
+
+    `held` is the digest of the stored mask; empty where another must be written even if it is the same.
+    """
+
+    key: Key
+    source: Source = field(repr=False)
+    files: ScanFiles
+    scan: StoredScan | None
+    held: str = ""
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ReadMask:
+    """A mask that differs from the stored one, its digest and its file's; or no mask, and why nothing is to do."""
+
+    mask: Mask | None
+    digest: str = ""
+    file_digest: str = ""
+    status: str = ""
+    message: str = ""
+
+
+def _task(
+    files: ScanFiles, source: Source, cohort: StoredCohort, tables: Mapping[str, Mapping[Key, Any]]
+) -> ImportTask:
+    """Say what a worker reads."""
+    key = files.patient, files.sequence
     if key not in tables["status"]:
-        return Imported(*key, "refused", "no such patient and sequence in the store")
-    row = {name: values[key] for name, values in tables.items()}
+        return ImportTask(key, source, files, None, problem="no such patient and sequence in the store")
     try:
-        grid = _usable_grid(target.cohort.scan(*key))
-        mask = read_mask(source, scan.masks, grid)
-        content = source.read([scan.masks[0].path])[0]
+        scan = cohort.scan(*key)
     except NpczarrError as error:
-        return Imported(*key, "refused", str(error))
+        return ImportTask(key, source, files, None, problem=str(error))
+    good = tables["status"][key] in STORED and tables["mask_status"][key] in STORED
+    return ImportTask(key, source, files, scan, str(tables["mask_digest"][key]) if good else "")
+
+
+def read_task(task: ImportTask) -> ReadMask:
+    """Read one mask and place it on the grid of its scan."""
+    if task.scan is None:
+        return ReadMask(None, status="refused", message=task.problem)
+    try:
+        mask = read_mask(task.source, task.files.masks, _usable_grid(task.scan))
+        content = task.source.read([task.files.masks[0].path])[0]
+    except NpczarrError as error:
+        return ReadMask(None, status="refused", message=str(error))
     new = digest(mask.mask)
-    if new == row["mask_digest"] and row["status"] in STORED and row["mask_status"] in STORED:
-        return Imported(*key, "kept", "it is the stored mask")
-    file_digest = xxhash.xxh3_128_hexdigest(content) if isinstance(content, bytes) else "unknown"
+    if new == task.held:
+        return ReadMask(None, status="kept", message="it is the stored mask")
+    return ReadMask(mask, new, xxhash.xxh3_128_hexdigest(content) if isinstance(content, bytes) else "unknown")
+
+
+def _imported(
+    task: ImportTask, outcome: ReadMask | BaseException, target: _Target, tables: Mapping[str, Mapping[Key, Any]]
+) -> Imported:
+    """Replace one mask by what was read: say pending, write its chunks, then the row."""
+    if isinstance(outcome, StoreError) or not isinstance(outcome, Exception | ReadMask):
+        raise outcome
+    if isinstance(outcome, Exception):  # out of memory, or a decoder that crashed, more than once
+        return Imported(*task.key, "refused", f"the worker process died of this mask ({type(outcome).__name__})")
+    if outcome.mask is None:
+        return Imported(*task.key, outcome.status, outcome.message)
+    row = {name: values[task.key] for name, values in tables.items()}
     replaced = (
-        f"mask replaced on {datetime.now(UTC).date().isoformat()} from {scan.masks[0].path} (digest {file_digest}), "
-        f"was {row['mask_digest'] or row['mask_status']}"
+        f"mask replaced on {datetime.now(UTC).date().isoformat()} from {task.files.masks[0].path} "
+        f"(digest {outcome.file_digest}), was {row['mask_digest'] or row['mask_status']}"
     )
     target.lease.check()
-    target.rows.mark_pending([key])
-    _write(mask, target, key)
+    target.rows.mark_pending([task.key])
+    _write(outcome.mask, target, task.key)
     target.lease.check()
-    target.rows.write([_row(key, row, mask, new, replaced)])
-    return Imported(*key, "replaced", "; ".join([*mask.warnings, replaced]))
+    target.rows.write([_row(task.key, row, outcome.mask, outcome.digest, replaced)])
+    return Imported(*task.key, "replaced", "; ".join([*outcome.mask.warnings, replaced]))
 
 
 def _usable_grid(scan: StoredScan) -> Grid:

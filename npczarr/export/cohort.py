@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
@@ -9,19 +10,22 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import xxhash
 
-from npczarr.errors import NpczarrError, ParameterError
+from npczarr.errors import NpczarrError, ParameterError, unknown_label
 from npczarr.export.files import check_name
 from npczarr.export.manifest import Manifest
 from npczarr.export.scan import ExportTask, read
 from npczarr.model.options import check_local
-from npczarr.runner import Runner
+from npczarr.runner import Meter, OnProgress, Runner
+from npczarr.store.cohort import StoredCohort
 from npczarr.store.location import locate
-from npczarr.store.scans import StoredCohort, StoredScan
+from npczarr.store.scans import StoredScan
 
 FORMATS = {"tiff": "tiff", "nifti": "nifti", "ome-zarr": "ome_zarr", "png": "png"}
 _LARGEST_SIZE = 8192
+_SMALL_VOXELS = 50_000_000  # written in about the time that two processes take to start
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +52,7 @@ class Exported:
     files: tuple[str, ...] = ()
 
 
-def export(
+def export_scans(
     store: str | Path,
     out: str | Path,
     *,
@@ -60,7 +64,7 @@ def export(
     workers: int | None = None,
     scheduler: str | None = None,
     storage_options: Mapping[str, Any] | None = None,
-    on_progress: Callable[[int, int], None] | None = None,
+    on_progress: OnProgress | None = None,
 ) -> tuple[Exported, ...]:
     """Write scans and masks as files of other tools, ``<patient>/<sequence>…`` below a folder.
 
@@ -83,13 +87,14 @@ def export(
     bits
         8 or 16, of TIFF.
     workers
-        Local worker processes; by default the active ``distributed.Client``, or this process.
+        Local worker processes; 0 for this process. By default the active ``distributed.Client``, or one a core; this
+        process for a few scans.
     scheduler
-        Address of a running scheduler instead.
+        Address of a running scheduler instead. All workers must see the same folder `out`.
     storage_options
         Options of the store's file system; credentials belong in the environment.
     on_progress
-        Called with scans done and in all.
+        Called with a :class:`npczarr.Progress` when the scans to write are known, and after each.
 
     Returns
     -------
@@ -105,9 +110,11 @@ def export(
     """
     _check(format, size, bits, out)
     _load(format)
-    cohort = StoredCohort(locate(store, dict(storage_options or {})))
+    cohort = StoredCohort(locate(store, storage_options))
     labels = cohort.labels
     chosen = (_chosen(labels["patient"], "patient", patients), _chosen(labels["sequence"], "sequence", sequences))
+    voxels = int(cohort.tables["shape"][np.ix_(*chosen)].prod(axis=-1).sum())
+    runner = Runner(workers, scheduler, idle="here" if voxels < _SMALL_VOXELS else "processes")
     manifest = Manifest.open(Path(out), {"format": format, "size": size, "bits": bits if format == "tiff" else None})
     form = {"out": str(manifest.folder), "format": format, "size": size, "bits": bits}
     planned = list(_plan(cohort, chosen, form))
@@ -120,17 +127,16 @@ def export(
             found[i] = Exported(item.scan.patient, item.scan.sequence, item.rater_label, "kept", item.remark, files)
         else:
             queue[item.key] = i, item
-    done, tasks = len(found), [task for _, task in queue.values()]
+    tasks = [task for _, task in queue.values()]
     try:
-        with Runner(workers, scheduler, idle="here") as runner:
+        with runner:
+            meter = Meter(on_progress, len(tasks), "scans", Counter(one.status for one in found.values()))
             for task, outcome in runner.run(export_scan, tasks, name=lambda task: f"export-{task.key}"):
                 one = _outcome(task, outcome)
                 found[queue[task.key][0]] = one
                 if one.status == "written":
                     manifest.add(task.key, task.digest, one.files)
-                done += 1
-                if on_progress is not None:
-                    on_progress(done, len(planned))
+                meter.add(counts={one.status: 1})
     finally:
         manifest.write()
     return tuple(found[i] for i in range(len(planned)))
@@ -173,8 +179,7 @@ def _load(format: str) -> Callable[..., Any]:
 def _chosen(labels: Sequence[str], dim: str, wanted: Sequence[str] | None) -> list[int]:
     unknown = [label for label in wanted or () if label not in labels]
     if unknown:
-        known = ", ".join(labels[:5]) + (" …" if len(labels) > 5 else "")
-        raise ParameterError(f"no {dim} {', '.join(map(repr, unknown))} in the store; it has {known}")
+        raise unknown_label(dim, unknown[0], labels)
     return [i for i, label in enumerate(labels) if wanted is None or label in wanted]
 
 

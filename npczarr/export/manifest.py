@@ -72,6 +72,7 @@ class Manifest:
 
     def write(self) -> None:
         """Write the record."""
-        about = {"npczarr_version": version("npczarr"), "parameters": dict(self.parameters), "scans": self.scans}
+        scans = dict(sorted(self.scans.items()))  # in one order, whichever was written first
+        about = {"npczarr_version": version("npczarr"), "parameters": dict(self.parameters), "scans": scans}
         write_whole(self.folder / NAME, json.dumps(about, indent=1).encode())
         self.written = time.monotonic()

@@ -12,12 +12,12 @@ from npczarr.model.geometry import AXES
 from npczarr.store.ome import Node, write_groups
 
 VERSION = "0.5"
-_LABEL = "tumour"
+_LABEL = "tumor"
 _OUTLINE = [255, 140, 0, 255]
 
 
 def write(scan: ScanVoxels, folder: Path, bits: int) -> tuple[list[Path], list[str]]:
-    """Write ``<sequence>.ome.zarr`` with stored values, and the mask as ``labels/tumour``.
+    """Write ``<sequence>.ome.zarr`` with stored values, and the mask as ``labels/tumor``.
 
     Scale and translation, all that version 0.5 knows, are the spacing and the position of the first voxel along each
     voxel axis in mm; the affine to LPS mm and the rescale stand in the attribute ``npczarr``.
@@ -26,13 +26,13 @@ def write(scan: ScanVoxels, folder: Path, bits: int) -> tuple[list[Path], list[s
         raise SourceError("there is no image, only masks; export these as nifti or tiff")
     nodes = {"": Node({"ome": _multiscales(scan, scan.sequence), "npczarr": _about(scan)}, scan.image)}
     if scan.mask is not None:
-        colours = {
+        colors = {
             "colors": [{"label-value": 1, "rgba": _OUTLINE}],
             "properties": [{"label-value": 1, "name": _LABEL}],
             "source": {"image": "../../"},
         }
         nodes["labels"] = Node({"ome": {"version": VERSION, "labels": [_LABEL]}})
-        label = {"ome": {**_multiscales(scan, _LABEL), "image-label": colours}}
+        label = {"ome": {**_multiscales(scan, _LABEL), "image-label": colors}}
         nodes[f"labels/{_LABEL}"] = Node(label, scan.mask)
     path = folder / f"{check_name(scan.sequence)}.ome.zarr"
     with whole(path) as draft:

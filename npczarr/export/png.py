@@ -14,7 +14,7 @@ from npczarr.errors import SourceError
 from npczarr.export.files import check_name, write_whole
 from npczarr.export.scan import ScanVoxels
 
-_PERCENTILES = (0.5, 99.5)  # of the volume: noise and bright vessels must not take the grey levels of the tumour
+_PERCENTILES = (0.5, 99.5)  # of the volume: noise and bright vessels must not take the gray levels of the tumour
 _SIDE = 768  # pixels of the longer side, or more
 _OUTLINE = (255, 140, 0)
 
@@ -31,10 +31,10 @@ def write(scan: ScanVoxels, folder: Path, bits: int) -> tuple[list[Path], list[s
     values = scan.real_values()
     finite = values[np.isfinite(values)]
     low, high = np.percentile(finite, _PERCENTILES) if finite.size else (0.0, 0.0)
-    grey = np.clip((np.nan_to_num(values[z], nan=low) - low) / max(high - low, 1e-12), 0, 1)
+    gray = np.clip((np.nan_to_num(values[z], nan=low) - low) / max(high - low, 1e-12), 0, 1)
     outline = None if scan.mask is None or not areas.any() else scan.mask[z]
     _, y_mm, x_mm = scan.grid.spacing_zyx_mm
-    picture = draw((grey * 255).round().astype(np.uint8), outline, float(y_mm), float(x_mm))
+    picture = draw((gray * 255).round().astype(np.uint8), outline, float(y_mm), float(x_mm))
     fields = PngImagePlugin.PngInfo()
     fields.add_text("Software", "npczarr")
     fields.add_text("slice", f"{z + 1} of {len(scan.image)}")
@@ -47,16 +47,16 @@ def write(scan: ScanVoxels, folder: Path, bits: int) -> tuple[list[Path], list[s
     return [path], [] if areas.any() else ["no tumour to outline, the middle slice was drawn"]
 
 
-def draw(grey: NDArray[np.uint8], mask: NDArray[np.uint8] | None, y_mm: float, x_mm: float) -> Image.Image:
+def draw(gray: NDArray[np.uint8], mask: NDArray[np.uint8] | None, y_mm: float, x_mm: float) -> Image.Image:
     """Draw a slice (y, x) in square pixels with the outline of its mask."""
-    rows, columns = grey.shape
+    rows, columns = gray.shape
     scale = _SIDE / max(rows * y_mm, columns * x_mm)  # pixels a mm
     size = max(1, round(columns * x_mm * scale)), max(1, round(rows * y_mm * scale))
-    picture = Image.fromarray(grey).resize(size, Image.Resampling.BICUBIC).convert("RGB")
+    picture = Image.fromarray(gray).resize(size, Image.Resampling.BICUBIC).convert("RGB")
     if mask is not None:
         canvas = ImageDraw.Draw(picture)
         for line in find_contours(np.pad(mask, 1).astype(float), 0.5):
-            # padded by one, and the centre of a voxel lies half a voxel inside it
+            # padded by one, and the center of a voxel lies half a voxel inside it
             points = [((x - 0.5) * x_mm * scale, (y - 0.5) * y_mm * scale) for y, x in line]
             canvas.line(points, fill=_OUTLINE, width=2, joint="curve")
     return picture

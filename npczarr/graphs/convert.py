@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 
 from npczarr.errors import ParameterError, SourceError, StoreError
 from npczarr.graphs.convert_scan import Peek, PeekTask, ScanTask, missing_row, peek_scans, source_digest, write_scan
-from npczarr.graphs.store_writer import Progress, StoreWriter, Work, changed
+from npczarr.graphs.store_writer import StoreWriter, Work, changed
 from npczarr.model.cohort import Cohort, ScanFiles
 from npczarr.model.layout import Layout, check_codec, plan_layout
 from npczarr.model.schema import RESAMPLING, STORED, Variable
-from npczarr.runner import Runner
+from npczarr.runner import OnProgress, Runner
 from npczarr.sources.config import load_config
 from npczarr.sources.discover import discover
 from npczarr.sources.files import Source, open_source
@@ -49,7 +49,7 @@ def convert(
     break_lock: bool = False,
     storage_options: Mapping[str, Any] | None = None,
     source_options: Mapping[str, Any] | None = None,
-    on_progress: Callable[[Progress], None] | None = None,
+    on_progress: OnProgress | None = None,
 ) -> xr.Dataset:
     """Convert a cohort to a store, or bring an existing store up to date with it.
 
@@ -85,7 +85,7 @@ def convert(
     storage_options, source_options
         Options of the store's and of the source's file system; credentials belong in the environment.
     on_progress
-        Called after each scan.
+        Called with a :class:`npczarr.Progress` when the scans to write are known, and after each.
 
     Returns
     -------
@@ -105,8 +105,8 @@ def convert(
     rules = load_config(config)
     if columns is not None:
         rules = dataclasses.replace(rules, columns=load_config(columns).columns)
-    origin = open_source(source, dict(source_options or {}), rules.limits)
-    target = locate(store, dict(storage_options or {}))
+    origin = open_source(source, source_options, rules.limits)
+    target = locate(store, storage_options)
     cohort = discover(origin, rules)
     tables = read_tables(origin, cohort, rules)
     unknown = sorted(set(rewrite) - {*cohort.patients, *("/".join(key) for key in cohort.scans)})
@@ -114,20 +114,20 @@ def convert(
         raise ParameterError(f"cannot rewrite {unknown[0]}: the source has no such patient or patient/sequence")
     runner = Runner(workers, scheduler)  # wrong arguments are an error before anything is created
     opened = target.open()
-    with hold_lease(opened, target.url, break_lock=break_lock) as lease, runner:
+    with hold_lease(opened, target.shown, break_lock=break_lock) as lease, runner:
         fresh = is_new(opened)
         if fresh:
             layout = _survey(runner, origin, cohort, codec, dtype)
             attributes = root_attributes(layout.dtype, rated=bool(cohort.raters), of=rules.cohort)
             create(opened, cohort.patients, cohort.sequences, layout, attributes, cohort.raters)
-        root = open_group(opened, target.url)
+        root = open_group(opened, target.shown)
         stranger = False
         if not fresh:
-            layout = read_layout(root, target.url)
-            _check_kind(root, cohort, target.url)
+            layout = read_layout(root, target.shown)
+            _check_kind(root, cohort, target.shown)
             stranger = _is_stranger(runner, root, origin, cohort)
             if stranger and not replace:
-                raise _other_cohort(root, cohort, target.url)
+                raise _other_cohort(root, cohort, target.shown)
             patients = _joined(labels(root, "patient"), cohort.patients)
             sequences = _joined(labels(root, "sequence"), cohort.sequences)
             resize(root, patients=patients, sequences=sequences, extent_zyx=layout.extent_zyx)
@@ -179,7 +179,7 @@ def _survey(runner: Runner, source: Source, cohort: Cohort, codec: str, dtype: s
     readable = [peek for _, peek in found if not peek.problem]
     if not readable:
         first = found[0][1].problem if found else "no images"
-        raise SourceError(f"{source.url}: none of {len(found)} scans can be read; the first: {first}")
+        raise SourceError(f"{source.shown}: none of {len(found)} scans can be read; the first: {first}")
     needed = max(peek.dtype for peek in readable)
     return plan_layout([peek.shape_zyx for peek in readable], dtype=dtype or needed, codec=codec, limits=source.limits)
 
@@ -192,7 +192,7 @@ def _peeked(
     batches = [PeekTask(source, tuple(listed[i : i + _PEEK_BATCH]), salt) for i in range(0, len(listed), _PEEK_BATCH)]
     for batch, outcome in runner.run(peek_scans, batches, name=lambda batch: f"peek-{batch.scans[0].patient}"):
         if isinstance(outcome, BaseException):
-            raise SourceError(f"{source.url}: cannot be read by the workers: {outcome}") from outcome
+            raise SourceError(f"{source.shown}: cannot be read by the workers: {outcome}") from outcome
         yield from zip(batch.scans, outcome, strict=True)
 
 

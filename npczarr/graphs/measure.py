@@ -1,4 +1,4 @@
-"""Tumour morphology and agreement of masks over a cohort, as lazy Datasets."""
+"""Tumor morphology and agreement of masks over a cohort, as lazy Datasets."""
 
 from __future__ import annotations
 
@@ -13,9 +13,11 @@ from numpy.typing import ArrayLike, NDArray
 
 from npczarr.errors import ParameterError
 from npczarr.graphs.map_scans import Row, map_scans, scan_geometry
+from npczarr.graphs.mask_arguments import agreed_spacing, check_same_grid, read_mask_argument
 from npczarr.kernels import agreement as agreement_kernel
 from npczarr.kernels import morphology as morphology_kernel
 from npczarr.kernels.patterns import METHODS, Method
+from npczarr.model.per_axis import PerAxis
 from npczarr.model.results import AGREEMENT, LENGTH_RATIOS, MORPHOLOGY
 from npczarr.model.schema import Variable
 
@@ -23,7 +25,7 @@ TOLERANCE_MM = 2.0
 
 
 def morphology(dataset: xr.Dataset, *, method: Method = "lorensen") -> xr.Dataset:
-    """Measure the tumour of every scan; lazy.
+    """Measure the tumor of every scan; lazy.
 
     Parameters
     ----------
@@ -48,8 +50,7 @@ def morphology(dataset: xr.Dataset, *, method: Method = "lorensen") -> xr.Datase
     -----
     Surface: marching cubes (Lorensen and Cline 1987; Lewiner et al. 2003) at 0.5 on the 0/1 mask, closed at the border.
     """
-    if method not in METHODS:
-        raise ParameterError(f"method must be one of {', '.join(METHODS)}, got {method!r}")
+    _check_method(method)
     result = map_scans(_measure_scan, [_mask(dataset)], scan_geometry(dataset), MORPHOLOGY, method=method)
     return result.assign_attrs(measure="morphology", method=method)
 
@@ -94,15 +95,19 @@ def compare_scans(dataset: xr.Dataset, mask: xr.DataArray, there: xr.DataArray, 
     return _compared(_mask(dataset), mask, scan_geometry(dataset, there), tolerance)
 
 
-def measure_mask(mask: ArrayLike, *, spacing: Sequence[float], method: Method = "lorensen") -> dict[str, Any]:
-    """Measure the tumour in one mask (z, y, x).
+def measure_mask(
+    mask: ArrayLike | xr.DataArray, *, spacing: PerAxis[float] | None = None, method: Method = "lorensen"
+) -> dict[str, Any]:
+    """Measure the tumor in one mask (z, y, x).
 
     Parameters
     ----------
     mask
-        Booleans or integers; above 0 is tumour.
+        Booleans or integers; above 0 is tumor. A DataArray, such as ``ds.npc.scan("012", "T1WI").mask``, tells its
+        voxel size itself: by its coordinates z, y, x with units mm, or else by a scalar coordinate `spacing`.
     spacing
-        Voxel size along z, y, x in mm.
+        Voxel size in mm: one number, three along z, y, x, or a mapping by axis. Of a DataArray that has one, it must
+        be the same within 0.1 %.
     method
         As for :func:`npczarr.morphology`.
 
@@ -114,22 +119,30 @@ def measure_mask(mask: ArrayLike, *, spacing: Sequence[float], method: Method = 
     Raises
     ------
     ParameterError
-        If an argument is not as described.
+        If an argument is not as described, or the voxel size is not known.
     """
-    return _as_mapping(_measure(np.asarray(mask), spacing, method=method), MORPHOLOGY)
+    _check_method(method)
+    given = read_mask_argument(mask)
+    spacing_zyx_mm = agreed_spacing(spacing, ("mask", given))
+    return _as_mapping(_measure(given.voxels, spacing_zyx_mm, method=method), MORPHOLOGY)
 
 
 def compare_masks(
-    a: ArrayLike, b: ArrayLike, *, spacing: Sequence[float], tolerance: float = TOLERANCE_MM
+    a: ArrayLike | xr.DataArray,
+    b: ArrayLike | xr.DataArray,
+    *,
+    spacing: PerAxis[float] | None = None,
+    tolerance: float = TOLERANCE_MM,
 ) -> dict[str, Any]:
     """Compare two masks (z, y, x) on one grid.
 
     Parameters
     ----------
     a, b
-        Booleans or integers; above 0 is tumour. `a` is the reference for precision and sensitivity.
+        Booleans or integers; above 0 is tumor. `a` is the reference for precision and sensitivity. Two DataArrays
+        must have the same coordinates.
     spacing
-        Voxel size along z, y, x in mm.
+        As for :func:`npczarr.measure_mask`.
     tolerance
         In mm, for `surface_dice`.
 
@@ -141,20 +154,38 @@ def compare_masks(
     Raises
     ------
     ParameterError
-        If an argument is not as described, or the shapes differ.
+        If an argument is not as described, the voxel size is not known, or the grids differ.
     """
-    return _as_mapping(_compare(np.asarray(a), np.asarray(b), spacing, tolerance_mm=tolerance), AGREEMENT)
+    _check_tolerance(tolerance)
+    one, other = read_mask_argument(a, "a"), read_mask_argument(b, "b")
+    check_same_grid(one, other)
+    spacing_zyx_mm = agreed_spacing(spacing, ("a", one), ("b", other))
+    return _as_mapping(_compare(one.voxels, other.voxels, spacing_zyx_mm, tolerance_mm=tolerance), AGREEMENT)
+
+
+def _check_method(method: object) -> None:
+    if method not in METHODS:
+        raise ParameterError(f"method must be one of {', '.join(METHODS)}, got {method!r}")
+
+
+def _check_tolerance(tolerance: Any) -> None:  # noqa: ANN401 - whatever the user gave
+    number = isinstance(tolerance, int | float | np.number) and not isinstance(tolerance, bool)
+    if not number or not np.isfinite(tolerance) or tolerance < 0:
+        raise ParameterError(f"tolerance must be a number of mm, 0 or more, got {tolerance!r}")
 
 
 def _mask(dataset: xr.Dataset) -> xr.DataArray:
+    if not isinstance(dataset, xr.Dataset):
+        raise ParameterError(
+            f"expected a Dataset of a cohort, got {type(dataset).__name__}; open a store with npczarr.open"
+        )
     if "mask" not in dataset:
         raise ParameterError("the Dataset has no 'mask'; open it with npczarr.open or xr.open_zarr from a store")
     return dataset["mask"]
 
 
 def _compared(a: xr.DataArray, b: xr.DataArray, geometry: xr.DataArray, tolerance: float) -> xr.Dataset:
-    if not (np.isfinite(tolerance) and tolerance >= 0):
-        raise ParameterError(f"tolerance must be a number of mm, 0 or more, got {tolerance}")
+    _check_tolerance(tolerance)
     return map_scans(_compare_scan, [a, b], geometry, AGREEMENT, tolerance_mm=tolerance)
 
 

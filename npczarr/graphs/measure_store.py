@@ -8,34 +8,37 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import dask
 import numpy as np
 import xarray as xr
-import xxhash
 from numpy.typing import NDArray
 from zarr.abc.store import Store
 
 from npczarr.errors import NpczarrError, ParameterError, ReadOnlyError, SourceError
 from npczarr.graphs.measure import TOLERANCE_MM, agreement, morphology
 from npczarr.graphs.score import score
+from npczarr.kernels.patterns import Method
+from npczarr.model.options import normalize_options, redacted
 from npczarr.model.results import VERSION
 from npczarr.model.schema import SCAN
-from npczarr.runner import Runner, active_client
+from npczarr.runner import Meter, OnProgress, Runner, active_client
 from npczarr.store.hierarchy import open_group
 from npczarr.store.lease import Lease, hold_lease
 from npczarr.store.location import Location, locate
 from npczarr.store.open import open_location
-from npczarr.store.results import read_result, write_result
+from npczarr.store.results import input_digests, read_result, write_result
 
 _BATCH = 64  # patients to a task: opening the store for each costs as much as measuring thirty scans
 MEASURES: Mapping[str, Callable[..., xr.Dataset]] = {"morphology": morphology, "agreement": agreement, "score": score}
+#: The arguments that each measure takes, and their defaults.
 DEFAULTS: Mapping[str, Mapping[str, Any]] = {
     "morphology": {"method": "lorensen"},
     "agreement": {"tolerance": TOLERANCE_MM},
-    "score": {"tolerance": TOLERANCE_MM},
+    "score": {"predictions": None, "tolerance": TOLERANCE_MM, "config": None},
 }
+Measure = Literal["morphology", "agreement", "score"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,15 +63,19 @@ class MeasureTask:
 
 def measure_store(
     store: str | Path,
-    measure: str,
+    measure: Measure,
     *,
+    method: Method | None = None,
+    tolerance: float | None = None,
+    predictions: str | Path | None = None,
+    config: str | Path | None = None,
     name: str | None = None,
     workers: int | None = None,
     scheduler: str | None = None,
     break_lock: bool = False,
     storage_options: Mapping[str, Any] | None = None,
-    on_progress: Callable[[int, int], None] | None = None,
-    **parameters: Any,  # noqa: ANN401 - of the measure
+    source_options: Mapping[str, Any] | None = None,
+    on_progress: OnProgress | None = None,
 ) -> tuple[xr.Dataset, tuple[Failure, ...]]:
     """Measure every scan of a store and keep the result as a sub-group of it.
 
@@ -80,16 +87,25 @@ def measure_store(
     store
         Folder or URL.
     measure
-        ``"morphology"``, ``"agreement"`` or ``"score"``; the parameters are those of the function of that name.
+        ``"morphology"``, ``"agreement"`` or ``"score"``.
+    method
+        Of morphology, as for :func:`npczarr.morphology`.
+    tolerance
+        Of agreement and score, in mm, as for :func:`npczarr.agreement`.
+    predictions, config
+        Of score, as for :func:`npczarr.score`.
     name
-        Of the sub-group; by default the measure's. A score is kept as ``score/<name>``.
+        Name of the result. A score is kept as ``score/<name>``, by default named as the folder of the predictions;
+        the other measures under their own names, or as ``<measure>/<name>``.
     workers
         Local worker processes; by default the active ``distributed.Client``, or threads of this process, which take a
         few milliseconds a scan, less than starting processes.
     scheduler, break_lock, storage_options
         As in :func:`npczarr.convert`.
+    source_options
+        Options of the predictions' file system, of a score.
     on_progress
-        Called with patients done and in all.
+        Called with a :class:`npczarr.Progress` when the patients to measure are known, and after each batch of them.
 
     Returns
     -------
@@ -99,19 +115,26 @@ def measure_store(
     Raises
     ------
     NpczarrError
-        If there is no store, another writer is at work, or a parameter is wrong.
+        If there is no store, another writer is at work, or an argument is wrong or does not belong to the measure.
     """
-    chosen = {**DEFAULTS[measure], **parameters}
+    given = {"method": method, "tolerance": tolerance, "predictions": predictions, "config": config}
+    chosen = _arguments_of(measure, _absolute(given))
+    if source_options:
+        if measure != "score":
+            raise ParameterError(f"source_options are of predictions, and {measure} has none; leave them out")
+        chosen["storage_options"] = dict(normalize_options(source_options, chosen["predictions"]))
+    if measure == "score" and name is None:
+        name = Path(redacted(chosen["predictions"])).stem
     path = measure if name is None else f"{measure}/{name}"
     if name is not None and not re.fullmatch(r"[\w.-]+", name):
         raise ParameterError(f"a name of letters, digits, . _ - expected for the result, got {name!r}")
-    location = locate(store, dict(storage_options or {}))
+    location = locate(store, storage_options)
     dataset = open_location(location)
     # wrong parameters are an error now, not the failure of every scan later
     template = MEASURES[measure](dataset, **chosen)
     if template.attrs.get("predicted_scans") == 0:
         raise SourceError(
-            f"none of the predicted masks is of a patient and sequence in {location.url}; name their folders as the "
+            f"none of the predicted masks is of a patient and sequence in {location.shown}; name their folders as the "
             "store's patients"
         )
     opened = location.open()
@@ -120,14 +143,15 @@ def measure_store(
         _lease_if_writable(opened, location, break_lock=break_lock) as lease,
         Runner(workers, scheduler, idle="here" if threads else "processes") as runner,
     ):
-        root = open_group(location.open(read_only=lease is None), location.url, mode="r" if lease is None else "r+")
+        root = open_group(location.open(read_only=lease is None), location.shown, mode="r" if lease is None else "r+")
         provenance = {**template.attrs, "npczarr_results": VERSION}
-        digests = _input_digests(dataset)
+        digests = input_digests(dataset)
         patients = [str(label) for label in dataset["patient"].values]
         result = _nothing(template)
         todo = _keep_valid(result, read_result(root, path), patients, digests, provenance)
         queue = [tuple(todo[i : i + _BATCH]) for i in range(0, len(todo), _BATCH)]
-        done, failures = len(patients) - len(todo), []
+        failures: list[Failure] = []
+        meter = Meter(on_progress, len(todo), "patients", {"kept": len(patients) - len(todo)})
         while queue:  # once, and again, patient by patient, where a batch ended in an error
             tasks = [MeasureTask(location, measure, batch, tuple(sorted(chosen.items())), threads) for batch in queue]
             queue = []
@@ -138,14 +162,13 @@ def measure_store(
                     queue += [(patient,) for patient in task.patients]
                     continue
                 if isinstance(outcome, Exception):
-                    failures += _failures_of(task, template, outcome)
+                    failed = _failures_of(task, template, outcome)
                 else:
                     found, failed = outcome
                     _fill(result, [patients.index(patient) for patient in task.patients], found)
-                    failures += failed
-                done += len(task.patients)
-                if on_progress is not None:
-                    on_progress(done, len(patients))
+                failures += failed
+                missed = len({failure.patient for failure in failed})
+                meter.add(len(task.patients), counts={"measured": len(task.patients) - missed, "failed": missed})
         result["input_digest"] = (SCAN, digests)
         if todo and lease is not None:
             lease.check()
@@ -154,12 +177,41 @@ def measure_store(
     return result.assign_attrs(provenance, kept=int(lease is not None)), tuple(failures)
 
 
+def _arguments_of(measure: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments of a measure.
+
+    Raises
+    ------
+    ParameterError
+        If there is no such measure, one of its arguments is missing, or one is given that it does not take.
+    """
+    if measure not in DEFAULTS:
+        raise ParameterError(f"measure must be one of {', '.join(DEFAULTS)}, got {measure!r}")
+    defaults = DEFAULTS[measure]
+    for name, value in given.items():
+        if value is not None and name not in defaults:
+            raise ParameterError(f"{name} is no argument of {measure}, which takes {', '.join(defaults)}; leave it out")
+    chosen = {**defaults, **{name: value for name, value in given.items() if value is not None}}
+    if measure == "score" and chosen["predictions"] is None:
+        raise ParameterError("predictions: expected a folder, zip, URL or store of masks to score, got none")
+    return chosen
+
+
+def _absolute(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Make local paths among the parameters absolute: a worker may run in another folder."""
+    kept = {name: value for name, value in parameters.items() if value is not None}
+    for name in {"predictions", "config"} & set(kept):
+        if "://" not in str(kept[name]):
+            kept[name] = str(Path(kept[name]).expanduser().resolve())
+    return kept
+
+
 @contextmanager
 def _lease_if_writable(store: Store, location: Location, *, break_lock: bool) -> Iterator[Lease | None]:
     """Hold the lease of a store; None where this process may not write to it, and so cannot disturb a writer."""
     with ExitStack() as stack:
         try:
-            lease = stack.enter_context(hold_lease(store, location.url, break_lock=break_lock))
+            lease = stack.enter_context(hold_lease(store, location.shown, break_lock=break_lock))
         except ReadOnlyError:
             lease = None
         yield lease
@@ -218,16 +270,6 @@ def _one_by_one(dataset: xr.Dataset, measure: Callable[[xr.Dataset], xr.Dataset]
                 scans.append(xr.full_like(lazy, np.nan).compute())
         lines.append(xr.concat(scans, dim="sequence", data_vars="minimal"))
     return xr.concat(lines, dim="patient", data_vars="minimal"), failures
-
-
-def _input_digests(dataset: xr.Dataset) -> NDArray[Any]:
-    """Digest of what each scan's numbers depend on: its mask, and the size of its voxels."""
-    masks, shapes, spacings = (dataset[name].values for name in ("mask_digest", "shape", "spacing"))
-    digests = np.empty(masks.shape, dtype=np.dtypes.StringDType())
-    for at in np.ndindex(*masks.shape):
-        content = f"{masks[at]} {(shapes[at].tolist(), spacings[at].tolist())}"
-        digests[at] = xxhash.xxh3_128_hexdigest(content.encode())
-    return digests
 
 
 def _keep_valid(

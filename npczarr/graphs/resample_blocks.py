@@ -26,12 +26,12 @@ def image_block(
     image: NDArray[Any],
     slope: Floats,
     intercept: Floats,
-    tumour: NDArray[Any] | None = None,
+    tumor: NDArray[Any] | None = None,
     *,
     request: Resampling,
     extent: Shape,
 ) -> NDArray[np.float32]:
-    """Resample the images of a block of scans; the tumours' masks tell where windows lie, if any."""
+    """Resample the images of a block of scans; the tumors' masks tell where windows lie, if any."""
     lead = image.shape[:-3]
     result = np.full((*lead, *extent), np.nan, np.float32)
     for at in np.ndindex(*lead):
@@ -39,7 +39,7 @@ def image_block(
         if plan.own is None or not plan.has_image:
             continue
         own = _window(plan.own)
-        target = _target(request, plan, None if tumour is None else tumour[at])
+        target = _target(request, plan, None if tumor is None else tumor[at])
         depth = own[0]
         values, _ = resample_image(request, image[at][own], slope[at][depth], intercept[at][depth], plan.own, target)
         result[at][_window(target)] = values
@@ -51,7 +51,7 @@ def mask_block(
     mask: NDArray[Any],
     slope: Floats,
     intercept: Floats,
-    tumour: NDArray[Any] | None = None,
+    tumor: NDArray[Any] | None = None,
     *,
     request: Resampling,
     extent: Shape,
@@ -64,7 +64,7 @@ def mask_block(
         if plan.own is None or not plan.has_mask:
             continue
         voxels = mask[at][_window(plan.own)]
-        target = _target(request, plan, None if tumour is None else tumour[at])
+        target = _target(request, plan, None if tumor is None else tumor[at])
         result[at][_window(target)] = resample_outline(request, voxels, plan.own, target)
     return result
 
@@ -74,18 +74,18 @@ def table_block(
     voxels: NDArray[Any],
     slope: Floats,
     intercept: Floats,
-    tumour: NDArray[Any] | None = None,
+    tumor: NDArray[Any] | None = None,
     *,
     request: Resampling,
     extent: Shape,
 ) -> Floats:
-    """Make the line of each scan; the voxels are its image where it is normalised."""
+    """Make the line of each scan; the voxels are its image where it is normalized."""
     lead = slope.shape[:-1]
     result = np.full((*lead, width_of(extent)), np.nan)
     for at in np.ndindex(*lead):
-        image = voxels[at] if request.normalise else None
+        image = voxels[at] if request.normalize else None
         plan = plans[at] if lead else plans
-        outline = None if tumour is None else tumour[at]
+        outline = None if tumor is None else tumor[at]
         result[at] = table_of(plan, image, outline, slope[at], intercept[at], request, extent)
     return result
 
@@ -93,7 +93,7 @@ def table_block(
 def table_of(
     plan: ScanPlan,
     image: NDArray[Any] | None,
-    tumour: NDArray[Any] | None,
+    tumor: NDArray[Any] | None,
     slope: Floats,
     intercept: Floats,
     request: Resampling,
@@ -103,7 +103,7 @@ def table_of(
     if plan.own is None:
         return np.concatenate([np.zeros(3), np.full(width_of(extent) - 3, np.nan)])
     own = _window(plan.own)
-    target = _target(request, plan, tumour)
+    target = _target(request, plan, tumor)
     depth = own[0]
     first = image[own] if image is not None and plan.has_image else np.zeros((1, 1, 1))
     plain = request if image is not None and plan.has_image else Resampling()
@@ -129,7 +129,7 @@ def facts_block(
     Parameters
     ----------
     voxels
-        Those that were resampled, by `names`; then, where a grid may cut the tumour, the masks that they come from, and
+        Those that were resampled, by `names`; then, where a grid may cut the tumor, the masks that they come from, and
         the masks by which windows are placed.
     """
     new = dict(zip(names, voxels, strict=False))
@@ -143,8 +143,8 @@ def facts_block(
         mask = new["mask"][at] if "mask" in new and plan.has_mask else None
         outside = ""
         if plan.own is not None and mask is not None and old:
-            tumour = old[1][at] if len(old) > 1 else None
-            outside = outside_remark(old[0][at], plan, _target(request, plan, tumour))
+            tumor = old[1][at] if len(old) > 1 else None
+            outside = outside_remark(old[0][at], plan, _target(request, plan, tumor))
         result[at] = _facts(plan, image, mask, outside, texts)
     return result
 
@@ -177,7 +177,7 @@ def _facts(
 
 
 def outside_remark(mask: NDArray[Any], plan: ScanPlan, target: Grid) -> str:
-    """Say how much of a tumour a new grid leaves out; "" where it holds all of it.
+    """Say how much of a tumor a new grid leaves out; "" where it holds all of it.
 
     Parameters
     ----------
@@ -189,15 +189,15 @@ def outside_remark(mask: NDArray[Any], plan: ScanPlan, target: Grid) -> str:
     own = mask[box]
     inside = [covered_fraction(np.argwhere(one), plan.own, target) for one in own.reshape(-1, *plan.own.shape_zyx)]
     cut = [fraction for fraction in inside if fraction < 1]
-    return f"{1 - min(cut):.1%} of the tumour is outside the new grid" if cut else ""
+    return f"{1 - min(cut):.1%} of the tumor is outside the new grid" if cut else ""
 
 
-def _target(request: Resampling, plan: ScanPlan, tumour: NDArray[Any] | None) -> Grid:
+def _target(request: Resampling, plan: ScanPlan, tumor: NDArray[Any] | None) -> Grid:
     """Return the grid a scan takes, given the mask on its base grid with padding around."""
     base = plan.reference or plan.own
     assert plan.own is not None
     assert base is not None
-    return target_grid(request, plan.own, plan.reference, None if tumour is None else tumour[_window(base)])
+    return target_grid(request, plan.own, plan.reference, None if tumor is None else tumor[_window(base)])
 
 
 def width_of(extent: Shape) -> int:

@@ -12,7 +12,7 @@ import xarray as xr
 import xxhash
 from numpy.typing import NDArray
 
-from npczarr.errors import NpczarrError, ParameterError
+from npczarr.errors import NpczarrError, ParameterError, unknown_label
 from npczarr.model.geometry import AXES, Grid, Shape
 from npczarr.model.resampling import Resampling
 from npczarr.model.schema import RESAMPLING, SCAN, SCHEMA_ATTRIBUTE, STORED
@@ -28,7 +28,7 @@ class ScanPlan:
     own, reference
         Its grid, and that of the sequence on whose grid it is laid.
     shape_zyx
-        Of the grid it takes; where that depends on the tumour, its place does, but not its shape.
+        Of the grid it takes; where that depends on the tumor, its place does, but not its shape.
     known_zyx
         Along which axes the voxel size is known.
     has_image, has_mask
@@ -65,7 +65,7 @@ def plan_cohort(dataset: xr.Dataset, request: Resampling) -> NDArray[Any]:
     whole = whole.expand_dims([dim for dim in SCAN if dim not in whole.dims]).transpose(*SCAN, ...).load()
     sequences = [str(label) for label in np.atleast_1d(whole["sequence"].values)]
     if request.like is not None and request.like not in sequences:
-        raise ParameterError(f"no sequence {request.like!r} to resample like; the Dataset has {', '.join(sequences)}")
+        raise unknown_label("sequence", request.like, sequences, where="the Dataset to resample like")
     like = None if request.like is None else sequences.index(request.like)
     plans = np.empty((whole.sizes["patient"], whole.sizes["sequence"]), dtype=object)
     for p, s in np.ndindex(*plans.shape):
@@ -127,8 +127,8 @@ def _plan_scan(scan: xr.Dataset, reference: xr.Dataset | None, request: Resampli
         return ScanPlan(None, problem=str(error))
     has_mask = "mask_status" not in scan or scan["mask_status"].item() in STORED
     placed = scan if reference is None else reference
-    tumour = "mask_voxels" not in placed or int(placed["mask_voxels"]) > 0
-    remarks = [] if tumour or not request.needs_tumour else ["no tumour: the window is about the middle of the volume"]
+    tumor = "mask_voxels" not in placed or int(placed["mask_voxels"]) > 0
+    remarks = [] if tumor or not request.needs_tumor else ["no tumor: the window is about the middle of the volume"]
     if reference is not None and _other_frame(scan, reference):
         remarks.append(
             f"laid on the grid of {request.like}, which has another frame of reference: they may not be aligned"

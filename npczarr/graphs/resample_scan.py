@@ -30,8 +30,8 @@ class ResampleTask:
 
     Parameters
     ----------
-    scan, tumour
-        Where it comes from, and the scan around whose tumour a window is placed.
+    scan, tumor
+        Where it comes from, and the scan around whose tumor a window is placed.
     plan, request
         What is to be done.
     carried
@@ -43,7 +43,7 @@ class ResampleTask:
     """
 
     scan: StoredScan
-    tumour: StoredScan
+    tumor: StoredScan
     plan: ScanPlan
     request: Resampling
     carried: Mapping[str, Any] = field(repr=False)
@@ -70,10 +70,10 @@ def write_resampled(task: ResampleTask) -> Row:
     try:
         image = scan.image() if plan.has_image else None
         mask = scan.mask() if plan.has_mask else None
-        tumour = task.tumour.mask() if task.request.needs_tumour and task.tumour.has_mask else None
+        tumor = task.tumor.mask() if task.request.needs_tumor and task.tumor.has_mask else None
     except NpczarrError as error:
         return _refused(task, str(error), started)
-    target = target_grid(task.request, own, plan.reference, tumour)
+    target = target_grid(task.request, own, plan.reference, tumor)
     if not layout.fits(target.shape_zyx):
         return Row(*task.key, {}, outgrown=target.shape_zyx)
     values: dict[str, Any] = {**task.carried, **geometry_of(target), "source_digest": task.source_digest}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -18,13 +18,15 @@ from npczarr.graphs.resample import layout_of
 from npczarr.graphs.resample_blocks import SPATIAL
 from npczarr.graphs.resample_plan import plan_cohort, plan_digest, resampled_attributes
 from npczarr.graphs.resample_scan import ResampleTask, refusal, write_resampled
-from npczarr.graphs.store_writer import Progress, StoreWriter, Work, changed
+from npczarr.graphs.store_writer import StoreWriter, Work, changed
 from npczarr.model.layout import check_codec
 from npczarr.model.limits import Limits
-from npczarr.model.resampling import Resampling, resampling
+from npczarr.model.per_axis import PerAxis
+from npczarr.model.resampling import Center, MaskMethod, Method, Normalization, Resampling, make_resampling
 from npczarr.model.schema import INDEXES, RATER, RESAMPLING, SCAN_TABLES, Variable
-from npczarr.runner import Runner
+from npczarr.runner import OnProgress, Runner
 from npczarr.store.chunks import ScanPlace
+from npczarr.store.cohort import StoredCohort
 from npczarr.store.create import add_columns, create, is_new, resize
 from npczarr.store.describe import add_history, root_attributes
 from npczarr.store.hierarchy import array, labels, open_group, read_layout
@@ -32,7 +34,6 @@ from npczarr.store.lease import hold_lease
 from npczarr.store.location import locate
 from npczarr.store.open import open_location
 from npczarr.store.rows import Key
-from npczarr.store.scans import StoredCohort
 
 #: Entries of a row that a resampling makes anew; the others are the source's.
 _ANEW = frozenset(
@@ -45,14 +46,22 @@ def resample_store(
     store: str | Path,
     out: str | Path,
     *,
+    spacing: PerAxis[float] | None = None,
+    shape: PerAxis[int] | None = None,
+    like: str | None = None,
+    window: PerAxis[float] | None = None,
+    center: Center = "tumor",
+    bounds: PerAxis[tuple[float, float]] | None = None,
+    method: Method = "linear",
+    mask_method: MaskMethod = "linear",
+    normalize: Normalization | None = None,
     codec: str = "lz4",
     workers: int | None = None,
     scheduler: str | None = None,
     break_lock: bool = False,
     storage_options: Mapping[str, Any] | None = None,
     source_options: Mapping[str, Any] | None = None,
-    on_progress: Callable[[Progress], None] | None = None,
-    **parameters: Any,  # noqa: ANN401 - of npczarr.resample
+    on_progress: OnProgress | None = None,
 ) -> xr.Dataset:
     """Resample a store into another one, or complete an interrupted run.
 
@@ -63,16 +72,14 @@ def resample_store(
     ----------
     store, out
         Folder or URL of the store, and of the one to write.
+    spacing, shape, like, window, center, bounds, method, mask_method, normalize
+        As for :func:`npczarr.resample`.
     codec
         ``"lz4"`` (fast) or ``"zstd"`` (smaller); of a new store.
-    workers, scheduler, break_lock
+    workers, scheduler, on_progress, break_lock
         As in :func:`npczarr.convert`.
     storage_options, source_options
         Options of the file systems of `out` and of `store`; credentials belong in the environment.
-    on_progress
-        Called after each scan.
-    **parameters
-        As for :func:`npczarr.resample`: spacing, shape, like, window, centre, bounds, method, mask_method, normalise.
 
     Returns
     -------
@@ -86,29 +93,32 @@ def resample_store(
     StoreError, LeaseError
         If a store cannot be read or written, or somebody else is writing it.
     """
-    request = resampling({name: value for name, value in parameters.items() if value is not None})
+    request = make_resampling(
+        spacing=spacing, shape=shape, like=like, window=window, center=center, bounds=bounds, method=method,
+        mask_method=mask_method, normalize=normalize,
+    )  # fmt: skip
     check_codec(codec)
-    origin, target = locate(store, dict(source_options or {})), locate(out, dict(storage_options or {}))
+    origin, target = locate(store, source_options), locate(out, storage_options)
     if origin.url == target.url:
-        raise ParameterError(f"{origin.url}: cannot be resampled into itself; name another store")
+        raise ParameterError(f"{origin.shown}: cannot be resampled into itself; name another store")
     dataset = open_location(origin)
-    if request.needs_tumour and "rater" in dataset.dims:
-        raise ParameterError("a window around the tumour needs one mask a scan; take centre='volume'")
+    if request.needs_tumor and "rater" in dataset.dims:
+        raise ParameterError("a window around the tumor needs one mask a scan; take center='volume'")
     plans = plan_cohort(dataset, request)
     layout = layout_of(plans, codec)
-    source = open_group(origin.open(read_only=True), origin.url, mode="r")
+    source = open_group(origin.open(read_only=True), origin.shown, mode="r")
     patients, sequences = labels(source, "patient"), labels(source, "sequence")
     runner = Runner(workers, scheduler)
     opened = target.open()
-    with hold_lease(opened, target.url, break_lock=break_lock) as lease, runner:
+    with hold_lease(opened, target.shown, break_lock=break_lock) as lease, runner:
         fresh = is_new(opened)
         if fresh:
             raters = labels(source, "rater") if "rater" in source else ()
             create(opened, patients, sequences, layout, _attributes(source, request, bool(raters)), raters)
-        root = open_group(opened, target.url)
+        root = open_group(opened, target.shown)
         if not fresh:
-            _check_same(root, request, target.url)
-            layout = read_layout(root, target.url)
+            _check_same(root, request, target.shown)
+            layout = read_layout(root, target.shown)
             resize(root, patients=patients, sequences=sequences, extent_zyx=layout.extent_zyx)
         new_columns = add_columns(root, _columns(dataset))
         work = _work(plans, request, StoredCohort(origin), source)
@@ -139,8 +149,8 @@ def _work(plans: NDArray[Any], request: Resampling, cohort: StoredCohort, source
 
     def task(key: Key, place: ScanPlace) -> ResampleTask:
         at = places[key]
-        tumour = cohort.at(at if like is None else (at[0], like))
-        return ResampleTask(cohort.at(at), tumour, plans[at], request, carried(key), digests[key], place)
+        tumor = cohort.at(at if like is None else (at[0], like))
+        return ResampleTask(cohort.at(at), tumor, plans[at], request, carried(key), digests[key], place)
 
     refused = {key: plans[at].problem for key, at in places.items() if plans[at].problem}
     absent = {key: refusal(key, carried(key), reason, digests[key]) for key, reason in refused.items()}

@@ -12,11 +12,12 @@ import xarray as xr
 import xxhash
 from numpy.typing import NDArray
 
-from npczarr.errors import NpczarrError, ParameterError, SourceError
+from npczarr.errors import NpczarrError, ParameterError, SourceError, unknown_label
 from npczarr.graphs.convert_scan import source_digest
 from npczarr.graphs.measure import TOLERANCE_MM, compare_scans
 from npczarr.model.cohort import File, ScanFiles
 from npczarr.model.geometry import AXES, Grid
+from npczarr.model.options import redacted
 from npczarr.model.schema import SCAN
 from npczarr.sources.config import load_config
 from npczarr.sources.discover import sort_files
@@ -64,17 +65,17 @@ def score(
     ParameterError
         If the predictions are a store of other scans.
     """
-    place = locate(predictions, dict(storage_options or {}))
+    place = locate(predictions, storage_options)
     if get(place.open(read_only=True), "zarr.json") is not None:
-        mask, there, digest = _of_store(dataset, open_location(place), place.url)
+        mask, there, digest = _of_store(dataset, open_location(place), place.shown)
     else:
-        source = open_source(predictions, dict(storage_options or {}), load_config(config).limits)
+        source = open_source(predictions, storage_options, load_config(config).limits)
         found = sort_files(source.files(), load_config(config))
         scans = {key: scan for key, scan in found.scans.items() if scan.masks}
         if not scans:
             raise SourceError(
-                f"{predictions}: no predicted mask found; expected them named as in the source, patient/ROI-T1.nii, "
-                "or a TOML file (config) that says how they are named"
+                f"{redacted(str(predictions))}: no predicted mask found; expected them named as in the source, "
+                "patient/ROI-T1.nii, or a TOML file (config) that says how they are named"
             )
         mask, there = _of_files(dataset, source, scans)
         digest = "".join(source_digest(scan) for scan in scans.values())
@@ -88,10 +89,12 @@ def score(
 def _of_store(dataset: xr.Dataset, other: xr.Dataset, url: str) -> tuple[xr.DataArray, xr.DataArray, str]:
     """Lay the masks of another store on the cohort's arrays; scans must have the same grid."""
     labels = {dim: dataset[dim].values for dim in SCAN}
-    try:
-        other = other.sel(labels)
-    except KeyError as error:
-        raise ParameterError(f"{url}: the store of predictions lacks {error}") from error
+    for dim in SCAN:
+        known = {str(label) for label in other[dim].values}
+        absent = [str(label) for label in np.atleast_1d(labels[dim]) if str(label) not in known]
+        if absent:
+            raise unknown_label(dim, absent[0], other[dim].values, where=f"the store of predictions {url}")
+    other = other.sel(labels)
     there = (other["mask_status"] == "ok") | (other["mask_status"] == "warning")
     same = (other["shape"] == dataset["shape"]).all("axis") & (
         abs(other["affine"] - dataset["affine"]).max(("affine_row", "affine_column")) < _SAME_GRID_MM

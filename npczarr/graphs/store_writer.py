@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -18,7 +18,7 @@ from npczarr.model.layout import Layout, padding_remark
 from npczarr.model.limits import Limits
 from npczarr.model.records import Row
 from npczarr.model.schema import SCAN, STORED
-from npczarr.runner import Runner
+from npczarr.runner import Meter, OnProgress, Runner
 from npczarr.store.chunks import ScanPlace
 from npczarr.store.create import resize
 from npczarr.store.hierarchy import array, labels
@@ -70,29 +70,6 @@ class Work:
     clear_absent: bool = False
 
 
-@dataclass(slots=True)
-class Progress:
-    """How far a run is; given to ``on_progress`` after each scan.
-
-    Parameters
-    ----------
-    total, done
-        Scans to write, and written, refused or missing.
-    kept
-        Scans that were in the store already, from the same source.
-    source_bytes
-        Bytes of the source read so far.
-    statuses
-        Number of scans by status.
-    """
-
-    total: int
-    kept: int
-    done: int = 0
-    source_bytes: int = 0
-    statuses: Counter[str] = field(default_factory=Counter)
-
-
 class StoreWriter:
     """Writes scans into an open store.
 
@@ -135,7 +112,7 @@ class StoreWriter:
         runner: Runner,
         work: Work,
         rewrite: Collection[str],
-        on_progress: Callable[[Progress], None] | None,
+        on_progress: OnProgress | None,
     ) -> xr.Dataset:
         """Write every scan that the store does not hold from the same source; return what became of each.
 
@@ -145,9 +122,10 @@ class StoreWriter:
             On (patient, sequence) of the work: `status`, `message`, `mask_status`, `action` (written, replaced, kept or
             none), `seconds`, `source_bytes`.
         """
-        queue, rows, progress = self._plan(work, rewrite)
+        queue, rows, counts = self._plan(work, rewrite)
         self._unwritten += rows.values()
         try:
+            meter = Meter(on_progress, len(queue), "scans", counts)
             while queue:  # once, and again where a scan had to wait for the arrays to grow
                 tasks = runner.run(work.function, self._tasks(work, queue), name=lambda task: _name(work, task))
                 for task, outcome in tasks:
@@ -160,32 +138,32 @@ class StoreWriter:
                         else:
                             queue.append(task.key)
                             continue
-                    self._take(row, rows, progress)
-                    if on_progress is not None:
-                        on_progress(progress)
+                    self._take(row, rows)
+                    status = "refused" if row.declined else str(row.values["status"])
+                    meter.add(counts={status: 1}, bytes=row.source_bytes)
         finally:
             self._flush()
         self._compare_frames(work)
         self._trim()
         return self._result(work, rows)
 
-    def _plan(self, work: Work, rewrite: Collection[str]) -> tuple[list[Key], dict[Key, Row], Progress]:
+    def _plan(self, work: Work, rewrite: Collection[str]) -> tuple[list[Key], dict[Key, Row], Counter[str]]:
         """Tell scans to write from those of which there is nothing and from those to keep, by status and digest."""
         status, digests = self._rows.read("status"), self._rows.read("source_digest")
         self._before = {key: str(text) for key, text in status.items()}
         queue: list[Key] = []
         absent: dict[Key, Row] = {}
-        kept: Counter[str] = Counter()
+        kept = 0
         for key in ((patient, sequence) for patient in work.patients for sequence in work.sequences):
             # a scan that the store has and this source lacks is no change: sources may hold a part of the cohort
             same = digests[key] == work.digests[key] if key in work.digests else not work.clear_absent
             same = same and not {key[0], "/".join(key)} & set(rewrite)
             if status[key] in STORED and same:
-                kept[status[key]] += 1
+                kept += 1
             elif key in work.absent:
                 row = work.absent[key]
                 if (status[key], digests[key]) == (row.values["status"], row.values["source_digest"]):
-                    kept[status[key]] += 1
+                    kept += 1
                 else:
                     absent[key] = row
             else:
@@ -195,8 +173,9 @@ class StoreWriter:
             if self._clear:
                 clear_scan(self._place(key), self._raters)
         queue.reverse()
-        found = Counter(row.values["status"] for row in absent.values())
-        return queue, absent, Progress(total=len(queue), kept=kept.total(), statuses=kept + found)
+        counts = Counter(str(row.values["status"]) for row in absent.values())
+        counts["kept"] = kept
+        return queue, absent, counts
 
     def _place(self, key: Key) -> ScanPlace:
         return ScanPlace(self._target, self._rows.place(key), self._layout, self._clear)
@@ -206,7 +185,7 @@ class StoreWriter:
             key = queue.pop()
             yield work.task(key, self._place(key))
 
-    def _take(self, row: Row, rows: dict[Key, Row], progress: Progress) -> None:
+    def _take(self, row: Row, rows: dict[Key, Row]) -> None:
         """Note what became of a scan; its row is written with others, every few seconds."""
         key = row.patient, row.sequence
         rows[key] = row
@@ -216,9 +195,6 @@ class StoreWriter:
             self._unwritten.append(row)
         if time.monotonic() - self._flushed > _FLUSH_SECONDS:
             self._flush()
-        progress.done += 1
-        progress.source_bytes += row.source_bytes
-        progress.statuses["refused" if row.declined else row.values["status"]] += 1
 
     def _flush(self) -> None:
         self._lease.check()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from npczarr.graphs.convert_scan import uid_digest
 from npczarr.model.cohort import ScanFiles
 from npczarr.model.schema import STORED
-from npczarr.runner import Runner
+from npczarr.runner import Meter, OnProgress, Runner
 from npczarr.sources.config import load_config
 from npczarr.sources.dicom import read_scan
 from npczarr.sources.discover import discover
@@ -21,10 +21,11 @@ from npczarr.sources.files import Source, open_source
 from npczarr.sources.nifti import read_mask
 from npczarr.sources.raters import read_raters
 from npczarr.store.chunks import digest
+from npczarr.store.cohort import StoredCohort, open_consolidated
 from npczarr.store.describe import SALT
 from npczarr.store.hierarchy import array, labels, open_group
 from npczarr.store.location import locate
-from npczarr.store.scans import StoredCohort, StoredScan, open_consolidated
+from npczarr.store.scans import StoredScan
 from npczarr.store.storage_errors import translate_damage
 from npczarr.store.validate import CLAIMS, Finding, check_scan, check_schema_of, check_tables
 
@@ -51,7 +52,7 @@ def validate(
     scheduler: str | None = None,
     storage_options: Mapping[str, Any] | None = None,
     source_options: Mapping[str, Any] | None = None,
-    on_progress: Callable[[int, int], None] | None = None,
+    on_progress: OnProgress | None = None,
 ) -> tuple[Finding, ...]:
     """Check a store: schema, digests of every voxel, masks, coordinates.
 
@@ -63,12 +64,10 @@ def validate(
         The source it was made from: every scan is read again and compared, voxel for voxel.
     config
         TOML file that describes the source.
-    workers, scheduler
-        As in :func:`npczarr.convert`.
+    workers, scheduler, on_progress
+        As in :func:`npczarr.convert`; a small store is checked in this process unless workers are asked for.
     storage_options, source_options
         Options of the store's and of the source's file system; credentials belong in the environment.
-    on_progress
-        Called after each scan with the number done and the total.
 
     Returns
     -------
@@ -80,15 +79,15 @@ def validate(
     StoreError, SourceError
         If there is no store, or no source, to be read.
     """
-    location = locate(store, dict(storage_options or {}))
-    with translate_damage(location.url):
-        root = open_group(location.open(read_only=True), location.url, mode="r", whole=False)
+    location = locate(store, storage_options)
+    with translate_damage(location.shown):
+        root = open_group(location.open(read_only=True), location.shown, mode="r", whole=False)
         findings = check_schema_of(root) or check_tables(root)
         if findings:
             return tuple(findings)
         source = cohort = None
         if against is not None:
-            source = open_source(against, dict(source_options or {}), load_config(config).limits)
+            source = open_source(against, source_options, load_config(config).limits)
             cohort = discover(source, load_config(config))
             known = {(p, s) for p in labels(root, "patient") for s in labels(root, "sequence")}
             strange = [key for key in cohort.scans if key not in known]
@@ -114,11 +113,11 @@ def validate(
             outcomes = runner.run(
                 check_task, tasks, name=lambda task: f"validate-{task.scan.patient}-{task.scan.sequence}"
             )
-            for done, (task, outcome) in enumerate(outcomes, 1):
+            meter = Meter(on_progress, len(tasks), "scans")
+            for task, outcome in outcomes:
                 problems = [f"cannot be checked: {outcome}"] if isinstance(outcome, BaseException) else outcome
                 findings += [Finding(task.scan.patient, task.scan.sequence, problem) for problem in problems]
-                if on_progress is not None:
-                    on_progress(done, len(tasks))
+                meter.add(counts={"damaged" if problems else "sound": 1})
         order = {label: i for i, label in enumerate(labels(root, "patient"))}
         return tuple(sorted(findings, key=lambda f: (order.get(f.patient, -1), f.sequence, f.problem)))
 

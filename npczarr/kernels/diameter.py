@@ -93,7 +93,7 @@ def _extend(chain: Ints, n: int, y: int, x: int, side: int) -> int:
 
 @numba.njit(nogil=True, cache=True)
 def _farthest(points: Floats, radius: Floats) -> float:
-    """Return the largest distance between two of the points, which come sorted by falling radius about some centre."""
+    """Return the largest distance between two of the points, which come sorted by falling radius about some center."""
     best = 0.0
     for i in range(len(points)):
         for j in range(i + 1, len(points)):

@@ -28,7 +28,7 @@ def surface_to_surface(cells: Mask, others: Mask, z_mm: float, y_mm: float, x_mm
     cells, others
         (z, y, x) corner patterns of one shape.
     z_mm, y_mm, x_mm
-        Distance between neighbouring cells.
+        Distance between neighboring cells.
 
     Returns
     -------

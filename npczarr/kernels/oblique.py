@@ -1,6 +1,6 @@
 """Interpolation between grids whose axes differ: rotated, sheared or swapped.
 
-A voxel of the target is interpolated where the volume reaches, which is half a voxel beyond its outer centres; there
+A voxel of the target is interpolated where the volume reaches, which is half a voxel beyond its outer centers; there
 the nearest voxels inside stand in for those outside (ITK's rule). Elsewhere it is NaN.
 """
 
@@ -21,7 +21,7 @@ from npczarr.kernels.weights import SLACK
 Block = NDArray[Any]
 Real = np.floating[Any]
 _THREADS = 4
-_EDGE = 0.5 + SLACK  # voxels that the volume reaches beyond its outer centres
+_EDGE = 0.5 + SLACK  # voxels that the volume reaches beyond its outer centers
 
 
 def interpolate(
@@ -58,7 +58,7 @@ def interpolate(
 def _span(
     matrix: Block, y: int, z: int, shape: tuple[int, ...], n: int, before: float, after: float
 ) -> tuple[int, int]:
-    """Return the run of x, within 0 to n, from `before` ahead of the volume's first centres to `after` the last."""
+    """Return the run of x, within 0 to n, from `before` ahead of the volume's first centers to `after` the last."""
     low, high = 0.0, n - 1.0
     for axis in range(3):
         start = matrix[axis, 1] * y + matrix[axis, 2] * z + matrix[axis, 3]
@@ -102,7 +102,7 @@ def _linear(source: Block, matrix: Block, target: Block) -> None:
             line[:] = np.nan
             start[:] = matrix[:3, 1] * y + matrix[:3, 2] * z + matrix[:3, 3]
             begin, end = _span(matrix, y, z, source.shape, len(line), _EDGE, _EDGE)
-            # where all eight neighbours exist, which is nearly everywhere, nothing needs to be tested
+            # where all eight neighbors exist, which is nearly everywhere, nothing needs to be tested
             first, last = _span(matrix, y, z, source.shape, len(line), -SLACK, -SLACK)
             if first == last:
                 first = last = end
@@ -119,7 +119,7 @@ def _linear(source: Block, matrix: Block, target: Block) -> None:
 
 @numba.njit(nogil=True, cache=True)
 def _clipped(flat: Block, shape: tuple[int, ...], start: Block, step: Block, i: int) -> Real:
-    """Interpolate at a position beyond the outer centres: clipped to them, the outer voxels are repeated."""
+    """Interpolate at a position beyond the outer centers: clipped to them, the outer voxels are repeated."""
     n_z, n_y, n_x = shape
     at_x = min(max(start[0] + step[0] * i, 0.0), n_x - 1.0)
     at_y = min(max(start[1] + step[1] * i, 0.0), n_y - 1.0)
@@ -133,7 +133,7 @@ def _clipped(flat: Block, shape: tuple[int, ...], start: Block, step: Block, i: 
 
 @numba.njit(nogil=True, cache=True, inline="always")
 def _mix(flat: Block, here: int, right: int, below: int, behind: int, u: float, v: float, w: float) -> Real:
-    """Mix eight voxels, given the first of them and the steps to its neighbours."""
+    """Mix eight voxels, given the first of them and the steps to its neighbors."""
     # unsigned: an index that may be negative is tested each time; float32: a third faster
     o, x, y, z = np.uint64(here), np.uint64(right), np.uint64(below), np.uint64(behind)
     f, g, h = np.float32(u), np.float32(v), np.float32(w)
@@ -174,7 +174,7 @@ def _cubic(source: Block, matrix: Block, target: Block) -> None:
 
 @numba.njit(nogil=True, cache=True, inline="always")
 def _spline(at: float, n: int, index: Block, weight: Block) -> None:
-    """Find the four coefficients around a position, mirrored at the outer centres, and their weights."""
+    """Find the four coefficients around a position, mirrored at the outer centers, and their weights."""
     low = math.floor(at)
     t = at - low
     weight[0], weight[3] = (1 - t) ** 3 / 6, t**3 / 6

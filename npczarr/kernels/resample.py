@@ -1,7 +1,7 @@
 """A volume or a mask from one voxel grid to another, by the rules of ITK.
 
-Voxel centres are compared in patient space; a voxel of the target lies inside the source up to half a source voxel
-beyond its outer centres. Where both grids have the same axes, one axis is interpolated at a time.
+Voxel centers are compared in patient space; a voxel of the target lies inside the source up to half a source voxel
+beyond its outer centers. Where both grids have the same axes, one axis is interpolated at a time.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def resample(volume: NDArray[Any], source: Grid, target: Grid, *, method: Method
         The grid of the values, and the grid wanted.
     method
         ``"nearest"`` (half-way between two voxels, the higher index), ``"linear"``, ``"cubic"`` (interpolating cubic
-        B-spline, mirrored at the outer voxel centres as ITK does) or ``"area"`` (average over the target voxel along
+        B-spline, mirrored at the outer voxel centers as ITK does) or ``"area"`` (average over the target voxel along
         each axis on which it is larger, against aliasing; else linear).
 
     Returns

@@ -35,22 +35,22 @@ class Intensities:
     intercept: float
 
 
-def target_grid(request: Resampling, own: Grid, reference: Grid | None, tumour: NDArray[Any] | None) -> Grid:
+def target_grid(request: Resampling, own: Grid, reference: Grid | None, tumor: NDArray[Any] | None) -> Grid:
     """Return the grid that a scan takes.
 
     Parameters
     ----------
     own, reference
         Of the scan, and of the sequence that it is laid on.
-    tumour
+    tumor
         (z, y, x) mask on the reference, or on the scan's own grid, which tells where a window lies; None where no
         window is asked for.
     """
     middle = None
-    if tumour is not None and request.needs_tumour:
-        box = bounding_box(as_mask(tumour))
+    if tumor is not None and request.needs_tumor:
+        box = bounding_box(as_mask(tumor))
         if box[0].stop:
-            middle = (reference or own).crop(box).centre_mm()
+            middle = (reference or own).crop(box).center_mm()
     return request.grid(own, reference, middle)
 
 
@@ -67,9 +67,9 @@ def intensities(request: Resampling, image: NDArray[Any], slope: Floats, interce
     per_slice = bool(np.ptp(slope) or np.ptp(intercept))
     a, b = (1.0, 0.0) if per_slice else (float(slope[0]), float(intercept[0]))
     offset, scale = 0.0, 1.0
-    if request.normalise is not None:
+    if request.normalize is not None:
         values = real_values(image, slope, intercept) if per_slice else image
-        if request.normalise == "zscore":
+        if request.normalize == "zscore":
             offset, scale = float(np.mean(values, dtype=np.float64)), float(np.std(values, dtype=np.float64))
         else:
             low, high = np.percentile(values, (1, 99))
@@ -92,7 +92,7 @@ def resample_image(
     values = resample(
         real_values(image, slope, intercept) if numbers.per_slice else image, own, target, method=request.method
     )
-    if request.normalise is not None:
+    if request.normalize is not None:
         values -= np.float32(numbers.offset)
         values /= np.float32(numbers.scale)
     return values, numbers

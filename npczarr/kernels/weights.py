@@ -1,7 +1,7 @@
 """Interpolation along one axis as a table: which source voxels make a target voxel, and with what weights.
 
-Voxel centres have integer indices, a volume reaches half a voxel beyond its outer centres (ITK's rule), and a target
-voxel whose centre lies outside has NaN weights, so that its value becomes NaN without a test for it.
+Voxel centers have integer indices, a volume reaches half a voxel beyond its outer centers (ITK's rule), and a target
+voxel whose center lies outside has NaN weights, so that its value becomes NaN without a test for it.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def axis_weights(position: Floats, length: int, method: Method) -> AxisWeights:
     Parameters
     ----------
     position
-        (m,) index on the source, not rounded, of each voxel centre of the target; evenly spaced.
+        (m,) index on the source, not rounded, of each voxel center of the target; evenly spaced.
     length
         Voxels of the source along the axis.
     method
@@ -78,7 +78,7 @@ def axis_weights(position: Floats, length: int, method: Method) -> AxisWeights:
 
 
 def _on_voxels(position: Floats) -> bool:
-    """Whether every position is a voxel centre: all methods then give its value, and exactly."""
+    """Whether every position is a voxel center: all methods then give its value, and exactly."""
     return bool((np.abs(position - np.rint(position)) < SLACK).all())
 
 
@@ -101,7 +101,7 @@ def _area(position: Floats, length: int, step: float) -> tuple[Floats, Floats]:
 
 
 def _mirrored(index: NDArray[Any], length: int) -> NDArray[np.int64]:
-    """Fold indices beyond the ends back, about the outer voxel centres."""
+    """Fold indices beyond the ends back, about the outer voxel centers."""
     period = 2 * (length - 1)
     folded = np.abs(index) % period
     return np.asarray(np.minimum(folded, period - folded), dtype=np.int64)

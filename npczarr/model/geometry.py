@@ -1,7 +1,7 @@
 """Voxel grids in patient space, and how one grid lies on another.
 
 Patient space is DICOM's LPS: x to the patient's left, y to the back, z to the head, in mm. Arrays are ordered
-(z, y, x); an affine takes (x, y, z, 1) voxel indices, as DICOM and NIfTI write them, to LPS mm. Voxel centres have
+(z, y, x); an affine takes (x, y, z, 1) voxel indices, as DICOM and NIfTI write them, to LPS mm. Voxel centers have
 integer indices.
 """
 
@@ -59,7 +59,7 @@ class Grid:
 
     @property
     def spacing_zyx_mm(self) -> Floats:
-        """(3,) distance between neighbouring voxel centres along z, y and x."""
+        """(3,) distance between neighboring voxel centers along z, y and x."""
         spacing: Floats = np.linalg.norm(self.affine[:3, :3], axis=0)[::-1]
         return spacing
 
@@ -71,9 +71,9 @@ class Grid:
         return directions
 
     def axis_positions_mm(self) -> tuple[Floats, Floats, Floats]:
-        """Positions (z,), (y,) and (x,) of the voxel centres along each voxel axis.
+        """Positions (z,), (y,) and (x,) of the voxel centers along each voxel axis.
 
-        The position is the projection of the voxel centre on the unit vector of its axis; on an axial scan with no tilt
+        The position is the projection of the voxel center on the unit vector of its axis; on an axial scan with no tilt
         it is the LPS coordinate itself.
         """
         origin = self.directions.T @ self.affine[:3, 3]
@@ -95,7 +95,7 @@ class Grid:
         z, y, x = (stop - start for start, stop, _ in spans)
         return Grid((z, y, x), affine)
 
-    def centre_mm(self) -> Floats:
+    def center_mm(self) -> Floats:
         """(3,) LPS mm of the middle of the volume."""
         middle: Floats = self.corners_mm().mean(axis=0)
         return middle
@@ -120,21 +120,21 @@ class Grid:
             voxels.append(count or max(1, int(np.ceil(n * length / lengths[-1] - 1e-6))))
         affine = np.eye(4)
         affine[:3, :3] = self.directions * lengths[::-1]
-        affine[:3, 3] = self.centre_mm() - affine[:3, :3] @ ((np.array(voxels[::-1]) - 1) / 2)
+        affine[:3, 3] = self.center_mm() - affine[:3, :3] @ ((np.array(voxels[::-1]) - 1) / 2)
         return Grid((voxels[0], voxels[1], voxels[2]), affine)
 
-    def around(self, centre_mm: Floats, extent_zyx_mm: Sequence[float]) -> Grid:
+    def around(self, center_mm: Floats, extent_zyx_mm: Sequence[float]) -> Grid:
         """Return a box of these voxels, its middle as near to a point as they allow; it may reach beyond the volume.
 
         Parameters
         ----------
-        centre_mm
+        center_mm
             (3,) LPS mm.
         extent_zyx_mm
             Of the box along z, y, x, rounded to whole voxels; so boxes of one size have one shape.
         """
         counts = np.maximum(np.floor(np.asarray(extent_zyx_mm) / self.spacing_zyx_mm + 0.5), 1)
-        index_xyz = np.linalg.solve(self.affine[:3, :3], centre_mm - self.affine[:3, 3])
+        index_xyz = np.linalg.solve(self.affine[:3, :3], center_mm - self.affine[:3, 3])
         first = np.floor(index_xyz - (counts[::-1] - 1) / 2 + 0.5 + 1e-6)
         affine = self.affine.copy()
         affine[:3, 3] += affine[:3, :3] @ first
@@ -142,7 +142,7 @@ class Grid:
         return Grid((z, y, x), affine)
 
     def corners_mm(self) -> Floats:
-        """(8, 3) LPS mm of the centres of the eight corner voxels."""
+        """(8, 3) LPS mm of the centers of the eight corner voxels."""
         z, y, x = (np.array([0, n - 1]) for n in self.shape_zyx)
         index = np.stack(np.meshgrid(x, y, z, indexing="ij"), axis=-1).reshape(-1, 3)
         corners: Floats = index @ self.affine[:3, :3].T + self.affine[:3, 3]
@@ -160,9 +160,9 @@ class Alignment:
     flips
         For z, y and x of the target, whether the source runs the other way.
     error_mm
-        Largest distance between a corner voxel's centre on the target and on the reordered source.
+        Largest distance between a corner voxel's center on the target and on the reordered source.
     error_voxels
-        The same along the voxel axis where it is largest, in voxels of the target. Below 0.5, nearest-neighbour
+        The same along the voxel axis where it is largest, in voxels of the target. Below 0.5, nearest-neighbor
         resampling is exactly the reordering.
     offset_zyx
         Voxel of the target on which the first of the reordered source lies; it may lie outside the target.
@@ -259,7 +259,7 @@ def index_map(target: Grid, source: Grid) -> Floats:
 
 
 def covered_fraction(voxels_zyx: NDArray[np.intp], source: Grid, target: Grid) -> float:
-    """Fraction of the voxels (n, 3) of ``source`` whose centres lie inside ``target``, up to its outer faces."""
+    """Fraction of the voxels (n, 3) of ``source`` whose centers lie inside ``target``, up to its outer faces."""
     if not len(voxels_zyx):
         return float("nan")
     matrix = index_map(source, target)

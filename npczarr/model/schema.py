@@ -220,8 +220,8 @@ def voxel_variables(image_dtype: str, *, rated: bool = False) -> tuple[Variable,
             "mask",
             (*SCAN, "rater", *AXES) if rated else dims,
             "uint8",
-            "tumour outline",
-            attributes={"flag_values": [0, 1], "flag_meanings": "background tumour"},
+            "tumor outline",
+            attributes={"flag_values": [0, 1], "flag_meanings": "background tumor"},
         ),
     )
 

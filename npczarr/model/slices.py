@@ -55,7 +55,7 @@ def stack_slices(
     Parameters
     ----------
     positions_mm
-        (n, 3) ImagePositionPatient: LPS mm of the centre of the first voxel of each slice.
+        (n, 3) ImagePositionPatient: LPS mm of the center of the first voxel of each slice.
     orientations
         (n, 6) ImageOrientationPatient: direction cosines along a row, then along a column.
     rows, columns

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
-import os
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -27,7 +24,9 @@ from npczarr.phantom.plan import PATIENTS, PatientPlan, ScanPlan, Size, plan_coh
 from npczarr.phantom.raters import RATED, leave_outlines, pack_outlines
 from npczarr.phantom.tables import diagnoses, morphology, parameters
 from npczarr.phantom.tumour import Lumps, Measures, Tumour, bounding_box, measure
+from npczarr.runner import Meter, OnProgress, Runner
 
+_FEW = 24  # small patients are written in about the time that two processes take to start
 _CENTRE_MM = (3.0, -10.0, 2.0)  # of a tumour, in head space: the roof of the nasopharynx
 
 
@@ -71,8 +70,9 @@ def make_cohort(
     size: Size = "small",
     seed: int = 0,
     workers: int | None = None,
+    scheduler: str | None = None,
     reliability: bool = True,
-    on_progress: Callable[[int, int, int], None] | None = None,
+    on_progress: OnProgress | None = None,
 ) -> CohortSummary:
     """Write a synthetic cohort; the same seed gives the same bytes, whatever the workers.
 
@@ -87,14 +87,16 @@ def make_cohort(
     size
         ``"small"``: mostly 64 pixel matrices and about 14 slices; ``"full"``: mostly 512 and 30, as published.
     seed
-        Of everything random.
+        Seed of the random generator.
     workers
-        Processes, by default one a core; 0 and 1 work in this one. They are spawned, so a script that asks for more
-        than one needs the usual ``if __name__ == "__main__":``.
+        Local worker processes; 0 for this process. By default the active ``distributed.Client``, or one a core; this
+        process for up to 24 small patients.
+    scheduler
+        Address of a running scheduler instead. All workers must see the same folder `out`.
     reliability
         Whether to write the raters' masks.
     on_progress
-        Called with patients done, patients in all, and bytes written.
+        Called with a :class:`npczarr.Progress` at the start, and after each patient.
 
     Raises
     ------
@@ -111,28 +113,20 @@ def make_cohort(
         raise ParameterError(f"{target} is not an empty folder; choose another, nothing was written")
     plans = plan_cohort(patients, size, seed)
     jobs = [_Job(target, plan, size, seed, reliability and plan.index <= RATED) for plan in plans]
-    target.mkdir(parents=True, exist_ok=True)
-    done = []
-    written = 0
-    for one in _run(jobs, os.cpu_count() or 1 if workers is None else workers):
-        done.append(one)
-        written += one.written
-        if on_progress is not None:
-            on_progress(len(done), patients, written)
+    done: dict[str, _Done] = {}
+    with Runner(workers, scheduler, idle="here" if size == "small" and patients <= _FEW else "processes") as runner:
+        target.mkdir(parents=True, exist_ok=True)
+        meter = Meter(on_progress, patients, "patients")
+        for job, one in runner.run(_write_patient, jobs, name=lambda job: f"phantom-{job.plan.label}"):
+            if isinstance(one, BaseException):
+                raise one
+            done[job.plan.label] = one
+            meter.add(bytes=one.written)
     if reliability:
         pack_outlines(target)
-    _write_tables(target, plans, done)
+    _write_tables(target, plans, [done[plan.label] for plan in plans])
     sizes = [path.stat().st_size for path in target.rglob("*") if path.is_file()]
     return CohortSummary(patients, len(sizes), sum(sizes))
-
-
-def _run(jobs: list[_Job], workers: int) -> Iterator[_Done]:
-    if workers < 2:
-        yield from map(_write_patient, jobs)
-        return
-    # spawn: a fork of a process with threads, as Dask and notebooks have, can hang
-    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
-        yield from pool.map(_write_patient, jobs)
 
 
 def _write_patient(job: _Job) -> _Done:

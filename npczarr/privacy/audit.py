@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 from npczarr.errors import SourceError
 from npczarr.model.limits import Limits
 from npczarr.privacy.clean import burned_in, gzip_name, nifti_layout, nifti_text, read_dicom
-from npczarr.privacy.deidentify import Run, one_by_one
+from npczarr.privacy.deidentify import SMALL_FILES
 from npczarr.privacy.profile import identifies, is_cleaned
+from npczarr.runner import Meter, OnProgress, Runner
 from npczarr.sources.files import Source, open_source, why
 from npczarr.sources.packed import unpack_gzip
 from npczarr.sources.stored import silent
@@ -68,9 +69,10 @@ def audit(
     source: str | Path,
     *,
     values: bool = False,
-    storage_options: dict[str, Any] | None = None,
-    run: Run = one_by_one,
-    on_progress: Callable[[int, int], None] | None = None,
+    workers: int | None = None,
+    scheduler: str | None = None,
+    storage_options: Mapping[str, Any] | None = None,
+    on_progress: OnProgress | None = None,
 ) -> Audit:
     """Look through every file of a source for what could identify someone.
 
@@ -84,13 +86,20 @@ def audit(
         Folder, ``.zip`` file or URL.
     values
         Also keep up to three values of each finding.
-    run
-        Runs a function over tasks and yields (task, result or exception), in any order.
+    workers
+        Local worker processes; 0 for this process. By default the active ``distributed.Client``, or one a core; this
+        process for a few hundred files.
+    scheduler
+        Address of a running scheduler instead.
+    storage_options
+        Options of the source's file system; credentials belong in the environment.
     on_progress
-        Called with files done and files in all.
+        Called with a :class:`npczarr.Progress` when the files are known, and after each batch of them.
 
     Raises
     ------
+    ParameterError
+        If workers and scheduler do not fit.
     SourceError
         If the source cannot be listed.
     """
@@ -100,21 +109,18 @@ def audit(
     counts: dict[tuple[str, str], int] = defaultdict(int)
     examples: dict[tuple[str, str], set[str]] = defaultdict(set)
     unread: dict[str, str] = {}
-    done = 0
-    for task, outcome in run(look, tasks):
-        results = dict.fromkeys(task.paths, f"not read ({type(outcome).__name__})") if isinstance(
-            outcome, BaseException
-        ) else outcome  # fmt: skip
-        for path, found in results.items():
-            if isinstance(found, str):
-                unread[path] = found
-                continue
-            for what, value in found.items():
-                counts[what] += 1
-                examples[what].add(value)
-        done += len(task.paths)
-        if on_progress is not None:
-            on_progress(done, len(paths))
+    with Runner(workers, scheduler, idle="here" if len(paths) < SMALL_FILES else "processes") as runner:
+        meter = Meter(on_progress, len(paths), "files")
+        # a task is named by its verb alone: paths are not to be shown here
+        for task, outcome in runner.run(look, tasks, name=lambda task: "audit"):
+            results = _results(task, outcome)
+            missed = {path: found for path, found in results.items() if isinstance(found, str)}
+            unread |= missed
+            for found in results.values():
+                for what, value in () if isinstance(found, str) else found.items():
+                    counts[what] += 1
+                    examples[what].add(value)
+            meter.add(len(task.paths), counts={"unread": len(missed)})
     findings = [
         Finding(*what, count, tuple(sorted(examples[what])[:_EXAMPLES]) if values else ())
         for what, count in sorted(counts.items())
@@ -127,9 +133,21 @@ def audit(
     )
 
 
-def look(task: _Task) -> dict[str, dict[tuple[str, str], str] | str]:
+Looked = dict[str, dict[tuple[str, str], str] | str]
+
+
+def _results(task: _Task, outcome: Looked | BaseException) -> Looked:
+    """Give every path of a task its result, also where the task ended in an error."""
+    if isinstance(outcome, Exception):
+        return dict.fromkeys(task.paths, f"not read ({type(outcome).__name__})")
+    if isinstance(outcome, BaseException):
+        raise outcome
+    return outcome
+
+
+def look(task: _Task) -> Looked:
     """For each path, map (kind, name) of what was found to one value; or why the file could not be read."""
-    found: dict[str, dict[tuple[str, str], str] | str] = {}
+    found: Looked = {}
     for path in task.paths:
         (content,) = task.source.read([path])
         if isinstance(content, Exception):

@@ -163,14 +163,11 @@ def _clean_level(dataset: Dataset, key: bytes, *, enhanced: bool) -> None:
         if code == "X" or (code == "X/D" and not enhanced):
             del dataset[tag]
         elif element.VR == "SQ":
-            if code in ("Z", "X/Z"):
-                element.value = []
-            for item in element.value:
-                _clean_level(item, key, enhanced=enhanced)
+            _clean_sequence(element, code, key, enhanced=enhanced)
         elif element.VR == "UI" and code != "K":
-            uids = [element.value] if element.VM < 2 else list(element.value)
+            several = element.VM > 1
             element.value = (
-                [new_uid(str(uid), key) for uid in uids] if element.VM > 1 else new_uid(str(uids[0] or ""), key)
+                [new_uid(str(uid), key) for uid in element.value] if several else new_uid(str(element.value or ""), key)
             )
         elif code in ("Z", "X/Z") or (code in ("Z/D", "X/Z/D") and not enhanced):
             element.value = None
@@ -178,6 +175,14 @@ def _clean_level(dataset: Dataset, key: bytes, *, enhanced: bool) -> None:
             _replace(element)
         elif is_text_for_number(element):
             raise SourceError(f"{element.keyword} holds text where a number belongs; repair the file or leave it out")
+
+
+def _clean_sequence(element: DataElement, code: str, key: bytes, *, enhanced: bool) -> None:
+    """Empty a sequence where the profile asks for it; clean the items of any other."""
+    if code in ("Z", "X/Z"):
+        element.value = []
+    for item in element.value:
+        _clean_level(item, key, enhanced=enhanced)
 
 
 def _replace(element: DataElement) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,11 +14,12 @@ from npczarr.errors import NpczarrError, ParameterError, SourceError
 from npczarr.model.options import check_local
 from npczarr.privacy.clean import clean_dicom, clean_nifti
 from npczarr.privacy.names import DICOM_ENDINGS, Copy, Names, plan
+from npczarr.runner import Meter, OnProgress, Runner
 from npczarr.sources.config import load_config
 from npczarr.sources.discover import IGNORED
 from npczarr.sources.files import Source, open_source, why
 
-Run = Callable[[Callable[[Any], Any], Iterable[Any]], Iterator[tuple[Any, Any]]]
+SMALL_FILES = 500  # read in about the time that two processes take to start
 _TEMPORARY = ".npczarr-part"
 
 
@@ -42,16 +43,6 @@ class Deidentified:
     not_copied: tuple[str, ...]
 
 
-def one_by_one(function: Callable[[Any], Any], tasks: Iterable[Any]) -> Iterator[tuple[Any, Any]]:
-    """Run a function over tasks in this process; yield each with its result or its error."""
-    for task in tasks:
-        try:
-            outcome = function(task)
-        except Exception as error:
-            outcome = error
-        yield task, outcome
-
-
 def deidentify(
     source: str | Path,
     out: str | Path,
@@ -59,9 +50,10 @@ def deidentify(
     key: bytes | None = None,
     tables: Collection[str] = (),
     config: str | Path | None = None,
-    storage_options: dict[str, Any] | None = None,
-    run: Run = one_by_one,
-    on_progress: Callable[[int, int], None] | None = None,
+    workers: int | None = None,
+    scheduler: str | None = None,
+    storage_options: Mapping[str, Any] | None = None,
+    on_progress: OnProgress | None = None,
 ) -> Deidentified:
     """Write a cleaned copy of a cohort.
 
@@ -83,15 +75,21 @@ def deidentify(
     config
         TOML file that describes another layout, as for :func:`npczarr.convert`, and limits. What does not fit it is not
         copied. Without one, files that do not lie in the published layout belong to the folder above their series.
-    run
-        Runs a function over tasks and yields (task, result or exception), in any order.
+    workers
+        Local worker processes; 0 for this process. By default the active ``distributed.Client``, or one a core; this
+        process for a few hundred files. All must see the same folder `out`.
+    scheduler
+        Address of a running scheduler instead.
+    storage_options
+        Options of the source's file system; credentials belong in the environment.
     on_progress
-        Called with folders done and folders in all.
+        Called with a :class:`npczarr.Progress` when the folders are known, and after each.
 
     Raises
     ------
     ParameterError
-        If `out` lies in the source or the other way round, is not empty where no key is given, or the key is short.
+        If `out` lies in the source or the other way round, is not empty where no key is given, or the key is short; if
+        workers and scheduler do not fit.
     SourceError
         If the source cannot be listed.
     """
@@ -101,30 +99,48 @@ def deidentify(
             f"{config}: name the sequences under [sequences]: any other name of a folder may tell who the patient is"
         )
     where = open_source(source, storage_options, layout.limits)
-    target = _check(where, Path(out), key)
+    out = _check(where, Path(out), key)
     files = [file for file in where.files() if not IGNORED.search(file.path)]
+    runner = Runner(workers, scheduler, idle="here" if len(files) < SMALL_FILES else "processes")
+    _make(out)
     copies, ignored = plan(files, tables, Names(layout, strict=config is not None))
     secret = key or secrets.token_bytes(32)
     folders: dict[str, list[Copy]] = defaultdict(list)
     for copy in copies:
         folders[copy.target.rpartition("/")[0]].append(copy)
-    tasks = [Task(where, str(target), tuple(group), secret) for group in folders.values()]
+    tasks = [Task(where, str(out), tuple(group), secret) for group in folders.values()]
     written = kept = 0
     failed: dict[str, str] = {}
-    for done, (task, outcome) in enumerate(run(clean_folder, tasks), 1):
-        if isinstance(outcome, BaseException):
-            failed |= {copy.path: f"not copied ({type(outcome).__name__})" for copy in task.copies}
-        else:
-            written, kept, failed = written + outcome[0], kept + outcome[1], failed | outcome[2]
-            ignored += outcome[3]
-        if on_progress is not None:
-            on_progress(done, len(tasks))
+    meter = Meter(on_progress, len(tasks), "folders")
+    with runner:
+        # a task is named by its verb alone: labels of patients are not to be shown here
+        for task, outcome in runner.run(clean_folder, tasks, name=lambda task: "deidentify"):
+            if isinstance(outcome, Exception):
+                reason = f"not copied ({type(outcome).__name__})"
+                outcome = Cleaned(0, 0, 0, {copy.path: reason for copy in task.copies}, ())
+            elif not isinstance(outcome, Cleaned):
+                raise outcome
+            written, kept = written + outcome.written, kept + outcome.kept
+            failed |= outcome.failed
+            ignored += outcome.foreign
+            meter.add(counts={"failed": int(bool(outcome.failed))}, bytes=outcome.bytes)
     return Deidentified(written, kept, dict(sorted(failed.items())), tuple(sorted(ignored)))
 
 
-def clean_folder(task: Task) -> tuple[int, int, dict[str, str], list[str]]:
-    """Clean the files of a folder; how many were written or there already, why others failed, and what is no DICOM."""
-    written = kept = 0
+@dataclass(frozen=True, slots=True)
+class Cleaned:
+    """What became of a folder: files written or there before, bytes written, failures by path, what is no DICOM."""
+
+    written: int
+    kept: int
+    bytes: int
+    failed: dict[str, str] = field(repr=False)
+    foreign: tuple[str, ...] = field(repr=False)
+
+
+def clean_folder(task: Task) -> Cleaned:
+    """Clean the files of a folder; safe to run twice. What is wrong with a file is reported, not raised."""
+    written = kept = size = 0
     failed, foreign = {}, []
     for copy in task.copies:
         target = Path(task.out, copy.target)
@@ -138,14 +154,16 @@ def clean_folder(task: Task) -> tuple[int, int, dict[str, str], list[str]]:
                 continue
             _write(target, content)
             written += 1
+            size += len(content)
         except (NpczarrError, OSError) as error:
             failed[copy.path] = (
                 str(error) if isinstance(error, NpczarrError) else f"cannot be written ({error.strerror})"
             )
-    return written, kept, failed, foreign
+    return Cleaned(written, kept, size, failed, tuple(foreign))
 
 
 def _check(source: Source, out: Path, key: bytes | None) -> Path:
+    """Return the whole path of the folder to write; nothing is made."""
     check_local(out)
     target = out.expanduser().resolve()
     if "://" not in source.url:
@@ -160,11 +178,14 @@ def _check(source: Source, out: Path, key: bytes | None) -> Path:
         )
     if key is None and target.exists() and any(target.iterdir()):
         raise ParameterError(f"{out}: is not empty; give an empty folder, or the key of the run to be continued")
-    try:
-        target.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ParameterError(f"{out}: cannot be made ({error.strerror}); give another folder") from error
     return target
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ParameterError(f"{folder}: cannot be made ({error.strerror}); give another folder") from error
 
 
 def _cleaned(task: Task, copy: Copy) -> bytes | None:

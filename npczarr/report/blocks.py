@@ -209,7 +209,7 @@ def _row_labels(index: pd.Index[Any], sortable: bool) -> list[tuple[str, ...]]:
 
 
 def _heads(columns: pd.Index[Any], level: int, numbers: list[bool], sortable: bool) -> list[Cell]:
-    """Heads of one level; equal neighbours of an upper level become one."""
+    """Heads of one level; equal neighbors of an upper level become one."""
     labels = [str(label) for label in columns.get_level_values(level)]
     last = level == columns.nlevels - 1
     cells: list[Cell] = []

@@ -1,7 +1,7 @@
 """Figures of a cohort's numbers: box plots, agreement of volumes, voxel sizes, scores of quality.
 
-Every function takes Datasets as a store gives them and returns a matplotlib Figure one column wide, drawn in colours
-that colour-blind readers tell apart; ``figure.savefig("volume.svg")`` writes it.
+Every function takes Datasets as a store gives them and returns a matplotlib Figure one column wide, drawn in colors
+that color-blind readers tell apart; ``figure.savefig("volume.svg")`` writes it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from npczarr.errors import ParameterError
 from npczarr.report.images import contact_sheet, outlined_panel
-from npczarr.report.style import GREY, blank, box, colours_of, styled
+from npczarr.report.style import GRAY, blank, box, colors_of, styled
 from npczarr.report.survival import survival_curves, survival_summary, survival_times
 from npczarr.report.volumes import bland_altman, volume_agreement, volume_by_stage
 
@@ -61,9 +61,9 @@ def agreement_boxes(agreement: xr.Dataset, metric: str = "dice") -> Figure:
     unit = agreement[metric].attrs.get("units", "1")
     figure = blank(2.6)
     axes = figure.add_subplot()
-    colours = colours_of(list(groups))
+    colors = colors_of(list(groups))
     for at, (sequence, values) in enumerate(groups.items()):
-        box(axes, at, values[np.isfinite(values)], colours[sequence], width=0.5)
+        box(axes, at, values[np.isfinite(values)], colors[sequence], width=0.5)
     axes.set_xticks(range(len(groups)), [f"{s}\nn = {int(np.isfinite(v).sum())}" for s, v in groups.items()])
     axes.set_xlim(-0.6, len(groups) - 0.4)
     name = {"dice": "Dice coefficient", "jaccard": "Jaccard index"}.get(metric, metric.replace("_", " "))
@@ -92,11 +92,11 @@ def resolution(dataset: xr.Dataset) -> Figure:
     finite = frame[["measured", "header"]].to_numpy()
     finite = finite[np.isfinite(finite)]
     if frame[["measured", "header"]].dropna().empty:
-        above.text(0.5, 0.5, "no header says it", transform=above.transAxes, ha="center", color=GREY)
+        above.text(0.5, 0.5, "no header says it", transform=above.transAxes, ha="center", color=GRAY)
     elif finite.size:
         ends = [finite.min() * 0.9, finite.max() * 1.05]
-        above.plot(ends, ends, color=GREY, linewidth=0.7, zorder=0)
-        above.annotate("equal", (ends[1], ends[1]), color=GREY, fontsize=6, ha="right", va="bottom")
+        above.plot(ends, ends, color=GRAY, linewidth=0.7, zorder=0)
+        above.annotate("equal", (ends[1], ends[1]), color=GRAY, fontsize=6, ha="right", va="bottom")
     above.set_title("Distance between slices")
     above.set_xlabel("From slice positions, mm")
     above.set_ylabel("SpacingBetweenSlices, mm")
@@ -134,12 +134,12 @@ def scores_by_sequence(
     """
     if scores.empty or not scores[list(columns)].notna().to_numpy().any():
         raise ParameterError("no scan has a score: there are no images")
-    colours = colours_of(sequences)
+    colors = colors_of(sequences)
     figure = blank(2.5)
     for axes, column, title in zip(figure.subplots(1, len(columns), squeeze=False)[0], columns, titles, strict=True):
         for at, sequence in enumerate(sequences):
             values = scores.loc[scores["sequence"] == sequence, column].dropna().to_numpy()
-            box(axes, at, values, colours[sequence], width=0.6)
+            box(axes, at, values, colors[sequence], width=0.6)
         axes.set_xticks(range(len(sequences)), sequences, rotation=35, ha="right", rotation_mode="anchor")
         axes.set_xlim(-0.7, len(sequences) - 0.3)
         axes.set_title(title)
@@ -179,13 +179,13 @@ def _bubbles(axes: Axes, frame: pd.DataFrame, x: str, y: str) -> None:
     """One bubble for each pair of values, its area as many scans as have it, sequences side by side."""
     sequences = [str(s) for s in dict.fromkeys(frame["sequence"])]
     most = frame.round({x: 1, y: 2}).groupby([x, y, "sequence"]).size().max() if len(frame) else 1
-    for i, (sequence, colour) in enumerate(colours_of(sequences).items()):
+    for i, (sequence, color) in enumerate(colors_of(sequences).items()):
         one = frame[frame["sequence"].astype(str) == sequence].round({x: 1, y: 2})
         counts = one.groupby([x, y]).size()
         points = np.array([list(pair) for pair in counts.index], dtype=float).reshape(-1, 2)
         aside = ScaledTranslation((i - (len(sequences) - 1) / 2) * 5 / 72, 0, axes.figure.dpi_scale_trans)
         axes.scatter(
-            points[:, 0], points[:, 1], s=6 + 90 * counts.to_numpy() / most, color=colour, alpha=0.55, linewidth=0,
+            points[:, 0], points[:, 1], s=6 + 90 * counts.to_numpy() / most, color=color, alpha=0.55, linewidth=0,
             transform=axes.transData + aside, label=sequence,
         )  # fmt: skip
         axes.update_datalim(points)

@@ -20,11 +20,11 @@ from skimage.filters import gaussian
 from skimage.measure import marching_cubes
 from skimage.transform import resize
 
-from npczarr.errors import ParameterError
+from npczarr.errors import ParameterError, unknown_label
 from npczarr.report.style import COLUMN_INCHES, OUTLINE, blank, short, styled
 
 THUMBNAIL_PIXELS = 144
-_ORANGE = np.array([230, 159, 0], np.uint8)  # the colour of OUTLINE
+_ORANGE = np.array([230, 159, 0], np.uint8)  # the color of OUTLINE
 _SURFACE_MM = 1.0
 _SURFACE_SMOOTHING_MM = 1.5
 _SHOWN = 40  # scans on a contact sheet
@@ -69,7 +69,7 @@ def read_patient(dataset: xr.Dataset, patient: str) -> list[ScanVoxels]:
     scans = []
     rows = np.flatnonzero([str(label) == patient for label in dataset["patient"].values])
     if not rows.size:
-        raise ParameterError(f"no patient {patient!r} in the store")
+        raise unknown_label("patient", patient, dataset["patient"].values)
     for s, sequence in enumerate(dataset["sequence"].values):
         one = dataset.isel(patient=int(rows[0]), sequence=s)
         if not bool(imaged(one)):
@@ -141,7 +141,7 @@ def contact_sheet(pictures: Mapping[str, bytes]) -> Figure:
     Parameters
     ----------
     pictures
-        Encoded pictures by label, as :func:`thumbnail` makes them; an empty one is shown as a grey field.
+        Encoded pictures by label, as :func:`thumbnail` makes them; an empty one is shown as a gray field.
 
     Raises
     ------
@@ -192,8 +192,8 @@ def thumbnail(
     z = largest_slice(mask, len(image))
     height, width = image.shape[1] * spacing_zyx_mm[1], image.shape[2] * spacing_zyx_mm[2]
     size = tuple(max(1, round(pixels * side / max(height, width))) for side in (width, height))
-    grey = Image.fromarray(_windowed(image[z])).resize(size, Image.Resampling.BOX)
-    picture = np.repeat(np.asarray(grey)[..., None], 3, axis=2)
+    gray = Image.fromarray(_windowed(image[z])).resize(size, Image.Resampling.BOX)
+    picture = np.repeat(np.asarray(gray)[..., None], 3, axis=2)
     if mask is not None and mask[z].any():
         small = Image.fromarray((mask[z] > 0).astype(np.uint8) * 255).resize(size, Image.Resampling.BOX)
         picture[_edge(np.asarray(small) > 127)] = _ORANGE
@@ -210,14 +210,14 @@ def largest_slice(mask: NDArray[Any] | None, depth: int) -> int:
 
 
 def _windowed(plane: NDArray[Any]) -> NDArray[np.uint8]:
-    """Grey levels from the first to the 99.5th percentile."""
+    """Gray levels from the first to the 99.5th percentile."""
     low, high = np.percentile(plane, (1, 99.5))
     scaled = (plane.astype(np.float32) - np.float32(low)) * np.float32(255 / max(high - low, 1e-6))
     return scaled.clip(0, 255).astype(np.uint8)
 
 
 def _edge(inside: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Pixels inside with a neighbour outside."""
+    """Pixels inside with a neighbor outside."""
     padded = np.pad(inside, 1)
     core = padded[:-2, 1:-1] & padded[2:, 1:-1] & padded[1:-1, :-2] & padded[1:-1, 2:]
     return inside & ~core
@@ -272,9 +272,9 @@ def _surface(axes: Axes3D, scan: ScanVoxels) -> None:
 
 
 def _lit(facing: NDArray[Any]) -> NDArray[Any]:
-    """Colours of faces in the light of a lamp above the left shoulder, from their normals."""
+    """Colors of faces in the light of a lamp above the left shoulder, from their normals."""
     lamp = np.array([-0.3, -0.75, 0.6])
     unit = facing / np.maximum(np.linalg.norm(facing, axis=1, keepdims=True), 1e-9)
     bright = 0.42 + 0.58 * np.clip(unit @ (lamp / np.linalg.norm(lamp)), 0, 1)
-    colours: NDArray[Any] = np.clip(bright[:, None] * _ORANGE / 255 * 1.12, 0, 1)
-    return colours
+    colors: NDArray[Any] = np.clip(bright[:, None] * _ORANGE / 255 * 1.12, 0, 1)
+    return colors

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
 from npczarr.report.images import thumbnail
 from npczarr.report.scores import Scores, score_image
-from npczarr.runner import Runner
-from npczarr.store.scans import StoredCohort, StoredScan
+from npczarr.runner import Meter, OnProgress, Runner
+from npczarr.store.cohort import StoredCohort
+from npczarr.store.scans import StoredScan
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +23,7 @@ class Look:
 
 
 def look_at_all(
-    cohort: StoredCohort, runner: Runner, *, on_progress: Callable[[int, int], None] | None = None
+    cohort: StoredCohort, runner: Runner, *, on_progress: OnProgress | None = None
 ) -> dict[tuple[str, str], Look]:
     """Look at every scan of a store that has an image.
 
@@ -34,7 +34,7 @@ def look_at_all(
     runner
         Runs the tasks.
     on_progress
-        Called with the scans done and in all.
+        Called when the scans to look at are known, and after each.
 
     Returns
     -------
@@ -45,11 +45,11 @@ def look_at_all(
     scans = [scan for scan in cohort if scan.has_image]
     found = {}
     outcomes = runner.run(look, scans, name=lambda scan: f"look-{scan.patient}-{scan.sequence}")
-    for done, (scan, outcome) in enumerate(outcomes, 1):
+    meter = Meter(on_progress, len(scans), "scans")
+    for scan, outcome in outcomes:
         seen = Look(None, problem=str(outcome)) if isinstance(outcome, BaseException) else outcome
         found[scan.patient, scan.sequence] = seen
-        if on_progress is not None:
-            on_progress(done, len(scans))
+        meter.add(counts={"failed" if seen.scores is None else "seen": 1})
     return {(scan.patient, scan.sequence): found[scan.patient, scan.sequence] for scan in scans}
 
 

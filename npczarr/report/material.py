@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,15 +12,16 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from npczarr.model.options import redacted
 from npczarr.report.blocks import Absent
 from npczarr.report.flags import quality
 from npczarr.report.look import Look, look_at_all
 from npczarr.report.quality import findings, score_table
-from npczarr.runner import Runner
+from npczarr.runner import OnProgress, Runner
+from npczarr.store.cohort import StoredCohort
 from npczarr.store.info import info
 from npczarr.store.location import locate
 from npczarr.store.open import open_store
-from npczarr.store.scans import StoredCohort
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -54,13 +55,13 @@ def gather(
     workers: int | None = None,
     scheduler: str | None = None,
     storage_options: Mapping[str, Any] | None = None,
-    on_progress: Callable[[int, int], None] | None = None,
+    on_progress: OnProgress | None = None,
 ) -> Material:
     """Read what a report needs; the parameters are those of :func:`npczarr.report.page.write_report`."""
     runner = Runner(workers, scheduler, idle="threads")  # they read a small cohort before processes would have started
     about = info(store, storage_options=storage_options)
     dataset = open_store(store, storage_options=storage_options)
-    named = shlex.quote(str(store))
+    named = shlex.quote(redacted(str(store)))
     morphology: xr.Dataset | Absent = Absent(
         "The tumours of this store were not measured.", f"npczarr morphology {named}"
     )
@@ -70,11 +71,11 @@ def gather(
             morphology = morphology.isel(rater=0, drop=True)
     agreement = _agreement(store, about, reliability, storage_options)  # first: a wrong path is an error at once
     with runner:
-        cohort = StoredCohort(locate(store, dict(storage_options or {})))
+        cohort = StoredCohort(locate(store, storage_options))
         looks = look_at_all(cohort, runner, on_progress=on_progress)
     flagged = quality(morphology) if isinstance(morphology, xr.Dataset) else None
     return Material(
-        str(store),
+        redacted(str(store)),
         about,
         dataset,
         morphology,
@@ -95,7 +96,7 @@ def _agreement(
     raters = store if reliability is None else reliability
     if "agreement" in (about if reliability is None else info(raters, storage_options=storage_options))["results"]:
         return open_store(raters, group="agreement", storage_options=storage_options)
-    named = shlex.quote(str(raters))
+    named = shlex.quote(redacted(str(raters)))
     if reliability is not None or "rater" in open_store(raters, storage_options=storage_options).dims:
         return Absent("The raters of this store were not compared.", f"npczarr agreement {named}")
     return Absent(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import date
 from importlib.metadata import version
 from importlib.resources import files
@@ -20,8 +20,7 @@ from npczarr.report.format import write_table
 from npczarr.report.material import Material, gather
 from npczarr.report.sections import contents_of
 from npczarr.report.style import save_all
-
-Progress = Callable[[int, int], None]
+from npczarr.runner import OnProgress
 
 
 def write_report(
@@ -35,7 +34,7 @@ def write_report(
     workers: int | None = None,
     scheduler: str | None = None,
     storage_options: Mapping[str, Any] | None = None,
-    on_progress: Progress | None = None,
+    on_progress: OnProgress | None = None,
 ) -> Path:
     """Write the report of a store: the paper's tables and figures, and the scans to look at again.
 
@@ -57,13 +56,14 @@ def write_report(
     quality_csv
         File for the list of scans to look at again.
     workers
-        Local worker processes; by default the active ``distributed.Client``, or threads of this process.
+        Local worker processes; 0 for this process. By default the active ``distributed.Client``, or threads of this
+        process.
     scheduler
         Address of a running scheduler instead.
     storage_options
         Options of both stores' file systems; credentials belong in the environment.
     on_progress
-        Called with scans read and scans in all.
+        Called with a :class:`npczarr.Progress` when the scans to read are known, and after each.
 
     Returns
     -------

@@ -37,7 +37,7 @@ PROBLEMS: Mapping[str, str] = {
     "clipped": f"more than {_CLIPPED_PERCENT:g} % of the head's pixels have the scan's largest value",
     "low signal": f"signal to noise far below its sequence's (modified z score of its logarithm under -{OUTLYING})",
     "ghosting": f"ghosting of more than {_GHOSTING_PERCENT:g} %, the limit of the ACR phantom test",
-    "uneven slices": f"a slice unlike its neighbours (modified z score of its logarithm over {OUTLYING})",
+    "uneven slices": f"a slice unlike its neighbors (modified z score of its logarithm over {OUTLYING})",
 }
 
 
@@ -206,7 +206,7 @@ def _of_scores(scores: pd.DataFrame) -> list[tuple[str, str, str, str, str]]:
                 "ghosting",
                 "%",
             ),
-            "uneven slices": (steps > OUTLYING, "a slice out of step with its neighbours", "uneven", "%"),
+            "uneven slices": (steps > OUTLYING, "a slice out of step with its neighbors", "uneven", "%"),
             "clipped": (one["clipped"] > _CLIPPED_PERCENT, "signal cut off at the largest value", "clipped", "%"),
             "blank slices": (one["blank_slices"] > 0, "slices of one value only", "blank_slices", "slices"),
         }

@@ -38,7 +38,7 @@ MEANINGS: dict[str, str] = {
         "phantom test's limit is 3 %."
     ),
     "uneven": (
-        "Largest step of a slice's median against the mean of its two neighbours, in percent of that mean; a slice "
+        "Largest step of a slice's median against the mean of its two neighbors, in percent of that mean; a slice "
         "spoilt by cross-talk or lost signal stands out. The two slices at either end do not count."
     ),
     "clipped": "Percent of the head's pixels at the scan's largest value: many mean that signal was cut off.",

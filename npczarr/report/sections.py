@@ -41,14 +41,14 @@ def _definitions(material: Material, contents: Contents) -> list[Block]:
         "package defines them (Nikolov et al., J Med Internet Res 2021, doi 10.2196/26151).",
         "Limits of agreement: Bland and Altman, Lancet 1986; 327: 307-310. Survival: Kaplan and Meier, J Am Stat Assoc "
         "1958; 53: 457-481. Log-rank test: Mantel, Cancer Chemother Rep 1966; 50: 163-170. Box plots: Tukey, "
-        "Exploratory Data Analysis, 1977. Colours: Okabe and Ito, Color Universal Design, 2008.",
+        "Exploratory Data Analysis, 1977. Colors: Okabe and Ito, Color Universal Design, 2008.",
         f"Published values, where shown: {PUBLISHED}.",
     ]
     return [Words(line) for line in lines]
 
 
 def _side_by_side(blocks: Sequence[Block]) -> list[Block]:
-    """Put neighbouring figures two to a row."""
+    """Put neighboring figures two to a row."""
     found: list[Block] = []
     for block in blocks:
         last = found[-1] if found else None

@@ -20,11 +20,11 @@ from numpy.typing import NDArray
 Given = ParamSpec("Given")
 
 COLUMN_INCHES = 3.5  # one column of a two-column journal
-#: Okabe and Ito, Color Universal Design, 2008: told apart by colour-blind readers; the darker ones first.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
+#: Okabe and Ito, Color Universal Design, 2008: told apart by color-blind readers; the darker ones first.
+COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 OUTLINE = "#E69F00"
-GREY = "#6b7280"
+GRAY = "#6b7280"
 BOX_FROM = 5  # values: a box of fewer says more than they do
 _STYLE: Any = {
     "font.family": "sans-serif",
@@ -73,9 +73,9 @@ def blank(height_inches: float, *, width_inches: float = COLUMN_INCHES) -> Figur
     return Figure(figsize=(width_inches, height_inches), layout="constrained")
 
 
-def colours_of(labels: Sequence[str]) -> dict[str, str]:
-    """Colour of each label, in order; with more labels than colours they come again."""
-    return {label: COLOURS[i % len(COLOURS)] for i, label in enumerate(labels)}
+def colors_of(labels: Sequence[str]) -> dict[str, str]:
+    """Color of each label, in order; with more labels than colors they come again."""
+    return {label: COLORS[i % len(COLORS)] for i, label in enumerate(labels)}
 
 
 def short(label: str, most: int = 18) -> str:
@@ -96,18 +96,18 @@ def dot_size(count: int) -> float:
     return 4 if count < 15 else 2.6 if count < 60 else 1.8
 
 
-def box(axes: Axes, at: float, values: NDArray[np.float64], colour: str, *, width: float) -> None:
+def box(axes: Axes, at: float, values: NDArray[np.float64], color: str, *, width: float) -> None:
     """Draw a box (quartiles, whiskers to 1.5 times their distance, Tukey 1977) over its points."""
     aside = np.random.default_rng(0).uniform(-0.3, 0.3, len(values)) * width  # the same picture every time
     axes.plot(
-        at + aside, values, "o", color=colour, markersize=dot_size(len(values)), alpha=0.5, markeredgewidth=0, zorder=1
+        at + aside, values, "o", color=color, markersize=dot_size(len(values)), alpha=0.5, markeredgewidth=0, zorder=1
     )
     if len(values) >= BOX_FROM:
         axes.boxplot(
             values, positions=[at], widths=width, showfliers=False, patch_artist=True, manage_ticks=False, zorder=2,
-            boxprops={"facecolor": colour + "30", "edgecolor": colour, "linewidth": 0.9},
-            medianprops={"color": colour, "linewidth": 1.8},
-            whiskerprops={"color": colour, "linewidth": 0.9}, capprops={"color": colour, "linewidth": 0.9},
+            boxprops={"facecolor": color + "30", "edgecolor": color, "linewidth": 0.9},
+            medianprops={"color": color, "linewidth": 1.8},
+            whiskerprops={"color": color, "linewidth": 0.9}, capprops={"color": color, "linewidth": 0.9},
         )  # fmt: skip
 
 

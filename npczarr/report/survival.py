@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 
 from npczarr.errors import ParameterError
 from npczarr.model.categories import canonical, ranked
-from npczarr.report.style import GREY, blank, colours_of, short, styled
+from npczarr.report.style import GRAY, blank, colors_of, short, styled
 
 _LINES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 1)))
 _STEP_MONTHS = 12
@@ -112,16 +112,16 @@ def survival_curves(times: pd.DataFrame, *, xlabel: str = "Months", ylabel: str 
     years = _years(times)
     figure = blank(2.5 + 0.14 * len(fits))
     curves, risk = figure.subplots(2, 1, sharex=True, height_ratios=[2.3, 0.25 + 0.14 * len(fits)])
-    for (group, fit), colour, line in zip(
-        fits.items(), colours_of(list(fits)).values(), _LINES * (1 + len(fits) // len(_LINES)), strict=False
+    for (group, fit), color, line in zip(
+        fits.items(), colors_of(list(fits)).values(), _LINES * (1 + len(fits) // len(_LINES)), strict=False
     ):
         steps = fit.survival_function_.iloc[:, 0]
-        curves.step(steps.index, steps.to_numpy(), where="post", color=colour, linestyle=line, label=short(group, 14))
+        curves.step(steps.index, steps.to_numpy(), where="post", color=color, linestyle=line, label=short(group, 14))
         censored = fit.event_table.index[fit.event_table["censored"] > 0]
-        curves.plot(censored, fit.predict(censored), "|", color=colour, markersize=4, markeredgewidth=0.8)
+        curves.plot(censored, fit.predict(censored), "|", color=color, markersize=4, markeredgewidth=0.8)
         if len(fits) <= 2:  # more bands than that hide each other
             limits = fit.confidence_interval_survival_function_
-            curves.fill_between(limits.index, *limits.to_numpy().T, step="post", color=colour, alpha=0.15, linewidth=0)
+            curves.fill_between(limits.index, *limits.to_numpy().T, step="post", color=color, alpha=0.15, linewidth=0)
     curves.set_ylim(0, 1.02)
     curves.set_xlim(0, years[-1] * 1.02 or 1)
     curves.set_ylabel(ylabel)
@@ -129,7 +129,7 @@ def survival_curves(times: pd.DataFrame, *, xlabel: str = "Months", ylabel: str 
     p = _logrank(times)
     if np.isfinite(p):
         said = "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
-        curves.annotate(f"log-rank {said}", (0.02, 0.04), xycoords="axes fraction", color=GREY, fontsize=7)
+        curves.annotate(f"log-rank {said}", (0.02, 0.04), xycoords="axes fraction", color=GRAY, fontsize=7)
     said = str(times.attrs.get("by", "group")).capitalize()
     figure.legend(
         loc="outside upper left",
@@ -173,12 +173,12 @@ def _at_risk(
     axes: Axes, fits: dict[str, KaplanMeierFitter], years: np.ndarray[tuple[int], np.dtype[np.float64]]
 ) -> None:
     """Write how many of each group are still observed just before each year."""
-    for row, ((group, fit), colour) in enumerate(zip(fits.items(), colours_of(list(fits)).values(), strict=True)):
+    for row, ((group, fit), color) in enumerate(zip(fits.items(), colors_of(list(fits)).values(), strict=True)):
         for month in years:
             count = int((fit.durations >= month).sum())
             axes.text(month, -row, str(count), ha="center", va="center", fontsize=7)
         where: Any = {"xy": (-0.07, -row), "xycoords": ("axes fraction", "data"), "ha": "right", "va": "center"}
-        axes.annotate(short(group, 14), **where, fontsize=7, color=colour, fontweight="bold")
+        axes.annotate(short(group, 14), **where, fontsize=7, color=color, fontweight="bold")
     axes.set_ylim(-len(fits) + 0.4, 0.9)
     axes.set_title("Number at risk", fontsize=7)
     axes.set_yticks([])

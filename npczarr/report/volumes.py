@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from npczarr.errors import ParameterError
 from npczarr.model.categories import canonical, ranked
-from npczarr.report.style import COLOURS, GREY, MARKERS, blank, box, colours_of, dot_size, plain_numbers, styled
+from npczarr.report.style import COLORS, GRAY, MARKERS, blank, box, colors_of, dot_size, plain_numbers, styled
 
 
 @styled
@@ -42,11 +42,11 @@ def volume_by_stage(dataset: xr.Dataset, morphology: xr.Dataset, stage: str = "t
     figure = blank(2.9)
     axes = figure.add_subplot()
     width = 0.8 / len(volumes.columns)
-    for i, (sequence, colour) in enumerate(colours_of(list(volumes.columns)).items()):
+    for i, (sequence, color) in enumerate(colors_of(list(volumes.columns)).items()):
         for at, frame in enumerate(chosen.values()):
             offset = (i - (len(volumes.columns) - 1) / 2) * width
-            box(axes, at + offset, frame[sequence].dropna().to_numpy(), colour, width=width * 0.8)
-        axes.plot([], [], MARKERS[0], color=colour, markersize=4, label=sequence)
+            box(axes, at + offset, frame[sequence].dropna().to_numpy(), color, width=width * 0.8)
+        axes.plot([], [], MARKERS[0], color=color, markersize=4, label=sequence)
     axes.set_yscale("log")
     plain_numbers(axes.yaxis)
     axes.set_xticks(range(len(labels)), [f"{label}\nn = {len(chosen[label])}" for label in labels])
@@ -119,13 +119,13 @@ def volume_agreement(morphology: xr.Dataset) -> Figure:
     for axes, ((first, second), frame), (_, row) in zip(panels, pairs.items(), limits.iterrows(), strict=True):
         mean, difference = frame.mean(axis=1), frame[first] - frame[second]
         axes.plot(
-            mean, difference, "o", color=COLOURS[0], markersize=dot_size(len(frame)), alpha=0.55, markeredgewidth=0
+            mean, difference, "o", color=COLORS[0], markersize=dot_size(len(frame)), alpha=0.55, markeredgewidth=0
         )
-        axes.axhline(0, color=GREY, linewidth=0.6)
+        axes.axhline(0, color=GRAY, linewidth=0.6)
         for value, style, name in ((row["mean_difference"], "-", "mean"), (row["upper"], "--", "+1.96 SD"),
                                    (row["lower"], "--", "−1.96 SD")):  # fmt: skip
             if np.isfinite(value):
-                axes.axhline(value, color=COLOURS[1], linestyle=style, linewidth=1)
+                axes.axhline(value, color=COLORS[1], linestyle=style, linewidth=1)
                 axes.annotate(
                     f"{name}\n{value:+.2f}".replace("-", "−"),
                     (1.01, value),

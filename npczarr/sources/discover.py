@@ -26,11 +26,11 @@ def discover(source: Source, config: SourceConfig) -> Cohort:
     cohort = sort_raters(files, config) or sort_files(files, config)
     if not cohort.patients:
         if any(file.path == "zarr.json" for file in files):
-            raise SourceError(f"{source.url}: a Zarr store, expected the DICOM files and masks that one is made from")
+            raise SourceError(f"{source.shown}: a Zarr store, expected the DICOM files and masks that one is made from")
         folders = ", ".join(rule.folder for rule in config.sequences) or "any name"
         raise SourceError(
-            f"{source.url}: no scan found. Looked below every folder for {config.images} ({{sequence}}: {folders}) and "
-            f"{' or '.join(config.masks)}, and for masks of two raters in {' or '.join(config.raters)}; "
+            f"{source.shown}: no scan found. Looked below every folder for {config.images} ({{sequence}}: {folders}) "
+            f"and {' or '.join(config.masks)}, and for masks of two raters in {' or '.join(config.raters)}; "
             "if the cohort is laid out otherwise, describe it in a TOML file (--config)"
         )
     return cohort

@@ -13,7 +13,8 @@ import pooch
 
 from npczarr.errors import ParameterError, SourceError
 from npczarr.model.options import check_local
-from npczarr.sources.resume import Fetch, OnProgress
+from npczarr.runner import OnProgress
+from npczarr.sources.resume import Fetch
 
 #: Zenodo record 13131827 (CC BY 4.0); it publishes no SHA-256 of the second file.
 RECORD = "https://zenodo.org/records/13131827/files"
@@ -65,7 +66,8 @@ def download(
         Which: ``primary_data.zip`` (scans, masks, tables), ``inner_reliability.zip`` (masks of two raters). An address
         that ends in one of these names stands for that file alone.
     on_progress
-        Called with the name of the file, bytes so far, and bytes in all (0 where not known).
+        Called with a :class:`npczarr.Progress` in bytes, whose note is the name of the file, at the start of each file
+        and after each piece. A file that is there is passed over.
 
     Returns
     -------
@@ -91,7 +93,7 @@ def download(
     except OSError as error:
         raise SourceError(f"{folder}: cannot be made ({error.strerror}); choose another folder") from error
     with _quiet_pooch():
-        return [_fetch(folder, name, base, on_progress or (lambda name, done, total: None)) for name in names]
+        return [_fetch(folder, name, base, on_progress) for name in names]
 
 
 def _where(address: str, names: tuple[str, ...]) -> tuple[str, tuple[str, ...]]:
@@ -108,7 +110,7 @@ def _where(address: str, names: tuple[str, ...]) -> tuple[str, tuple[str, ...]]:
     return address, names
 
 
-def _fetch(folder: Path, name: str, base: str, on_progress: OnProgress) -> Downloaded:
+def _fetch(folder: Path, name: str, base: str, on_progress: OnProgress | None) -> Downloaded:
     """Fetch one file through pooch, which keeps what has the right hash and verifies what comes."""
     expected = FILES[name]
     target = folder / name

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import stat
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -19,6 +19,7 @@ from fsspec.implementations.zip import ZipFileSystem
 from npczarr.errors import SourceError
 from npczarr.model.cohort import File
 from npczarr.model.limits import Limits
+from npczarr.model.options import Options, fsspec_options, normalize_options, redacted
 from npczarr.sources.local import PERMISSIONS, list_folder, read_file, read_member
 
 #: A slice's number or a published mask: tells nothing of the patient, where a UID, a date or a word might.
@@ -28,7 +29,7 @@ _PLAIN_NAME = re.compile(
 )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Source:
     """Where a cohort lies. Small and free of secrets, so it can travel in a task; each process opens it for itself.
 
@@ -37,14 +38,22 @@ class Source:
     url
         Folder, ``.zip`` file, or the fsspec URL of either.
     options
-        fsspec storage options, as pairs; credentials belong in the environment of the process that reads.
+        Storage options, normalized; credentials belong in the environment of the process that reads.
     limits
         What one scan may cost; readers take it from here.
     """
 
     url: str
-    options: tuple[tuple[str, Any], ...] = ()
+    options: Options = ()
     limits: Limits = field(default_factory=Limits)
+
+    def __repr__(self) -> str:
+        return f"Source({self.shown!r}, {dict(self.options)}, {self.limits})"
+
+    @property
+    def shown(self) -> str:
+        """The URL for messages: without user, password and query."""
+        return redacted(self.url)
 
     def files(self) -> list[File]:
         """List every file, sorted by path.
@@ -65,9 +74,9 @@ class Source:
         except Exception as error:  # each protocol has errors of its own
             local = isinstance(fs, LocalFileSystem) and isinstance(error, PermissionError)
             advice = PERMISSIONS if local else "check the path and your access to it"
-            raise SourceError(f"{self.url}: cannot be listed ({error}); {advice}") from error
+            raise SourceError(redacted(f"{self.url}: cannot be listed ({error}); {advice}")) from error
         if not files:
-            raise SourceError(f"{self.url}: there are no files; check the path and your access to it")
+            raise SourceError(f"{self.shown}: there are no files; check the path and your access to it")
         return sorted(files, key=lambda file: file.path)
 
     def read(self, paths: Sequence[str]) -> list[bytes | Exception]:
@@ -83,18 +92,21 @@ class Source:
         return found
 
 
-def open_source(url: str | Path, options: dict[str, Any] | None = None, limits: Limits | None = None) -> Source:
+def open_source(url: str | Path, options: Mapping[str, Any] | None = None, limits: Limits | None = None) -> Source:
     """Check that there is a folder or an archive at ``url`` and return its :class:`Source`.
 
     Raises
     ------
+    ParameterError
+        If an option is a secret, not known, or of a kind that no task could carry.
     SourceError
         If there is nothing there, or a file that is not a zip archive.
     """
+    normalized = normalize_options(options, url)
     text = str(url)
     if "://" not in text:
         text = str(_local_path(text))
-    source = Source(text, tuple(sorted((options or {}).items())), limits or Limits())
+    source = Source(text, normalized, limits or Limits())
     _open(source)
     return source
 
@@ -136,17 +148,20 @@ def why(error: Exception) -> str:
 @lru_cache(maxsize=8)
 def _open(source: Source) -> tuple[Any, str]:
     """Open the file system and name the root below which the source lies; once in each process."""
+    options = fsspec_options(source.url, source.options)
     try:
-        fs, root = url_to_fs(source.url, **dict(source.options))
-    except (ImportError, ValueError) as error:
+        fs, root = url_to_fs(source.url, **options)
+    except (ImportError, ValueError, TypeError) as error:
+        reason = redacted(str(error))
         raise SourceError(
-            f"{source.url}: cannot be opened ({error}); install what the protocol needs, for s3:// npczarr[s3]"
+            f"{source.shown}: cannot be opened ({reason}); check the options, and install what the protocol needs, for "
+            "s3:// npczarr[s3]"
         ) from error
     try:
         if ("://" not in source.url or root.lower().endswith(".zip")) and fs.isfile(root):
-            return ZipFileSystem(fo=fsspec.open(source.url, **dict(source.options)).open()), ""
+            return ZipFileSystem(fo=fsspec.open(source.url, **options).open()), ""
     except Exception as error:  # zipfile names damage in a dozen ways
-        raise SourceError(f"{source.url}: the archive is damaged ({error}); download it again") from error
+        raise SourceError(redacted(f"{source.url}: the archive is damaged ({error}); download it again")) from error
     return fs, root
 
 

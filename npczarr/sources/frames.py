@@ -61,7 +61,7 @@ def _check_kind(dataset: Dataset) -> None:
             "enhanced or single-slice DICOM first"
         )
     if int(dataset.get("SamplesPerPixel", 1) or 1) != 1:
-        raise SourceError(f"{dataset.SamplesPerPixel} samples per pixel (colour), expected one; not an MR image")
+        raise SourceError(f"{dataset.SamplesPerPixel} samples per pixel (color), expected one; not an MR image")
     if raw_text(dataset, "PhotometricInterpretation") == "PALETTE COLOR":
         raise SourceError("palette color: the pixels are numbers of colors, expected gray values; not an MR image")
     floats = next((name for name in ("FloatPixelData", "DoubleFloatPixelData") if name in dataset), None)

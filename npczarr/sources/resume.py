@@ -7,16 +7,16 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 from npczarr.errors import SourceError
 from npczarr.model.limits import size
+from npczarr.model.options import redacted
+from npczarr.runner import OnProgress, Progress
 
-OnProgress = Callable[[str, int, int], None]
 TRIES = 6  # in a row without a new byte
 WAIT_SECONDS = 1.0  # before the second try, doubled each time
 _TIMEOUT_SECONDS = (15, 60)  # to connect; without a byte
@@ -32,7 +32,7 @@ class Fetch:
     part
         The partial file. Beside it lies its version, an ETag or date by which the server knows it.
     name, on_progress
-        What to call with bytes so far and in all.
+        Name of the file, and what is called at the start and after each piece; None for nothing.
 
     Attributes
     ----------
@@ -40,11 +40,12 @@ class Fetch:
         Whether pooch asked for the file.
     """
 
-    def __init__(self, part: Path, name: str, on_progress: OnProgress) -> None:
+    def __init__(self, part: Path, name: str, on_progress: OnProgress | None) -> None:
         self.used = False
         self._part = part
         self._version = part.with_name(part.name + ".version")
         self._name = name
+        self._total = 0  # bytes; 0 as long as it is not known
         self._on_progress = on_progress
 
     def __call__(self, url: str, output_file: str, pooch: Any) -> None:  # noqa: ANN401 - as pooch calls it
@@ -58,7 +59,7 @@ class Fetch:
         except OSError as error:
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
                 raise self._no_room() from error
-            raise SourceError(f"{self._name}: {error}; the partial file {self._part} is kept") from error
+            raise SourceError(redacted(f"{self._name}: {error}; the partial file {self._part} is kept")) from error
         os.unlink(output_file)
         try:
             os.link(self._part, output_file)  # two names, so that a file with a wrong hash can be set aside
@@ -70,6 +71,11 @@ class Fetch:
         self._version.unlink(missing_ok=True)
         return self._part.replace(bad) if self._part.exists() else None
 
+    def report(self, done: int) -> None:
+        """Say how many bytes of the file there are."""
+        if self._on_progress is not None:
+            self._on_progress(Progress(done, self._total or None, "bytes", done, note=self._name))
+
     def clear(self) -> None:
         """Delete what is no longer needed."""
         self._part.unlink(missing_ok=True)
@@ -78,8 +84,7 @@ class Fetch:
     @staticmethod
     def shown(url: str) -> str:
         """Write an address without user, password and query, which may be secrets."""
-        parts = urlsplit(url)
-        return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+        return redacted(url)
 
     def _copy(self, path: Path) -> None:
         if not path.is_file():
@@ -87,9 +92,10 @@ class Fetch:
         self._total = path.stat().st_size
         self._check_room(self._total)
         with path.open("rb") as source, self._part.open("wb") as target:
+            self.report(0)
             while piece := source.read(_PIECE):
                 target.write(piece)
-                self._on_progress(self._name, target.tell(), self._total)
+                self.report(target.tell())
 
     def _download(self, url: str) -> None:
         """Ask again until all is there; only tries in a row that bring nothing count."""
@@ -107,7 +113,7 @@ class Fetch:
             except requests.RequestException as error:
                 response = error.response
                 if isinstance(error, ValueError):  # of an address
-                    raise SourceError(f"{self.shown(url)}: {error}; expected an address, or a local path") from error
+                    raise SourceError(redacted(f"{url}: {error}; expected an address, or a local path")) from error
                 if response is not None and response.status_code not in _TRANSIENT:
                     raise SourceError(
                         f"{self.shown(url)}: the server answers {response.status_code} {response.reason}; check the "
@@ -155,9 +161,10 @@ class Fetch:
             self._version.write_text(version, encoding="latin-1")
         self._check_room(self._total - start)
         with self._part.open("ab") as target:
+            self.report(target.tell())
             for piece in response.iter_content(_PIECE):
                 target.write(piece)
-                self._on_progress(self._name, target.tell(), self._total)
+                self.report(target.tell())
 
     def _there(self) -> int:
         return self._part.stat().st_size if self._part.exists() else 0

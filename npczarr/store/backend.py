@@ -12,7 +12,8 @@ from xarray.core import indexing
 
 from npczarr.errors import StoreError
 from npczarr.store.chunks import digest
-from npczarr.store.scans import StoredCohort, StoredScan, as_stored
+from npczarr.store.cohort import StoredCohort
+from npczarr.store.scans import StoredScan, as_stored
 
 
 class ScanVoxels(BackendArray):
@@ -37,7 +38,7 @@ class ScanVoxels(BackendArray):
         return ScanVoxels, (self.cohort, self.name)
 
     def __dask_tokenize__(self) -> tuple[Any, ...]:
-        return "npczarr", self.cohort.location, self.name, self.cohort.fingerprint
+        return "npczarr", self.cohort.opening, self.name
 
     def __getitem__(self, key: indexing.ExplicitIndexer) -> Any:  # noqa: ANN401 - as xarray types it
         support = indexing.IndexingSupport.OUTER
@@ -66,7 +67,8 @@ class ScanVoxels(BackendArray):
         z, y, x = (slice(int(one.min()), int(one.max()) + 1) for one in within)
         values = scan.image((z, y, x)) if self.name == "image" else scan.mask((z, y, x))
         offsets = [one - s.start for one, s in zip(within, (z, y, x), strict=True)]
-        result[np.ix_(*(np.arange(len(r)) for r in raters), *inside)] = values[np.ix_(*raters, *offsets)]
+        places = [*(np.arange(len(one)) for one in raters), *inside]
+        result[_as_index(places)] = values[_as_index([*raters, *offsets])]
 
 
 class OneScan(BackendArray):
@@ -100,7 +102,7 @@ class OneScan(BackendArray):
             array = self._scan.image_array if self.name == "image" else self._scan.mask_array
             values = np.full([*self.shape[:-3], *(s.stop - s.start for s in (z, y, x))], array.padding, self.dtype)
         offsets = [one - s.start for one, s in zip(lists[-3:], (z, y, x), strict=True)]
-        chosen: NDArray[Any] = values[np.ix_(*lists[:-3], *offsets)]
+        chosen: NDArray[Any] = values[_as_index([*lists[:-3], *offsets])]
         return chosen.reshape(kept)
 
 
@@ -135,8 +137,8 @@ class WholeScan(BackendArray):
         return indexing.explicit_indexing_adapter(key, self.shape, support, self._read)
 
     def _read(self, key: tuple[Any, ...]) -> NDArray[Any]:
-        chosen: NDArray[Any] = self._whole()[np.ix_(*_lists(key, self.shape))]
-        return chosen.reshape(_kept(key, self.shape))
+        chosen: NDArray[Any] = self._whole()[_as_index(_lists(key, self.shape))]
+        return chosen.reshape(_kept(key, self.shape)).copy()  # what is kept is not the caller's to change
 
     def _whole(self) -> NDArray[Any]:
         if self._values is None:
@@ -165,6 +167,13 @@ def _kept_once_read(array: BackendArray) -> Any:  # noqa: ANN401 - a duck array 
 def _lists(key: tuple[Any, ...], shape: tuple[int, ...]) -> list[NDArray[Any]]:
     """Spell out which indices a key chooses along each axis."""
     return [np.atleast_1d(np.arange(n)[k]) for k, n in zip(key, shape, strict=True)]
+
+
+def _as_index(lists: list[NDArray[Any]]) -> tuple[Any, ...]:
+    """Return the index of a box: slices where indices follow one another, for arrays of them copy voxel by voxel."""
+    if all(len(one) and one[-1] - one[0] == len(one) - 1 and (np.diff(one) == 1).all() for one in lists):
+        return tuple(slice(int(one[0]), int(one[-1]) + 1) for one in lists)
+    return np.ix_(*lists)
 
 
 def _kept(key: tuple[Any, ...], shape: tuple[int, ...]) -> list[int]:

@@ -14,6 +14,7 @@ from zarr.abc.store import Store
 from npczarr.errors import StoreError
 from npczarr.model.geometry import AXES, Shape
 from npczarr.model.layout import Layout, table_chunks
+from npczarr.model.options import redacted
 from npczarr.model.schema import (
     COORDINATES,
     INDEXES,
@@ -49,7 +50,9 @@ def is_new(store: Store) -> bool:
     if content is None:
         old = [name for name in (".zgroup", ".zarray", ".zattrs") if exists(store, name)]
         if old:
-            raise StoreError(f"{store}: holds {old[0]}, data in the old Zarr format; convert into another folder")
+            raise StoreError(
+                f"{redacted(str(store))}: holds {old[0]}, data in the old Zarr format; convert into another folder"
+            )
         return True
     with translate_damage(str(store)):
         return CREATING in json.loads(content).get("attributes", {})

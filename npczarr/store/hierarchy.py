@@ -8,7 +8,7 @@ from typing import Any, Literal
 import zarr
 from zarr.abc.store import Store
 
-from npczarr.errors import StoreError
+from npczarr.errors import MissingStoreError, StoreError
 from npczarr.model.layout import Layout
 from npczarr.model.records import PADDING
 from npczarr.model.schema import RESAMPLING, SCHEMA_ATTRIBUTE, SCHEMA_VERSION
@@ -46,7 +46,9 @@ def open_group(store: Store, url: str, *, mode: Literal["r", "r+"] = "r+", whole
             tables = WholeTables(store)
             root = zarr.open_group(tables, mode=mode, use_consolidated=False, zarr_format=3)
         except FileNotFoundError as error:
-            raise StoreError(f"{url}: no store here; check the path, or make one with npczarr convert") from error
+            raise MissingStoreError(
+                f"{url}: no store here; check the path, or make one with npczarr convert"
+            ) from error
         check_schema(root.attrs.asdict(), url)
         tables.whole = whole and is_written_whole(root.attrs.asdict()) and not exists(store, RESIZING)
         return root

@@ -44,16 +44,16 @@ def info(store: str | Path, *, storage_options: Mapping[str, Any] | None = None)
         If there is no store.
     """
     location = locate(store, storage_options)
-    with translate_damage(location.url):
+    with translate_damage(location.shown):
         return _described(open_location(location), location)
 
 
 def _described(dataset: xr.Dataset, location: Location) -> dict[str, Any]:
-    root = open_group(location.open(read_only=True), location.url, mode="r")
+    root = open_group(location.open(read_only=True), location.shown, mode="r")
     image = dataset["image"]
     stored = np.isin(dataset["status"].values.astype(object), STORED)
     return {
-        "store": location.url,
+        "store": location.shown,
         "schema": dataset.attrs["npczarr_schema"],
         "patients": dataset.sizes["patient"],
         "sequences": [str(label) for label in dataset["sequence"].values],

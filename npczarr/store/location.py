@@ -11,13 +11,13 @@ from zarr.abc.store import Store
 from zarr.storage import FsspecStore, LocalStore
 
 from npczarr.errors import StoreError
-from npczarr.model.options import check_options
+from npczarr.model.options import Options, fsspec_options, normalize_options, redacted
 from npczarr.store.object_store import credentials_in_environment, is_object_store, open_objects
 from npczarr.store.storage_errors import first_line, translate_errors
 from npczarr.store.zarr_library import Buffer, as_buffer, no_range, run
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Location:
     """Where a store is. Small and free of secrets, so it can travel in a task; each process opens it for itself.
 
@@ -26,11 +26,19 @@ class Location:
     url
         Folder, or the URL of one.
     options
-        Storage options, as pairs; credentials belong in the environment of the process that reads or writes.
+        Storage options, normalized; credentials belong in the environment of the process that reads or writes.
     """
 
     url: str
-    options: tuple[tuple[str, Any], ...] = ()
+    options: Options = ()
+
+    def __repr__(self) -> str:
+        return f"Location({self.shown!r}, {dict(self.options)})"
+
+    @property
+    def shown(self) -> str:
+        """The URL for messages: without user, password and query."""
+        return redacted(self.url)
 
     def open(self, *, read_only: bool = False) -> Store:
         """Open it; nothing is created.
@@ -40,15 +48,15 @@ class Location:
         StoreError
             If the protocol is not known or what it needs is not installed.
         """
-        url, options = self.url, dict(self.options)
+        url, options = self.url, self.options
         if "://" not in url:
             return _Files(url, read_only=read_only)
         try:
             if is_object_store(url):
                 return open_objects(url, options, read_only=read_only)
-            return FsspecStore.from_url(url, storage_options=options, read_only=read_only)
+            return FsspecStore.from_url(url, storage_options=fsspec_options(url, options), read_only=read_only)
         except (ImportError, ValueError, TypeError) as error:
-            raise StoreError(f"{url}: cannot be opened ({first_line(error)}); {_needs(url)}") from error
+            raise StoreError(f"{self.shown}: cannot be opened ({first_line(error)}); {_needs(url)}") from error
 
     @property
     def is_remote(self) -> bool:
@@ -66,13 +74,13 @@ def locate(url: str | Path, options: Mapping[str, Any] | None = None) -> Locatio
     Raises
     ------
     ParameterError
-        If an option is a secret, or of a kind that no task could carry.
+        If an option is a secret, not known, or of a kind that no task could carry.
     """
-    check_options(options or {}, str(url))
+    normalized = normalize_options(options, url)
     text = str(url)
     if "://" not in text:
         text = str(Path(text).expanduser().resolve())
-    return Location(text.rstrip("/"), tuple(sorted((options or {}).items())))
+    return Location(text.rstrip("/"), normalized)
 
 
 class _Files(LocalStore):

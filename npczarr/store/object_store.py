@@ -7,10 +7,12 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Any, Self, TypeVar
+from urllib.parse import urlsplit
 
 from zarr.abc.store import ByteRequest
 from zarr.storage import ObjectStore
 
+from npczarr.model.options import Options, family_of, redacted
 from npczarr.store.storage_errors import PATIENCE, retry, translate_errors
 from npczarr.store.zarr_library import Buffer, BufferPrototype
 
@@ -18,6 +20,27 @@ Answer = TypeVar("Answer")
 
 _SCHEMES = ("s3://", "s3a://", "gs://", "az://", "abfs://", "abfss://", "http://", "https://")
 _ENVIRONMENT = ("AWS_", "AZURE_", "GOOGLE_")
+#: What obstore calls the words of `npczarr.model.options.WORDS`; None where it needs no telling.
+OBSTORE_NAMES: Mapping[str, Mapping[str, str | None]] = {
+    "s3": {
+        "anon": "skip_signature",
+        "endpoint_url": "endpoint",
+        "profile": None,  # becomes a provider of credentials
+        "region": "region",
+        "requester_pays": "request_payer",
+    },
+    "gs": {"anon": "skip_signature", "endpoint_url": "base_url"},
+    "az": {
+        "account_host": "endpoint",
+        "account_name": "account_name",
+        "anon": "skip_signature",
+        "client_id": "client_id",
+        "tenant_id": "tenant_id",
+    },
+    "http": {"anon": None},
+}
+#: Hosts of https:// that obstore takes for S3 and Azure, and would sign for.
+_CLOUDS = (".amazonaws.com", ".r2.cloudflarestorage.com", ".core.windows.net", ".fabric.microsoft.com")
 #: Server errors, lost connections and SlowDown are tried again, later each time, for about a minute; the rest is not.
 _RETRY = {
     "max_retries": 10,
@@ -34,18 +57,23 @@ def is_object_store(url: str) -> bool:
     return url.startswith(_SCHEMES)
 
 
-def open_objects(url: str, options: Mapping[str, Any], *, read_only: bool) -> ObjectStore[Any]:
+def open_objects(url: str, options: Options, *, read_only: bool) -> ObjectStore[Any]:
     """Open the folder of an object store, once in each process: connections are kept and used again.
+
+    Parameters
+    ----------
+    options
+        As ``npczarr.model.options.normalize_options`` returns them.
 
     Raises
     ------
     ImportError
         If obstore is not installed.
     ValueError
-        If an option is unknown or wrong.
+        If an option is wrong, or the environment contradicts it.
     """
     # a client remembers the credentials that it was made with: others, set since, make another client
-    client = _open(url, tuple(sorted(options.items())), credentials_in_environment())
+    client = _open(url, options, credentials_in_environment())
     return Objects(client, read_only=read_only, url=url)
 
 
@@ -55,21 +83,22 @@ def credentials_in_environment() -> tuple[tuple[str, str], ...]:
 
 
 @lru_cache(maxsize=64)
-def _open(url: str, options: tuple[tuple[str, Any], ...], environment: tuple[tuple[str, str], ...]) -> Any:  # noqa: ANN401
+def _open(url: str, options: Options, environment: tuple[tuple[str, str], ...]) -> Any:  # noqa: ANN401
     from obstore.exceptions import BaseError
     from obstore.store import from_url
 
-    given = {name.lower().removeprefix("aws_") for name, _ in (*options, *environment)}
-    chosen: dict[str, Any] = dict(options)
+    chosen = obstore_options(url, options)
     client: dict[str, Any] = dict(_CLIENT)
-    if url.startswith("http://"):
-        client["allow_http"] = True
-    elif url.startswith(("s3://", "s3a://")):
-        endpoints = (str(value) for name, value in (*options, *environment) if "endpoint" in name.lower())
-        if any(endpoint.startswith("http://") for endpoint in endpoints):
-            client["allow_http"] = True  # who names a server by http:// wants it
-        if not given & {"access_key_id", "skip_signature"}:
-            chosen |= _shared_credentials()
+    endpoint = next((str(value) for name, value in chosen.items() if name in ("endpoint", "base_url")), "")
+    if family_of(url) == "s3":
+        there = dict(environment)
+        chosen |= _s3_access(chosen, dict(options).get("profile"), there)
+        of_s3 = there.get("AWS_ENDPOINT_URL_S3")
+        if endpoint and of_s3 and of_s3 != endpoint:  # obstore would follow the environment without a word
+            raise ValueError("AWS_ENDPOINT_URL_S3 of the environment contradicts the option endpoint_url; unset one")
+        endpoint = endpoint or str(chosen.get("endpoint", "")) or of_s3 or _endpoint_in(there)
+    if url.startswith("http://") or endpoint.startswith("http://"):
+        client["allow_http"] = True  # who names a server by http:// wants it
     build: Any = from_url
     try:
         return build(url, **chosen, client_options=client, retry_config=_RETRY)
@@ -77,15 +106,62 @@ def _open(url: str, options: tuple[tuple[str, Any], ...], environment: tuple[tup
         raise ValueError(str(error).splitlines()[0]) from error
 
 
-def _shared_credentials() -> dict[str, Any]:
-    """Credentials of a profile, a role or a machine, as botocore finds them; where there are none, anonymous access."""
+def obstore_options(url: str, options: Options) -> dict[str, Any]:
+    """Write normalized options as obstore takes them."""
+    family = family_of(url) or ""
+    named = {OBSTORE_NAMES[family][word]: value for word, value in options}
+    chosen = {name: value for name, value in named.items() if name is not None}
+    host = urlsplit(url).netloc.rpartition("@")[2].lower()
+    if family == "http" and dict(options).get("anon") and host.endswith(_CLOUDS):
+        chosen["skip_signature"] = True
+    if family == "az" and "endpoint" in chosen:
+        chosen["endpoint"] = f"https://{chosen['endpoint']}"
+    if family == "az" and host.partition(".")[0] == chosen.get("account_name"):
+        del chosen["account_name"]  # the URL says it: abfs://container@account.dfs.core.windows.net
+    return chosen
+
+
+def _endpoint_in(environment: Mapping[str, str]) -> str:
+    return environment.get("AWS_ENDPOINT_URL") or environment.get("AWS_ENDPOINT") or ""
+
+
+def _s3_access(chosen: Mapping[str, Any], profile: str | None, environment: Mapping[str, str]) -> dict[str, Any]:
+    """Say whose credentials S3 takes, and the region and server of their profile where nothing else names them.
+
+    Those of the environment come first, unless a profile is asked for; then those of a profile, a role or a machine, as
+    botocore finds them; where there are none, access is anonymous.
+    """
+    anonymous = chosen.get("skip_signature") or "AWS_SKIP_SIGNATURE" in environment
+    if anonymous or (profile is None and "AWS_ACCESS_KEY_ID" in environment):
+        return {}
     try:
+        from botocore.exceptions import BotoCoreError  # type: ignore[import-untyped]
         from botocore.session import Session  # type: ignore[import-untyped]
     except ImportError:
+        if profile is not None:
+            raise
         return {}
-    found = Session().get_credentials()
+    try:
+        session = Session(profile=profile)
+        found, settings = session.get_credentials(), session.get_scoped_config()
+    except BotoCoreError as error:  # no such profile, or a file of them that cannot be read
+        raise ValueError(str(error)) from error
+    access: dict[str, Any] = {}
+    if (
+        "region" not in chosen
+        and not {"AWS_REGION", "AWS_DEFAULT_REGION"} & environment.keys()
+        and "region" in settings
+    ):
+        access["region"] = settings["region"]
+    if "endpoint" not in chosen and not _endpoint_in(environment) and "endpoint_url" in settings:
+        access["endpoint"] = settings["endpoint_url"]
     if found is None:
-        return {"skip_signature": True}
+        return access | {"skip_signature": True}
+    return access | {"credential_provider": _provider(found)}
+
+
+def _provider(found: Any) -> Callable[[], dict[str, Any]]:  # noqa: ANN401 - credentials of botocore
+    """Give obstore the credentials of botocore, which renews them when they expire."""
 
     def provide() -> dict[str, Any]:
         frozen = found.get_frozen_credentials()
@@ -96,7 +172,7 @@ def _shared_credentials() -> dict[str, Any]:
             "expires_at": datetime.now(UTC) + _TTL,
         }
 
-    return {"credential_provider": provide}
+    return provide
 
 
 class Objects(ObjectStore[Any]):
@@ -107,7 +183,7 @@ class Objects(ObjectStore[Any]):
         self._url = url
 
     def __str__(self) -> str:
-        return self._url
+        return redacted(self._url)
 
     def with_read_only(self, read_only: bool = False) -> Self:
         """Return the same store to be read, or to be written."""

@@ -13,9 +13,9 @@ from npczarr.errors import StoreError
 from npczarr.model.geometry import AXES
 from npczarr.model.schema import SCAN, voxel_variables
 from npczarr.store.backend import ScanVoxels
+from npczarr.store.cohort import StoredCohort
 from npczarr.store.hierarchy import check_schema
 from npczarr.store.location import Location, locate
-from npczarr.store.scans import StoredCohort
 from npczarr.store.storage_errors import translate_damage
 from npczarr.store.tables import open_stored, tables_of
 
@@ -55,24 +55,27 @@ def open_store(
     StoreError
         If there is no store, or one of a schema that this program does not know.
     """
-    return open_location(locate(url, dict(storage_options or {})), group=group, dask=dask)
+    return open_location(locate(url, storage_options), group=group, dask=dask)
+
+
+open = open_store  # its public name: npczarr.open
 
 
 def open_location(location: Location, *, group: str | None = None, dask: bool = True) -> xr.Dataset:
     """Open a store as :func:`open_store` does."""
-    with translate_damage(location.url):
+    with translate_damage(location.shown):
         stored = open_stored(location, group)
         if group is not None:
             return tables_of(stored, location, group)
-        check_schema(stored.attrs, location.url)
+        check_schema(stored.attrs, location.shown)
         absent = sorted(_NEEDED - set(stored.variables))
         if absent:
-            raise StoreError(f"{location.url}: no {', '.join(absent)} in it; convert into a new store")
+            raise StoreError(f"{location.shown}: no {', '.join(absent)} in it; convert into a new store")
         for name in _VOXELS:
             dims = stored[name].dims
             if dims[:2] != SCAN or dims[-3:] != AXES:
                 raise StoreError(
-                    f"{location.url}: {name} is on {dims}, expected {(*SCAN, *AXES)}; convert into a new store"
+                    f"{location.shown}: {name} is on {dims}, expected {(*SCAN, *AXES)}; convert into a new store"
                 )
         dataset = _assembled(location, stored, dask=dask)
     dataset.encoding |= {"source": location.url, "storage_options": dict(location.options)}

@@ -11,8 +11,8 @@ from zarr.storage import FsspecStore, LocalStore
 
 from npczarr.errors import NpczarrError
 from npczarr.store.backend import ScanVoxels
+from npczarr.store.cohort import StoredCohort
 from npczarr.store.location import locate
-from npczarr.store.scans import StoredCohort
 
 
 def cohort_behind(dataset: xr.Dataset, names: tuple[str, ...]) -> StoredCohort | None:

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import xarray as xr
+import xxhash
 import zarr
+from numpy.typing import NDArray
 
 from npczarr.errors import StoreError
 from npczarr.model.schema import Variable
@@ -44,3 +47,13 @@ def write_result(root: zarr.Group, path: str, result: xr.Dataset, attributes: Ma
         array(group, str(name))[...] = variable.values.astype(TEXT) if string else variable.values
     group.attrs.put(dict(attributes))
     consolidate(root)
+
+
+def input_digests(dataset: xr.Dataset) -> NDArray[Any]:
+    """Digest of what each scan's numbers depend on: its mask, and the size of its voxels."""
+    masks, shapes, spacings = (dataset[name].values for name in ("mask_digest", "shape", "spacing"))
+    digests = np.empty(masks.shape, dtype=np.dtypes.StringDType())
+    for at in np.ndindex(*masks.shape):
+        content = f"{masks[at]} {(shapes[at].tolist(), spacings[at].tolist())}"
+        digests[at] = xxhash.xxh3_128_hexdigest(content.encode())
+    return digests

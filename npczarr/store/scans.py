@@ -7,34 +7,19 @@ scan is read and held against its digest.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
 from itertools import pairwise, product
 from typing import Any
 
 import numpy as np
-import xxhash
-import zarr
 from numpy.typing import NDArray
 
-from npczarr.errors import GeometryError, StoreError
+from npczarr.errors import StoreError
 from npczarr.model.geometry import Floats, Grid, Shape
 from npczarr.model.schema import STORED
 from npczarr.store.chunks import digest, is_padding
-from npczarr.store.hierarchy import check_schema
-from npczarr.store.location import Location
-from npczarr.store.storage_errors import translate_damage, translate_errors
-from npczarr.store.voxels import VoxelArray, Window, describe_voxels
-from npczarr.store.whole import WholeTables, is_written_whole
-
-_AT_ONCE = 32  # requests in flight
-#: The tables that describe a scan.
-_TABLES = (
-    "status", "mask_status", "message", "shape", "spacing", "affine", "rescale_slope", "rescale_intercept",
-    "image_digest", "mask_digest", "mask_voxels", "frame_digest",
-)  # fmt: skip
+from npczarr.store.voxels import VoxelArray, Window
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -161,7 +146,7 @@ class StoredScan:
             damaged = [key for place in places for key in array.damaged_objects(place, self.shape_zyx)]
             object_ = f"{damaged[0]} cannot be read" if damaged else "it cannot be read"
             raise StoreError(
-                f"{self.label} ({array.location.url}): the {array.name} is damaged, {object_}; check the store with "
+                f"{self.label} ({array.location.shown}): the {array.name} is damaged, {object_}; check the store with "
                 f"npczarr validate, and convert the scan again (--rewrite {self.label}). {error}"
             ) from error
         return np.stack(values) if raters else values[0]
@@ -179,7 +164,7 @@ class StoredScan:
                 return candidate
         raters = [(rater,) for rater in range(len(self.raters))] if values.ndim == 4 else [()]
         absent = [key for rater in raters for key in array.absent_objects((*self.place, *rater), self.shape_zyx)]
-        where = f"{self.label} ({self.image_array.location.url})"
+        where = f"{self.label} ({self.image_array.location.shown})"
         if absent:
             raise StoreError(
                 f"{where}: {len(absent)} object(s) of the {array.name} are absent or may not be read, the first "
@@ -221,180 +206,3 @@ def _has_empty_chunk(array: VoxelArray, values: NDArray[Any], window: Window) ->
 def _is_fill(values: Any, array: VoxelArray) -> Any:  # noqa: ANN401 - a scalar or an array, and its truth
     """Whether values may be those of an absent chunk, whichever program wrote the store."""
     return is_padding(values, array.fill)
-
-
-class StoredCohort:
-    """Every scan of a store, from one opening of it.
-
-    Tables are read when a scan is first asked for. Sent to another process it opens the store again, and refuses to go
-    on if scans have changed in between.
-
-    Parameters
-    ----------
-    location
-        The store.
-    root
-        Its root group, if it is open already.
-    """
-
-    def __init__(self, location: Location, root: zarr.Group | None = None) -> None:
-        self.location = location
-        self._expected: str | None = None
-        with translate_damage(location.url):
-            self._root = open_consolidated(location) if root is None else root
-            check_schema(self._root.attrs.asdict(), location.url)
-            self.image, self.mask = (self._described(name) for name in ("image", "mask"))
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return _reopened, (self.location, self.fingerprint)
-
-    def _described(self, name: str) -> VoxelArray:
-        found = self._root.get(name)
-        if not isinstance(found, zarr.Array):
-            raise StoreError(f"{self.location.url}: no {name} in it; convert into a new store")
-        return describe_voxels(self.location, name, found)
-
-    @cached_property
-    def tables(self) -> Mapping[str, NDArray[Any]]:
-        """What the store says of its scans, by name; each on (patient, sequence, …)."""
-        with translate_damage(self.location.url):
-            return read_tables(self._root, self.location, _TABLES)
-
-    @cached_property
-    def labels(self) -> Mapping[str, tuple[str, ...]]:
-        """Labels of `patient` and `sequence`, and of `rater` where there are several."""
-        names = ("patient", "sequence", *(("rater",) if "rater" in self._root else ()))
-        with translate_damage(self.location.url):
-            found = read_tables(self._root, self.location, names)
-        return {name: tuple(str(label) for label in found[name]) for name in names}
-
-    @cached_property
-    def fingerprint(self) -> str:
-        """Digest of what the store says of its voxels."""
-        parts = [np.asarray(self.tables[n]) for n in ("status", "shape", "affine", "image_digest", "mask_digest")]
-        content = [part.tolist() for part in parts] + [self.image.fingerprint, self.mask.fingerprint]
-        return str(xxhash.xxh3_128_hexdigest(repr(content).encode()))
-
-    @property
-    def raters(self) -> tuple[str, ...]:
-        """Labels of the raters; empty unless the store holds the masks of several."""
-        return self.labels.get("rater", ())
-
-    def __iter__(self) -> Iterator[StoredScan]:
-        """Give every scan, in the store's order."""
-        for at in product(range(len(self.labels["patient"])), range(len(self.labels["sequence"]))):
-            yield self.at(at)
-
-    def scan(self, patient: str, sequence: str) -> StoredScan:
-        """Return one scan by its labels; KeyError where there is none."""
-        places = []
-        for dim, label in (("patient", patient), ("sequence", sequence)):
-            if label not in self.labels[dim]:
-                raise KeyError(label)
-            places.append(self.labels[dim].index(label))
-        return self.at((places[0], places[1]))
-
-    def at(self, place: tuple[int, int], *, check: bool = True) -> StoredScan:
-        """Return one scan by its place; without `check`, one whose grid makes no sense has none.
-
-        Raises
-        ------
-        StoreError
-            If its shape or its affine make no sense.
-        """
-        tables = self.tables
-        texts = {name: str(tables[name][place]) for name in ("status", "mask_status", "message")}
-        texts |= {name: str(tables[name][place]) for name in ("image_digest", "mask_digest", "frame_digest")}
-        try:
-            grid = self._grid(place)
-        except StoreError:
-            if check:
-                raise
-            grid = None
-        depth = 0 if grid is None else grid.shape_zyx[0]
-        z, y, x = (bool(known) for known in np.isfinite(tables["spacing"][place]))
-        return StoredScan(
-            patient=self.labels["patient"][place[0]],
-            sequence=self.labels["sequence"][place[1]],
-            raters=self.raters,
-            place=place,
-            grid=grid,
-            known_zyx=(z, y, x),
-            slope=np.array(tables["rescale_slope"][place][:depth]),
-            intercept=np.array(tables["rescale_intercept"][place][:depth]),
-            mask_voxels=int(tables["mask_voxels"][place]),
-            image_array=self.image,
-            mask_array=self.mask,
-            **texts,
-        )
-
-    def _grid(self, place: tuple[int, int]) -> Grid | None:
-        z, y, x = (int(n) for n in self.tables["shape"][place])
-        label = "/".join((self.labels["patient"][place[0]], self.labels["sequence"][place[1]]))
-        if min(z, y, x) < 1:
-            if str(self.tables["status"][place]) in STORED:
-                raise StoreError(
-                    f"{label} ({self.location.url}): stored, but its shape is {(z, y, x)}; validate the store"
-                )
-            return None
-        if any(n > extent for n, extent in zip((z, y, x), self.image.shape[-3:], strict=True)):
-            raise StoreError(
-                f"{label} ({self.location.url}): its shape {(z, y, x)} does not fit the arrays, "
-                f"{self.image.shape[-3:]}; validate the store"
-            )
-        try:
-            return Grid((z, y, x), self.tables["affine"][place])
-        except GeometryError as error:
-            raise StoreError(f"{label} ({self.location.url}): {error}; validate the store") from error
-
-
-def open_consolidated(location: Location) -> zarr.Group:
-    """Open the root of a store to be read, by its consolidated metadata where there are any.
-
-    Raises
-    ------
-    StoreError
-        If there is no store.
-    """
-    store = location.open(read_only=True)
-    tables = WholeTables(store)
-    with translate_errors(store, "open it"):
-        try:
-            root = zarr.open_group(tables, mode="r", zarr_format=3)
-        except FileNotFoundError as error:
-            raise StoreError(
-                f"{location.url}: no store here; check the path, or make one with npczarr convert"
-            ) from error
-    tables.whole = is_written_whole(root.attrs.asdict())
-    return root
-
-
-def read_tables(root: zarr.Group, location: Location, names: Sequence[str]) -> dict[str, NDArray[Any]]:
-    """Read tables whole, all at once where each is a round trip.
-
-    Raises
-    ------
-    StoreError
-        If the store lacks one.
-    """
-    absent = [name for name in names if name not in root]
-    if absent:
-        raise StoreError(f"{location.url}: no {', '.join(absent)} in it; convert into a new store")
-
-    def read(name: str) -> NDArray[Any]:
-        found: Any = root[name]
-        return np.asarray(found[...])
-
-    if not location.is_remote:
-        return {name: read(name) for name in names}
-    with ThreadPoolExecutor(_AT_ONCE) as pool:
-        return dict(zip(names, pool.map(read, names), strict=True))
-
-
-@lru_cache(maxsize=8)
-def _reopened(location: Location, fingerprint: str) -> StoredCohort:
-    """Open a cohort in another process, and make sure that it is the same."""
-    cohort = StoredCohort(location)
-    if cohort.fingerprint != fingerprint:
-        raise StoreError(f"{location.url}: scans were changed while they were read; open the store again")
-    return cohort

@@ -14,6 +14,7 @@ from zarr.abc.store import Store
 from zarr.storage import LocalStore
 
 from npczarr.errors import NpczarrError, ReadOnlyError, StoreError
+from npczarr.model.options import redacted
 
 Answer = TypeVar("Answer")
 
@@ -48,6 +49,7 @@ def translate_errors(store: Store, act: str) -> Iterator[None]:
         kind = type(error).__name__
         refused = is_refusal(error)
         problem = f"{store}: cannot {act} ({kind}: {first_line(error)}); {_advice(store, error, refused=refused)}"
+        problem = redacted(problem)
         raise (ReadOnlyError if refused and writing else StoreError)(problem) from error
 
 
@@ -66,8 +68,8 @@ def translate_damage(url: str) -> Iterator[None]:
         raise
     except Exception as error:
         raise StoreError(
-            f"{url}: cannot be used as a cohort store ({type(error).__name__}: {first_line(error)}); its metadata or "
-            "tables are damaged or of another program, convert into a new store"
+            f"{redacted(url)}: cannot be used as a cohort store ({type(error).__name__}: {first_line(error)}); its "
+            "metadata or tables are damaged or of another program, convert into a new store"
         ) from error
 
 
@@ -92,9 +94,9 @@ def _advice(store: Store, error: Exception, *, refused: bool) -> str:
 
 
 def first_line(error: Exception) -> str:
-    """Return the message of an error, without the pages that some libraries add."""
+    """Return the message of an error, without the pages that some libraries add, and without secrets in URLs."""
     text = str(error).partition("<?xml")[0].strip().rstrip(":")
-    return (text.splitlines() or [type(error).__name__])[0]
+    return redacted((text.splitlines() or [type(error).__name__])[0])
 
 
 async def retry(request: Callable[[], Awaitable[Answer]]) -> Answer:

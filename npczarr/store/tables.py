@@ -11,9 +11,9 @@ import xarray as xr
 from xarray.backends import BackendArray
 from xarray.core import indexing
 
-from npczarr.errors import StoreError
+from npczarr.errors import MissingStoreError, StoreError
 from npczarr.store.location import Location, get
-from npczarr.store.storage_errors import translate_errors
+from npczarr.store.storage_errors import first_line, translate_errors
 from npczarr.store.whole import WholeTables, is_written_whole
 
 _AT_ONCE = 32  # requests in flight
@@ -29,16 +29,25 @@ def open_stored(location: Location, group: str | None) -> xr.Dataset:
         try:
             dataset: xr.Dataset = xr.open_zarr(tables, group=group, chunks=None, zarr_format=3, decode_cf=False)
         except FileNotFoundError as error:
-            what, maker = ("store", "npczarr convert") if group is None else (f"group {group!r}", "npczarr")
-            raise StoreError(f"{location.url}: no {what} here; check the path, or make one with {maker}") from error
+            raise _missing(location, group) from error
         except (ValueError, KeyError, TypeError) as error:
-            raise StoreError(f"{location.url}: cannot be read as a Zarr v3 store ({error}); check the path") from error
+            # zarr raises a KeyError for a group that is not listed in the consolidated metadata
+            if group is not None and "not found in consolidated metadata" in str(error):
+                raise _missing(location, group) from error
+            raise StoreError(
+                f"{location.shown}: cannot be read as a Zarr v3 store ({first_line(error)}); check the path"
+            ) from error
     if group is None:
         tables.whole = is_written_whole(dataset.attrs)
         _check_labels(tables, dataset)
     else:  # xarray, where it copies a result, names a fill value
         tables.whole = not any("_FillValue" in variable.attrs for variable in dataset.variables.values())
     return dataset
+
+
+def _missing(location: Location, group: str | None) -> MissingStoreError:
+    what, maker = ("store", "convert") if group is None else (f"group {group!r}", group.partition("/")[0])
+    return MissingStoreError(f"{location.shown}: no {what} here; check the path, or make one with npczarr {maker}")
 
 
 def _check_labels(tables: WholeTables, dataset: xr.Dataset) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
 from itertools import product
 from typing import Any
 
@@ -21,6 +20,9 @@ from npczarr.store.zarr_library import codecs_of
 
 Window = tuple[slice, slice, slice]
 _LARGEST_CHUNK = 2**31  # bytes; Blosc takes no more
+#: Arrays that this process has open.
+_OPENED: dict[tuple[Any, ...], ZarrArray] = {}
+_MOST_OPENED = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +64,7 @@ class VoxelArray:
         with translate_errors(store, f"read {self.name} at {'/'.join(map(str, place))}"):
             values = np.asarray(self._array()[(*place, *window)])
         if values.shape[-3:] != tuple(s.stop - s.start for s in window):
-            raise StoreError(f"{self.location.url}: {self.name} was resized while it was read; open the store again")
+            raise StoreError(f"{self.location.shown}: {self.name} was resized while it was read; open the store again")
         return values
 
     def absent_objects(self, place: tuple[int, ...], shape_zyx: tuple[int, int, int]) -> list[str]:
@@ -92,7 +94,7 @@ class VoxelArray:
         return f"{self.name}/{array.metadata.encode_chunk_key(at)}"
 
     def _array(self) -> ZarrArray:
-        return _open(self.location, self.location.session(), self.name, self.fingerprint, self.shape)
+        return _open(self.location, self.name, self.fingerprint, self.shape)
 
 
 def describe_voxels(location: Location, name: str, found: ZarrArray) -> VoxelArray:
@@ -107,32 +109,43 @@ def describe_voxels(location: Location, name: str, found: ZarrArray) -> VoxelArr
     sound = len(shape) == len(chunks) and len(shape) in (5, 6) and found.dtype.kind in "iuf" and min(chunks) > 0
     if not sound or float(np.prod(chunks, dtype=float)) * found.dtype.itemsize > _LARGEST_CHUNK:
         raise StoreError(
-            f"{location.url}: {name} of {found.dtype}, shape {shape}, chunks {chunks}: no array of scans; its metadata "
-            "are damaged, convert into a new store"
+            f"{location.shown}: {name} of {found.dtype}, shape {shape}, chunks {chunks}: no array of scans; its "
+            "metadata are damaged, convert into a new store"
         )
     default = np.nan if found.dtype.kind == "f" else 0
     padding = found.attrs.asdict().get("_FillValue", default)
     if not isinstance(padding, int | float):  # xarray writes floats as base64 of their bytes: NaN, in our stores
         padding = np.nan
-    fill = float(found.fill_value)
-    return VoxelArray(location, name, shape, found.dtype.name, chunks, padding, fill, _fingerprint(found))
+    fill, fingerprint = float(found.fill_value), _fingerprint(found)
+    _keep((location, location.session(), name, fingerprint, shape), found)
+    return VoxelArray(location, name, shape, found.dtype.name, chunks, padding, fill, fingerprint)
 
 
 def _fingerprint(found: ZarrArray) -> str:
     return json.dumps([found.dtype.name, list(found.chunks), codecs_of(found), str(found.fill_value)])
 
 
-@lru_cache(maxsize=64)
-def _open(
-    location: Location, session: tuple[tuple[str, str], ...], name: str, fingerprint: str, shape: tuple[int, ...]
-) -> ZarrArray:
+def _open(location: Location, name: str, fingerprint: str, shape: tuple[int, ...]) -> ZarrArray:
     """Open an array, once in each process and for each size of the store."""
+    key = location, location.session(), name, fingerprint, shape
+    if key not in _OPENED:
+        _keep(key, _opened(location, name, fingerprint))
+    return _OPENED[key]
+
+
+def _keep(key: tuple[Any, ...], array: ZarrArray) -> None:
+    if len(_OPENED) >= _MOST_OPENED:
+        _OPENED.clear()
+    _OPENED[key] = array
+
+
+def _opened(location: Location, name: str, fingerprint: str) -> ZarrArray:
     store = location.open(read_only=True)
     with translate_errors(store, f"open {name}"):
         try:
             found = zarr.open_group(store, mode="r", zarr_format=3)[name]
         except (FileNotFoundError, KeyError) as error:
-            raise StoreError(f"{location.url}: {name} is gone; open the store again") from error
+            raise StoreError(f"{location.shown}: {name} is gone; open the store again") from error
         if _fingerprint(found) != fingerprint:
-            raise StoreError(f"{location.url}: {name} was encoded anew while it was read; open the store again")
+            raise StoreError(f"{location.shown}: {name} was encoded anew while it was read; open the store again")
         return found

@@ -9,7 +9,7 @@ import npczarr as npc
 from npczarr.errors import SourceError
 from npczarr.export import back
 from npczarr.export.back import import_masks
-from npczarr.export.cohort import export
+from npczarr.export.cohort import export_scans
 from tests.export.conftest import stored
 
 
@@ -22,7 +22,7 @@ def copy(store, tmp_path):
 @pytest.fixture
 def edited(copy, tmp_path):
     """An export whose mask of 001/T1WI has lost a slice, saved with its rows running the other way."""
-    export(copy, tmp_path / "out", format="nifti")
+    export_scans(copy, tmp_path / "out", format="nifti")
     path = tmp_path / "out/001/ROI-T1.nii.gz"
     image = nibabel.load(path)
     voxels = np.asarray(image.dataobj).copy()
@@ -35,7 +35,7 @@ def edited(copy, tmp_path):
 
 
 def test_an_export_put_back_changes_nothing(copy, tmp_path):
-    export(copy, tmp_path / "out", format="nifti")
+    export_scans(copy, tmp_path / "out", format="nifti")
     before = xr.open_zarr(copy).load()
     assert {one.status for one in import_masks(copy, tmp_path / "out")} == {"kept"}
     xr.testing.assert_identical(xr.open_zarr(copy).load(), before)
@@ -98,7 +98,7 @@ def test_an_interrupted_import_leaves_the_scan_pending_and_is_completed(copy, ed
 
 
 def test_a_mask_is_added_where_there_was_none(copy, tmp_path):
-    export(copy, tmp_path / "out", format="nifti", patients=["002"])
+    export_scans(copy, tmp_path / "out", format="nifti", patients=["002"])
     image = nibabel.load(tmp_path / "out/002/T2WI.nii.gz")
     voxels = (np.asarray(image.dataobj) > np.median(image.dataobj)).astype(np.uint8)
     nibabel.save(nibabel.Nifti1Image(voxels, image.affine), tmp_path / "out/002/ROI-T2.nii.gz")

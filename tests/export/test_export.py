@@ -13,7 +13,7 @@ from PIL import Image
 
 import npczarr as npc
 from npczarr.errors import ParameterError
-from npczarr.export.cohort import export
+from npczarr.export.cohort import export_scans
 from npczarr.export.png import draw
 from tests.export.conftest import stored
 
@@ -32,7 +32,7 @@ def corners(shape_xyz):
 @pytest.mark.parametrize("cohort_", ["store", "real_store"])
 def test_a_nifti_corner_is_one_point_in_nibabel_simpleitk_and_the_store(request, cohort_, tmp_path):
     store = request.getfixturevalue(cohort_)
-    found = export(store, tmp_path / "out", format="nifti")
+    found = export_scans(store, tmp_path / "out", format="nifti")
     seen = oblique = 0
     for one in found:
         assert one.status in ("written", "absent"), one
@@ -60,7 +60,7 @@ def test_a_nifti_corner_is_one_point_in_nibabel_simpleitk_and_the_store(request,
 
 
 def test_statuses_say_what_each_scan_lacks(store, tmp_path):
-    found = export(store, tmp_path / "out", format="nifti")
+    found = export_scans(store, tmp_path / "out", format="nifti")
     by_key = {(one.patient, one.sequence): one for one in found}
     assert statuses(found) == {key: BAD.get(key, "written") for key in by_key}
     assert len(by_key) == 9
@@ -71,7 +71,7 @@ def test_statuses_say_what_each_scan_lacks(store, tmp_path):
 
 
 def test_an_exported_mask_scored_against_its_store_is_perfect(store, tmp_path):
-    export(store, tmp_path / "out", format="nifti")
+    export_scans(store, tmp_path / "out", format="nifti")
     result = npc.score(npc.open(store), tmp_path / "out").compute()
     dice = result["dice"].sel(patient="001").values
     assert (dice == 1).all()
@@ -81,7 +81,7 @@ def test_an_exported_mask_scored_against_its_store_is_perfect(store, tmp_path):
 def test_tiff_slices_carry_one_window_and_give_values_back(store, tmp_path):
     for bits in (8, 16):
         out = tmp_path / str(bits)
-        export(store, out, format="tiff", bits=bits, patients=["001"])
+        export_scans(store, out, format="tiff", bits=bits, patients=["001"])
         image, mask, row = stored(store, "001", "CE-T1WI")
         about = json.loads((out / "001/CE-T1WI.json").read_text())
         low, high = about["window"]
@@ -102,7 +102,7 @@ def test_tiff_slices_carry_one_window_and_give_values_back(store, tmp_path):
 
 def test_tiff_masks_are_read_back_as_those_of_two_raters(store, tmp_path):
     for rater in ("a", "b"):
-        export(store, tmp_path / "raters" / rater, format="tiff", patients=["001"])
+        export_scans(store, tmp_path / "raters" / rater, format="tiff", patients=["001"])
     npc.convert(tmp_path / "raters", tmp_path / "raters.zarr", workers=0)
     for sequence in ("T1WI", "T2WI", "CE-T1WI"):
         _, mask, _ = stored(store, "001", sequence)
@@ -110,49 +110,49 @@ def test_tiff_masks_are_read_back_as_those_of_two_raters(store, tmp_path):
         both = row["mask"].values[(slice(None), *(slice(0, n) for n in mask.shape))]
         assert len(both) == 2
         assert (both == mask).all()
-    found = export(tmp_path / "raters.zarr", tmp_path / "again", format="nifti")
+    found = export_scans(tmp_path / "raters.zarr", tmp_path / "again", format="nifti")
     assert {one.files for one in found if one.sequence == "T1WI"} == {
         ("a/001/ROI-T1.nii.gz",),
         ("b/001/ROI-T1.nii.gz",),
     }
-    refused = export(tmp_path / "raters.zarr", tmp_path / "png", format="png")
+    refused = export_scans(tmp_path / "raters.zarr", tmp_path / "png", format="png")
     assert {one.status for one in refused} == {"failed"}
 
 
 def test_size_gives_what_resampling_gives(store, tmp_path):
-    export(store, tmp_path / "n", format="nifti", size=40, patients=["001"])
+    export_scans(store, tmp_path / "n", format="nifti", size=40, patients=["001"])
     expected = npc.resample(npc.open(store).sel(patient=["001"]), shape=(None, 40, 40)).compute()
     scan = expected.npc.scan("001", "T1WI")
     image, mask = (nibabel.load(tmp_path / "n/001" / name) for name in ("T1WI.nii.gz", "ROI-T1.nii.gz"))
     np.testing.assert_array_equal(np.asarray(image.dataobj).T, scan.image)
     np.testing.assert_array_equal(np.asarray(mask.dataobj).T, scan.mask)
-    export(store, tmp_path / "t", format="tiff", size=40, patients=["001"], sequences=["T1WI"])
+    export_scans(store, tmp_path / "t", format="tiff", size=40, patients=["001"], sequences=["T1WI"])
     assert tifffile.imread(tmp_path / "t/001/T1WI_1.tif").shape == (40, 40)
 
 
 def test_ome_zarr_is_valid_and_read_by_others(store, tmp_path):
-    export(store, tmp_path / "out", format="ome-zarr", patients=["001", "002"])
+    export_scans(store, tmp_path / "out", format="ome-zarr", patients=["001", "002"])
     image, mask, row = stored(store, "001", "T2WI")
     scan = npc.open(store).npc.scan("001", "T2WI")
     path = tmp_path / "out/001/T2WI.ome.zarr"
     group = zarr.open_group(path, mode="r")
     OmeImage.from_zarr(group)
     Labels.from_zarr(group["labels"])
-    ImageLabel.from_zarr(group["labels/tumour"])
+    ImageLabel.from_zarr(group["labels/tumor"])
     read = ngff_zarr.from_ngff_zarr(str(path)).images[0]
     np.testing.assert_array_equal(np.asarray(read.data), image)
-    assert read.dims == ("z", "y", "x")
+    assert tuple(read.dims) == ("z", "y", "x")
     assert set(read.axes_units.values()) == {"millimeter"}
     for i, axis in enumerate("zyx"):
         assert read.scale[axis] == pytest.approx(float(row["spacing"][i]))
         assert read.translation[axis] == pytest.approx(float(scan[axis][0]))
-    label = ngff_zarr.from_ngff_zarr(str(path / "labels/tumour")).images[0]
+    label = ngff_zarr.from_ngff_zarr(str(path / "labels/tumor")).images[0]
     np.testing.assert_array_equal(np.asarray(label.data), mask)
     assert "labels" not in zarr.open_group(tmp_path / "out/002/T2WI.ome.zarr", mode="r")
 
 
 def test_png_shows_the_largest_slice_in_square_pixels(store, tmp_path):
-    export(store, tmp_path / "out", format="png", patients=["001"])
+    export_scans(store, tmp_path / "out", format="png", patients=["001"])
     _, mask, row = stored(store, "001", "T1WI")
     with Image.open(tmp_path / "out/001/T1WI.png") as picture:
         z = int(mask.sum((1, 2)).argmax())
@@ -175,18 +175,18 @@ def test_a_drawn_pixel_of_1_to_4_is_not_square():
 
 def test_a_second_run_writes_only_what_is_not_there(store, tmp_path):
     out = tmp_path / "out"
-    export(store, out, format="png", patients=["001"])
+    export_scans(store, out, format="png", patients=["001"])
     (out / "001/T2WI.png").unlink()
-    found = export(store, out, format="png", patients=["001"])
+    found = export_scans(store, out, format="png", patients=["001"])
     assert [one.status for one in found] == ["kept", "written", "kept"]
     assert not [path for path in out.rglob("*") if path.name.startswith(".")]
     with pytest.raises(ParameterError, match="holds an export as"):
-        export(store, out, format="nifti")
+        export_scans(store, out, format="nifti")
     (tmp_path / "other").mkdir()
     (tmp_path / "other/mine.txt").write_text("precious")
     with pytest.raises(ParameterError, match="not empty"):
-        export(store, tmp_path / "other", format="png")
+        export_scans(store, tmp_path / "other", format="png")
     for wrong in ({"format": "jpeg"}, {"format": "tiff", "bits": 12}, {"format": "png", "patients": ["nobody"]}):
         with pytest.raises(ParameterError):
-            export(store, tmp_path / "never", **wrong)
+            export_scans(store, tmp_path / "never", **wrong)
     assert not (tmp_path / "never").exists()

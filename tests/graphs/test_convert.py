@@ -213,6 +213,7 @@ def test_real_cohort_equals_pydicom(real_data, tmp_path):
         np.testing.assert_array_equal(scan.mask, np.round(mask.get_fdata())[::-1, ::-1].T > 0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("delay", [0.4, 1.2, 2.5])
 def test_killed_at_any_moment_and_run_again(source, store, tmp_path, delay):
     url = tmp_path / "killed.zarr"

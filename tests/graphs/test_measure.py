@@ -60,6 +60,7 @@ def test_any_selection_chunking_and_scheduler_gives_the_same(store, scheduler):
             np.testing.assert_array_equal(found[name], expected[name])
 
 
+@pytest.mark.slow
 def test_distributed_gives_the_same(store, raters):
     from distributed import Client, LocalCluster
 
@@ -89,11 +90,11 @@ def test_raters_masks_are_those_of_their_files(cohort, raters, tmp_path):
     for rater in ds.rater.values:
         image = nibabel.load(tmp_path / rater / "002/ROI-T2.nii")
         tumour = np.round(np.asanyarray(image.dataobj)) > 0
-        centre_mm = nibabel.affines.apply_affine(image.affine, np.argwhere(tumour)).mean(axis=0) * [-1, -1, 1]
+        center_mm = nibabel.affines.apply_affine(image.affine, np.argwhere(tumour)).mean(axis=0) * [-1, -1, 1]
         scan = ds.sel(patient="002", sequence="T2WI", rater=rater)
         index_xyz = np.argwhere(scan.mask.values)[:, ::-1]
         found_mm = nibabel.affines.apply_affine(scan.affine.values, index_xyz).mean(axis=0)
-        np.testing.assert_allclose(found_mm, centre_mm, atol=1e-3)
+        np.testing.assert_allclose(found_mm, center_mm, atol=1e-3)
         assert len(index_xyz) == tumour.sum()
 
 

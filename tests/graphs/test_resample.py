@@ -37,12 +37,12 @@ def never(graph, keys, **kwargs):
 
 REQUESTS = [
     {"spacing": (2, 1, 1)},
-    {"shape": (None, 64, 64), "method": "area", "normalise": "percentile"},
+    {"shape": (None, 64, 64), "method": "area", "normalize": "percentile"},
     {"like": "CE-T1WI", "method": "cubic"},
-    {"spacing": (2, 1, 1), "window": (30, 40, 50), "normalise": "zscore"},
-    {"window": (30, 40, 50), "centre": "volume", "method": "nearest", "mask_method": "nearest"},
+    {"spacing": (2, 1, 1), "window": (30, 40, 50), "normalize": "zscore"},
+    {"window": (30, 40, 50), "center": "volume", "method": "nearest", "mask_method": "nearest"},
     {"bounds": (None, (-60, 60), (-60, 60))},
-    {"like": "T1WI", "spacing": (3, 1, 1), "window": (30, 40, 50), "normalise": "zscore"},
+    {"like": "T1WI", "spacing": (3, 1, 1), "window": (30, 40, 50), "normalize": "zscore"},
 ]
 
 
@@ -162,17 +162,17 @@ def test_windows_of_aligned_sequences_are_one_box(store):
     np.testing.assert_array_equal(chunked.mask, new.mask)
 
 
-@pytest.mark.parametrize("normalise", ["zscore", "percentile"])
-def test_normalised_numbers_lead_back_to_real_values(store, normalise):
+@pytest.mark.parametrize("normalize", ["zscore", "percentile"])
+def test_normalized_numbers_lead_back_to_real_values(store, normalize):
     ds = npc.open(store)
     plain = npc.resample(ds, spacing=(2, 1, 1)).compute()
-    new = npc.resample(ds, spacing=(2, 1, 1), normalise=normalise).compute()
+    new = npc.resample(ds, spacing=(2, 1, 1), normalize=normalize).compute()
     back = new.image * new.rescale_slope + new.rescale_intercept
     real = plain.image * plain.rescale_slope + plain.rescale_intercept
     np.testing.assert_allclose(back, real, atol=0.01)
     scan = ds.npc.scan("001", "T1WI").image.values
-    one = npc.resample(ds, normalise=normalise).npc.scan("001", "T1WI").image.values
-    if normalise == "zscore":
+    one = npc.resample(ds, normalize=normalize).npc.scan("001", "T1WI").image.values
+    if normalize == "zscore":
         np.testing.assert_allclose(one, (scan - scan.mean()) / scan.std(), atol=1e-4)
     else:
         low, high = np.percentile(scan, (1, 99))
@@ -240,7 +240,7 @@ def test_what_cannot_be_resampled_is_named_and_the_rest_goes_on(store, tmp_path)
     assert in_plane.status[0, 0] == "ok"
     assert np.isnan(in_plane.spacing[0, 0, 0])
     cut = npc.resample_store(store, tmp_path / "cut.zarr", window=(6, 5, 5), workers=0)
-    assert "of the tumour is outside the new grid" in str(cut.message.sel(patient="001", sequence="T1WI").values)
+    assert "of the tumor is outside the new grid" in str(cut.message.sel(patient="001", sequence="T1WI").values)
 
 
 def test_a_damaged_scan_is_named_and_the_rest_goes_on(store, tmp_path):
@@ -288,6 +288,7 @@ def test_errors_say_what_there_is(store):
         npc.resample(ds.drop_vars(["image", "mask"]), spacing=(1, 1, 1))
 
 
+@pytest.mark.slow
 def test_killed_and_run_again_on_two_processes_it_is_the_same(store, tmp_path):
     npc.resample_store(store, tmp_path / "a.zarr", spacing=(2, 1, 1), workers=2)
     taken = []

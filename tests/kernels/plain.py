@@ -48,8 +48,8 @@ def mesh_diameter(triangles):
     return pdist(np.unique(triangles.reshape(-1, 3), axis=0)).max()
 
 
-def ball(shape, spacing, semi_axes_mm, centre_mm=(0.0, 0.0, 0.0)):
-    """An ellipsoid about the middle of the grid, moved by centre_mm."""
-    axes = [(np.arange(n) - (n - 1) / 2) * s - c for n, s, c in zip(shape, spacing, centre_mm, strict=True)]
+def ball(shape, spacing, semi_axes_mm, center_mm=(0.0, 0.0, 0.0)):
+    """An ellipsoid about the middle of the grid, moved by center_mm."""
+    axes = [(np.arange(n) - (n - 1) / 2) * s - c for n, s, c in zip(shape, spacing, center_mm, strict=True)]
     z, y, x = np.meshgrid(*axes, indexing="ij", sparse=True)
     return (z / semi_axes_mm[0]) ** 2 + (y / semi_axes_mm[1]) ** 2 + (x / semi_axes_mm[2]) ** 2 <= 1

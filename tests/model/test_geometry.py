@@ -17,8 +17,8 @@ grids = st.builds(oblique_grid, shapes, st.integers(0, 10_000), spacings)
 REORDERINGS = list(product(permutations(range(3)), product([False, True], repeat=3)))
 
 
-def centres_mm(grid):
-    """(z, y, x, 3) LPS of every voxel centre, written out."""
+def centers_mm(grid):
+    """(z, y, x, 3) LPS of every voxel center, written out."""
     z, y, x = np.indices(grid.shape_zyx)
     return np.stack([x, y, z, np.ones_like(z)], axis=-1) @ grid.affine.T[:, :3]
 
@@ -46,7 +46,7 @@ def test_crop_moves_the_affine_with_the_data(grid, data):
     starts = [data.draw(st.integers(0, n - 1)) for n in grid.shape_zyx]
     window = tuple(slice(a, data.draw(st.integers(a + 1, n))) for a, n in zip(starts, grid.shape_zyx, strict=True))
     cropped = grid.crop(window)
-    assert_allclose(centres_mm(cropped), centres_mm(grid)[window], atol=1e-9)
+    assert_allclose(centers_mm(cropped), centers_mm(grid)[window], atol=1e-9)
     for part, whole, along in zip(cropped.axis_positions_mm(), grid.axis_positions_mm(), window, strict=True):
         assert_allclose(part, whole[along], atol=1e-9)
 
@@ -61,10 +61,10 @@ def test_crop_counts_from_the_end_and_refuses_steps_and_nothing():
 
 @law
 @given(grids)
-def test_axis_positions_are_projections_of_the_voxel_centres(grid):
-    centres = centres_mm(grid)
+def test_axis_positions_are_projections_of_the_voxel_centers(grid):
+    centers = centers_mm(grid)
     for axis, positions in enumerate(grid.axis_positions_mm()):
-        along = np.moveaxis(centres, axis, 0).reshape(grid.shape_zyx[axis], -1, 3)[:, 0]
+        along = np.moveaxis(centers, axis, 0).reshape(grid.shape_zyx[axis], -1, 3)[:, 0]
         unit = grid.directions[:, 2 - axis]
         assert_allclose(np.diff(positions), np.full(len(positions) - 1, grid.spacing_zyx_mm[axis]), atol=1e-9)
         assert_allclose(positions, positions[0] + (along - along[0]) @ unit, atol=1e-9)
@@ -94,10 +94,10 @@ def test_align_undoes_every_permutation_and_flip(axes, flips):
 def test_align_places_every_voxel_where_world_coordinates_say(target, reordering):
     source, move = reordered(target, *reordering)
     where = move(np.arange(np.prod(target.shape_zyx)).reshape(target.shape_zyx))
-    assert_allclose(centres_mm(source), move_points(move, centres_mm(target)), atol=1e-9)
+    assert_allclose(centers_mm(source), move_points(move, centers_mm(target)), atol=1e-9)
     values = np.random.default_rng(0).permutation(where.size).reshape(where.shape)
-    # by brute force: the value of the source voxel whose centre is nearest to each centre of the target
-    distances = np.linalg.norm(centres_mm(target).reshape(-1, 1, 3) - centres_mm(source).reshape(1, -1, 3), axis=-1)
+    # by brute force: the value of the source voxel whose center is nearest to each center of the target
+    distances = np.linalg.norm(centers_mm(target).reshape(-1, 1, 3) - centers_mm(source).reshape(1, -1, 3), axis=-1)
     expected = values.ravel()[distances.argmin(axis=1)].reshape(target.shape_zyx)
     assert_array_equal(align(source, target).apply(values), expected)
 
@@ -133,7 +133,7 @@ def test_index_map_goes_through_the_same_point(a, b):
     assert_allclose(b.affine @ index_map(a, b) @ index, a.affine @ index, atol=1e-6)
 
 
-def test_covered_fraction_counts_voxel_centres_up_to_the_outer_faces():
+def test_covered_fraction_counts_voxel_centers_up_to_the_outer_faces():
     grid = Grid((4, 4, 4), np.eye(4))
     everywhere = np.argwhere(np.ones(grid.shape_zyx))
 

@@ -30,9 +30,9 @@ LPS = np.diag([-1, -1, 1, 1])
 def cohort(tmp_path_factory):
     out = tmp_path_factory.mktemp("phantom") / "cohort"
     calls = []
-    summary = make_cohort(out, patients=PATIENTS, workers=2, on_progress=lambda *call: calls.append(call))
-    assert [call[:2] for call in calls] == [(i, PATIENTS) for i in range(1, PATIENTS + 1)]
-    assert calls[-1][2] < summary.bytes == sum(path.stat().st_size for path in out.rglob("*") if path.is_file())
+    summary = make_cohort(out, patients=PATIENTS, workers=2, on_progress=calls.append)
+    assert [(call.done, call.total) for call in calls] == [(i, PATIENTS) for i in range(PATIENTS + 1)]
+    assert calls[-1].bytes < summary.bytes == sum(path.stat().st_size for path in out.rglob("*") if path.is_file())
     return out
 
 

@@ -137,6 +137,7 @@ def test_an_interrupted_run_is_continued(cleaned, real_data, tmp_path, monkeypat
     assert tree(out) == tree(cleaned[1])
 
 
+@pytest.mark.slow
 def test_a_run_of_two_workers_that_is_killed_is_continued(cohort, tmp_path):
     """The whole process group is killed in the middle; the copy then equals one that was not."""
     source, whole, out, key = cohort / "primary_data", tmp_path / "whole", tmp_path / "out", tmp_path / "key"

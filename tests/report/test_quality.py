@@ -12,8 +12,8 @@ from npczarr.report.look import look_at_all
 from npczarr.report.quality import PROBLEMS, findings, mask_orientation, modified_z, score_table
 from npczarr.report.scores import score_image
 from npczarr.runner import Runner
+from npczarr.store.cohort import StoredCohort
 from npczarr.store.location import locate
-from npczarr.store.scans import StoredCohort
 from tests.report.conftest import HOSTILE
 
 SIGMA, SIGNAL = 12.0, 600.0
@@ -130,9 +130,9 @@ def test_orientations_are_counted_for_every_mask(troubled):
 
 def test_a_runner_sees_what_threads_see(troubled, looks):
     done = []
-    again = look(troubled, workers=0, on_progress=lambda *counts: done.append(counts))
+    again = look(troubled, workers=0, on_progress=done.append)
     assert repr(again) == repr(looks)  # NaN is not equal to itself
-    assert done == [(i, 16) for i in range(1, 17)]
+    assert [(state.done, state.total, state.unit) for state in done] == [(i, 16, "scans") for i in range(17)]
     assert score_table(looks)["sequence"].unique().tolist() == ["T1WI", "CE-T1WI", "T2WI"]
 
 

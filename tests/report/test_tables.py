@@ -214,8 +214,8 @@ def test_agreement_against_numpy_and_scipy(raters):
     assert row[["n", "both empty", "not compared"]].tolist() == [28, 1, 1]
     values = raters["dice"].values[2:, 0]
     for name, statistic in (("mean [95 %]", np.mean), ("median [95 %]", np.median)):
-        centre, low, high = (float(number) for number in re.findall(r"[\d.]+", row[name].replace("95 %", "")))
-        assert centre == round(statistic(values), 3)
+        center, low, high = (float(number) for number in re.findall(r"[\d.]+", row[name].replace("95 %", "")))
+        assert center == round(statistic(values), 3)
         expected = scipy.stats.bootstrap(
             (values,), statistic, method="percentile", n_resamples=20000, rng=np.random.default_rng(1)
         ).confidence_interval

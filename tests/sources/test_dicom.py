@@ -180,7 +180,7 @@ def _half_size(ds, z):
         set_pixels(ds, noise(GRID)[z][:3])
 
 
-def _colour(ds, z):
+def _color(ds, z):
     ds.SamplesPerPixel, ds.PhotometricInterpretation, ds.PlanarConfiguration = 3, "RGB", 0
 
 
@@ -194,7 +194,7 @@ def _colour(ds, z):
         (_last(ImageOrientationPatient=["1", "0", "0", "0", "1", "0"]), "2 orientations"),
         (_set(ImagePositionPatient=["1", "2", "3"]), "5 slices at one position"),
         (_half_size, r"several matrix sizes in one series: \[\(3, 7\), \(6, 7\)\]"),
-        (_colour, r"3 samples per pixel \(colour\)"),
+        (_color, r"3 samples per pixel \(color\)"),
         (_set(ImageType=["ORIGINAL", "PRIMARY", "M", "MOSAIC"]), "Siemens mosaic"),
         (_set(NumberOfFrames=2), "2 frames in one file"),
         (_last(PixelData=b"\0" * 10), r"file 000004\.dcm: the file ends after 10 of 84 bytes of pixels"),

@@ -96,13 +96,16 @@ def names(folder):
 
 def test_a_file_is_fetched_verified_and_kept(server, tmp_path):
     seen = []
-    (first,) = fetch(tmp_path / "new" / "folder", server.url, on_progress=lambda *state: seen.append(state))
+    (first,) = fetch(tmp_path / "new" / "folder", server.url, on_progress=seen.append)
     assert first.path.read_bytes() == CONTENT
     assert (first.sha256, first.verified, first.kept) == (hashlib.sha256(CONTENT).hexdigest(), True, False)
     assert first.size == len(CONTENT)
     assert names(first.path.parent) == [NAME]
-    assert [done for _, done, _ in seen] == sorted({done for _, done, _ in seen})
-    assert seen[-1] == (NAME, len(CONTENT), len(CONTENT))
+    done = [state.done for state in seen]
+    assert done[0] == 0
+    assert done == sorted(set(done))
+    assert {(state.total, state.unit, state.note) for state in seen} == {(len(CONTENT), "bytes", NAME)}
+    assert done[-1] == seen[-1].bytes == len(CONTENT)
     (second,) = fetch(first.path.parent, server.url)
     assert second.kept
     assert [path for path, _, _ in server.asked] == [f"/records/files/{NAME}"]

@@ -6,7 +6,6 @@ import os
 import pickle
 import socket
 import struct
-import time
 import tracemalloc
 import zipfile
 import zlib
@@ -35,14 +34,12 @@ MEGABYTE = 2**20
 
 @pytest.fixture
 def frugal():
-    """The test may take 100 MB and two seconds, whatever the file asks for."""
+    """The test may take 100 MB, whatever the file asks for."""
     tracemalloc.start()
-    started = time.perf_counter()
     yield
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 100 * MEGABYTE
-    assert time.perf_counter() - started < 20  # a hang, not a measurement
 
 
 def refusal(content, *, alone=True, limits=Limits()):  # noqa: B008 - frozen

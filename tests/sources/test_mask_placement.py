@@ -184,7 +184,7 @@ def test_a_rotated_grid_is_sampled():
     target = oblique_grid((6, 8, 8), seed=1, spacing_zyx_mm=(3, 1, 1))
     turned = oblique_grid((40, 40, 40), seed=2, spacing_zyx_mm=(0.7, 0.7, 0.7))
     affine = turned.affine.copy()
-    affine[:3, 3] += target.centre_mm() - turned.centre_mm()
+    affine[:3, 3] += target.center_mm() - turned.center_mm()
     source = Grid(turned.shape_zyx, affine)
     z, y, x = np.indices(source.shape_zyx)
     mask = (((z - 20) ** 2 + (y - 18) ** 2 + (x - 21) ** 2) < 49).astype(np.uint8)

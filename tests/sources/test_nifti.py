@@ -281,8 +281,8 @@ def test_real_masks_lie_where_nibabel_puts_them(real_data, patient):
     assert_array_equal(mask.mask, expected)
     assert mask.evidence["mask_voxels"] == expected.sum() > 100
     assert mask.evidence["mask_affine_error"] < 0.05
-    # and the centre of the tumour is at one place in the patient by either reckoning
-    centre = scan.grid.affine @ [*np.argwhere(mask.mask).mean(axis=0)[::-1], 1]
+    # and the center of the tumour is at one place in the patient by either reckoning
+    center = scan.grid.affine @ [*np.argwhere(mask.mask).mean(axis=0)[::-1], 1]
     ijk = np.argwhere(expected).mean(axis=0)[::-1]
     ras = affine @ [*(np.array(expected.shape[:0:-1]) - 1 - ijk[:2]), ijk[2], 1]
-    np.testing.assert_allclose(RAS_TO_LPS @ ras, centre, atol=0.05)
+    np.testing.assert_allclose(RAS_TO_LPS @ ras, center, atol=0.05)

@@ -14,8 +14,9 @@ import zarr
 
 import npczarr as npc
 from npczarr.errors import StoreError
+from npczarr.store.cohort import StoredCohort
 from npczarr.store.location import locate
-from npczarr.store.scans import StoredCohort, as_stored
+from npczarr.store.scans import as_stored
 from tests.store.small import metadata, objects, outcome
 
 VOXELS = ("image", "mask")

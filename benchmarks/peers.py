@@ -1,0 +1,173 @@
+"""DICOM to arrays on disk: npczarr against other tools, on the same full-size series, two worker processes each.
+
+Run ``python benchmarks/peers.py [--cohort FOLDER] [--patients N]``. Without a cohort a phantom is made in a
+temporary folder. Masks are left out on every side, as the others do not place them. All sides take turns, one series
+to a task, on worker processes that are already up; the voxels of each series must be the same on all sides first.
+"""
+
+import argparse
+import shutil
+import statistics
+import subprocess
+import tempfile
+import time
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
+from multiprocessing import get_context
+from pathlib import Path
+
+import dcm2niix
+import ngff_zarr
+import nibabel
+import numpy as np
+import SimpleITK as sitk
+import zarr
+from numcodecs import blosc
+
+import npczarr as npc
+from npczarr.graphs.convert_scan import ScanTask, write_scan
+from npczarr.model.layout import plan_layout
+from npczarr.sources.config import SourceConfig
+from npczarr.sources.dicom import read_scan
+from npczarr.sources.discover import discover
+from npczarr.sources.files import open_source
+from npczarr.store.chunks import ScanPlace
+from npczarr.store.create import create
+from npczarr.store.location import locate
+from npczarr.store.zarr_library import image_codecs
+
+WORKERS = 2
+
+
+def with_npczarr(folder, out, task):
+    # into a store that was made before the clock: its tables are not what the others write
+    row = write_scan(task)
+    assert row.values["status"] == "warning", row.values["message"]  # no mask
+
+
+def read_with_simpleitk(folder):
+    reader = sitk.ImageSeriesReader()
+    reader.SetFileNames(reader.GetGDCMSeriesFileNames(str(folder)))
+    return reader.Execute()
+
+
+def with_simpleitk(folder, out, task):
+    array = sitk.GetArrayFromImage(read_with_simpleitk(folder))
+    stored = zarr.create_array(
+        out,
+        shape=array.shape,
+        chunks=task.target.layout.image_chunk_zyx,
+        dtype=array.dtype,
+        compressors=image_codecs("lz4"),
+    )
+    stored[...] = array
+
+
+def with_ngff_zarr(folder, out, task):
+    image = read_with_simpleitk(folder)
+    z, y, x = image.GetSpacing()[::-1]
+    ngff = ngff_zarr.to_ngff_image(
+        sitk.GetArrayViewFromImage(image), dims=["z", "y", "x"], scale={"z": z, "y": y, "x": x}
+    )
+    ngff_zarr.to_ngff_zarr(str(out), ngff_zarr.to_multiscales(ngff, scale_factors=[]), version="0.5")
+
+
+def run_dcm2niix(folder, out, gzip):
+    out.mkdir(parents=True)
+    command = [dcm2niix.bin, "-z", gzip, "-b", "n", "-f", "scan", "-o", str(out), str(folder)]
+    subprocess.run(command, check=True, capture_output=True)
+
+
+def with_dcm2niix_gzip(folder, out, task):
+    run_dcm2niix(folder, out, "i")  # its own compressor, in the same process
+
+
+def with_dcm2niix_plain(folder, out, task):
+    run_dcm2niix(folder, out, "n")
+
+
+def floor_reading(folder, out, task):
+    for path in folder.iterdir():
+        path.read_bytes()
+
+
+def floor_codec(folder, out, task):
+    path = next(folder.iterdir())
+    _, rows, columns = task.target.layout.extent_zyx
+    pixels = np.frombuffer(path.read_bytes()[-2 * rows * columns :], "<i2")
+    for _ in range(len(task.files.images)):
+        blosc.compress(pixels, b"lz4", 3, blosc.SHUFFLE)
+
+
+SIDES = {
+    "npczarr": with_npczarr,
+    "SimpleITK + zarr-python": with_simpleitk,
+    "ngff-zarr (SimpleITK reads)": with_ngff_zarr,
+    "dcm2niix, gzip": with_dcm2niix_gzip,
+    "dcm2niix, uncompressed": with_dcm2niix_plain,
+    "floor: reading the files": floor_reading,
+    "floor: lz4 + shuffle of the pixels": floor_codec,
+}
+
+
+def check(folder, task, scratch):
+    """Make sure that all sides give the voxels of one series."""
+    expected = read_scan(task.source, task.files.images).image
+    array = sitk.GetArrayFromImage(read_with_simpleitk(folder))
+    # SimpleITK applies the rescale slope of Philips series; its values are then no longer the stored ones
+    assert array.shape == expected.shape
+    with_dcm2niix_plain(folder, scratch / "check", task)
+    nifti = np.asarray(nibabel.load(next((scratch / "check").glob("*.nii"))).dataobj.get_unscaled())
+    assert np.array_equal(nifti.T[:, ::-1], expected)
+
+
+def warm(_):
+    time.sleep(0.2)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--cohort", type=Path, help="folder made by npczarr phantom --size full")
+    parser.add_argument("--patients", type=int, default=6)
+    parser.add_argument("--turns", type=int, default=5)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as temporary:
+        scratch = Path(temporary)
+        cohort = options.cohort or scratch / "cohort"
+        if options.cohort is None:
+            npc.make_cohort(cohort, patients=options.patients, size="full", reliability=False)
+        source = open_source(cohort / "primary_data")
+        scans = [replace(s, masks=()) for s in discover(source, SourceConfig()).scans.values()][: 3 * options.patients]
+        shapes = [read_scan(source, scan.images).image.shape for scan in scans]
+        layout = plan_layout(shapes)
+        store = locate(scratch / "store.zarr")
+        create(store.open(), [str(i) for i in range(len(scans))], ["all"], layout, {})
+        tasks = [
+            ScanTask(source, scan, ScanPlace(store, (i, 0), layout, False), salt="00") for i, scan in enumerate(scans)
+        ]
+        folders = [(cohort / "primary_data" / scan.images[0].path).parent for scan in scans]
+        megabytes = sum(file.size for scan in scans for file in scan.images) / 1e6
+        check(folders[0], tasks[0], scratch)
+
+        seconds = {side: [] for side in SIDES}
+        with ProcessPoolExecutor(WORKERS, mp_context=get_context("spawn")) as pool:
+            list(pool.map(warm, range(8)))
+            for turn in range(options.turns + 1):
+                for side, convert in SIDES.items():
+                    outs = [scratch / "out" / f"{turn}-{i}" for i in range(len(tasks))]
+                    start = time.perf_counter()
+                    list(pool.map(convert, folders, outs, tasks))
+                    if turn:  # the first warms file cache and imports
+                        seconds[side].append(time.perf_counter() - start)
+                    shutil.rmtree(scratch / "out", ignore_errors=True)
+                    for name in ("image", "mask"):
+                        shutil.rmtree(scratch / "store.zarr" / name / "c", ignore_errors=True)
+        print(f"{len(tasks)} series, {megabytes:.0f} MB of DICOM, {WORKERS} processes, median of {options.turns} turns")
+        for side, times in seconds.items():
+            ratio = statistics.median(t / own for t, own in zip(times, seconds["npczarr"], strict=True))
+            rate = megabytes / statistics.median(times)
+            print(f"{side:38} {statistics.median(times):7.2f} s {rate:7.0f} MB/s   {ratio:5.2f} x npczarr's time")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,191 @@
+"""The tables of a cohort as one tidy DataFrame: one row a scan, with the results that are beside the store."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+import zarr
+
+from npczarr.errors import MissingStoreError, NpczarrError, ParameterError
+from npczarr.model.clinical import CLINICAL
+from npczarr.model.geometry import AXES
+from npczarr.model.schema import ACQUISITION_NAMES, SCAN, SCAN_TABLES, voxel_variables
+from npczarr.store.cohort import open_consolidated
+from npczarr.store.location import Location, locate
+from npczarr.store.open import open_location
+from npczarr.store.results import input_digests
+from npczarr.store.storage_errors import translate_damage
+
+_FIRST = ("status", "message", "mask_status", "shape", "spacing")
+#: What says nothing to a person, or is a matrix or a list for each scan.
+_LEFT_OUT = {v.name for v in voxel_variables("int16")} | {
+    *("affine", "z_mm", "rescale_slope", "rescale_intercept"),
+    *(v.name for v in SCAN_TABLES if v.name.endswith("_digest")),
+}
+#: Texts in which nothing is said, not: not known.
+_WORDS = frozenset({*SCAN, "status", "message", "mask_status"})
+_SPREAD = ("axis", "rater", "pair")  # dimensions that become columns
+_ACQUISITION = tuple(v.name for v in SCAN_TABLES if v.name in ACQUISITION_NAMES)
+_ORDER = tuple(dict.fromkeys((*_FIRST, *(f.name for f in CLINICAL), *_ACQUISITION, *(v.name for v in SCAN_TABLES))))
+_NEEDED_FOR_RESULTS = ("mask_digest", "shape", "spacing")
+
+
+def scan_table(dataset: xr.Dataset, *, results: bool = True) -> pd.DataFrame:
+    """Put everything that is known of each scan into one row; no voxels are read.
+
+    Parameters
+    ----------
+    dataset
+        A cohort opened from a store, or any selection of it.
+    results
+        Also read the results that are kept beside the store.
+
+    Returns
+    -------
+    pandas.DataFrame
+        `patient`, `sequence`, `status`, `message`, `mask_status`; `shape_z` … and `spacing_z` … (mm); acquisition and
+        clinical values by name; results as ``morphology.volume``, ``agreement.dice``, ``score/<name>.dice``, of several
+        raters ``morphology.volume.<rater>``. A result is NaN for a scan that changed after it was measured. Text that
+        is not known is None; ``attrs["units"]`` gives the unit of each column that has one.
+
+    Raises
+    ------
+    ParameterError
+        If the Dataset lacks what a cohort store has.
+
+    Warns
+    -----
+    UserWarning
+        If there may be results that cannot be read.
+    """
+    for name in (*SCAN, "status"):
+        if name not in dataset.variables:
+            raise ParameterError(f"the Dataset has no {name!r}; open it with npczarr.open or xr.open_zarr from a store")
+    tables = _on_scans(dataset)
+    labels = {dim: [str(label) for label in tables[dim].values] for dim in SCAN}
+    columns: dict[str, Any] = {
+        "patient": np.repeat(labels["patient"], len(labels["sequence"])).tolist(),
+        "sequence": labels["sequence"] * len(labels["patient"]),
+    }
+    units: dict[str, str] = {}
+    names = [name for name in _ORDER if name in tables]
+    names += [str(name) for name in tables.variables if name not in (*names, *tables.dims, *SCAN)]
+    _add_columns(columns, units, tables, names, prefix="")
+    if results:
+        for group, found in _results(dataset, tables):
+            _add_columns(columns, units, found, [str(name) for name in found.data_vars], prefix=f"{group}.")
+    frame = pd.DataFrame(columns)
+    frame.attrs["units"] = units
+    return frame
+
+
+def _on_scans(dataset: xr.Dataset) -> xr.Dataset:
+    """Load the tables, each on (patient, sequence, …); what was selected by a number is a dimension again."""
+    kept = []
+    for name, variable in dataset.variables.items():
+        dims = set(variable.dims)
+        if name not in _LEFT_OUT and dims <= {*SCAN, *_SPREAD}:
+            kept.append(name)
+    tables = dataset[[name for name in kept if name not in dataset.dims]].reset_coords()
+    tables = tables.drop_vars([name for name in tables.coords if name not in (*SCAN, *_SPREAD)])
+    tables = tables.set_coords([dim for dim in SCAN if dim in tables.data_vars])
+    return tables.expand_dims([dim for dim in SCAN if dim not in tables.dims]).compute()
+
+
+def _add_columns(
+    columns: dict[str, Any], units: dict[str, str], tables: xr.Dataset, names: list[str], *, prefix: str
+) -> None:
+    """Add the columns of tables: one each, or one for each axis, rater or pair of raters."""
+    sizes = {dim: tables.sizes[dim] for dim in SCAN}
+    for name in names:
+        variable = tables[name]
+        spread = sorted((str(dim) for dim in variable.dims if dim not in SCAN), key=_SPREAD.index)
+        whole = variable.variable.set_dims({**sizes, **{dim: variable.sizes[dim] for dim in spread}})
+        values = whole.transpose(*SCAN, *spread).values
+        for at in np.ndindex(*(variable.sizes[dim] for dim in spread)):
+            column = prefix + name + "".join(_suffix(variable, dim, i) for dim, i in zip(spread, at, strict=True))
+            columns[column] = _column(values[(..., *at)].ravel(), missing="" if name in _WORDS else None)
+            if "units" in variable.attrs and variable.attrs["units"] != "1":
+                units[column] = str(variable.attrs["units"])
+
+
+def _suffix(variable: xr.DataArray, dim: str, i: int) -> str:
+    if dim == "axis":
+        return f"_{AXES[i] if 'axis' not in variable.coords else variable['axis'].values[i]}"
+    return f".{variable[dim].values[i] if dim in variable.coords else i}"
+
+
+def _column(values: np.ndarray[Any, Any], *, missing: str | None) -> Any:  # noqa: ANN401 - an array or a list
+    if values.dtype.kind in "biufc":
+        return values
+    return pd.Series([str(value) if value is not None and value != "" else missing for value in values], dtype=object)
+
+
+def _results(dataset: xr.Dataset, tables: xr.Dataset) -> Iterator[tuple[str, xr.Dataset]]:
+    """Give the results beside the store that a Dataset was opened from, on its scans."""
+    source = dataset.encoding.get("source")
+    if not isinstance(source, str) or any(name not in dataset.variables for name in _NEEDED_FOR_RESULTS):
+        return
+    if "://" not in source and not Path(source).is_dir():
+        return  # a file, such as netCDF: nothing is beside it
+    location = locate(source, dataset.encoding.get("storage_options"))
+    digests = input_digests(_inputs(dataset))
+    try:
+        for group in _groups(location):
+            found = open_location(location, group=group).load()
+            if "input_digest" in found:
+                yield group, _of_these_scans(found, tables, digests)
+    except MissingStoreError:
+        return  # opened from something that is no cohort store: nothing is beside it
+    except NpczarrError as error:
+        warnings.warn(
+            f"{location.shown}: results beside the store cannot be read, and are not in the table ({error}); open it "
+            "with npczarr.open and the right storage_options",
+            stacklevel=4,
+        )
+
+
+def _inputs(dataset: xr.Dataset) -> xr.Dataset:
+    """Load what the results depend on, on (patient, sequence, …)."""
+    needed = dataset[list(_NEEDED_FOR_RESULTS)].reset_coords()
+    needed = needed.drop_vars([name for name in needed.variables if name not in (*_NEEDED_FOR_RESULTS, *SCAN)])
+    needed = needed.set_coords([dim for dim in SCAN if dim in needed.data_vars])
+    needed = needed.expand_dims([dim for dim in SCAN if dim not in needed.dims])
+    return needed.transpose(*SCAN, ...).compute()
+
+
+def _groups(location: Location) -> list[str]:
+    with translate_damage(location.shown):
+        root = open_consolidated(location)
+        names = [name for name in ("morphology", "agreement") if name in root]
+        scores = root.get("score")
+        if isinstance(scores, zarr.Group):
+            names += [f"score/{name}" for name in sorted(scores.group_keys())]
+        return names
+
+
+def _of_these_scans(result: xr.Dataset, tables: xr.Dataset, digests: np.ndarray[Any, Any]) -> xr.Dataset:
+    """Lay a result on the scans of the table; NaN for those that were not measured as they are now."""
+    rows, columns = (
+        pd.Index([str(label) for label in result[dim].values]).get_indexer(
+            pd.Index([str(label) for label in tables[dim].values])
+        )
+        for dim in SCAN
+    )
+    measured = np.asarray(result["input_digest"].transpose(*SCAN).values, dtype=object)[np.ix_(rows, columns)]
+    known = (rows >= 0)[:, np.newaxis] & (columns >= 0) & (measured == np.asarray(digests, dtype=object))
+    variables = {}
+    for name, variable in result.data_vars.items():
+        if variable.dtype.kind == "f" and set(SCAN) <= set(variable.dims):
+            ordered = variable.variable.transpose(*SCAN, ...)
+            values = ordered.values[np.ix_(rows, columns)].copy()
+            values[~known] = np.nan
+            variables[name] = xr.Variable(ordered.dims, values, ordered.attrs)
+    spread = {dim: result[dim] for dim in _SPREAD if dim in result.coords}
+    return xr.Dataset(variables, coords=spread)

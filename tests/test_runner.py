@@ -1,0 +1,443 @@
+"""One runner: the same verb by Python and by the command line, wherever its tasks run."""
+
+import hashlib
+import inspect
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+
+import pytest
+import typer
+import xarray as xr
+
+import npczarr as npc
+import npczarr.cli
+from npczarr.cli import show
+from npczarr.cli.app import app
+from npczarr.errors import ParameterError
+from npczarr.runner import Meter, Progress, Runner
+from tests.stores import comparable
+
+KEY = "0123456789abcdef"
+
+
+def records(found):
+    return json.loads(json.dumps([asdict(one) for one in found]))
+
+
+def untimed(result):
+    """What happened to each scan, as the JSON of the command line has it; without the seconds, which differ."""
+    answer = json.loads(json.dumps(result if isinstance(result, dict) else result.to_dict(), default=str))
+    del answer["data_vars"]["seconds"]
+    return answer
+
+
+def nothing(_):
+    return None
+
+
+def itself(value):
+    return value
+
+
+@dataclass(frozen=True)
+class Verb:
+    """A long verb: as Python calls it, as a shell does, which copies it needs, what it leaves, and what it answers."""
+
+    python: Callable
+    arguments: tuple[str, ...]
+    needs: tuple[str, ...] = ()
+    leaves: str = ""
+    group: str | None = None
+    answer: Callable = nothing  # of the value in Python, comparable with the JSON
+    answer_json: Callable = itself
+
+
+def measured(name, **parameters):
+    return lambda **how: npc.measure_store("npc.zarr", name, **parameters, **how)
+
+
+VERBS = {
+    "phantom": Verb(
+        lambda **how: npc.make_cohort("out", patients=2, **how), ("phantom", "out", "--patients", "2"), leaves="out"
+    ),
+    "convert": Verb(
+        lambda **how: npc.convert("primary_data", "out.zarr", **how),
+        ("convert", "primary_data", "out.zarr"),
+        needs=("primary_data",),
+        leaves="out.zarr",
+        answer=untimed,
+        answer_json=untimed,
+    ),
+    "validate": Verb(
+        lambda **how: npc.validate("npc.zarr", against="primary_data", **how),
+        ("validate", "npc.zarr", "--against", "primary_data"),
+        needs=("npc.zarr", "primary_data"),
+        answer=records,
+    ),
+    "morphology": Verb(measured("morphology"), ("morphology", "npc.zarr"), ("npc.zarr",), "npc.zarr", "morphology"),
+    "agreement": Verb(
+        lambda **how: npc.measure_store("raters.zarr", "agreement", **how),
+        ("agreement", "raters.zarr"),
+        ("raters.zarr",),
+        "raters.zarr",
+        "agreement",
+    ),
+    "score": Verb(
+        measured("score", predictions="nifti"),
+        ("score", "npc.zarr", "nifti"),
+        ("npc.zarr", "nifti"),
+        "npc.zarr",
+        "score/nifti",
+    ),
+    "resample": Verb(
+        lambda **how: npc.resample_store("npc.zarr", "out.zarr", spacing=(4, 2, 2), **how),
+        ("resample", "npc.zarr", "out.zarr", "--spacing", "4,2,2"),
+        needs=("npc.zarr",),
+        leaves="out.zarr",
+        answer=untimed,
+        answer_json=untimed,
+    ),
+    "export": Verb(
+        lambda **how: npc.export_scans("npc.zarr", "out", format="png", **how),
+        ("export", "npc.zarr", "out", "--format", "png"),
+        needs=("npc.zarr",),
+        leaves="out",
+        answer=records,
+    ),
+    "import-masks": Verb(
+        lambda **how: npc.import_masks("npc.zarr", "edited", **how),
+        ("import-masks", "npc.zarr", "edited"),
+        needs=("npc.zarr", "edited"),
+        leaves="npc.zarr",
+        answer=records,
+    ),
+    "report": Verb(
+        lambda **how: npc.write_report("npc.zarr", "out/report.html", quality_csv="out/quality.csv", **how),
+        ("report", "npc.zarr", "-o", "out/report.html", "--quality-csv", "out/quality.csv"),
+        needs=("npc.zarr",),
+        leaves="out",
+    ),
+    "audit": Verb(
+        lambda **how: npc.audit("primary_data", **how).as_dict(),
+        ("audit", "primary_data"),
+        needs=("primary_data",),
+        answer=lambda found: json.loads(json.dumps(found)),
+    ),
+    "deidentify": Verb(
+        lambda **how: npc.deidentify("primary_data", "out", key=KEY.encode(), **how),
+        ("deidentify", "primary_data", "out", "--key-file", "key"),
+        needs=("primary_data", "key"),
+        leaves="out",
+        answer=lambda done: json.loads(json.dumps(asdict(done))),
+    ),
+}
+FUNCTIONS = (
+    npc.make_cohort, npc.convert, npc.validate, npc.measure_store, npc.resample_store, npc.export_scans,
+    npc.import_masks, npc.write_report, npc.audit, npc.deidentify,
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """A cohort of two patients, its stores, its masks as files, and other masks."""
+    folder = tmp_path_factory.mktemp("made")
+    npc.make_cohort(folder, patients=2, workers=0)
+    npc.convert(folder / "primary_data", folder / "npc.zarr", workers=0)
+    npc.convert(folder / "inner_reliability.zip", folder / "raters.zarr", workers=0)
+    npc.export_scans(folder / "npc.zarr", folder / "nifti", format="nifti", workers=0)
+    shutil.copytree(folder / "nifti", folder / "edited")
+    for mask in (folder / "edited/001").glob("ROI-*"):  # the masks of one patient change, those of the other do not
+        shift_mask(mask)
+    (folder / "key").write_text(KEY)
+    return folder
+
+
+def shift_mask(path):
+    import nibabel
+    import numpy as np
+
+    image = nibabel.load(path)
+    moved = np.roll(np.asarray(image.dataobj), 1, axis=0)
+    nibabel.save(nibabel.Nifti1Image(moved, image.affine), path)
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    from distributed import LocalCluster
+
+    with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0", silence_logs=50) as cluster:
+        yield cluster
+
+
+@pytest.fixture(scope="module")
+def expected(made, tmp_path_factory):
+    """By name of the verb: what Python gives in one process, and the states of its progress."""
+    found = {}
+
+    def of(name):
+        if name not in found:
+            folder = tmp_path_factory.mktemp("expected")
+            with pytest.MonkeyPatch.context() as monkeypatch:
+                found[name] = by_python(VERBS[name], enter(VERBS[name], made, folder, monkeypatch), workers=0)
+        return found[name]
+
+    return of
+
+
+def enter(verb, made, folder, monkeypatch):
+    """Copy what a verb needs into a folder, and work there: names in answers are then the same in every folder."""
+    for name in verb.needs:
+        copy = shutil.copytree if (made / name).is_dir() else shutil.copy
+        copy(made / name, folder / name)
+    monkeypatch.chdir(folder)
+    return folder
+
+
+def by_python(verb, folder, **how):
+    states = []
+    value = verb.python(on_progress=states.append, **how)
+    return verb.answer(value), left_by(verb, folder), states
+
+
+def by_command_line(verb, folder, capfd, monkeypatch, *how):
+    states = []
+
+    @contextmanager
+    def progress():
+        yield states.append
+
+    monkeypatch.setattr(show, "progress", progress)
+    as_json = () if verb.answer is nothing else ("--json",)
+    monkeypatch.setattr(sys, "argv", ["npczarr", *verb.arguments, *how, *as_json])
+    capfd.readouterr()
+    with pytest.raises(SystemExit) as ended:
+        npczarr.cli.main()
+    out, err = capfd.readouterr()
+    assert err == ""  # workers print nothing either
+    assert ended.value.code in (0, None) or verb.arguments[0] == "audit"  # which finds something in any cohort
+    return verb.answer_json(json.loads(out)) if as_json else None, left_by(verb, folder), states
+
+
+def left_by(verb, folder):
+    """What a verb leaves: a result in memory, a whole store, or the digests of its files."""
+    if not verb.leaves:
+        return None
+    if verb.leaves.endswith(".zarr"):
+        return comparable(npc.open(folder / verb.leaves, group=verb.group).load())
+    files = sorted(path for path in (folder / verb.leaves).rglob("*") if path.is_file())
+    assert files
+    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+def assert_same(found, expected):
+    answer, left, states = found
+    expected_answer, expected_left, expected_states = expected
+    assert answer == expected_answer
+    if isinstance(left, xr.Dataset):
+        xr.testing.assert_identical(left, expected_left)
+    else:
+        assert left == expected_left
+    done = [state.done for state in states]
+    assert done[0] == 0 < done[-1] == states[-1].total
+    assert done == sorted(set(done))
+    assert len(states) == len(expected_states)
+    assert states[-1] == expected_states[-1]
+    assert {(state.total, state.unit) for state in states} == {(state.total, state.unit) for state in expected_states}
+
+
+@pytest.fixture
+def started(monkeypatch):
+    """How many clusters of local processes were started."""
+    starts = []
+    local = Runner._local
+
+    def counted(self):
+        starts.append(self)
+        return local(self)
+
+    monkeypatch.setattr(Runner, "_local", counted)
+    return starts
+
+
+@pytest.mark.parametrize("name", VERBS)
+def test_the_command_line_is_the_same_call(name, made, expected, started, tmp_path, capfd, monkeypatch):
+    wanted = expected(name)
+    folder = enter(VERBS[name], made, tmp_path, monkeypatch)
+    assert_same(by_command_line(VERBS[name], folder, capfd, monkeypatch, "--workers", "0"), wanted)
+    assert not started
+
+
+@pytest.mark.parametrize("name", VERBS)
+def test_two_processes_give_the_same(name, made, expected, started, tmp_path, capfd, monkeypatch):
+    wanted = expected(name)
+    capfd.readouterr()
+    folder = enter(VERBS[name], made, tmp_path, monkeypatch)
+    assert_same(by_python(VERBS[name], folder, workers=2), wanted)
+    assert len(started) == 1
+    assert capfd.readouterr() == ("", "")  # workers print nothing
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", VERBS)
+def test_two_processes_of_the_command_line_give_the_same(
+    name, made, expected, started, tmp_path, capfd, monkeypatch
+):  # fmt: skip
+    wanted = expected(name)
+    folder = enter(VERBS[name], made, tmp_path, monkeypatch)
+    assert_same(by_command_line(VERBS[name], folder, capfd, monkeypatch, "--workers", "2"), wanted)
+    assert len(started) == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", VERBS)
+def test_a_cluster_gives_the_same(name, made, expected, started, cluster, tmp_path, monkeypatch):
+    from distributed import Client
+
+    wanted = expected(name)
+    folder = enter(VERBS[name], made, tmp_path, monkeypatch)
+    before = cluster.scheduler.transition_counter
+    with Client(cluster):
+        assert_same(by_python(VERBS[name], folder), wanted)
+    assert cluster.scheduler.transition_counter > before
+    assert not started
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", VERBS)
+def test_a_cluster_gives_the_command_line_the_same(
+    name, made, expected, started, cluster, tmp_path, capfd, monkeypatch
+):  # fmt: skip
+    wanted = expected(name)
+    folder = enter(VERBS[name], made, tmp_path, monkeypatch)
+    before = cluster.scheduler.transition_counter
+    how = ("--scheduler", cluster.scheduler_address)
+    assert_same(by_command_line(VERBS[name], folder, capfd, monkeypatch, *how), wanted)
+    assert cluster.scheduler.transition_counter > before
+    assert not started
+
+
+@pytest.mark.parametrize("function", FUNCTIONS, ids=lambda function: function.__name__)
+def test_every_long_verb_takes_the_same_keywords(function):
+    parameters = inspect.signature(function).parameters
+    for name in ("workers", "scheduler", "on_progress"):
+        assert parameters[name].kind is inspect.Parameter.KEYWORD_ONLY
+        assert parameters[name].default is None
+    assert parameters["on_progress"].annotation == "OnProgress | None"
+
+
+@pytest.mark.parametrize("name", VERBS)
+def test_every_long_command_takes_the_same_options(name):
+    command = typer.main.get_command(app).commands[name]
+    assert {"workers", "scheduler"} <= {parameter.name for parameter in command.params}
+
+
+@pytest.mark.parametrize(
+    ("how", "words"),
+    [
+        ({"workers": -1}, "0 or more"),
+        ({"workers": 1, "scheduler": "tcp://x:1"}, "not both"),
+        ({"scheduler": "nonsense"}, "tcp://host:8786"),
+    ],
+)
+@pytest.mark.parametrize("name", VERBS)
+def test_wrong_keywords_are_an_error_before_anything_is_written(name, how, words, made, tmp_path, monkeypatch):
+    enter(VERBS[name], made, tmp_path, monkeypatch)
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(ParameterError, match=words):
+        VERBS[name].python(**how)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_second_run_counts_what_is_kept_and_has_nothing_to_do(made, tmp_path, monkeypatch):
+    for name in ("convert", "morphology", "export", "resample"):
+        folder = tmp_path / name
+        folder.mkdir()
+        enter(VERBS[name], made, folder, monkeypatch)
+        VERBS[name].python(workers=0)
+        states = []
+        VERBS[name].python(workers=0, on_progress=states.append)
+        (state,) = states
+        assert (state.done, state.total) == (0, 0)
+        assert state.counts["kept"] == (2 if name == "morphology" else 6)
+
+
+def test_a_meter_reports_the_start_and_every_item():
+    states = []
+    meter = Meter(states.append, 3, "scans", {"kept": 2, "refused": 0})
+    meter.add(counts={"ok": 1}, bytes=10)
+    meter.add(2, counts={"ok": 1, "refused": 1}, bytes=5)
+    assert states == [
+        Progress(0, 3, "scans", 0, {"kept": 2}),
+        Progress(1, 3, "scans", 10, {"kept": 2, "ok": 1}),
+        Progress(3, 3, "scans", 15, {"kept": 2, "ok": 2, "refused": 1}),
+    ]
+    Meter(None, 1, "scans").add()
+
+
+@pytest.mark.parametrize(
+    ("state", "words"),
+    [
+        (Progress(3, 9, "scans", 4_000_000, {"ok": 2, "refused": 1, "kept": 4}), "3/9  2 MB/s  1 refused, 4 kept"),
+        (Progress(3, 9, "patients"), "3/9  1.5 patients/s"),
+        (Progress(0, 9, "masks"), "0/9"),
+        (Progress(2_000_000, None, "bytes", 2_000_000), "2.0/? MB  1 MB/s"),
+    ],
+)
+def test_every_progress_is_said_in_the_same_words(state, words):
+    assert show.in_words(state, 2.0) == words
+
+
+SCRIPT = """
+import sys
+import npczarr as npc
+
+def work():
+    npc.make_cohort(sys.argv[1], patients=2, workers=2)
+
+{call}
+"""
+
+
+@pytest.mark.parametrize("call", ["work()", "for _ in range(1):\n    work()"])
+def test_a_script_without_a_guard_is_told_so_and_starts_nothing(call, tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(SCRIPT.format(call=call))
+    done = subprocess.run(
+        [sys.executable, script, tmp_path / "out"], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 1
+    last = done.stderr.strip().splitlines()[-1]
+    assert "ParameterError" in last
+    assert 'if __name__ == "__main__":' in last
+    assert "freeze_support" not in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.slow
+def test_a_script_whose_guard_is_another_is_told_so_when_its_workers_fail(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(SCRIPT.format(call="if len(sys.argv) > 1:\n    work()"))
+    done = subprocess.run(
+        [sys.executable, script, tmp_path / "out"], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 1
+    last = done.stderr.strip().splitlines()[-1]
+    assert "ClusterError" in last
+    assert 'if __name__ == "__main__":' in last
+    assert "freeze_support" not in done.stderr
+
+
+@pytest.mark.slow
+def test_a_guarded_script_runs(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(SCRIPT.format(call='if __name__ == "__main__":\n    work()'))
+    done = subprocess.run(
+        [sys.executable, script, tmp_path / "out"], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (tmp_path / "out/truth.json").exists()
