@@ -12,7 +12,12 @@ from npczarr.model.options import check_local, parse_option
 
 Source = Annotated[str, typer.Argument(help="Folder, .zip archive or URL of the cohort.")]
 Store = Annotated[str, typer.Argument(help="Folder or URL of the store.")]
-Workers = Annotated[int | None, typer.Option(help="Local worker processes; 0 works in this one. Default: the active Dask client, or what suits the work.")]
+Workers = Annotated[
+    int | None,
+    typer.Option(
+        help="Local worker processes; 0 works in this one. Default: the active Dask client, or what suits the work."
+    ),
+]
 Scheduler = Annotated[str | None, typer.Option(help="Address of a running Dask scheduler, tcp://host:port.")]
 Config = Annotated[Path | None, typer.Option(help="TOML file that describes another layout or other column names.")]
 BreakLock = Annotated[bool, typer.Option("--break-lock", help="Take over from a writer that no longer runs.")]
