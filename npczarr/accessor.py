@@ -131,7 +131,7 @@ class CohortAccessor:
         sequences
             Labels; by default all of which the store holds a scan.
         percentiles
-            Of the slice, shown as black and white.
+            Percentiles of the slice that are shown as black and white.
         figure
             Figure to draw in, such as ``plt.figure()``; by default a new one, which notebooks show.
 

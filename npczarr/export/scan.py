@@ -24,7 +24,7 @@ class ExportTask:
     rater
         Place of the rater whose mask it is, in a store of several; else None.
     digest
-        Of everything that the files depend on.
+        Digest of everything that the files depend on.
     out, format, size, bits
         Folder and form of the files.
     """

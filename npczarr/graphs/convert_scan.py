@@ -38,7 +38,7 @@ class ScanTask:
     raters
         Labels of the store's raters, where it holds their masks.
     salt
-        Of the store, for the digests of UIDs.
+        Secret of the store, for the digests of UIDs.
     held_series
         Digest of the series that the store holds of this scan, "" if it holds none.
     replace
@@ -103,7 +103,7 @@ def peek_scans(task: PeekTask) -> list[Peek]:
                 first = peek(task.source, scan.images, where=scan.where)
                 found.append(Peek(first.shape_zyx, first.dtype, uid_digest(first.series_uid, task.salt)))
         except Exception as error:  # what is wrong is said again, at length, when the scan is read
-            found.append(Peek(problem=f"{scan.patient}/{scan.sequence}: {refusal_reason(error)}"))
+            found.append(Peek(problem=f"{scan.patient}/{scan.sequence}: {failure_reason(error)}"))
     return found
 
 
@@ -194,7 +194,7 @@ def _write_rated(task: ScanTask, started: float) -> Row:
 def _refused(task: ScanTask, error: Exception, started: float) -> Row:
     """Leave no voxels of an earlier version, and say why there are none."""
     clear_scan(task.target, len(task.raters))
-    return _row(task, {"status": "refused", "mask_status": "refused", "message": refusal_reason(error)}, started)
+    return _row(task, {"status": "refused", "mask_status": "refused", "message": failure_reason(error)}, started)
 
 
 def clear_scan(target: ScanPlace, raters: int) -> None:
@@ -226,7 +226,7 @@ def _read_mask(task: ScanTask, scan: Scan) -> tuple[Mask | None, str, Sequence[s
     try:
         mask = read_mask(task.source, task.files.masks, scan.grid)
     except Exception as error:
-        return None, "refused", (f"mask refused: {refusal_reason(error)}",)
+        return None, "refused", (f"mask refused: {failure_reason(error)}",)
     return mask, "warning" if mask.warnings else "ok", mask.warnings
 
 
@@ -264,7 +264,7 @@ def _row(task: ScanTask, values: dict[str, Any], started: float) -> Row:
     )
 
 
-def refusal_reason(error: Exception) -> str:
+def failure_reason(error: Exception) -> str:
     """Return the message of an error of ours; of any other its class and line, which hold nothing of the patient."""
     if isinstance(error, SourceError):
         return str(error)

@@ -89,11 +89,11 @@ def measure_store(
     measure
         ``"morphology"``, ``"agreement"`` or ``"score"``.
     method
-        Of morphology, as for :func:`npczarr.morphology`.
+        Case table of morphology, as for :func:`npczarr.morphology`.
     tolerance
-        Of agreement and score, in mm, as for :func:`npczarr.agreement`.
+        Tolerance of agreement and score, in mm, as for :func:`npczarr.agreement`.
     predictions, config
-        Of score, as for :func:`npczarr.score`.
+        Predicted masks and their layout, of score, as for :func:`npczarr.score`.
     name
         Name of the result. A score is kept as ``score/<name>``, by default named as the folder of the predictions;
         the other measures under their own names, or as ``<measure>/<name>``.

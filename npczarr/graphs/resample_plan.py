@@ -28,7 +28,7 @@ class ScanPlan:
     own, reference
         Its grid, and that of the sequence on whose grid it is laid.
     shape_zyx
-        Of the grid it takes; where that depends on the tumor, its place does, but not its shape.
+        Shape of the grid it takes; where that depends on the tumor, its place does, but not its shape.
     known_zyx
         Along which axes the voxel size is known.
     has_image, has_mask
@@ -81,7 +81,7 @@ def plan_digest(entries: Mapping[str, Any], plan: ScanPlan, request: Resampling,
     Parameters
     ----------
     entries
-        Of the scan's row: digests, statuses, message and rescaling.
+        Entries of the scan's row: digests, statuses, message and rescaling.
     of_like
         Digest of the mask of the sequence on whose grid it is laid.
     """

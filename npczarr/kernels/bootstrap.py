@@ -48,7 +48,7 @@ def summarise(values: ArrayLike, *, level: float = 0.95, resamples: int = 2000, 
     resamples
         How many times as many values as there are, drawn with replacement, are taken.
     seed
-        Of the draws: the same values, level and seed give the same interval.
+        Seed of the random generator: the same values, level and seed give the same interval.
 
     Raises
     ------

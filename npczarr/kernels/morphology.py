@@ -28,7 +28,7 @@ class Morphology:
     Attributes
     ----------
     volume_mm3, surface_area_mm2
-        Of the mesh: the sum of its signed tetrahedra and of its triangles.
+        Volume and area of the mesh: the sum of its signed tetrahedra and of its triangles.
     max_diameter_mm
         Largest distance between two mesh vertices.
     surface_regularity

@@ -34,7 +34,7 @@ def interpolate(
     matrix
         (4, 4) voxel index (x, y, z, 1) of the target to voxel index of the volume.
     shape_zyx
-        Of the target.
+        Shape of the target.
     method
         ``"nearest"``, ``"linear"`` or ``"cubic"``.
     """

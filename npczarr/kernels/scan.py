@@ -41,7 +41,7 @@ def target_grid(request: Resampling, own: Grid, reference: Grid | None, tumor: N
     Parameters
     ----------
     own, reference
-        Of the scan, and of the sequence that it is laid on.
+        Grid of the scan, and of the sequence on whose grid it is laid.
     tumor
         (z, y, x) mask on the reference, or on the scan's own grid, which tells where a window lies; None where no
         window is asked for.

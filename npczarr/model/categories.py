@@ -43,7 +43,7 @@ def canonical(name: str, values: Sequence[str]) -> list[str]:
     Parameters
     ----------
     name
-        Of the field in the store; values of other fields are only freed of missing codes.
+        Name of the field in the store; values of other fields are only freed of missing codes.
 
     Examples
     --------

@@ -131,7 +131,7 @@ class Grid:
         center_mm
             (3,) LPS mm.
         extent_zyx_mm
-            Of the box along z, y, x, rounded to whole voxels; so boxes of one size have one shape.
+            Size of the box along z, y, x, rounded to whole voxels; so boxes of one size have one shape.
         """
         counts = np.maximum(np.floor(np.asarray(extent_zyx_mm) / self.spacing_zyx_mm + 0.5), 1)
         index_xyz = np.linalg.solve(self.affine[:3, :3], center_mm - self.affine[:3, 3])

@@ -19,7 +19,7 @@ def per_axis(name: str, value: Any, *, whole: bool = False) -> Any:  # noqa: ANN
     Parameters
     ----------
     name
-        Of the argument, for messages.
+        Name of the argument, for messages.
     value
         A number, three values, an array of three, or a mapping by axis.
     whole

@@ -94,9 +94,9 @@ class Resampling:
         Parameters
         ----------
         own
-            Of the scan.
+            Grid of the scan.
         reference
-            Of the patient's sequence `like`.
+            Grid of the patient's sequence `like`.
         tumor_mm
             (3,) middle of the tumor's bounding box, LPS; the volume's middle where there is none.
 

@@ -32,7 +32,7 @@ class Scanner:
     Parameters
     ----------
     patients
-        Of 277.
+        Number of patients, of 277.
     signed
         16-bit signed pixels, as GE writes; 12-bit unsigned otherwise.
     gap_in_header

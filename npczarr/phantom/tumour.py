@@ -65,7 +65,7 @@ class Tumour:
         Parameters
         ----------
         grid
-            Of the scan.
+            Grid of the scan.
         volume_cm3
             Volume wanted; met to the voxel, unless that leaves loose pieces, which are dropped.
         hand

@@ -15,7 +15,7 @@ from npczarr.privacy.clean import burned_in, gzip_name, nifti_layout, nifti_text
 from npczarr.privacy.deidentify import SMALL_FILES
 from npczarr.privacy.profile import identifies, is_cleaned
 from npczarr.runner import Meter, OnProgress, Runner
-from npczarr.sources.files import Source, open_source, why
+from npczarr.sources.files import Source, open_source, refusal_reason
 from npczarr.sources.packed import unpack_gzip
 from npczarr.sources.stored import silent
 
@@ -151,7 +151,7 @@ def look(task: _Task) -> Looked:
     for path in task.paths:
         (content,) = task.source.read([path])
         if isinstance(content, Exception):
-            found[path] = why(content)
+            found[path] = refusal_reason(content)
             continue
         try:
             found[path] = _in_path(path) | _in_content(path, content, task.source.limits)

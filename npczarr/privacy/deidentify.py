@@ -17,7 +17,7 @@ from npczarr.privacy.names import DICOM_ENDINGS, Copy, Names, plan
 from npczarr.runner import Meter, OnProgress, Runner
 from npczarr.sources.config import load_config
 from npczarr.sources.discover import IGNORED
-from npczarr.sources.files import Source, open_source, why
+from npczarr.sources.files import Source, open_source, refusal_reason
 
 SMALL_FILES = 500  # read in about the time that two processes take to start
 _TEMPORARY = ".npczarr-part"
@@ -192,7 +192,7 @@ def _cleaned(task: Task, copy: Copy) -> bytes | None:
     """Return what is to be written, or None where a file whose name does not say so is no DICOM file."""
     (content,) = task.source.read([copy.path])
     if isinstance(content, Exception):
-        raise SourceError(why(content))
+        raise SourceError(refusal_reason(content))
     limits = task.source.limits
     if copy.kind == "nifti":
         return clean_nifti(content, limits, packed=copy.path.lower().endswith(".gz"))

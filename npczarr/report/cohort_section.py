@@ -82,12 +82,12 @@ def scans_blocks(material: Material, contents: Contents) -> list[Block]:
         lambda: figures.resolution(dataset),
     )
     return [
-        *contents.told(
+        *contents.add_or_explain(
             "table_1_mri_parameters",
             "Table 1. MRI parameters",
             lambda: tables.mri_parameters(dataset),
         ),
-        *contents.told(
+        *contents.add_or_explain(
             "table_3_scanners",
             "Table 3. Scanners",
             lambda: tables.scanners(dataset),

@@ -30,7 +30,7 @@ class Contents:
             return Absent(f"{title}: {error}.")
         return Figures((as_picture(figure, name, title, caption, **options),))
 
-    def told(
+    def add_or_explain(
         self,
         name: str,
         caption: str,

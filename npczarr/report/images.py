@@ -187,7 +187,7 @@ def thumbnail(
     spacing_zyx_mm
         Voxel size: the picture keeps the proportions of the slice in mm.
     pixels
-        Of the longer side.
+        Length of the longer side.
     """
     z = largest_slice(mask, len(image))
     height, width = image.shape[1] * spacing_zyx_mm[1], image.shape[2] * spacing_zyx_mm[2]

@@ -89,7 +89,7 @@ def patient_figure(
         slice with the largest tumor in any scan. The other scans show their slice nearest to that place in the
         patient, or, where their frame of reference is another one, their own largest tumor.
     percentiles
-        Of the slice, shown as black and white.
+        Percentiles of the slice that are shown as black and white.
     figure
         Figure to draw in, such as ``plt.figure()``; by default a new one.
 

@@ -23,7 +23,7 @@ def tumours_blocks(material: Material, contents: Contents) -> list[Block]:
     blocks: list[Block] = [_panel(dataset, contents)]
     if isinstance(morphology, Absent):
         return [morphology, *blocks]
-    size = contents.told(
+    size = contents.add_or_explain(
         "table_2_tumour_size",
         "Table 2. Tumour size",
         lambda: tables.tumour_size(dataset, morphology),
@@ -107,7 +107,7 @@ def _unmeasured(material: Material, morphology: xr.Dataset) -> list[Block]:
 def patients_blocks(material: Material, contents: Contents) -> list[Block]:
     """Write Table 4 and survival by stage."""
     dataset = material.dataset
-    stages = contents.told(
+    stages = contents.add_or_explain(
         "table_4_clinical_stage",
         "Table 4. Clinical stage",
         lambda: tables.clinical_stages(dataset),
@@ -121,7 +121,9 @@ def patients_blocks(material: Material, contents: Contents) -> list[Block]:
             blocks += _survival(dataset, contents, name, time, event, title)
     if any("source_column" in variable.attrs for variable in dataset.variables.values()):
         title = "Columns of the clinical tables"
-        blocks += contents.told("clinical_columns", title, lambda: tables.clinical_columns(dataset), folded=True)
+        blocks += contents.add_or_explain(
+            "clinical_columns", title, lambda: tables.clinical_columns(dataset), folded=True
+        )
     return blocks
 
 
@@ -173,7 +175,7 @@ def raters_blocks(material: Material, contents: Contents) -> list[Block]:
         )
         for n, metric, title in ((2, "dice", "Dice coefficient"), (3, "jaccard", "Jaccard index"))
     ]
-    table = contents.told(
+    table = contents.add_or_explain(
         "agreement_of_raters", "Agreement of raters", lambda: tables.agreement(agreement), sortable=True
     )
     return [*plots, *table]

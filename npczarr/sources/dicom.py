@@ -17,7 +17,7 @@ from npczarr.model.geometry import Grid, Shape
 from npczarr.model.records import Scan
 from npczarr.sources.acquisition import acquisition
 from npczarr.sources.fields import text_values
-from npczarr.sources.files import Source, told
+from npczarr.sources.files import Source, describe_files
 from npczarr.sources.frames import frames_of
 from npczarr.sources.headers import EMPTY, quiet, read_folder
 from npczarr.sources.image_types import is_localizer
@@ -87,7 +87,7 @@ def read_scan(
     source.limits.check_files(files)
     clock = source.limits.clock()
     with _header_faults(), quiet():
-        contents = clock.over(zip(told(files), _contents(source, files), strict=True))
+        contents = clock.over(zip(describe_files(files), _contents(source, files), strict=True))
         folder = read_folder(contents, source.limits, keywords=keywords_of(where))
         notes = [f"passed over: {kind} ({count} file{'s'[: count > 1]})" for kind, count in folder.passed_over.items()]
         if not folder.series:
@@ -126,7 +126,7 @@ def peek(source: Source, files: Sequence[File], *, where: Where = ()) -> Peeked:
     with _header_faults(), quiet():
         for at, file in enumerate(files):
             source.limits.check_files([file])
-            contents = zip(told(files)[at : at + 1], source.read([file.path]), strict=True)
+            contents = zip(describe_files(files)[at : at + 1], source.read([file.path]), strict=True)
             folder = read_folder(contents, source.limits, keywords=keywords_of(where))
             for dataset in (dataset for series in folder.series.values() for dataset in series):
                 peeked = _peeked(source, dataset, len(files) - at, where)

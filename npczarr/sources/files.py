@@ -80,7 +80,7 @@ class Source:
         return sorted(files, key=lambda file: file.path)
 
     def read(self, paths: Sequence[str]) -> list[bytes | Exception]:
-        """Read files at once; where one cannot be read its place holds the exception, see :func:`why`."""
+        """Read files at once; where one cannot be read its place holds the exception, see :func:`refusal_reason`."""
         fs, root = _open(self)
         if isinstance(fs, ZipFileSystem):
             return [read_member(fs.zip, path, self.limits) for path in paths]
@@ -132,7 +132,7 @@ def _local_path(text: str) -> Path:
     return path
 
 
-def told(files: Sequence[File]) -> list[str]:
+def describe_files(files: Sequence[File]) -> list[str]:
     """Name files for messages, which are stored: by their name where it is plain, else by their place in its order."""
     return [
         f"file {file.name}" if _PLAIN_NAME.fullmatch(file.name) else f"file {i} of {len(files)} by name"
@@ -140,7 +140,7 @@ def told(files: Sequence[File]) -> list[str]:
     ]
 
 
-def why(error: Exception) -> str:
+def refusal_reason(error: Exception) -> str:
     """Why a file could not be read, in words that may be stored: exceptions of other libraries hold paths."""
     return str(error) if isinstance(error, SourceError) else f"cannot be read ({type(error).__name__})"
 

@@ -24,7 +24,7 @@ from npczarr.errors import SourceError
 from npczarr.model.limits import Limits
 from npczarr.sources.acquisition import ACQUISITION
 from npczarr.sources.differences import TELLING
-from npczarr.sources.files import why
+from npczarr.sources.files import refusal_reason
 from npczarr.sources.packed import check_dataset
 from npczarr.sources.pixels import OVERLAY_BITS
 
@@ -73,7 +73,7 @@ def read_folder(
     files
         Label and content of each.
     limits
-        Of the scan.
+        Limits of the scan.
     keywords
         Further fields to parse.
 
@@ -87,7 +87,7 @@ def read_folder(
     passed_over: Counter[str] = Counter()
     for label, content in files:
         if isinstance(content, Exception):
-            raise SourceError(f"{label} {why(content)}")
+            raise SourceError(f"{label} {refusal_reason(content)}")
         if not content:
             passed_over[EMPTY] += 1
             continue

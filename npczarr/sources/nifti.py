@@ -14,7 +14,7 @@ from npczarr.model.geometry import AXES, RAS_TO_LPS, Alignment, Grid, align, ali
 from npczarr.model.labels import describe_cover, fills_its_faces
 from npczarr.model.majority import resample_majority
 from npczarr.model.records import Mask, Value
-from npczarr.sources.files import Source, told
+from npczarr.sources.files import Source, describe_files
 from npczarr.sources.stored import StoredMask, read_stored
 from npczarr.sources.stored import parse as parse
 
@@ -32,7 +32,7 @@ def read_mask(source: Source, files: Sequence[File], grid: Grid) -> Mask:
     """
     if len(files) > 1:
         raise SourceError(
-            f"{len(files)} masks for one scan ({', '.join(told(files))}), expected one; keep the right one"
+            f"{len(files)} masks for one scan ({', '.join(describe_files(files))}), expected one; keep the right one"
         )
     return place(read_stored(source, files[0], "the mask"), grid)
 

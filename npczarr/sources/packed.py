@@ -80,7 +80,7 @@ def unpack_gzip(content: bytes, expected: Callable[[bytes], int], limits: Limits
     expected
         Tells from the first 540 bytes how many there should be; it may refuse them. What lies behind is not kept.
     limits, clock
-        Of the scan.
+        Limits of the scan, and the time that it has left.
 
     Raises
     ------

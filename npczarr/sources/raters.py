@@ -18,7 +18,7 @@ from npczarr.model.geometry import Grid
 from npczarr.model.labels import describe_cover, merge_labels
 from npczarr.model.limits import Clock, Limits
 from npczarr.model.records import Mask, Value
-from npczarr.sources.files import Source, why
+from npczarr.sources.files import Source, refusal_reason
 from npczarr.sources.nifti import grids, place
 from npczarr.sources.packed import check_deflated
 from npczarr.sources.stored import read_stored, silent
@@ -84,7 +84,7 @@ def _read_tiff(source: Source, files: Sequence[File], clock: Clock) -> tuple[NDA
     contents = source.read([file.path for file in ordered])
     for number, content in clock.over(zip(sorted(numbers), contents, strict=True)):
         if isinstance(content, Exception):
-            raise SourceError(f"TIFF slice {number} {why(content)}")
+            raise SourceError(f"TIFF slice {number} {refusal_reason(content)}")
         try:
             slices.append(_decode_tiff(content, len(numbers), source.limits))
         except SourceError as error:

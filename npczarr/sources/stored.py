@@ -20,7 +20,7 @@ from npczarr.model.cohort import File
 from npczarr.model.geometry import Floats
 from npczarr.model.labels import merge_labels
 from npczarr.model.limits import Clock, Limits
-from npczarr.sources.files import Source, why
+from npczarr.sources.files import Source, refusal_reason
 from npczarr.sources.packed import unpack_gzip
 
 _NIFTI2 = (b"\x1c\x02\x00\x00", b"\x00\x00\x02\x1c")  # sizeof_hdr 540, either byte order
@@ -56,7 +56,7 @@ def read_stored(source: Source, file: File, what: str) -> StoredMask:
     source.limits.check_files([file])
     content = source.read([file.path])[0]
     if isinstance(content, Exception):
-        raise SourceError(f"{what} {why(content)}")
+        raise SourceError(f"{what} {refusal_reason(content)}")
     return parse(content, source.limits)
 
 

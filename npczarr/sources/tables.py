@@ -17,7 +17,7 @@ from npczarr.model.clinical import CLINICAL, PATIENT_ALIASES, SEQUENCE_ALIASES, 
 from npczarr.model.cohort import Cohort, File
 from npczarr.model.schema import RESERVED, SCAN, Variable
 from npczarr.sources.config import SourceConfig
-from npczarr.sources.files import Source, why
+from npczarr.sources.files import Source, refusal_reason
 from npczarr.sources.values import read_values, split_tnm
 
 _MOST_COLUMNS = 2000
@@ -47,7 +47,7 @@ def read_tables(source: Source, cohort: Cohort, config: SourceConfig) -> Tables:
     for file, content in zip(cohort.tables, source.read([file.path for file in cohort.tables]), strict=True):
         try:
             if isinstance(content, Exception):
-                raise SourceError(why(content))
+                raise SourceError(refusal_reason(content))
             rows = parse_csv(content)
             warnings += [f"{file.path}: {warning}" for warning in _add(rows, file, cohort, config, columns)]
         except SourceError as error:

@@ -47,7 +47,7 @@ def read_values(name: str, entries: Mapping[At, str], shape: tuple[int, ...], kn
     Parameters
     ----------
     name
-        Of the column, which may say a unit.
+        Name of the column, which may say a unit.
     entries
         Text by place; other places have no entry.
     shape

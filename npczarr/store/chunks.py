@@ -31,7 +31,7 @@ class ScanPlace:
     location, index
         The store, and the index of patient and sequence.
     layout
-        Of the store.
+        Layout of the store.
     clear
         Whether chunks of an earlier version may be there.
     """
@@ -65,7 +65,7 @@ def write_voxels(
     voxels
         (z, y, x), in the type of the array.
     layout
-        Of the store; the scan must fit its arrays.
+        Layout of the store; the scan must fit its arrays.
     fill
         Value outside the scan.
     """

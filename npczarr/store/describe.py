@@ -110,7 +110,7 @@ def add_history(root: zarr.Group, command: str, options: Mapping[str, Any]) -> N
     command
         Such as ``"convert"``.
     options
-        Of the run, as far as they change what is stored; no paths, which may name people.
+        Options of the run, as far as they change what is stored; no paths, which may name people.
     """
     said = " ".join(f"{name}={value}" for name, value in options.items() if value not in (None, False, ()))
     line = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ} npczarr {version('npczarr')}: {command} {said}".rstrip()

@@ -41,7 +41,7 @@ class StoredScan:
     slope, intercept
         (z,): real value = slope * stored value + intercept.
     image_digest, mask_digest, frame_digest
-        Of the voxels, and of the frame of reference; "" where there is none.
+        Digests of the voxels and of the frame of reference; "" where there is none.
     mask_voxels
         Voxels of tumour.
     image_array, mask_array

@@ -63,7 +63,7 @@ def is_written_whole(attributes: Mapping[str, Any]) -> bool:
     Parameters
     ----------
     attributes
-        Of the root.
+        Attributes of the root.
     """
     return attributes.get("coordinates") == _COORDINATES
 
