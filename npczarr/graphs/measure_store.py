@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
@@ -16,11 +15,11 @@ import xarray as xr
 from numpy.typing import NDArray
 from zarr.abc.store import Store
 
-from npczarr.errors import NpczarrError, ParameterError, ReadOnlyError, SourceError
-from npczarr.graphs.measure import TOLERANCE_MM, agreement, morphology
+from npczarr.errors import NpczarrError, ReadOnlyError, SourceError
+from npczarr.graphs.measure import agreement, morphology
+from npczarr.graphs.measure_arguments import arguments_of, result_path
 from npczarr.graphs.score import score
 from npczarr.kernels.patterns import Method
-from npczarr.model.options import normalize_options, redacted
 from npczarr.model.results import VERSION
 from npczarr.model.schema import SCAN
 from npczarr.runner import Meter, OnProgress, Runner, active_client
@@ -32,12 +31,6 @@ from npczarr.store.results import input_digests, read_result, write_result
 
 _BATCH = 64  # patients to a task: opening the store for each costs as much as measuring thirty scans
 MEASURES: Mapping[str, Callable[..., xr.Dataset]] = {"morphology": morphology, "agreement": agreement, "score": score}
-#: The arguments that each measure takes, and their defaults.
-DEFAULTS: Mapping[str, Mapping[str, Any]] = {
-    "morphology": {"method": "lorensen"},
-    "agreement": {"tolerance": TOLERANCE_MM},
-    "score": {"predictions": None, "tolerance": TOLERANCE_MM, "config": None},
-}
 Measure = Literal["morphology", "agreement", "score"]
 
 
@@ -118,16 +111,8 @@ def measure_store(
         If there is no store, another writer is at work, or an argument is wrong or does not belong to the measure.
     """
     given = {"method": method, "tolerance": tolerance, "predictions": predictions, "config": config}
-    chosen = _arguments_of(measure, _absolute(given))
-    if source_options:
-        if measure != "score":
-            raise ParameterError(f"source_options are of predictions, and {measure} has none; leave them out")
-        chosen["storage_options"] = dict(normalize_options(source_options, chosen["predictions"]))
-    if measure == "score" and name is None:
-        name = Path(redacted(chosen["predictions"])).stem
-    path = measure if name is None else f"{measure}/{name}"
-    if name is not None and not re.fullmatch(r"[\w.-]+", name):
-        raise ParameterError(f"a name of letters, digits, . _ - expected for the result, got {name!r}")
+    chosen = arguments_of(measure, given, source_options)
+    path = result_path(measure, name, chosen)
     location = locate(store, storage_options)
     dataset = open_location(location)
     # wrong parameters are an error now, not the failure of every scan later
@@ -149,26 +134,11 @@ def measure_store(
         patients = [str(label) for label in dataset["patient"].values]
         result = _nothing(template)
         todo = _keep_valid(result, read_result(root, path), patients, digests, provenance)
-        queue = [tuple(todo[i : i + _BATCH]) for i in range(0, len(todo), _BATCH)]
-        failures: list[Failure] = []
+        batches = [tuple(todo[i : i + _BATCH]) for i in range(0, len(todo), _BATCH)]
         meter = Meter(on_progress, len(todo), "patients", {"kept": len(patients) - len(todo)})
-        while queue:  # once, and again, patient by patient, where a batch ended in an error
-            tasks = [MeasureTask(location, measure, batch, tuple(sorted(chosen.items())), threads) for batch in queue]
-            queue = []
-            for task, outcome in runner.run(measure_batch, tasks, name=lambda task: f"{measure}-{task.patients[0]}"):
-                if isinstance(outcome, NpczarrError) or not isinstance(outcome, Exception | tuple):
-                    raise outcome
-                if isinstance(outcome, Exception) and len(task.patients) > 1:
-                    queue += [(patient,) for patient in task.patients]
-                    continue
-                if isinstance(outcome, Exception):
-                    failed = _failures_of(task, template, outcome)
-                else:
-                    found, failed = outcome
-                    _fill(result, [patients.index(patient) for patient in task.patients], found)
-                failures += failed
-                missed = len({failure.patient for failure in failed})
-                meter.add(len(task.patients), counts={"measured": len(task.patients) - missed, "failed": missed})
+        parameters = tuple(sorted(chosen.items()))
+        tasks = [MeasureTask(location, measure, batch, parameters, threads) for batch in batches]
+        failures = _measure_all(runner, tasks, result, patients, template, meter)
         result["input_digest"] = (SCAN, digests)
         if todo and lease is not None:
             lease.check()
@@ -177,33 +147,32 @@ def measure_store(
     return result.assign_attrs(provenance, kept=int(lease is not None)), tuple(failures)
 
 
-def _arguments_of(measure: str, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the arguments of a measure.
-
-    Raises
-    ------
-    ParameterError
-        If there is no such measure, one of its arguments is missing, or one is given that it does not take.
-    """
-    if measure not in DEFAULTS:
-        raise ParameterError(f"measure must be one of {', '.join(DEFAULTS)}, got {measure!r}")
-    defaults = DEFAULTS[measure]
-    for name, value in given.items():
-        if value is not None and name not in defaults:
-            raise ParameterError(f"{name} is no argument of {measure}, which takes {', '.join(defaults)}; leave it out")
-    chosen = {**defaults, **{name: value for name, value in given.items() if value is not None}}
-    if measure == "score" and chosen["predictions"] is None:
-        raise ParameterError("predictions: expected a folder, zip, URL or store of masks to score, got none")
-    return chosen
-
-
-def _absolute(parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """Make local paths among the parameters absolute: a worker may run in another folder."""
-    kept = {name: value for name, value in parameters.items() if value is not None}
-    for name in {"predictions", "config"} & set(kept):
-        if "://" not in str(kept[name]):
-            kept[name] = str(Path(kept[name]).expanduser().resolve())
-    return kept
+def _measure_all(
+    runner: Runner,
+    tasks: list[MeasureTask],
+    result: xr.Dataset,
+    patients: list[str],
+    template: xr.Dataset,
+    meter: Meter,
+) -> list[Failure]:
+    """Measure batches of patients into the result; where a batch ends in an error, again patient by patient."""
+    failures: list[Failure] = []
+    again: list[MeasureTask] = []
+    for task, outcome in runner.run(measure_batch, tasks, name=lambda task: f"{task.measure}-{task.patients[0]}"):
+        if isinstance(outcome, NpczarrError) or not isinstance(outcome, Exception | tuple):
+            raise outcome
+        if isinstance(outcome, Exception) and len(task.patients) > 1:
+            again += [replace(task, patients=(patient,)) for patient in task.patients]
+            continue
+        if isinstance(outcome, Exception):
+            failed = _failures_of(task, template, outcome)
+        else:
+            found, failed = outcome
+            _fill(result, [patients.index(patient) for patient in task.patients], found)
+        failures += failed
+        missed = len({failure.patient for failure in failed})
+        meter.add(len(task.patients), counts={"measured": len(task.patients) - missed, "failed": missed})
+    return failures + (_measure_all(runner, again, result, patients, template, meter) if again else [])
 
 
 @contextmanager
