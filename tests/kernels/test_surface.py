@@ -6,7 +6,7 @@ import surface_distance as deepmind
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose
-from surface_distance.lookup_tables import create_table_neighbor_code_to_surface_area
+from surface_distance.lookup_tables import create_table_neighbour_code_to_surface_area
 
 from npczarr.errors import ParameterError
 from npczarr.kernels.surface import (
@@ -56,7 +56,7 @@ def check_against_deepmind(a, b, spacing, tolerance):
 @law
 @given(spacings)
 def test_element_areas_equal_deepmind(spacing):
-    assert_allclose(_element_area(spacing), create_table_neighbor_code_to_surface_area(spacing), rtol=1e-13)
+    assert_allclose(_element_area(spacing), create_table_neighbour_code_to_surface_area(spacing), rtol=1e-13)
 
 
 @law
