@@ -1,4 +1,4 @@
-"""Sides that take turns in one process: seconds of each, and ratios turn by turn."""
+"""Sides that take turns in one process: time of each, by the clock and of the processor, and ratios turn by turn."""
 
 import statistics
 import time
@@ -11,25 +11,28 @@ def seconds(call):
 
 
 def in_turns(sides, turns):
-    """Seconds of each side, turn by turn, after one turn that does not count."""
+    """(seconds, processor seconds of all threads) of each side, turn by turn, after one turn that does not count."""
     found = {side: [] for side in sides}
     for turn in range(turns + 1):
         for side, call in sides.items():
+            used = time.process_time()
             taken = seconds(call)
             if turn:
-                found[side].append(taken)
+                found[side].append((taken, time.process_time() - used))
     return found
 
 
-def ratio(found, side, base):
-    """Median over the turns of a side's time by that of another side in the same turn."""
-    return statistics.median(s / b for s, b in zip(found[side], found[base], strict=True))
+def ratios(found, side, base):
+    """Return the medians over the turns of a side's times by those of another side in the same turn."""
+    pairs = list(zip(found[side], found[base], strict=True))
+    return tuple(statistics.median(s[i] / b[i] if b[i] else float("nan") for s, b in pairs) for i in (0, 1))
 
 
 def tell(found, base, aims=None):
-    """Print the median of each side, its ratio to the base, and whether it is within what is aimed at."""
+    """Print the median of each side, its ratios to the base, and whether the clock's is within what is aimed at."""
     for side, times in found.items():
-        times_base = ratio(found, side, base)
+        clock, used = ratios(found, side, base)
         aim = (aims or {}).get(side)
-        verdict = "" if aim is None else f"   aim {aim:g}: {'met' if times_base <= aim else 'MISSED'}"
-        print(f"  {side:44} {statistics.median(times) * 1e3:9.1f} ms   {times_base:6.2f} x {base}{verdict}", flush=True)
+        verdict = "" if aim is None else f"   aim {aim:g}: {'met' if clock <= aim else 'MISSED'}"
+        median = statistics.median(taken for taken, _ in times) * 1e3
+        print(f"  {side:46} {median:9.1f} ms  {clock:6.2f} x {base} (processor {used:5.2f} x){verdict}", flush=True)
