@@ -102,10 +102,10 @@ def demo(
     show.out.print(
         "\n[bold]Now look at it[/]: open "
         f"[bold]{page}[/] in a browser, or in Python:\n\n"
-        "  import npczarr, xarray as xr\n"
-        f'  ds = xr.open_zarr("{store}")\n'
-        '  scan = ds.npc.scan("001", "CE-T1WI")   # z, y, x in mm\n'
-        "  scan.image.isel(z=7).plot()\n"
+        "  import npczarr as npc\n"
+        f'  ds = npc.open("{store}")\n'
+        '  ds.npc.plot("001").savefig("patient.png")   # its sequences, the tumor outlined\n'
+        "  ds.npc.table()                              # one row a scan, with everything that is known of it\n"
     )
     raise typer.Exit(int(failed))
 
