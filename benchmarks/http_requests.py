@@ -121,6 +121,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--folder", type=Path, help="with a store npc.zarr whose second patient is 002")
     parser.add_argument("--delay", type=float, default=0.0, help="seconds before each answer")
+    parser.add_argument("--only", default="", help="ways whose names hold this")
     parser.add_argument("--verbose", action="store_true", help="list the requests")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
@@ -134,6 +135,8 @@ def main():
         print(f"image in chunks of {z} x {y} x {x}; {options.delay * 1e3:g} ms before each answer")
         with served(folder, options.delay) as url:
             for name, way in WAYS.items():
+                if options.only not in name:
+                    continue
                 print(name)
                 measure(f"{url}/npc.zarr", way, local, verbose=options.verbose)
 

@@ -18,6 +18,7 @@ import npczarr as npc
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cohort", type=Path)
+    parser.add_argument("--most", type=int, default=120, help="patients of the larger cohort")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         scratch = Path(temporary)
@@ -25,7 +26,7 @@ def main():
         if options.cohort is None:
             npc.make_cohort(cohort, patients=12, size="full", reliability=False)
         twelve = sorted((cohort / "primary_data/data/MRI-Segments").iterdir())[:12]
-        for patients in (12, 120):
+        for patients in (12, options.most):
             source = scratch / f"source-{patients}"
             for i in range(patients):
                 shutil.copytree(twelve[i % 12], source / f"{i + 1:03d}", copy_function=os.link)

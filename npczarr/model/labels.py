@@ -111,7 +111,11 @@ def _chosen(values: NDArray[Any], where: NDArray[np.bool_]) -> NDArray[Any]:
 
 def _number(value: Any) -> str:  # noqa: ANN401 - any NumPy number
     """Write a whole number in full where it is of a bearable length."""
-    return f"{int(np.rint(value)) if value.dtype.kind == 'f' else int(value)}" if abs(value) < 1e15 else f"{value:.3g}"
+    return (
+        f"{int(np.rint(value)) if value.dtype.kind == 'f' else int(value)}"
+        if abs(float(value)) < 1e15
+        else f"{value:.3g}"
+    )
 
 
 def count_voxels(count: int) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import xarray as xr
 from xarray.core import indexing
@@ -89,7 +90,9 @@ def _assembled(location: Location, stored: xr.Dataset, *, dask: bool) -> xr.Data
     tables = tables_of(stored.drop_vars(list(voxels)), location, None)
     lazy = xr.decode_cf(xr.Dataset({name: _voxels(cohort, name, variable) for name, variable in voxels.items()}))
     if dask:
-        lazy = lazy.chunk({dim: -1 if dim in AXES else 1 for dim in lazy.dims}, inline_array=True)
+        # of a remote store the voxels have a name of this opening: one made of what they are takes all its tables
+        token = uuid4().hex if location.is_remote else None
+        lazy = lazy.chunk({dim: -1 if dim in AXES else 1 for dim in lazy.dims}, token=token, inline_array=True)
     return tables.assign(dict(lazy.data_vars))
 
 
