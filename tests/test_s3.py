@@ -172,6 +172,9 @@ def test_requests_are_few(s3, cohort, remote):
     chunks = -(-int(ds["shape"].sel(patient="001", sequence="T1WI", axis="z")) // ds.image.encoding["chunks"][2])
     assert requests(lambda: ds.t_stage.values) <= len(ds.variables)  # the tables come together, the first time
     assert requests(lambda: ds.spacing.values) == 0
+    assert (
+        requests(lambda: image.isel(z=3).values) <= chunks + 14
+    )  # with the tables that describe scans, the first time
     assert requests(lambda: image.isel(z=3).values) == chunks
     assert requests(lambda: ds.npc.scan("001", "T1WI").image.isel(z=3).values) == 1
     assert requests(lambda: image.values) == chunks
