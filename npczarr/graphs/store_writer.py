@@ -26,7 +26,9 @@ from npczarr.store.lease import Lease
 from npczarr.store.location import Location
 from npczarr.store.rows import Key, Rows
 
-_FLUSH_SECONDS = 2.0  # rows of finished scans are written this often: what a kill can cost
+_FLUSH_SECONDS = 2.0  # rows of finished scans are written no more often than this: what a kill can cost
+_FLUSH_SHARE = 0.05  # of a run's time that writing them takes, about
+_LONGEST_PAUSE = 20.0  # seconds
 _OTHER_FRAME = "another frame of reference than "
 
 
@@ -103,6 +105,7 @@ class StoreWriter:
         self._limits = limits
         self._unwritten: list[Row] = []
         self._flushed = time.monotonic()
+        self._pause = _FLUSH_SECONDS
         self._rows = Rows(root)
         self._raters = len(labels(root, "rater")) if "rater" in root else 0
         self._before: dict[Key, str] = {}
@@ -193,14 +196,16 @@ class StoreWriter:
             self._rows.set_texts({"status": {key: self._before[key]}})
         else:
             self._unwritten.append(row)
-        if time.monotonic() - self._flushed > _FLUSH_SECONDS:
+        if time.monotonic() - self._flushed > self._pause:
             self._flush()
 
     def _flush(self) -> None:
+        started = time.monotonic()
         self._lease.check()
         self._rows.write(self._unwritten)
         self._unwritten = []
         self._flushed = time.monotonic()
+        self._pause = min(max((self._flushed - started) / _FLUSH_SHARE, _FLUSH_SECONDS), _LONGEST_PAUSE)
 
     def _compare_frames(self, work: Work) -> None:
         """Warn of scans of a patient that do not share its frame of reference: their positions cannot be compared."""

@@ -88,18 +88,20 @@ def create(
             dimension_names=variable.dims,
             attributes=variable.all_attributes(),
         )
-    for variable in (*indexes, *SCAN_TABLES):
-        add_table(root, variable, sizes)
-    names = {"patient": patients, "sequence": sequences, "axis": AXES, "rater": raters}
+    names: dict[str, Any] = {"patient": patients, "sequence": sequences, "axis": AXES, "rater": raters}
     for variable in indexes:
-        array(root, variable.name)[:] = np.array(names[variable.name], dtype=TEXT)
-    array(root, "status")[:] = "pending"
+        add_table(root, variable, sizes, np.array(names[variable.name], dtype=TEXT))
+    for variable in SCAN_TABLES:
+        pending = np.full((len(patients), len(sequences)), "pending", dtype=TEXT)
+        add_table(root, variable, sizes, pending if variable.name == "status" else None)
     root.attrs.put({SCHEMA_ATTRIBUTE: SCHEMA_VERSION, "coordinates": " ".join(COORDINATES), **attributes})
     consolidate(root)
 
 
-def add_table(root: zarr.Group, variable: Variable, sizes: Mapping[str, int]) -> None:
-    """Create the array of one table and write all of it, so that an absent chunk means damage."""
+def add_table(
+    root: zarr.Group, variable: Variable, sizes: Mapping[str, int], values: NDArray[Any] | None = None
+) -> None:
+    """Create the array of one table and write all of it, by default fill values: an absent chunk then means damage."""
     shape = tuple(sizes[dim] for dim in variable.dims)
     made = root.create_array(
         variable.name,
@@ -113,7 +115,8 @@ def add_table(root: zarr.Group, variable: Variable, sizes: Mapping[str, int]) ->
         config=WRITE_ALL_CHUNKS,
     )
     if 0 not in shape:
-        made[...] = np.full(shape, variable.fill, dtype=TEXT if variable.dtype == "string" else variable.dtype)
+        kind: Any = TEXT if variable.dtype == "string" else variable.dtype
+        made[...] = np.full(shape, variable.fill, dtype=kind) if values is None else values.astype(kind)
 
 
 def add_columns(root: zarr.Group, columns: Mapping[str, tuple[Variable, NDArray[Any]]]) -> bool:
@@ -132,11 +135,11 @@ def add_columns(root: zarr.Group, columns: Mapping[str, tuple[Variable, NDArray[
         if known is not None and dtype_of(known) == variable.dtype and _same_attributes(known, variable):
             if _same_values(known[...], values):
                 continue
+            array(root, name)[...] = values
         else:
             if known is not None:
                 del root[name]
-            add_table(root, variable, sizes)
-        array(root, name)[...] = values
+            add_table(root, variable, sizes, values)
         changed = True
     if changed:
         consolidate(root)

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from npczarr.errors import StoreError
 from npczarr.model.schema import Variable
-from npczarr.store.create import TEXT, add_table
-from npczarr.store.hierarchy import array, arrays_of, dims_of
+from npczarr.store.create import add_table
+from npczarr.store.hierarchy import arrays_of, dims_of
 from npczarr.store.location import delete_below
 from npczarr.store.zarr_library import consolidate
 
@@ -43,8 +43,7 @@ def write_result(root: zarr.Group, path: str, result: xr.Dataset, attributes: Ma
             str(variable.attrs.get("long_name", name)),
             variable.attrs.get("units"),
         )
-        add_table(group, entry, {str(dim): n for dim, n in result.sizes.items()})
-        array(group, str(name))[...] = variable.values.astype(TEXT) if string else variable.values
+        add_table(group, entry, {str(dim): n for dim, n in result.sizes.items()}, np.asarray(variable.values))
     group.attrs.put(dict(attributes))
     consolidate(root)
 

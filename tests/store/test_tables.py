@@ -83,9 +83,10 @@ def test_whatever_reads_an_absent_table_names_it(copy, tmp_path, name):
         npc.info,
         lambda url: npc.measure_store(url, "morphology"),
         lambda url: npc.resample_store(url, tmp_path / "r.zarr", spacing=(2, 2, 2), workers=0),
-        lambda url: npc.export_scans(url, tmp_path / "nii", format="nifti"),
         lambda url: npc.write_report(url, tmp_path / "report.html"),
     ]
+    if name in ("status", "spacing", "mask_digest"):  # an export reads only what describes the voxels
+        acts.append(lambda url: npc.export_scans(url, tmp_path / "nii", format="nifti"))
     for act in acts:
         with pytest.raises(StoreError, match=victim):
             act(copy)
