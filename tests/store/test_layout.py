@@ -57,7 +57,9 @@ def test_the_rule_as_a_law(cohort, dtype):
         chunk = layout.chunk_zyx(name)
         size = np.prod(chunk) * itemsize
         assert chunk[0] == 1 or size <= most
-        commonest = max(set(depths), key=lambda z: (depths.count(z), z))
+        most_often = max(map(depths.count, depths))
+        tied = sorted({z for z in depths if depths.count(z) == most_often})
+        commonest = tied[(len(tied) - 1) // 2]  # of those tied the middle one: one odd scan decides nothing
         assert chunk[0] == commonest or size + matrix[0] * matrix[1] * itemsize > most
         assert chunk[0] <= commonest
 
