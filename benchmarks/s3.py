@@ -92,9 +92,12 @@ def slices(url, proxy, turns):
         if proxy is not None:
             before = proxy.count()
             call()
-            requests = proxy.count() - before
+            asked = proxy.requests[before:]
             most = 3 if name in eight and name != BARE else 1
-            print(f"  {name:46} {requests} requests{'' if requests <= most else f'   aim {most}: MISSED'}")
+            missed = len(asked) > most
+            print(f"  {name:46} {len(asked)} requests{f'   aim {most}: MISSED' if missed else ''}")
+            if missed:
+                print("   ", *(" ".join(one) for one in asked), sep="\n    ")
     obstore.delete(store, "scan.nii")
 
 
@@ -126,6 +129,7 @@ def main():
     parser.add_argument("--patients", type=int, default=4)
     parser.add_argument("--turns", type=int, default=3)
     parser.add_argument("--slices", type=int, default=60)
+    parser.add_argument("--only-slices", action="store_true", help="leave out morphology and conversion")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         scratch = Path(temporary)
@@ -141,6 +145,8 @@ def main():
                 os.environ.update(environment(url))
                 print(f"{name}: one slice")
                 slices("s3://priv/cohort.zarr", proxy if url == proxy.url else None, options.slices)
+                if options.only_slices:
+                    continue
                 print(f"{name}: morphology of {3 * options.patients} tumours, two threads")
                 measures(scratch / "local.zarr", "s3://priv/cohort.zarr", options.turns)
                 print(f"{name}: conversion of {3 * options.patients} scans")
