@@ -70,7 +70,8 @@ def resample(
     if as_json:
         typer.echo(json.dumps(result.to_dict(), default=str))
     else:
-        show.out.print(f"[dim]resampled as[/] {result.attrs['resampling']}")
+        show.out.print("[dim]resampled as[/]", end=" ")
+        show.out.print(result.attrs["resampling"], markup=False)
         show.conversion(result, out, time.perf_counter() - started)
     incomplete = (result["status"] == "refused") | (result["status"] == "pending")
     raise typer.Exit(int(bool(incomplete.any())))

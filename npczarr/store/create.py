@@ -135,14 +135,19 @@ def add_columns(root: zarr.Group, columns: Mapping[str, tuple[Variable, NDArray[
         if known is not None and dtype_of(known) == variable.dtype and _same_attributes(known, variable):
             if _same_values(known[...], values):
                 continue
-            array(root, name)[...] = values
-        else:
-            if known is not None:
-                del root[name]
-            add_table(root, variable, sizes, values)
+        elif known is not None:
+            del root[name]
+            known = None
+        if not changed:  # until the end a column may lack chunks: the next resize then writes all tables again
+            put(root.store, RESIZING, b"")
         changed = True
+        if known is None:
+            add_table(root, variable, sizes, values)
+        else:
+            array(root, name)[...] = values
     if changed:
         consolidate(root)
+        delete(root.store, RESIZING)
     return changed
 
 
