@@ -15,6 +15,8 @@ from npczarr.model import layout
 
 from . import plain_xarray
 
+pytestmark = pytest.mark.slow  # copies whole stores, many times
+
 ROOT = Path(__file__).resolve().parents[1]
 HEADING = "What plain xarray needs help with"
 #: Copies of the whole cohort that the steps leave.

@@ -13,6 +13,8 @@ import npczarr as npc
 from npczarr.errors import ParameterError, StoreError
 from tests.store.small import by_xarray, objects, outcome, part, places, snapshot
 
+pytestmark = pytest.mark.slow  # copies whole stores, many times
+
 VOXELS = ("image", "mask")
 DOTS = ChunkKeyEncodingParams(name="default", separator=".")
 SLASHES = ChunkKeyEncodingParams(name="v2", separator="/")

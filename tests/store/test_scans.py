@@ -117,6 +117,7 @@ def test_every_deleted_object_of_every_scan_is_an_error_or_changes_nothing(copy,
     assert harmless == 0 if name == "image" else 0 < harmless < len(objects(copy, name))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", VOXELS)
 def test_whatever_reads_a_scan_names_its_absent_object(copy, tmp_path, name):
     key = f"{name}/c/1/2/0/0/0"
