@@ -15,9 +15,9 @@ from npczarr.privacy.clean import burned_in, gzip_name, nifti_layout, nifti_text
 from npczarr.privacy.deidentify import SMALL_FILES
 from npczarr.privacy.profile import identifies, is_cleaned
 from npczarr.runner import Meter, OnProgress, Runner
+from npczarr.sources.decompression import unpack_gzip
 from npczarr.sources.files import Source, open_source, refusal_reason
-from npczarr.sources.packed import unpack_gzip
-from npczarr.sources.stored import silent
+from npczarr.sources.nifti_file import silent
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 from npczarr.errors import SourceError
 from npczarr.model.limits import Limits
 from npczarr.privacy.profile import DUMMIES, METHOD, STANDARD_UIDS, UID_ROOT, action, is_text_for_number
-from npczarr.sources.packed import check_dataset, unpack_gzip
-from npczarr.sources.stored import file_size, silent
+from npczarr.sources.decompression import check_dataset, unpack_gzip
+from npczarr.sources.nifti_file import file_size, silent
 
 if TYPE_CHECKING:
     from pydicom.dataelem import DataElement

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from npczarr.model.categories import canonical, ranked
 from npczarr.model.clinical import CLINICAL, MISSING, time_in
-from npczarr.report.cells import Floats, known, labels, make_table, many, texts, three_digits
 from npczarr.report.published import with_published
+from npczarr.report.table_text import Floats, known, labels, make_table, many, texts, three_digits
 
 Texts = NDArray[np.object_]
 Columns = Mapping[str, NDArray[np.bool_]]

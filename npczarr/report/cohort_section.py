@@ -13,18 +13,18 @@ from npczarr.model.schema import STATUSES
 from npczarr.report import figures, tables
 from npczarr.report.blocks import Absent, Block, Tiles, as_table
 from npczarr.report.contents import Contents
-from npczarr.report.material import Material, stored
+from npczarr.report.inputs import ReportInputs, stored
 
 
-def glance_blocks(material: Material, contents: Contents) -> list[Block]:
+def glance_blocks(inputs: ReportInputs, contents: Contents) -> list[Block]:
     """Count what there is, and say what is absent."""
-    dataset, about = material.dataset, material.about
+    dataset, about = inputs.dataset, inputs.about
     there = stored(dataset)
     masked = np.isin(dataset["mask_status"].values.astype(object), ("ok", "warning")) & (dataset["mask_voxels"] > 0)
     fields = dataset["magnetic_field_strength"].values
     strengths = sorted({float(n) for n in fields[np.isfinite(fields)]})
     clinical = [f.name for f in CLINICAL if f.name in dataset]
-    again = material.findings[["patient", "sequence"]].drop_duplicates()
+    again = inputs.findings[["patient", "sequence"]].drop_duplicates()
     pairs = (
         ("patients", f"{dataset.sizes['patient']}"),
         (f"scans stored, of {there.size}", f"{int(there.sum())}"),
@@ -36,7 +36,7 @@ def glance_blocks(material: Material, contents: Contents) -> list[Block]:
         ("scans or patients to look at again", f"{len(again)}"),
     )
     absent: list[Block] = []
-    named = shlex.quote(material.name)
+    named = shlex.quote(inputs.name)
     empty = [str(s) for s, found in zip(dataset["sequence"].values, there.T, strict=True) if not found.any()]
     if empty:
         absent.append(
@@ -53,7 +53,7 @@ def glance_blocks(material: Material, contents: Contents) -> list[Block]:
                 f"npczarr convert SOURCE {named} --columns map.toml",
             )
         )
-    absent += [found for found in (material.morphology, material.agreement) if isinstance(found, Absent)]
+    absent += [found for found in (inputs.morphology, inputs.agreement) if isinstance(found, Absent)]
     return [Tiles(pairs), as_table(_statuses(dataset), "Scans and masks by what became of them"), *absent]
 
 
@@ -69,9 +69,9 @@ def _statuses(dataset: xr.Dataset) -> pd.DataFrame:
     return table.loc[:, (table > 0).any()]
 
 
-def scans_blocks(material: Material, contents: Contents) -> list[Block]:
+def scans_blocks(inputs: ReportInputs, contents: Contents) -> list[Block]:
     """Write Tables 1 and 3, and the sizes of voxels."""
-    dataset = material.dataset
+    dataset = inputs.dataset
     sizes = contents.drawn(
         "resolution",
         "Voxel sizes",

@@ -17,7 +17,7 @@ from markupsafe import Markup, escape
 from npczarr.model.options import check_local
 from npczarr.report.contents import Contents
 from npczarr.report.format import write_table
-from npczarr.report.material import Material, gather
+from npczarr.report.inputs import ReportInputs, read_inputs
 from npczarr.report.sections import contents_of
 from npczarr.report.style import save_all
 from npczarr.runner import OnProgress
@@ -75,7 +75,7 @@ def write_report(
     StoreError
         If there is no store, or no store of raters where one is named.
     """
-    material = gather(
+    inputs = read_inputs(
         store,
         reliability=reliability,
         workers=workers,
@@ -83,36 +83,36 @@ def write_report(
         storage_options=storage_options,
         on_progress=on_progress,
     )
-    contents = contents_of(material)
+    contents = contents_of(inputs)
     check_local(out)
     out = Path(out)
     out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(render(material, contents), encoding="utf-8")
+    out.write_text(render(inputs, contents), encoding="utf-8")
     if figures is not None:
         save_all(contents.figures, Path(figures))
     if tables is not None:
         _save_tables(contents, Path(tables))
     if quality_csv is not None:
-        material.findings.to_csv(quality_csv, index=False)
+        inputs.findings.to_csv(quality_csv, index=False)
     return out
 
 
-def render(material: Material, contents: Contents) -> str:
+def render(inputs: ReportInputs, contents: Contents) -> str:
     """Return the page: everything that comes from the store is escaped, and only this page's own script may run."""
     css, js = (files(__package__).joinpath(f"page.{kind}").read_text(encoding="utf-8") for kind in ("css", "js"))
     template = files(__package__).joinpath("page.html").read_text(encoding="utf-8")
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=False)
     environment.filters |= {"code": _with_code, "broken": _broken}
-    name = material.name.rstrip("/").rsplit("/", 1)[-1]
-    patients = material.dataset.sizes["patient"]
-    sequences = ", ".join(str(label) for label in material.dataset["sequence"].values)
+    name = inputs.name.rstrip("/").rsplit("/", 1)[-1]
+    patients = inputs.dataset.sizes["patient"]
+    sequences = ", ".join(str(label) for label in inputs.dataset["sequence"].values)
     return environment.from_string(template).render(
         title=f"Report of {name}",
         subtitle=f"{patients} patient{'s' * (patients != 1)}, {sequences}",
         sections=contents.sections,
         version=version("npczarr"),
         footer=f"Written on {date.today():%d %B %Y} by npczarr {version('npczarr')} from a store of schema "
-        f"{material.about['schema']}.",
+        f"{inputs.about['schema']}.",
         css=Markup(css),
         js=Markup(js),
         css_digest=_digest(css),

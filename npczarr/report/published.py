@@ -15,7 +15,7 @@ import pandas as pd
 import xarray as xr
 
 from npczarr.errors import ParameterError
-from npczarr.report.cells import labels
+from npczarr.report.table_text import labels
 
 Table = Literal["mri_parameters", "tumour_size", "scanners", "clinical_stages"]
 

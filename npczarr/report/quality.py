@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from npczarr.report.look import Look
+from npczarr.report.scored_scans import ScoredScan
 from npczarr.report.scores import SCORES
 
 RESOLUTION_RATIO = 1.5  # a voxel so many times larger or smaller than is usual in its sequence
@@ -41,11 +41,11 @@ PROBLEMS: Mapping[str, str] = {
 }
 
 
-def score_table(looks: Mapping[tuple[str, str], Look]) -> pd.DataFrame:
+def score_table(scored: Mapping[tuple[str, str], ScoredScan]) -> pd.DataFrame:
     """Return the scores of every scan that could be read: `patient`, `sequence`, and the fields of ``Scores``."""
     rows = [
         {"patient": patient, "sequence": sequence, **{name: getattr(seen.scores, name) for name in SCORES}}
-        for (patient, sequence), seen in looks.items()
+        for (patient, sequence), seen in scored.items()
         if seen.scores is not None
     ]
     return pd.DataFrame(rows, columns=["patient", "sequence", *SCORES])
@@ -53,7 +53,7 @@ def score_table(looks: Mapping[tuple[str, str], Look]) -> pd.DataFrame:
 
 def findings(
     dataset: xr.Dataset,
-    looks: Mapping[tuple[str, str], Look] | None = None,
+    scored: Mapping[tuple[str, str], ScoredScan] | None = None,
     flags: xr.Dataset | None = None,
 ) -> pd.DataFrame:
     """List every problem of every scan.
@@ -62,8 +62,8 @@ def findings(
     ----------
     dataset
         A cohort opened from a store.
-    looks
-        What :func:`npczarr.report.look.look_at_all` gives; without it nothing is said of the voxels.
+    scored
+        What :func:`npczarr.report.scored_scans.score_scans` gives; without it nothing is said of the voxels.
     flags
         What :func:`npczarr.quality` gives of the cohort's morphology; without it nothing is said of shapes and volumes.
 
@@ -81,9 +81,9 @@ def findings(
         rows += [(patient, sequence, *found) for found in _of_conversion(one)]
     rows += _resolution(dataset, patients, sequences)
     rows += _of_shapes(flags, dataset) if flags is not None else []
-    if looks is not None:
-        rows += [(*scan, "damaged", seen.problem, "") for scan, seen in looks.items() if seen.problem]
-        rows += _of_scores(score_table(looks))
+    if scored is not None:
+        rows += [(*scan, "damaged", seen.problem, "") for scan, seen in scored.items() if seen.problem]
+        rows += _of_scores(score_table(scored))
     order, rank = {label: i for i, label in enumerate(patients)}, list(PROBLEMS)
     place = {label: i for i, label in enumerate(["all", *sequences])}
     rows.sort(key=lambda row: (order[row[0]], place[row[1]], rank.index(row[2])))

@@ -18,7 +18,7 @@ from npczarr.report.blocks import (
 )
 from npczarr.report.contents import Contents
 from npczarr.report.figures import contact_sheet, scores_by_sequence
-from npczarr.report.material import Material
+from npczarr.report.inputs import ReportInputs
 from npczarr.report.quality import PROBLEMS, mask_orientation
 from npczarr.report.scores import MEANINGS, SCORES
 from npczarr.report.style import data_url
@@ -27,17 +27,17 @@ _BAD = ("refused", "damaged", "mask refused", "empty mask", "pending")
 _UNITS = {"ghosting": "ghosting, %", "uneven": "uneven, %", "clipped": "clipped, %", "snr": "SNR"}
 
 
-def quality_blocks(material: Material, contents: Contents) -> list[Block]:
+def quality_blocks(inputs: ReportInputs, contents: Contents) -> list[Block]:
     """Write the section on quality."""
-    found = material.findings
+    found = inputs.findings
     contents.tables["quality_findings"] = found.set_index(["patient", "sequence"])
-    contents.tables["quality_scores"] = material.scores.set_index(["patient", "sequence"])
-    blocks: list[Block] = [Words(_in_short(material))]
+    contents.tables["quality_scores"] = inputs.scores.set_index(["patient", "sequence"])
+    blocks: list[Block] = [Words(_in_short(inputs))]
     if len(found):
-        rows = _rows(material)
+        rows = _rows(inputs)
         blocks.append(Problems("Scans to look at again", rows))
         blocks.append(as_csv(found, "quality.csv", "Save this list as CSV"))
-    pictured = _pictured(material)
+    pictured = _pictured(inputs)
     if pictured:
         sheet = contents.drawn(
             "contact_sheet",
@@ -53,15 +53,15 @@ def quality_blocks(material: Material, contents: Contents) -> list[Block]:
             "Scores of the images",
             "Signal to noise, ghosting and the largest step between slices of every scan, by sequence; defined below.",
             lambda: scores_by_sequence(
-                material.scores,
-                _sequences(material),
+                inputs.scores,
+                _sequences(inputs),
                 ["snr", "ghosting", "uneven"],
                 ["SNR", "Ghosting, %", "Uneven, %"],
             ),
         )
     )
-    blocks.append(as_table(_coverage(material), "Coverage: where tumours lie in their volumes"))
-    orientation = mask_orientation(material.dataset)
+    blocks.append(as_table(_coverage(inputs), "Coverage: where tumours lie in their volumes"))
+    orientation = mask_orientation(inputs.dataset)
     if len(orientation):
         blocks.append(
             as_table(
@@ -70,18 +70,18 @@ def quality_blocks(material: Material, contents: Contents) -> list[Block]:
                 notes=["Masks are turned to lie on their images; nothing is to be done."],
             )
         )
-    if len(material.scores):
-        count = f"Scores of every scan ({len(material.scores)})"
-        blocks.append(as_table(_scores(material.scores), "Scores of every scan", sortable=True, folded=count))
-        blocks.append(as_csv(material.scores, "scores.csv", "Save the scores as CSV"))
+    if len(inputs.scores):
+        count = f"Scores of every scan ({len(inputs.scores)})"
+        blocks.append(as_table(_scores(inputs.scores), "Scores of every scan", sortable=True, folded=count))
+        blocks.append(as_csv(inputs.scores, "scores.csv", "Save the scores as CSV"))
         blocks.append(Glossary("What the scores mean", tuple(MEANINGS.items())))
     if len(found):
         blocks.append(Glossary("What each problem means", tuple((n, PROBLEMS[n]) for n in _present(found))))
     return blocks
 
 
-def _in_short(material: Material) -> str:
-    found, looked = material.findings, len(material.looks)
+def _in_short(inputs: ReportInputs) -> str:
+    found, looked = inputs.findings, len(inputs.scored)
     read = f"{looked} scan{' was' if looked == 1 else 's were'} read whole for this page."
     if found.empty:
         return f"Nothing to look at again. {read}"
@@ -94,15 +94,15 @@ def _present(found: pd.DataFrame) -> list[str]:
     return [name for name in PROBLEMS if (found["problem"] == name).any()]
 
 
-def _rows(material: Material) -> tuple[ProblemRow, ...]:
+def _rows(inputs: ReportInputs) -> tuple[ProblemRow, ...]:
     rank = list(PROBLEMS)
-    scores = material.scores
+    scores = inputs.scores
     scans_scored = zip(scores["patient"], scores["sequence"], strict=True)
     numbers = dict(zip(scans_scored, scores[["snr", "ghosting", "uneven"]].to_numpy(float), strict=True))
     rows = []
-    for patient, sequence, one in _by_scan(material):
-        scans = [(patient, s) for s in _sequences(material)] if sequence == "all" else [(patient, sequence)]
-        pictures = [material.looks[scan].picture for scan in scans if scan in material.looks]
+    for patient, sequence, one in _by_scan(inputs):
+        scans = [(patient, s) for s in _sequences(inputs)] if sequence == "all" else [(patient, sequence)]
+        pictures = [inputs.scored[scan].picture for scan in scans if scan in inputs.scored]
         known = numbers.get((patient, sequence), np.full(3, np.nan))
         rows.append(
             ProblemRow(
@@ -118,30 +118,30 @@ def _rows(material: Material) -> tuple[ProblemRow, ...]:
     return tuple(rows)
 
 
-def _by_scan(material: Material) -> Iterator[tuple[str, str, pd.DataFrame]]:
-    for (patient, sequence), one in material.findings.groupby(["patient", "sequence"], sort=False):
+def _by_scan(inputs: ReportInputs) -> Iterator[tuple[str, str, pd.DataFrame]]:
+    for (patient, sequence), one in inputs.findings.groupby(["patient", "sequence"], sort=False):
         yield str(patient), str(sequence), one
 
 
-def _sequences(material: Material) -> list[str]:
-    return [str(label) for label in material.dataset["sequence"].values]
+def _sequences(inputs: ReportInputs) -> list[str]:
+    return [str(label) for label in inputs.dataset["sequence"].values]
 
 
-def _pictured(material: Material) -> dict[str, bytes]:
+def _pictured(inputs: ReportInputs) -> dict[str, bytes]:
     """Pictures of the scans with problems, by a label that says which."""
     found: dict[str, bytes] = {}
-    for patient, sequence, one in _by_scan(material):
-        scans = _sequences(material) if sequence == "all" else [sequence]
+    for patient, sequence, one in _by_scan(inputs):
+        scans = _sequences(inputs) if sequence == "all" else [sequence]
         for name in scans:
-            seen = material.looks.get((patient, name))
+            seen = inputs.scored.get((patient, name))
             if seen is not None and seen.picture:
                 found.setdefault(f"{patient} {name}\n{one['problem'].iloc[0]}", seen.picture)
     return found
 
 
-def _coverage(material: Material) -> pd.DataFrame:
+def _coverage(inputs: ReportInputs) -> pd.DataFrame:
     """Count masks by what they say of the volume, for each sequence."""
-    dataset = material.dataset
+    dataset = inputs.dataset
     masked = np.isin(dataset["mask_status"].values.astype(object), ("ok", "warning"))
     voxels, ends = dataset["mask_voxels"].values, dataset["mask_touches_end_slice"].values > 0
     inside = dataset["mask_inside_fraction"].values
@@ -154,7 +154,7 @@ def _coverage(material: Material) -> pd.DataFrame:
         & (dataset["mask_status"].values.astype(object) == "warning")
         & (voxels > 0),
     }
-    table = pd.DataFrame({name: flags.sum(axis=0) for name, flags in counts.items()}, index=_sequences(material))
+    table = pd.DataFrame({name: flags.sum(axis=0) for name, flags in counts.items()}, index=_sequences(inputs))
     table.index.name = "sequence"
     return table
 

@@ -14,12 +14,12 @@ from npczarr.report import figures, tables
 from npczarr.report.blocks import Absent, Block, Figures, as_table
 from npczarr.report.contents import Contents
 from npczarr.report.images import median_patient
-from npczarr.report.material import Material
+from npczarr.report.inputs import ReportInputs
 
 
-def tumours_blocks(material: Material, contents: Contents) -> list[Block]:
+def tumours_blocks(inputs: ReportInputs, contents: Contents) -> list[Block]:
     """Write Table 2 and Figure 1, volume by stage, and how sequences agree."""
-    dataset, morphology = material.dataset, material.morphology
+    dataset, morphology = inputs.dataset, inputs.morphology
     blocks: list[Block] = [_panel(dataset, contents)]
     if isinstance(morphology, Absent):
         return [morphology, *blocks]
@@ -47,7 +47,7 @@ def tumours_blocks(material: Material, contents: Contents) -> list[Block]:
         frame = figures.bland_altman(morphology)
         contents.tables["volume_agreement"] = frame.set_index(["first", "second"])
         limits = [as_table(_limits(frame), "Limits of agreement of tumour volume", notes=[_LIMITS])]
-    return [*_unmeasured(material, morphology), *size, *blocks, stage, volumes, *limits]
+    return [*_unmeasured(inputs, morphology), *size, *blocks, stage, volumes, *limits]
 
 
 _LIMITS = (
@@ -95,18 +95,18 @@ def _signed(number: float) -> str:
     return f"{number:+.2f}".replace("-", "−")
 
 
-def _unmeasured(material: Material, morphology: xr.Dataset) -> list[Block]:
-    masked = np.isin(material.dataset["mask_status"].values.astype(object), ("ok", "warning"))
+def _unmeasured(inputs: ReportInputs, morphology: xr.Dataset) -> list[Block]:
+    masked = np.isin(inputs.dataset["mask_status"].values.astype(object), ("ok", "warning"))
     count = int((masked & np.isnan(morphology["voxel_count"].values)).sum())
     if not count:
         return []
-    command = f"npczarr morphology {shlex.quote(material.name)}"
+    command = f"npczarr morphology {shlex.quote(inputs.name)}"
     return [Absent(f"{count} of {int(masked.sum())} masks were not measured yet.", command)]
 
 
-def patients_blocks(material: Material, contents: Contents) -> list[Block]:
+def patients_blocks(inputs: ReportInputs, contents: Contents) -> list[Block]:
     """Write Table 4 and survival by stage."""
-    dataset = material.dataset
+    dataset = inputs.dataset
     stages = contents.add_or_explain(
         "table_4_clinical_stage",
         "Table 4. Clinical stage",
@@ -157,9 +157,9 @@ def _survival_text(frame: pd.DataFrame) -> pd.DataFrame:
     return text
 
 
-def raters_blocks(material: Material, contents: Contents) -> list[Block]:
+def raters_blocks(inputs: ReportInputs, contents: Contents) -> list[Block]:
     """Write Figures 2 and 3 and what raters agree on."""
-    agreement = material.agreement
+    agreement = inputs.agreement
     if isinstance(agreement, Absent):
         return [agreement]
     caption = (

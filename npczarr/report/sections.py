@@ -7,14 +7,14 @@ from collections.abc import Sequence
 from npczarr.report.blocks import Block, Figures, Section, Words
 from npczarr.report.cohort_section import glance_blocks, scans_blocks
 from npczarr.report.contents import Contents
-from npczarr.report.material import Material
+from npczarr.report.inputs import ReportInputs
 from npczarr.report.quality_section import quality_blocks
 from npczarr.report.results_section import patients_blocks, raters_blocks, tumours_blocks
 
 PUBLISHED = "A dataset of primary nasopharyngeal carcinoma MRI, Scientific Data 2025, doi 10.1038/s41597-025-05815-x"
 
 
-def contents_of(material: Material) -> Contents:
+def contents_of(inputs: ReportInputs) -> Contents:
     """Write a report: every section, figure and table."""
     contents = Contents()
     parts = [
@@ -27,12 +27,12 @@ def contents_of(material: Material) -> Contents:
         ("definitions", "Definitions and sources", _definitions),
     ]
     for name, title, write in parts:
-        blocks = _side_by_side(write(material, contents))
+        blocks = _side_by_side(write(inputs, contents))
         contents.sections.append(Section(name, title, blocks, fresh=name in ("tumours", "quality")))
     return contents
 
 
-def _definitions(material: Material, contents: Contents) -> list[Block]:
+def _definitions(inputs: ReportInputs, contents: Contents) -> list[Block]:
     lines = [
         "Volume, surface area and largest diameter are those of the marching cubes surface at 0.5 (Lorensen and Cline "
         "1987) of each mask, closed at the border; surface regularity is V / (4/3 π R³) with R = √(S / 4π).",

@@ -17,7 +17,9 @@ import xarray as xr
 
 from npczarr.kernels.bootstrap import summarise
 from npczarr.model.results import AGREEMENT, AGREEMENT_TABLE
-from npczarr.report.cells import (
+from npczarr.report.clinical import clinical_columns, clinical_stages
+from npczarr.report.published import with_published
+from npczarr.report.table_text import (
     Floats,
     counts,
     known,
@@ -32,8 +34,6 @@ from npczarr.report.cells import (
     up_to_two,
     whole,
 )
-from npczarr.report.clinical import clinical_columns, clinical_stages
-from npczarr.report.published import with_published
 
 __all__ = ["agreement", "clinical_columns", "clinical_stages", "mri_parameters", "scanners", "tumour_size"]
 

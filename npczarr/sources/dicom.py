@@ -22,10 +22,10 @@ from npczarr.sources.frames import frames_of
 from npczarr.sources.headers import EMPTY, quiet, read_folder
 from npczarr.sources.image_types import is_localizer
 from npczarr.sources.nifti import grids
+from npczarr.sources.nifti_file import read_nifti_file
 from npczarr.sources.pixels import check_native
 from npczarr.sources.remarks import describe_slices
 from npczarr.sources.series import choose_series
-from npczarr.sources.stored import read_stored
 from npczarr.sources.volume import needed_dtype, read_volume
 from npczarr.sources.where import keywords_of, unmet
 
@@ -155,7 +155,7 @@ def _mask_grids(source: Source, masks: Sequence[File]) -> list[Grid]:
     found: list[Grid] = []
     for file in masks:
         with suppress(SourceError):
-            found += grids(read_stored(source, file, "the mask")).values()
+            found += grids(read_nifti_file(source, file, "the mask")).values()
     return found
 
 

@@ -23,9 +23,9 @@ from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 from npczarr.errors import SourceError
 from npczarr.model.limits import Limits
 from npczarr.sources.acquisition import ACQUISITION
+from npczarr.sources.decompression import check_dataset
 from npczarr.sources.differences import TELLING
 from npczarr.sources.files import refusal_reason
-from npczarr.sources.packed import check_dataset
 from npczarr.sources.pixels import OVERLAY_BITS
 
 _STRUCTURE = (

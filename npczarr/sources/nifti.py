@@ -15,8 +15,8 @@ from npczarr.model.labels import describe_cover, fills_its_faces
 from npczarr.model.majority import resample_majority
 from npczarr.model.records import Mask, Value
 from npczarr.sources.files import Source, describe_files
-from npczarr.sources.stored import StoredMask, read_stored
-from npczarr.sources.stored import parse as parse
+from npczarr.sources.nifti_file import NiftiMask, read_nifti_file
+from npczarr.sources.nifti_file import parse as parse
 
 ALIGNED_VOXELS = 0.05  # corners closer than this are rounding: NIfTI affines are float32
 INSIDE_FRACTION = 0.99  # of the tumour must lie inside the image
@@ -34,10 +34,10 @@ def read_mask(source: Source, files: Sequence[File], grid: Grid) -> Mask:
         raise SourceError(
             f"{len(files)} masks for one scan ({', '.join(describe_files(files))}), expected one; keep the right one"
         )
-    return place(read_stored(source, files[0], "the mask"), grid)
+    return place(read_nifti_file(source, files[0], "the mask"), grid)
 
 
-def place(stored: StoredMask, grid: Grid) -> Mask:
+def place(stored: NiftiMask, grid: Grid) -> Mask:
     """Lay a mask on an image grid, by sform as nibabel reads it; by qform where only that fits.
 
     The same grid, or a crop of it, is reordered, exactly. Another grid over the same space is placed by majority: a
@@ -63,7 +63,7 @@ def place(stored: StoredMask, grid: Grid) -> Mask:
     return Mask(mask, evidence, tuple(noted))
 
 
-def grids(stored: StoredMask) -> dict[str, Grid]:
+def grids(stored: NiftiMask) -> dict[str, Grid]:
     """Grids of a mask by the header field that gives them, the one to be preferred first.
 
     Raises
@@ -105,7 +105,7 @@ def _kept(placed: NDArray[np.uint8], voxels: NDArray[np.uint8]) -> float:
     return float(np.count_nonzero(placed) / total) if total else float("nan")
 
 
-def _compare_forms(stored: StoredMask, usable: dict[str, Grid], used: str, evidence: dict[str, Value]) -> list[str]:
+def _compare_forms(stored: NiftiMask, usable: dict[str, Grid], used: str, evidence: dict[str, Value]) -> list[str]:
     """Warn where sform and qform place the mask apart, or one of them places it nowhere."""
     damaged = [name for name in stored.affines if name not in usable]
     noted = [f"{name} of the mask cannot be inverted, {used} was used" for name in damaged]

@@ -13,7 +13,7 @@ from pydicom.pixels.decoders.base import get_decoder
 from pydicom.uid import UID, ExplicitVRBigEndian, ImplicitVRLittleEndian, RLELossless
 
 from npczarr.errors import SourceError
-from npczarr.sources.packed import check_codestream
+from npczarr.sources.decompression import check_codestream
 
 #: Decoders in the order of choice. On damaged JPEG 2000 and JPEG-LS GDCM does not raise: it ends the process.
 _PLUGINS = ("pylibjpeg", "pyjpegls", "gdcm")

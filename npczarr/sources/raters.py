@@ -18,10 +18,10 @@ from npczarr.model.geometry import Grid
 from npczarr.model.labels import describe_cover, merge_labels
 from npczarr.model.limits import Clock, Limits
 from npczarr.model.records import Mask, Value
+from npczarr.sources.decompression import check_deflated
 from npczarr.sources.files import Source, refusal_reason
 from npczarr.sources.nifti import grids, place
-from npczarr.sources.packed import check_deflated
-from npczarr.sources.stored import read_stored, silent
+from npczarr.sources.nifti_file import read_nifti_file, silent
 
 _COMPRESSIONS = ("NONE", "LZW", "PACKBITS", "DEFLATE", "ADOBE_DEFLATE")
 _SLICE = re.compile(r"(\d+)(?:_mask)?\.tiff?$", re.IGNORECASE)
@@ -61,7 +61,7 @@ def read_raters(source: Source, files: ScanFiles, raters: Sequence[str]) -> tupl
     for rater in clock.over(raters):
         if len(by_rater[rater]) > 1:
             raise SourceError(f"{len(by_rater[rater])} masks by {rater}, expected one")
-        stored = read_stored(source, by_rater[rater][0], f"the mask by {rater}")
+        stored = read_nifti_file(source, by_rater[rater][0], f"the mask by {rater}")
         if grid is None:
             grid = next(iter(grids(stored).values()))
         placed.append(place(stored, grid))

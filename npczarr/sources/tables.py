@@ -16,9 +16,9 @@ from npczarr.errors import SourceError
 from npczarr.model.clinical import CLINICAL, PATIENT_ALIASES, SEQUENCE_ALIASES, ClinicalField, known_field, plain
 from npczarr.model.cohort import Cohort, File
 from npczarr.model.schema import RESERVED, SCAN, Variable
+from npczarr.sources.column_values import read_values, split_tnm
 from npczarr.sources.config import SourceConfig
 from npczarr.sources.files import Source, refusal_reason
-from npczarr.sources.values import read_values, split_tnm
 
 _MOST_COLUMNS = 2000
 _LONGEST_LABEL = 80

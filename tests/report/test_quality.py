@@ -8,8 +8,8 @@ import pytest
 import scipy.stats
 
 import npczarr as npc
-from npczarr.report.look import look_at_all
 from npczarr.report.quality import PROBLEMS, findings, mask_orientation, modified_z, score_table
+from npczarr.report.scored_scans import score_scans
 from npczarr.report.scores import score_image
 from npczarr.runner import Runner
 from npczarr.store.cohort import StoredCohort
@@ -21,7 +21,7 @@ SIGMA, SIGNAL = 12.0, 600.0
 
 def look(store, workers=None, **options):
     with Runner(workers, idle="threads") as runner:
-        return look_at_all(StoredCohort(locate(store)), runner, **options)
+        return score_scans(StoredCohort(locate(store)), runner, **options)
 
 
 def head(side=160, slices=15):
@@ -91,13 +91,13 @@ def test_modified_z_against_scipy():
 
 
 @pytest.fixture(scope="module")
-def looks(troubled):
+def scored(troubled):
     return look(troubled)
 
 
-def test_every_problem_is_found_and_nothing_else(troubled, looks):
+def test_every_problem_is_found_and_nothing_else(troubled, scored):
     dataset = npc.open(troubled)
-    found = findings(dataset, looks, npc.quality(npc.open(troubled, group="morphology")))
+    found = findings(dataset, scored, npc.quality(npc.open(troubled, group="morphology")))
     assert [tuple(row) for row in found[["patient", "sequence", "problem"]].to_numpy()] == [
         ("001", "T2WI", "missing"),
         ("002", "T1WI", "refused"),
@@ -128,12 +128,12 @@ def test_orientations_are_counted_for_every_mask(troubled):
     assert table.loc["runs against it along y"].tolist() == along_y.sum(axis=0).tolist()
 
 
-def test_a_runner_sees_what_threads_see(troubled, looks):
+def test_a_runner_sees_what_threads_see(troubled, scored):
     done = []
     again = look(troubled, workers=0, on_progress=done.append)
-    assert repr(again) == repr(looks)  # NaN is not equal to itself
+    assert repr(again) == repr(scored)  # NaN is not equal to itself
     assert [(state.done, state.total, state.unit) for state in done] == [(i, 16, "scans") for i in range(17)]
-    assert score_table(looks)["sequence"].unique().tolist() == ["T1WI", "CE-T1WI", "T2WI"]
+    assert score_table(scored)["sequence"].unique().tolist() == ["T1WI", "CE-T1WI", "T2WI"]
 
 
 def test_a_damaged_scan_is_named_and_the_others_are_looked_at(store, tmp_path):
@@ -144,9 +144,9 @@ def test_a_damaged_scan_is_named_and_the_others_are_looked_at(store, tmp_path):
     content[len(content) // 3] ^= 0xFF
     shard.write_bytes(content)
     dataset = npc.open(copy)
-    looks = look(copy)
-    found = findings(dataset, looks)
+    scored = look(copy)
+    found = findings(dataset, scored)
     damaged = found[found["problem"] == "damaged"]
     assert [tuple(row) for row in damaged[["patient", "sequence"]].to_numpy()] == [("002", "CE-T1WI")]
     assert "npczarr validate" in damaged["reason"].iloc[0]
-    assert sum(seen.scores is not None for seen in looks.values()) == 17
+    assert sum(seen.scores is not None for seen in scored.values()) == 17

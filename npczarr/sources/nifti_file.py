@@ -20,14 +20,14 @@ from npczarr.model.cohort import File
 from npczarr.model.geometry import Floats
 from npczarr.model.labels import merge_labels
 from npczarr.model.limits import Clock, Limits
+from npczarr.sources.decompression import unpack_gzip
 from npczarr.sources.files import Source, refusal_reason
-from npczarr.sources.packed import unpack_gzip
 
 _NIFTI2 = (b"\x1c\x02\x00\x00", b"\x00\x00\x02\x1c")  # sizeof_hdr 540, either byte order
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class StoredMask:
+class NiftiMask:
     """A mask as its file holds it.
 
     Parameters
@@ -45,7 +45,7 @@ class StoredMask:
     warnings: tuple[str, ...] = ()
 
 
-def read_stored(source: Source, file: File, what: str) -> StoredMask:
+def read_nifti_file(source: Source, file: File, what: str) -> NiftiMask:
     """Read a mask as its file holds it; ``what`` names it in messages.
 
     Raises
@@ -60,7 +60,7 @@ def read_stored(source: Source, file: File, what: str) -> StoredMask:
     return parse(content, source.limits)
 
 
-def parse(content: bytes, limits: Limits | None = None) -> StoredMask:
+def parse(content: bytes, limits: Limits | None = None) -> NiftiMask:
     """Decode a ``.nii`` or ``.nii.gz`` file of any number type; see :func:`merge_labels` for which voxels are tumour.
 
     Parameters
@@ -94,7 +94,7 @@ def parse(content: bytes, limits: Limits | None = None) -> StoredMask:
             "the mask has neither sform nor qform, so nothing tells which way its rows run; save it with its affine"
         )
     voxels, noted = merge_labels(values.T)
-    return StoredMask(voxels, affines, noted)
+    return NiftiMask(voxels, affines, noted)
 
 
 @contextmanager

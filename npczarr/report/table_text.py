@@ -1,4 +1,4 @@
-"""What the tables of a report share: reading a store's columns, and writing numbers and counts as text."""
+"""Values of a store as text for the tables of a report: columns read, numbers and counts formatted."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ _TNM = re.compile(
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Values:
+class ColumnValues:
     """One column, read.
 
     Parameters
@@ -41,7 +41,9 @@ class Values:
     warnings: tuple[str, ...] = ()
 
 
-def read_values(name: str, entries: Mapping[At, str], shape: tuple[int, ...], known: ClinicalField | None) -> Values:
+def read_values(
+    name: str, entries: Mapping[At, str], shape: tuple[int, ...], known: ClinicalField | None
+) -> ColumnValues:
     """Read a column's entries.
 
     Parameters
@@ -61,8 +63,8 @@ def read_values(name: str, entries: Mapping[At, str], shape: tuple[int, ...], kn
         return _times(name, known, entries, shape)
     numbers = {at: _number(text) for at, text in entries.items() if text.lower() not in MISSING}
     if not numbers or any(number is None for number in numbers.values()):
-        return Values(_filled(shape, entries, ""))
-    return Values(_filled(shape, numbers, np.nan))
+        return ColumnValues(_filled(shape, entries, ""))
+    return ColumnValues(_filled(shape, numbers, np.nan))
 
 
 def split_tnm(entries: Mapping[At, str]) -> tuple[dict[At, str], dict[At, str], dict[At, str]] | None:
@@ -81,14 +83,14 @@ def split_tnm(entries: Mapping[At, str]) -> tuple[dict[At, str], dict[At, str], 
     return t, n, m
 
 
-def _text(known: ClinicalField, entries: Mapping[At, str], shape: tuple[int, ...]) -> Values:
+def _text(known: ClinicalField, entries: Mapping[At, str], shape: tuple[int, ...]) -> ColumnValues:
     labels = dict(zip(entries, canonical(known.name, list(entries.values())), strict=True))
     codes = sorted({text for at, text in entries.items() if text and not labels[at]})
     kept = {at: text for at, text in entries.items() if labels[at]}
-    return Values(_filled(shape, kept, ""), {"missing_codes": codes} if codes else {})
+    return ColumnValues(_filled(shape, kept, ""), {"missing_codes": codes} if codes else {})
 
 
-def _times(name: str, known: ClinicalField, entries: Mapping[At, str], shape: tuple[int, ...]) -> Values:
+def _times(name: str, known: ClinicalField, entries: Mapping[At, str], shape: tuple[int, ...]) -> ColumnValues:
     """Read ages and times; one that is no number leaves the column as text."""
     unit = str(known.units)
     given = unit_of(name) or unit
@@ -97,7 +99,7 @@ def _times(name: str, known: ClinicalField, entries: Mapping[At, str], shape: tu
     odd = [kept[at] for at, value in values.items() if value is None]
     if odd or not values:
         said = f"{name}: {odd[0]!r} is no number, so the column is kept as text" if odd else ""
-        return Values(_filled(shape, entries, ""), warnings=(said,) if odd else ())
+        return ColumnValues(_filled(shape, entries, ""), warnings=(said,) if odd else ())
     numbers = {at: value for at, value in values.items() if value is not None}
     senseless = [at for at, value in numbers.items() if not 0 <= value <= (known.highest or np.inf)]
     codes = [at for at in senseless if (raw := _number(kept[at])) is not None and is_missing_code(raw)]
@@ -116,7 +118,7 @@ def _times(name: str, known: ClinicalField, entries: Mapping[At, str], shape: tu
     recorded: dict[str, Any] = {"missing_codes": sorted({kept[at] for at in codes})} if codes else {}
     if given != unit:
         recorded["source_units"] = given
-    return Values(_filled(shape, numbers, np.nan), recorded, tuple(warnings))
+    return ColumnValues(_filled(shape, numbers, np.nan), recorded, tuple(warnings))
 
 
 def _filled(shape: tuple[int, ...], entries: Mapping[At, Any], fill: Any) -> NDArray[Any]:  # noqa: ANN401

@@ -1,4 +1,4 @@
-"""One look at the voxels of every scan: its scores and a thumbnail."""
+"""The voxels of every scan, read once: quality scores and a thumbnail."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from npczarr.store.scans import StoredScan
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class ScoredScan:
     """Scores and a WebP picture of a scan, or the problem that hindered them."""
 
     scores: Scores | None
@@ -22,10 +22,10 @@ class Look:
     problem: str = ""
 
 
-def look_at_all(
+def score_scans(
     cohort: StoredCohort, runner: Runner, *, on_progress: OnProgress | None = None
-) -> dict[tuple[str, str], Look]:
-    """Look at every scan of a store that has an image.
+) -> dict[tuple[str, str], ScoredScan]:
+    """ScoredScan at every scan of a store that has an image.
 
     Parameters
     ----------
@@ -44,20 +44,20 @@ def look_at_all(
     """
     scans = [scan for scan in cohort if scan.has_image]
     found = {}
-    outcomes = runner.run(look, scans, name=lambda scan: f"look-{scan.patient}-{scan.sequence}")
+    outcomes = runner.run(score_scan, scans, name=lambda scan: f"score-{scan.patient}-{scan.sequence}")
     meter = Meter(on_progress, len(scans), "scans")
     for scan, outcome in outcomes:
-        seen = Look(None, problem=str(outcome)) if isinstance(outcome, BaseException) else outcome
+        seen = ScoredScan(None, problem=str(outcome)) if isinstance(outcome, BaseException) else outcome
         found[scan.patient, scan.sequence] = seen
         meter.add(counts={"failed" if seen.scores is None else "seen": 1})
     return {(scan.patient, scan.sequence): found[scan.patient, scan.sequence] for scan in scans}
 
 
-def look(scan: StoredScan) -> Look:
-    """Look at one scan; of several raters' masks at the first."""
+def score_scan(scan: StoredScan) -> ScoredScan:
+    """ScoredScan at one scan; of several raters' masks at the first."""
     image = np.nan_to_num(scan.image(), copy=False)  # a resampled scan may have no value there
     mask = scan.mask() if scan.has_mask else None
     if mask is not None and scan.raters:
         mask = mask[0]
     z, y, x = np.nan_to_num(scan.spacing_zyx_mm, nan=1.0).tolist()
-    return Look(score_image(image, mask), thumbnail(image, mask, (z, y, x)))
+    return ScoredScan(score_image(image, mask), thumbnail(image, mask, (z, y, x)))

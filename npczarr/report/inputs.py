@@ -1,4 +1,4 @@
-"""Everything that a report is made of, read once: tables, results beside them, and a look at every scan."""
+"""Everything that a report is made of, read once: tables, results beside them, and scores of every scan."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ import xarray as xr
 from npczarr.model.options import redacted
 from npczarr.report.blocks import Absent
 from npczarr.report.flags import quality
-from npczarr.report.look import Look, look_at_all
 from npczarr.report.quality import findings, score_table
+from npczarr.report.scored_scans import ScoredScan, score_scans
 from npczarr.runner import OnProgress, Runner
 from npczarr.store.cohort import StoredCohort
 from npczarr.store.info import info
@@ -25,7 +25,7 @@ from npczarr.store.open import open_store
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Material:
+class ReportInputs:
     """What a report is made of.
 
     Attributes
@@ -34,7 +34,7 @@ class Material:
         The store as it was given, what :func:`npczarr.info` tells of it, and the cohort.
     morphology, agreement
         Results, or what to do to have them.
-    looks, scores, findings
+    scored, scores, findings
         What was seen of each scan, as numbers, and what is to be looked at again.
     """
 
@@ -43,12 +43,12 @@ class Material:
     dataset: xr.Dataset
     morphology: xr.Dataset | Absent
     agreement: xr.Dataset | Absent
-    looks: Mapping[tuple[str, str], Look]
+    scored: Mapping[tuple[str, str], ScoredScan]
     scores: pd.DataFrame
     findings: pd.DataFrame
 
 
-def gather(
+def read_inputs(
     store: str | Path,
     *,
     reliability: str | Path | None = None,
@@ -56,7 +56,7 @@ def gather(
     scheduler: str | None = None,
     storage_options: Mapping[str, Any] | None = None,
     on_progress: OnProgress | None = None,
-) -> Material:
+) -> ReportInputs:
     """Read what a report needs; the parameters are those of :func:`npczarr.report.page.write_report`."""
     runner = Runner(workers, scheduler, idle="threads")  # they read a small cohort before processes would have started
     about = info(store, storage_options=storage_options)
@@ -72,17 +72,17 @@ def gather(
     agreement = _agreement(store, about, reliability, storage_options)  # first: a wrong path is an error at once
     with runner:
         cohort = StoredCohort(locate(store, storage_options))
-        looks = look_at_all(cohort, runner, on_progress=on_progress)
+        scored = score_scans(cohort, runner, on_progress=on_progress)
     flagged = quality(morphology) if isinstance(morphology, xr.Dataset) else None
-    return Material(
+    return ReportInputs(
         redacted(str(store)),
         about,
         dataset,
         morphology,
         agreement,
-        looks,
-        score_table(looks),
-        findings(dataset, looks, flagged),
+        scored,
+        score_table(scored),
+        findings(dataset, scored, flagged),
     )
 
 
