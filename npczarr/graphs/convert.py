@@ -68,8 +68,7 @@ def convert(
     columns
         TOML file of column names alone, such as ``npczarr columns`` writes; instead of those in `config`.
     workers
-        Local worker processes; 0 for this process. By default the active ``distributed.Client``, or one a core. A
-        script that starts processes needs ``if __name__ == "__main__":`` around its work.
+        Local worker processes; 0 for this process. By default the active ``distributed.Client``, or one a core.
     scheduler
         Address of a running scheduler instead.
     codec
