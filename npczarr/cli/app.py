@@ -224,6 +224,8 @@ def info(store: Store, storage_option: StorageOption = None, as_json: Json = Fal
 def validate(
     store: Store,
     against: Annotated[str | None, typer.Option(help="Read this source again and compare every voxel.")] = None,
+    repair: Annotated[bool, typer.Option("--repair", help="Write what is damaged again, from --against.")] = False,
+    seal: Annotated[bool, typer.Option("--seal", help="Accept the store as it is, with what others changed.")] = False,
     config: Config = None,
     workers: Workers = None,
     scheduler: Scheduler = None,
@@ -231,10 +233,12 @@ def validate(
     source_option: SourceOption = None,
     as_json: Json = False,
 ) -> None:
-    """Check a store: schema, digests of every voxel, masks, coordinates."""
+    """Check a store: schema, seal, digests of every voxel, masks, coordinates; repair it from its source."""
     found = _validate(
         store,
         against=against,
+        repair=repair,
+        seal=seal,
         config=config,
         workers=workers,
         scheduler=scheduler,

@@ -146,6 +146,7 @@ def description(about: Mapping[str, Any]) -> None:
         out.print("clinical  " + escape(", ".join(about["clinical"])))
     if about["results"]:
         out.print("results   " + ", ".join(about["results"]))
+    out.print(f"seal      {about['seal']}, {escape(about['sealed'])}")
     if about["padding"]:
         out.print(f"[yellow]padding[/] {escape(about['padding'])}")
     problem_list(about["problems"])

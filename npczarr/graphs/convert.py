@@ -119,7 +119,8 @@ def convert(
         if fresh:
             layout = _survey(runner, origin, cohort, codec, dtype)
             attributes = root_attributes(layout.dtype, rated=bool(cohort.raters), of=rules.cohort)
-            create(opened, cohort.patients, cohort.sequences, layout, attributes, cohort.raters)
+            with lease.writing():
+                create(opened, cohort.patients, cohort.sequences, layout, attributes, cohort.raters)
         root = open_group(opened, target.shown)
         stranger = False
         if not fresh:
@@ -130,16 +131,18 @@ def convert(
                 raise _other_cohort(root, cohort, target.shown)
             patients = _joined(labels(root, "patient"), cohort.patients)
             sequences = _joined(labels(root, "sequence"), cohort.sequences)
-            resize(root, patients=patients, sequences=sequences, extent_zyx=layout.extent_zyx)
-        new_columns = add_columns(root, _over_store(root, cohort, tables))
+            with lease.writing():
+                extent = layout.extent_zyx
+                resize(root, patients=patients, sequences=sequences, extent_zyx=extent, check=lease.check)
+        with lease.writing():
+            new_columns = add_columns(root, _over_store(root, cohort, tables))
         writer = StoreWriter(root, target, layout, lease, clear=not fresh, limits=origin.limits)
         work = _work(root, origin, cohort, replace=replace, clear_absent=stranger)
         result = writer.run(runner, work, rewrite, on_progress)
         if new_columns or changed(result):
-            lease.check()
-            add_history(
-                root, "convert", {"codec": codec if fresh else None, "rewrite": len(rewrite), "replace": replace}
-            )
+            options = {"codec": codec if fresh else None, "rewrite": len(rewrite), "replace": replace}
+            with lease.writing():
+                add_history(root, "convert", options)
     return result.assign_attrs(strays=[file.path for file in cohort.strays], table_warnings=list(tables.warnings))
 
 

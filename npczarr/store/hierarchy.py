@@ -111,6 +111,14 @@ def groups_of(group: zarr.Group) -> list[tuple[str, zarr.Group]]:
         return list(group.groups())
 
 
+def members_below(group: zarr.Group, path: str = "") -> list[tuple[str, Any]]:
+    """List every array and group below a group, with its path."""
+    members: list[tuple[str, Any]] = [(f"{path}{name}", found) for name, found in arrays_of(group)]
+    for name, below in groups_of(group):
+        members += [(f"{path}{name}", below), *members_below(below, f"{path}{name}/")]
+    return members
+
+
 def dims_of(found: ZarrArray) -> tuple[str, ...]:
     """Return the names of an array's dimensions."""
     names: tuple[str, ...] = found.metadata.dimension_names

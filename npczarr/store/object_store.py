@@ -205,6 +205,30 @@ class Objects(ObjectStore[Any]):
         """Write where there is nothing; after a lost answer it may be this object that is there already."""
         await self._ask(f"write {key}", lambda: super(Objects, self).set_if_not_exists(key, value))
 
+    async def set_if_same(self, key: str, expected: bytes, value: bytes) -> bool:
+        """Write where an object still holds what is expected (`If-Match`); whether this call wrote it."""
+        import obstore
+        from obstore.exceptions import AlreadyExistsError, PreconditionError
+
+        self._check_writable()
+
+        async def compared() -> bool:
+            try:
+                found = await obstore.get_async(self.store, key)
+            except FileNotFoundError:
+                return False
+            there = bytes(await found.bytes_async())
+            if there != expected:
+                return there == value  # after a lost answer this call wrote it already
+            version: Any = {"e_tag": found.meta["e_tag"], "version": found.meta["version"]}
+            try:
+                await obstore.put_async(self.store, key, value, mode=version, use_multipart=False)
+            except (PreconditionError, AlreadyExistsError):
+                return False
+            return True
+
+        return await self._ask(f"write {key}", compared)
+
     async def exists(self, key: str) -> bool:
         """Whether there is such an object."""
         return await self._ask(f"look for {key}", lambda: super(Objects, self).exists(key))
