@@ -22,6 +22,7 @@ from npczarr.store.location import Location
 from npczarr.store.scans import StoredScan
 from npczarr.store.storage_errors import translate_damage, translate_errors
 from npczarr.store.voxels import VoxelArray, describe_voxels
+from npczarr.store.watch import Watch, stamp_of
 from npczarr.store.whole import WholeTables, is_written_whole
 
 _AT_ONCE = 32  # requests in flight
@@ -54,6 +55,7 @@ class StoredCohort:
             self._root = open_consolidated(location) if root is None else root
             check_schema(self._root.attrs.asdict(), location.shown)
             self.image, self.mask = (self._described(name) for name in ("image", "mask"))
+            self._watch = self._watched()
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _reopened, (self.location, self.fingerprint)
@@ -63,6 +65,14 @@ class StoredCohort:
         if not isinstance(found, zarr.Array):
             raise StoreError(f"{self.location.shown}: no {name} in it; convert into a new store")
         return describe_voxels(self.location, name, found)
+
+    def _watched(self) -> Watch | None:
+        """Note what `status` looks like before any table is read."""
+        status: Any = self._root.get("status")
+        if not isinstance(status, zarr.Array):
+            return None
+        key = f"status/{status.metadata.encode_chunk_key((0, 0))}"
+        return Watch(self.location, key, stamp_of(self.location, key), _described_again)
 
     @cached_property
     def tables(self) -> Mapping[str, NDArray[Any]]:
@@ -142,6 +152,7 @@ class StoredCohort:
             mask_voxels=int(tables["mask_voxels"][place]),
             image_array=self.image,
             mask_array=self.mask,
+            watch=self._watch,
             **texts,
         )
 
@@ -206,6 +217,18 @@ def read_tables(root: zarr.Group, location: Location, names: Sequence[str]) -> d
         return {name: read(name) for name in names}
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         return dict(zip(names, pool.map(read, names), strict=True))
+
+
+def _described_again(location: Location, stamp: str, place: tuple[int, int]) -> StoredScan:
+    return _opened_at(location, stamp).at(place, check=False)
+
+
+@lru_cache(maxsize=4)
+def _opened_at(location: Location, stamp: str) -> StoredCohort:
+    """Open a store once for each state of its tables."""
+    cohort = StoredCohort(location)
+    _ = cohort.tables  # now, and not when another run may have changed them again
+    return cohort
 
 
 @lru_cache(maxsize=8)
