@@ -119,6 +119,24 @@ def test_memory_and_http(s3, cohort, store):
     xr.testing.assert_identical(by_http.compute(), npc.open(store).compute())
 
 
+def test_a_first_slice_with_its_coordinates_takes_few_requests(s3, store):
+    upload(store, "s3://public/first.zarr")
+    url = f"{s3.url}/public/first.zarr"
+    local = npc.open(store)
+    for dask_ in (True, False):
+        first = npc.open(url, dask=dask_)
+        s3.use(Faults())
+        one = first.image.isel(patient=0, sequence=0, z=3).load()
+        assert s3.count() <= 20
+        xr.testing.assert_identical(one, local.image.isel(patient=0, sequence=0, z=3).load())
+    other = npc.open(url)
+    s3.use(Faults())
+    scan = other.npc.scan("002", "T2WI")
+    assert s3.count() <= 20
+    assert not isinstance(scan.variables["manufacturer"]._data, np.ndarray)  # not asked for yet
+    xr.testing.assert_identical(scan.load(), local.npc.scan("002", "T2WI").load())
+
+
 def measures(url, rated):
     ds = npc.open(url)
     return npc.morphology(ds), npc.agreement(npc.open(rated)), npc.resample(ds.isel(patient=[0]), shape=(None, 32, 32))
