@@ -28,6 +28,7 @@ from npczarr.cli.options import (
 )
 from npczarr.errors import NpczarrError, ParameterError
 from npczarr.model.options import redacted
+from npczarr.outputs import write_whole
 
 app = typer.Typer(
     name="npczarr",
@@ -204,7 +205,7 @@ def columns(
         return
     if out.exists():
         raise ParameterError(f"{out} is there already; name another file")
-    out.write_text(text, encoding="utf-8")
+    write_whole(out, text.encode())
     show.out.print(f"wrote {out}; correct it, then: npczarr convert SOURCE STORE --columns {out}", markup=False)
 
 

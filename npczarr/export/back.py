@@ -30,6 +30,7 @@ from npczarr.store.lease import Lease, hold_lease
 from npczarr.store.location import Location, locate
 from npczarr.store.rows import Rows
 from npczarr.store.scans import StoredScan
+from npczarr.store.seal import status_before
 
 _EVIDENCE = tuple(v.name for v in SCAN_TABLES if v.name.startswith("mask_"))
 Key = tuple[str, str]
@@ -211,6 +212,7 @@ def _imported(
     if outcome.mask is None:
         return Imported(*task.key, outcome.status, outcome.message)
     row = {name: values[task.key] for name, values in tables.items()}
+    row["status"] = status_before(*task.key, row)
     replaced = (
         f"mask replaced on {datetime.now(UTC).date().isoformat()} from {task.files.masks[0].path} "
         f"(digest {outcome.file_digest}), was {row['mask_digest'] or row['mask_status']}"

@@ -29,8 +29,8 @@ _AT_ONCE = 32  # requests in flight
 #: Reads tables by their names.
 Reader = Callable[[Sequence[str]], Mapping[str, NDArray[Any]]]
 #: The tables that reading voxels needs, and what else describes a scan: of a remote store each is a request.
-_VOXEL_TABLES = ("status", "mask_status", "shape", "spacing", "affine", "image_digest", "mask_digest")
-_TEXTS = ("status", "mask_status", "message", "image_digest", "mask_digest", "frame_digest")
+_VOXEL_TABLES = ("status", "mask_status", "shape", "spacing", "affine", "image_digest", "mask_digest", "row_digest")
+_TEXTS = ("status", "mask_status", "message", "image_digest", "mask_digest", "row_digest", "frame_digest")
 _OTHER_TABLES = ("message", "rescale_slope", "rescale_intercept", "mask_voxels", "frame_digest")
 
 
@@ -52,7 +52,7 @@ class StoredCohort:
 
     def __init__(self, location: Location, root: zarr.Group | None = None, read: Reader | None = None) -> None:
         self.location = location
-        self._read = read
+        self.read = read
         #: Name of this opening, for what is cached of it.
         self.opening = uuid4().hex
         with translate_damage(location.shown):
@@ -89,7 +89,7 @@ class StoredCohort:
 
     def _tables(self, names: Sequence[str]) -> Mapping[str, NDArray[Any]]:
         with translate_damage(self.location.shown):
-            return read_tables(self._root, self.location, names) if self._read is None else self._read(names)
+            return read_tables(self._root, self.location, names) if self.read is None else self.read(names)
 
     @property
     def _indexes(self) -> tuple[str, ...]:

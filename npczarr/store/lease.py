@@ -146,6 +146,8 @@ def hold_lease(store: Store, url: str, *, break_lock: bool = False) -> Iterator[
     lease = Lease(store, token)
     try:
         lease.check()
+        if took_over:
+            _clear_partial(store)
         # what an interrupted run left is no change of another program
         before, changed = (None, ()) if took_over else _changes_of_others(store)
         try:
@@ -154,6 +156,13 @@ def hold_lease(store: Store, url: str, *, break_lock: bool = False) -> Iterator[
             _renew_seal(lease, store, before, changed)
     finally:
         lease.release()
+
+
+def _clear_partial(store: Store) -> None:
+    """Delete the files that a killed writer had begun; on an object store there are none."""
+    if isinstance(store, LocalStore):
+        for path in Path(store.root).rglob("*.partial"):
+            path.unlink(missing_ok=True)
 
 
 def lease_is_held(store: Store) -> bool:

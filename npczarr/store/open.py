@@ -86,8 +86,9 @@ def open_location(location: Location, *, group: str | None = None, dask: bool = 
 def _assembled(location: Location, stored: xr.Dataset, *, dask: bool) -> xr.Dataset:
     """Put the voxels, read scan by scan, beside the tables."""
     voxels = {name: stored[name].variable for name in _VOXELS}
-    tables, read = tables_of(stored.drop_vars(list(voxels)), location, None)
-    cohort = StoredCohort(location, read=read)
+    # the cohort first: it notes the state of the tables before any of them is read
+    cohort = StoredCohort(location)
+    tables, cohort.read = tables_of(stored.drop_vars(list(voxels)), location, None)
     lazy = xr.decode_cf(xr.Dataset({name: _voxels(cohort, name, variable) for name, variable in voxels.items()}))
     if dask:
         # of a remote store the voxels have a name of this opening: one made of what they are takes all its tables

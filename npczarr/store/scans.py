@@ -41,8 +41,8 @@ class StoredScan:
         Along which axes the voxel size is known; elsewhere the grid takes 1 mm.
     slope, intercept
         (z,): real value = slope * stored value + intercept.
-    image_digest, mask_digest, frame_digest
-        Digests of the voxels and of the frame of reference; "" where there is none.
+    image_digest, mask_digest, row_digest, frame_digest
+        Digests of the voxels, of all that the tables say, and of the frame of reference; "" where there is none.
     mask_voxels
         Voxels of tumour.
     image_array, mask_array
@@ -64,6 +64,7 @@ class StoredScan:
     intercept: Floats
     image_digest: str
     mask_digest: str
+    row_digest: str
     frame_digest: str
     mask_voxels: int
     image_array: VoxelArray

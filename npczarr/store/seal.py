@@ -22,7 +22,7 @@ from zarr.abc.store import Store
 
 from npczarr.errors import StoreError
 from npczarr.model.records import Row
-from npczarr.model.schema import ROW_DIGEST, SCAN_TABLES, Variable
+from npczarr.model.schema import ROW_DIGEST, SCAN_TABLES, STORED, Variable
 from npczarr.store.hierarchy import CREATING, dims_of, dtype_of, members_below
 from npczarr.store.location import delete, get, put
 from npczarr.store.storage_errors import translate_damage
@@ -139,6 +139,15 @@ def digest_row(patient: str, sequence: str, values: Mapping[str, Any]) -> str:
         hasher.update(f"\n{variable.name}=".encode())
         hasher.update(_entry(variable, values.get(variable.name), sizes))
     return hasher.hexdigest()
+
+
+def status_before(patient: str, sequence: str, values: Mapping[str, Any]) -> str:
+    """Return the status that a row had before it was marked pending, by its digest; else the one that it has."""
+    candidates = (str(values["status"]), *STORED)
+    known = (
+        one for one in candidates if digest_row(patient, sequence, {**values, "status": one}) == values[ROW_DIGEST]
+    )
+    return next(known, candidates[0])
 
 
 def _entry(variable: Variable, value: Any, sizes: Mapping[str, int]) -> bytes:  # noqa: ANN401 - a scalar or an array

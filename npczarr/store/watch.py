@@ -74,10 +74,7 @@ def stamp_of(location: Location, key: str) -> str:
 
 def _same(one: StoredScan, other: StoredScan) -> bool:
     """Whether two descriptions say the same of a scan's voxels."""
-    texts = ("patient", "sequence", "status", "mask_status", "image_digest", "mask_digest", "known_zyx")
-    if any(getattr(one, name) != getattr(other, name) for name in texts) or one.shape_zyx != other.shape_zyx:
+    texts = ("patient", "sequence", "status", "image_digest", "mask_digest", "row_digest", "known_zyx", "shape_zyx")
+    if any(getattr(one, name) != getattr(other, name) for name in texts):
         return False
-    for a, b in ((one.slope, other.slope), (one.intercept, other.intercept)):
-        if len(a) and not np.array_equal(a, b, equal_nan=True):
-            return False
     return one.grid is None or (other.grid is not None and np.array_equal(one.grid.affine, other.grid.affine))

@@ -1,4 +1,4 @@
-"""A reader that keeps a store open while scans are replaced is told so, and gets nothing that does not belong together."""
+"""A reader that keeps a store open while scans are replaced is told so, and what it gets belongs together."""
 
 import shutil
 import threading
@@ -55,7 +55,7 @@ def test_a_scan_that_was_replaced_is_refused_and_every_other_is_read(source, cop
         for scan, values in zip((s for s in scans if s.stored), expected, strict=True):
             known = values[name == "mask"]
             if scan.label == "002/T2WI":
-                with pytest.raises(StoreError, match="002/T2WI .*changed while it was read; open the store again"):
+                with pytest.raises(StoreError, match=r"002/T2WI .*changed while it was read; open the store again"):
                     getattr(scan, name)(window)
             else:
                 found = getattr(scan, name)(window)
@@ -82,11 +82,11 @@ def test_reading_while_scans_are_replaced_again_and_again_gives_no_mixture(sourc
     sources = {"a": source, "b": edited(source, tmp_path / "b", lambda h: (wider(h), brighter(h)))}
     truth = {}
     for key, one in sources.items():
-        npc.convert(one, tmp_path / f"{key}.zarr", workers=0)
-        scan = StoredCohort(locate(tmp_path / f"{key}.zarr")).scan("002", "T2WI")
+        npc.convert(one, tmp_path / f"from-{key}.zarr", workers=0)
+        scan = StoredCohort(locate(tmp_path / f"from-{key}.zarr")).scan("002", "T2WI")
         truth[key] = scan.image()[WINDOW].copy(), scan.spacing_zyx_mm
     shutil.rmtree(copy)
-    shutil.copytree(tmp_path / "a.zarr", copy)
+    shutil.copytree(tmp_path / "from-a.zarr", copy)
     stop = threading.Event()
 
     def write():
