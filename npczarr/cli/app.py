@@ -164,6 +164,9 @@ def convert(
     replace: Annotated[
         bool, typer.Option("--replace", help="Take scans of other series than those that the store holds.")
     ] = False,
+    keep: Annotated[
+        list[str] | None, typer.Option(help="Take a table column (Name, MRN) though it may tell who the patients are.")
+    ] = None,
     break_lock: BreakLock = False,
     storage_option: StorageOption = None,
     source_option: SourceOption = None,
@@ -181,6 +184,7 @@ def convert(
         dtype=dtype,
         rewrite=rewrite or (),
         replace=replace,
+        keep=keep or (),
         break_lock=break_lock,
         storage_options=as_options(storage_option),
         source_options=as_options(source_option),
