@@ -59,7 +59,8 @@ class StoredCohort:
             self._root = open_consolidated(location) if root is None else root
             check_schema(self._root.attrs.asdict(), location.shown)
             self.image, self.mask = (self._described(name) for name in ("image", "mask"))
-            self._watch = self._watched()
+            # noted before any table is read
+            self._watch = Watch(location, stamp_of(location), _described_again)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _reopened, (self.location, self.fingerprint)
@@ -69,14 +70,6 @@ class StoredCohort:
         if not isinstance(found, zarr.Array):
             raise StoreError(f"{self.location.shown}: no {name} in it; convert into a new store")
         return describe_voxels(self.location, name, found)
-
-    def _watched(self) -> Watch | None:
-        """Note what `status` looks like before any table is read."""
-        status: Any = self._root.get("status")
-        if not isinstance(status, zarr.Array):
-            return None
-        key = f"status/{status.metadata.encode_chunk_key((0, 0))}"
-        return Watch(self.location, key, stamp_of(self.location, key), _described_again)
 
     @cached_property
     def tables(self) -> Mapping[str, NDArray[Any]]:

@@ -220,7 +220,7 @@ class Objects(ObjectStore[Any]):
             there = bytes(await found.bytes_async())
             if there != expected:
                 return there == value  # after a lost answer this call wrote it already
-            version: Any = {"e_tag": found.meta["e_tag"], "version": found.meta["version"]}
+            version: Any = {name: found.meta[name] for name in ("e_tag", "version") if found.meta[name] is not None}
             try:
                 await obstore.put_async(self.store, key, value, mode=version, use_multipart=False)
             except (PreconditionError, AlreadyExistsError):

@@ -15,6 +15,7 @@ from npczarr.model.schema import SCAN_TABLES, Variable
 from npczarr.store.hierarchy import array, labels
 from npczarr.store.lease import Lease
 from npczarr.store.seal import with_digest
+from npczarr.store.watch import begin_epoch
 
 _AT_ONCE = 16  # requests in flight: tables are small, and on S3 each costs a round trip
 Key = tuple[str, str]
@@ -48,7 +49,9 @@ class Rows:
 
     def mark_pending(self, scans: Sequence[Key]) -> None:
         """Say that these scans are about to change: until their row is written they do not count."""
-        self.set_texts({"status": dict.fromkeys(scans, "pending")})
+        if scans:
+            self.set_texts({"status": dict.fromkeys(scans, "pending")})
+            begin_epoch(self._root.store)
 
     def set_texts(self, texts: Mapping[str, Mapping[Key, str]]) -> None:
         """Change single entries of text tables, in the given order of tables."""
@@ -83,6 +86,7 @@ class Rows:
         with self._writing(), ThreadPoolExecutor(_AT_ONCE) as pool:
             list(pool.map(lambda variable: self._write_table(variable, rows), tables.values()))
         with self._writing():
+            begin_epoch(self._root.store)
             self._write_table(status, rows)
 
     def _write_table(self, variable: Variable, rows: Sequence[Row]) -> None:

@@ -7,12 +7,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+from uuid import uuid4
 
 import numpy as np
+from zarr.abc.store import Store
 from zarr.storage import LocalStore
 
 from npczarr.errors import StoreError
-from npczarr.store.location import Location
+from npczarr.store.location import Location, put
 from npczarr.store.object_store import Objects
 from npczarr.store.zarr_library import run
 
@@ -22,25 +24,29 @@ if TYPE_CHECKING:
 Place = tuple[int, int]
 
 
+#: An object below an array whose content is new each time that rows are about to change or have changed. Of `status`
+#: itself an object store cannot tell: its ETag is the same again once everything is ok again.
+EPOCH_KEY = "status/epoch"
+
+
 @dataclass(frozen=True, slots=True)
 class Watch:
-    """What `status` looked like when a store was opened; small, so it can travel in a task.
+    """What the epoch of a store was when it was opened; small, so it can travel in a task.
 
-    Writers say `pending` in `status` before they touch voxels, and write the whole table then. As long as its first
-    object is the one that it was, nothing was touched.
+    Writers say `pending` in `status` and begin an epoch before they touch voxels; they write the other tables of a
+    row, begin another epoch, and write `status` again.
 
     Parameters
     ----------
-    location, key
-        The store, and the first object of `status`.
+    location
+        The store.
     stamp
-        By which that object is told from a later one; "" where nothing tells.
+        By which the epoch is told from a later one; "" where there is none.
     describe
         Describes one scan of a store anew; a function of a module.
     """
 
     location: Location
-    key: str
     stamp: str
     describe: Callable[[Location, str, Place], StoredScan]
 
@@ -52,7 +58,7 @@ class Watch:
         StoreError
             If the scan was changed in between.
         """
-        now = stamp_of(self.location, self.key) if self.stamp else ""
+        now = stamp_of(self.location)
         if now != self.stamp and not _same(scan, self.describe(self.location, now, scan.place)):
             raise StoreError(
                 f"{scan.label} ({self.location.shown}): changed while it was read; open the store again, once it is no "
@@ -60,14 +66,19 @@ class Watch:
             )
 
 
-def stamp_of(location: Location, key: str) -> str:
-    """Return what changes whenever an object is written, without reading it; "" where nothing does, or it is absent."""
+def begin_epoch(store: Store) -> None:
+    """Tell readers that rows are about to change, or have changed."""
+    put(store, EPOCH_KEY, uuid4().hex.encode())
+
+
+def stamp_of(location: Location) -> str:
+    """Return what tells the epoch of a store from others; "" where there is none, or it cannot be looked up."""
     store = location.open(read_only=True)
     try:
         if isinstance(store, LocalStore):
-            found = os.stat(Path(store.root, key))
+            found = os.stat(Path(store.root, EPOCH_KEY))
             return f"{found.st_mtime_ns} {found.st_size} {found.st_ino}"
-        return run(store.stamp(key)) if isinstance(store, Objects) else ""
+        return run(store.stamp(EPOCH_KEY)) if isinstance(store, Objects) else ""
     except (OSError, StoreError):
         return ""
 
