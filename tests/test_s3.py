@@ -27,8 +27,10 @@ import npczarr as npc
 from npczarr.cli.app import app
 from npczarr.errors import LeaseError, NpczarrError, ParameterError, SourceError, StoreError
 from npczarr.privacy.audit import audit
-from npczarr.store import lease as leases
 from npczarr.store.cohort import StoredCohort
+from npczarr.store.create import resize
+from npczarr.store.hierarchy import array, labels, open_group
+from npczarr.store.holder import identity
 from npczarr.store.lease import LEASE_KEY, hold_lease
 from npczarr.store.location import delete, keys_below, locate, put
 from tests.stores import comparable
@@ -487,7 +489,7 @@ def test_of_takers_of_one_stale_lease_on_s3_one_alone_has_it(s3):
     holders = []
     for i in range(20):
         store = locate(f"s3://priv/leases/{i}").open()
-        stale = {**leases._identity(), "process": 2**22 + 5, "since": "2026", "token": f"{i}"}
+        stale = {**identity(), "process": 2**22 + 5, "since": "2026", "token": f"{i}"}
         put(store, LEASE_KEY, json.dumps(stale).encode())
         begin, end, won = threading.Barrier(4), threading.Barrier(4), []
 
@@ -535,3 +537,28 @@ def replaced_scan(cohort, tmp_path, url):
         header.save_as(path)
     npc.convert(tmp_path / "moved", url, workers=0)
     return scan
+
+
+def test_a_table_that_another_has_written_since_is_not_overwritten_on_s3(s3, cohort):
+    """Between the check of the lease and a write the server compares: what the other wrote stays."""
+    url = "s3://priv/guarded.zarr"
+    npc.convert(cohort / "primary_data", url, workers=0)
+    opened = locate(url).open()
+    ours, theirs = open_group(opened, url), open_group(opened, url)
+    before = array(ours, "message")[...]
+    array(ours, "message")[...] = before  # read, and written by itself: no conflict
+    array(theirs, "message")[...] = array(theirs, "message")[...] + "theirs"
+    with pytest.raises(LeaseError, match=r"message/c/0/0 was written by another process"):
+        array(ours, "message")[...] = before
+    with pytest.raises(LeaseError, match="written by another process"):
+        resize_twice(ours, theirs)
+    assert (npc.open(url).message.values == before + "theirs").all()
+    assert npc.open(url).sizes["patient"] == 4
+
+
+def resize_twice(ours, theirs):
+    """The first makes room for a patient, the other, who does not know, takes it away."""
+    patients, sequences = labels(ours, "patient"), labels(ours, "sequence")
+    extent = array(ours, "image").shape[-3:]
+    resize(theirs, patients=[*patients, "new"], sequences=sequences, extent_zyx=extent)
+    resize(ours, patients=patients[:1], sequences=sequences, extent_zyx=extent)

@@ -9,21 +9,18 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 from uuid import uuid4
 
-import psutil
 from zarr.abc.store import Store
 from zarr.storage import LocalStore
 
 from npczarr.errors import LeaseError, NpczarrError, StoreError
+from npczarr.store.holder import died_here, holder, identity, now, parse, token_of
 from npczarr.store.location import delete, get, put, put_if_absent, replace
 from npczarr.store.seal import Seal, compute_seal, read_seal, remove_seal, write_seal
 
@@ -85,14 +82,14 @@ class Lease:
         self._released.set()
         self._heart.join(_PATIENCE_SECONDS)
         with _locked(self._store, exclusive=True):
-            if _token(get(self._store, LEASE_KEY)) == self.token:
+            if token_of(get(self._store, LEASE_KEY)) == self.token:
                 delete(self._store, HEARTBEAT_KEY)
                 delete(self._store, LEASE_KEY)
 
     def _beat(self) -> None:
         while not self._released.wait(_BEAT_SECONDS):
             with suppress(Exception):  # it informs people; nothing depends on it
-                put(self._store, HEARTBEAT_KEY, json.dumps({"token": self.token, "time": _now()}).encode())
+                put(self._store, HEARTBEAT_KEY, json.dumps({"token": self.token, "time": now()}).encode())
 
 
 def check_token(store: Store, token: str) -> None:
@@ -104,8 +101,8 @@ def check_token(store: Store, token: str) -> None:
         If somebody else holds it, or nobody.
     """
     found = get(store, LEASE_KEY)
-    if _token(found) != token:
-        raise LeaseError(f"the lease on {store} was taken over by {_holder(found)}; nothing more is written here")
+    if token_of(found) != token:
+        raise LeaseError(f"the lease on {store} was taken over by {holder(found)}; nothing more is written here")
 
 
 @contextmanager
@@ -139,7 +136,7 @@ def hold_lease(store: Store, url: str, *, break_lock: bool = False) -> Iterator[
         If somebody else is writing: who, where and since when; or if the lease was taken over in the meantime.
     """
     token = uuid4().hex
-    content = json.dumps({**_identity(), "since": _now(), "token": token}).encode()
+    content = json.dumps({**identity(), "since": now(), "token": token}).encode()
     took_over = not put_if_absent(store, LEASE_KEY, content)
     if took_over:
         _take_over(store, url, content, break_lock=break_lock)
@@ -176,16 +173,16 @@ def lease_is_held(store: Store) -> bool:
 def _take_over(store: Store, url: str, content: bytes, *, break_lock: bool) -> None:
     """Put a lease in the place of another, if that may be and nobody else does it first."""
     found = get(store, LEASE_KEY)
-    if not (break_lock or _died_here(found)):
+    if not (break_lock or died_here(found)):
         raise LeaseError(
-            f"{url} is being written by {_holder(found)}{_last_heard(store, found)}; wait for it to end, or if it no "
+            f"{url} is being written by {holder(found)}{_last_heard(store, found)}; wait for it to end, or if it no "
             "longer runs, take over with --break-lock (break_lock=True)"
         )
     with _locked(store, exclusive=True, url=url):
         taken = put_if_absent(store, LEASE_KEY, content) if found is None else replace(store, LEASE_KEY, found, content)
     if not taken:
         now = get(store, LEASE_KEY)
-        raise LeaseError(f"{url} is being written by {_holder(now)}, who took it over first; wait for it to end")
+        raise LeaseError(f"{url} is being written by {holder(now)}, who took it over first; wait for it to end")
 
 
 def _changes_of_others(store: Store) -> tuple[Seal | None, tuple[str, ...]]:
@@ -270,63 +267,7 @@ def _folder(store: Store) -> Path | None:
     return Path(store.root, LEASE_KEY).parent if isinstance(store, LocalStore) else None
 
 
-def _identity() -> dict[str, Any]:
-    """Say which process this is, so that no other on any machine or in any container is taken for it."""
-    process = psutil.Process()
-    return {
-        "host": socket.gethostname(),
-        "boot": _read(lambda: Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()),
-        "namespace": _read(lambda: os.readlink("/proc/self/ns/pid")),
-        "process": process.pid,
-        "started": process.create_time(),
-    }
-
-
-def _read(what: Any) -> str:  # noqa: ANN401 - a function
-    try:
-        return str(what())
-    except OSError:  # not Linux
-        return ""
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")
-
-
-def _parse(content: bytes | None) -> dict[str, Any]:
-    try:
-        found = json.loads(content or b"{}")
-    except ValueError:
-        return {}
-    return found if isinstance(found, dict) else {}
-
-
-def _token(content: bytes | None) -> str:
-    return str(_parse(content).get("token", ""))
-
-
-def _holder(content: bytes | None) -> str:
-    found = _parse(content)
-    if not found:
-        return "a writer that left no name"
-    return f"process {found.get('process')} on {found.get('host')} since {found.get('since')}"
-
-
 def _last_heard(store: Store, content: bytes | None) -> str:
-    beat = _parse(get(store, HEARTBEAT_KEY))
-    known = _token(content) and beat.get("token") == _token(content)
+    beat = parse(get(store, HEARTBEAT_KEY))
+    known = token_of(content) and beat.get("token") == token_of(content)
     return f", last heard of at {beat.get('time')}" if known else ""
-
-
-def _died_here(content: bytes | None) -> bool:
-    """Whether a lease is of a process of this machine, this start of it and this container, that no longer runs."""
-    found, here = _parse(content), _identity()
-    same = all(found.get(name) == here[name] for name in ("host", "boot", "namespace"))
-    if not found or not same or found.get("process") == os.getpid():
-        return False
-    try:
-        return bool(psutil.Process(int(found["process"])).create_time() != found.get("started"))
-    except psutil.NoSuchProcess:
-        return True
-    except (KeyError, TypeError, ValueError, psutil.Error):
-        return False

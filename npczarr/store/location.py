@@ -12,7 +12,8 @@ from zarr.storage import FsspecStore, LocalStore
 
 from npczarr.errors import StoreError
 from npczarr.model.options import Options, fsspec_options, normalize_options, redacted
-from npczarr.store.object_store import Objects, credentials_in_environment, is_object_store, open_objects
+from npczarr.store.object_store import credentials_in_environment, is_object_store, open_objects
+from npczarr.store.objects import Objects
 from npczarr.store.storage_errors import first_line, translate_errors
 from npczarr.store.zarr_library import Buffer, as_buffer, no_range, run
 

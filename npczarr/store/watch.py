@@ -15,7 +15,7 @@ from zarr.storage import LocalStore
 
 from npczarr.errors import StoreError
 from npczarr.store.location import Location, put
-from npczarr.store.object_store import Objects
+from npczarr.store.objects import Objects
 from npczarr.store.zarr_library import run
 
 if TYPE_CHECKING:

@@ -20,6 +20,7 @@ from npczarr.store import lease as leases
 from npczarr.store.chunks import ScanPlace
 from npczarr.store.create import resize
 from npczarr.store.hierarchy import labels, open_group
+from npczarr.store.holder import identity
 from npczarr.store.lease import HEARTBEAT_KEY, LEASE_KEY, hold_lease
 from npczarr.store.location import get, locate
 from npczarr.store.rows import Rows
@@ -31,7 +32,7 @@ ROUNDS = 100
 
 def stale(folder, **changes):
     """Leave the lease of a process that died."""
-    content = {**leases._identity(), "process": 2**22 + 5, "since": "2026", "token": os.urandom(8).hex(), **changes}
+    content = {**identity(), "process": 2**22 + 5, "since": "2026", "token": os.urandom(8).hex(), **changes}
     path = folder / LEASE_KEY
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(content))
