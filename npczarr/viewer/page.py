@@ -45,8 +45,8 @@ def export_page(folder: str | Path) -> Path:
     Returns
     -------
     Path
-        The page; it shows the store that its address names, ``index.html?store=https://…``, and one at ``?store=npc.zarr``
-        beside it.
+        The page; it shows the store that its address names, ``index.html?store=https://…``, and one
+        beside it at ``?store=npc.zarr``.
 
     Raises
     ------

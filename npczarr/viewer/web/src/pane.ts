@@ -135,7 +135,7 @@ export class Pane {
     if (image) drawImage(pixels, this.#slice(image, index), at, look.levels, look.smooth);
     masks.forEach((mask, i) => {
       const layer = { slice: this.#slice(mask, index), colors: look.colors[i] };
-      drawMask(pixels, layer, at, look.style, Math.max(1, Math.round(1.5 * ratio)));
+      drawMask(pixels, layer, at, look.style, Math.max(1, Math.round(0.8 * ratio)));
     });
   }
 

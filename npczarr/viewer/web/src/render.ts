@@ -1,4 +1,4 @@
-// Draws one plane of a scan into pixels. No interpolation runs across slices, and outlines are those of the voxels.
+// Draws one plane of a scan into pixels. No interpolation runs across slices, and outlines run along the edges of voxels.
 import type { Camera, Grid, PlaneView } from "./geometry.js";
 import { dot } from "./geometry.js";
 import type { Slice } from "./volume.js";
@@ -80,35 +80,39 @@ export function drawImage(
   }
 }
 
-/** Draw a mask over what is there: outlines lie inside the edge of the voxels, `thickness` pixels wide. */
+/** Draw a mask over what is there: outlines reach `reach` pixels to both sides of the edge of the voxels. */
 export function drawMask(
   pixels: Uint8ClampedArray,
   layer: Layer,
   at: { columns: Float64Array; rows: Float64Array },
   style: MaskStyle,
-  thickness: number,
+  reach: number,
 ): void {
   if (style === "off") return;
   const labels = labelsOf(layer.slice, at);
   const [width, height] = [at.columns.length, at.rows.length];
-  const label = (x: number, y: number): number => (x < 0 || y < 0 || x >= width || y >= height ? -1 : labels[y * width + x]);
-  const diagonal = Math.max(1, Math.round(thickness * 0.7));
-  const around = [
-    [thickness, 0], [-thickness, 0], [0, thickness], [0, -thickness],
-    [diagonal, diagonal], [-diagonal, diagonal], [diagonal, -diagonal], [-diagonal, -diagonal],
-  ];
-  for (let y = 0; y < height; y++)
-    for (let x = 0; x < width; x++) {
-      const here = labels[y * width + x];
-      const color = here ? layer.colors.get(here) : undefined;
-      if (!color) continue;
-      const edge = around.some(([dx, dy]) => {
-        const there = label(x + dx, y + dy);
-        return there !== here && there >= 0;
-      });
-      if (edge) paint(pixels, 4 * (y * width + x), color, 1);
-      else if (style === "fill") paint(pixels, 4 * (y * width + x), color, FILL);
+  for (let y = 0, here = 0; y < height; y++)
+    for (let x = 0; x < width; x++, here++) {
+      const label = labels[here];
+      const other = differing(labels, x, y, width, height, reach);
+      const edge = layer.colors.get(label) ?? (other > 0 ? layer.colors.get(other) : undefined);
+      if (other >= 0 && edge) paint(pixels, 4 * here, edge, 1);
+      else if (style === "fill" && label && layer.colors.has(label)) paint(pixels, 4 * here, layer.colors.get(label)!, FILL);
     }
+}
+
+/** Another label above, below or beside a pixel, the largest of them; -1 where all are the same. */
+function differing(labels: Uint8Array, x: number, y: number, width: number, height: number, reach: number): number {
+  const here = y * width + x;
+  const label = labels[here];
+  let found = -1;
+  for (let step = 1; step <= reach; step++) {
+    if (x >= step && labels[here - step] !== label) found = Math.max(found, labels[here - step]);
+    if (x + step < width && labels[here + step] !== label) found = Math.max(found, labels[here + step]);
+    if (y >= step && labels[here - step * width] !== label) found = Math.max(found, labels[here - step * width]);
+    if (y + step < height && labels[here + step * width] !== label) found = Math.max(found, labels[here + step * width]);
+  }
+  return found;
 }
 
 function paint(pixels: Uint8ClampedArray, at: number, color: Color, share: number): void {

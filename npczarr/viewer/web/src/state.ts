@@ -34,6 +34,19 @@ export const initial = (): State => ({
 });
 
 const round = (value: number): string => String(Number(value.toFixed(2)));
+const rounded = (value: Vector | null): Vector | null => value && (value.map((mm) => Number(mm.toFixed(2))) as unknown as Vector);
+const roundLevels = ({ low, high }: Levels): Levels => ({ low: Number(low.toPrecision(6)), high: Number(high.toPrecision(6)) });
+
+/** The state as an address can hold it, so that a link shows just what was seen. */
+export function normalized(state: State): State {
+  return {
+    ...state,
+    at: rounded(state.at),
+    center: rounded(state.center),
+    span: state.span === null ? null : Math.max(Number(state.span.toFixed(2)), 1),
+    levels: new Map([...state.levels].map(([name, levels]) => [name, roundLevels(levels)])),
+  };
+}
 const point = (value: Vector | null): string => (value ? value.map(round).join(",") : "");
 
 function parsePoint(text: string | null): Vector | null {
@@ -56,7 +69,7 @@ export function toQuery(state: State, kept: URLSearchParams = new URLSearchParam
   put("center", point(state.center));
   put("mask", state.style === "outline" ? "" : state.style);
   for (const name of [...state.hidden].sort()) put("hide", name);
-  for (const [sequence, { low, high }] of state.levels) put("window", `${round(low)},${round(high)},${sequence}`);
+  for (const [sequence, { low, high }] of state.levels) put("window", `${low},${high},${sequence}`);
   put("smooth", state.smooth ? "" : "no");
   put("crosshair", state.crosshair ? "" : "no");
   put("search", state.search);

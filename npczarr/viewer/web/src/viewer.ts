@@ -12,7 +12,7 @@ import { CountingObjects, type ObjectSource } from "./objects.js";
 import { Pane, type Look, type Tool } from "./pane.js";
 import { Patients, type Patient, type Series } from "./patient.js";
 import { colorOf, CT_PRESETS, levelsOf, PRESETS, type Color, type Levels, type Preset } from "./render.js";
-import { fromQuery, initial, toQuery, STATE_NAMES, type State } from "./state.js";
+import { fromQuery, initial, normalized, toQuery, STATE_NAMES, type State } from "./state.js";
 import { helpDialog, Toolbar, type Legend, type ToolbarActions } from "./toolbar.js";
 import { span } from "./span.js";
 
@@ -65,7 +65,7 @@ export class Viewer {
     if (options.patient !== undefined) this.#state.patient = options.patient;
     this.#list = new PatientList((index) => this.#row(index), (index) => void this.#open(index));
     this.#finder = new Finder(this.#state, cohort.patients.length, (wanted) => {
-      Object.assign(this.#state, wanted);
+      this.#state = { ...this.#state, ...wanted };
       this.#filter();
     });
     this.#toolbar = new Toolbar(this.#actions(), this.#legend());
@@ -187,7 +187,7 @@ export class Viewer {
     const patient = await this.#patients.get(index);
     if (turn !== this.#turn) return;
     this.root.dataset["ready"] = "no";
-    if (!keepView) Object.assign(this.#state, { at: null, center: null, span: null, levels: new Map() });
+    if (!keepView) this.#state = { ...this.#state, at: null, center: null, span: null, levels: new Map() };
     this.#state.patient = this.cohort.patients[index];
     this.#patient = patient;
     this.#automatic = new Map();
@@ -199,10 +199,11 @@ export class Viewer {
     await patient.first(this.#state.at);
     this.#wasSeen();
     if (turn !== this.#turn) return;
-    this.#state.at ??= patient.middle ?? this.#center();
+    this.#state = normalized({ ...this.#state, at: this.#state.at ?? patient.middle ?? this.#center() });
+    this.#keepAddress();
     this.draw();
     this.#mark("first");
-    await patient.rest(this.#state.at);
+    await patient.rest(this.#state.at ?? this.#center());
     if (turn !== this.#turn) return;
     this.draw();
     this.#mark("whole");
@@ -288,7 +289,7 @@ export class Viewer {
 
   /** Change the state, and show it; `panes` where other panes are needed. */
   set(change: Partial<State>, panes = false): void {
-    Object.assign(this.#state, change);
+    this.#state = normalized({ ...this.#state, ...change });
     if (panes) this.#layOut();
     else this.redraw();
     this.#keepAddress();

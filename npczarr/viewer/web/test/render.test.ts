@@ -46,15 +46,20 @@ test("outside the scan is black, and so is what is no number", () => {
   assert.deepEqual([pixel(pixels, 5, 5), pixel(pixels, 37, 37), pixel(pixels, 45, 45)], [[0, 0, 0], [0, 0, 0], [255, 255, 255]]);
 });
 
-test("an outline is inside the edge of its voxels, and only of labels that are shown", () => {
+test("an outline reaches as far to both sides of the edge, and only of labels that are shown", () => {
   const mask = slice(8, 8, (x, y) => (x >= 2 && x < 6 && y >= 2 && y < 6 ? (x < 4 ? 1 : 2) : 0));
-  const pixels = new Uint8ClampedArray(80 * 80 * 4);
-  drawMask(pixels, { slice: mask, colors: new Map([[1, RED]]) }, at(), "outline", 2);
-  for (let y = 0; y < 80; y++) for (let x = 0; x < 80; x++) {
-    const edge = Math.min(x - 20, 39 - x, y - 20, 59 - y);
-    assert.equal(pixel(pixels, x, y)[0] === 255, edge >= 0 && edge < 2, `${x} ${y}`);
+  for (const reach of [1, 2]) {
+    const pixels = new Uint8ClampedArray(80 * 80 * 4);
+    drawMask(pixels, { slice: mask, colors: new Map([[1, RED]]) }, at(), "outline", reach);
+    for (let y = 0; y < 80; y++) for (let x = 0; x < 80; x++) {
+      const [beyondX, beyondY] = [Math.max(20 - x, x - 39), Math.max(20 - y, y - 59)]; // pixels outside; 0 is the last inside
+      const inside = beyondX <= 0 && beyondY <= 0 && Math.max(beyondX, beyondY) > -reach;
+      const outside = (beyondX <= 0 && beyondY > 0 && beyondY <= reach) || (beyondY <= 0 && beyondX > 0 && beyondX <= reach);
+      assert.equal(pixel(pixels, x, y)[0] === 255, inside || outside, `${x} ${y}`);
+    }
   }
-  drawMask(pixels, { slice: mask, colors: new Map([[1, RED]]) }, at(), "fill", 2);
+  const pixels = new Uint8ClampedArray(80 * 80 * 4);
+  drawMask(pixels, { slice: mask, colors: new Map([[1, RED]]) }, at(), "fill", 1);
   assert.deepEqual(pixel(pixels, 30, 40), [102, 0, 0]);
   assert.deepEqual(pixel(pixels, 50, 40), [0, 0, 0]);
 });
