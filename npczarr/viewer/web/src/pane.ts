@@ -133,9 +133,10 @@ export class Pane {
     const at = sampling(this.series.scan.grid!, this.#view, camera);
     const { image, masks } = this.series;
     if (image) drawImage(pixels, this.#slice(image, index), at, look.levels, look.smooth);
+    const drawn = new Uint8Array(masks.length > 1 ? camera.width * camera.height : 0);
     masks.forEach((mask, i) => {
       const layer = { slice: this.#slice(mask, index), colors: look.colors[i] };
-      drawMask(pixels, layer, at, look.style, Math.max(1, Math.round(0.8 * ratio)));
+      drawMask(pixels, layer, at, look.style, Math.max(1, Math.round(0.8 * ratio)), drawn);
     });
   }
 

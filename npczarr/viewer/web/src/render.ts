@@ -18,6 +18,7 @@ export interface Layer {
 }
 
 const BACKGROUND = 0;
+const DASH = 5; // px
 const FILL = 0.4; // share of the color where a mask is filled
 /** Distinct for color-blind readers, and bright on gray. */
 const PALETTE: readonly Color[] = [
@@ -80,13 +81,17 @@ export function drawImage(
   }
 }
 
-/** Draw a mask over what is there: outlines reach `reach` pixels to both sides of the edge of the voxels. */
+/**
+ * Draw a mask over what is there: outlines reach `reach` pixels to both sides of the edge of the voxels. `drawn` marks
+ * the pixels of outlines, so that where those of two raters meet both are seen, in dashes.
+ */
 export function drawMask(
   pixels: Uint8ClampedArray,
   layer: Layer,
   at: { columns: Float64Array; rows: Float64Array },
   style: MaskStyle,
   reach: number,
+  drawn?: Uint8Array,
 ): void {
   if (style === "off") return;
   const labels = labelsOf(layer.slice, at);
@@ -96,7 +101,10 @@ export function drawMask(
       const label = labels[here];
       const other = differing(labels, x, y, width, height, reach);
       const edge = layer.colors.get(label) ?? (other > 0 ? layer.colors.get(other) : undefined);
-      if (other >= 0 && edge) paint(pixels, 4 * here, edge, 1);
+      if (other >= 0 && edge) {
+        if (!drawn?.[here] || ((x + y) / DASH) & 1) paint(pixels, 4 * here, edge, 1);
+        if (drawn) drawn[here] = 1;
+      }
       else if (style === "fill" && label && layer.colors.has(label)) paint(pixels, 4 * here, layer.colors.get(label)!, FILL);
     }
 }

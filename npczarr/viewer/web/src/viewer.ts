@@ -15,6 +15,9 @@ import { colorOf, CT_PRESETS, levelsOf, PRESETS, type Color, type Levels, type P
 import { fromQuery, initial, normalized, toQuery, STATE_NAMES, type State } from "./state.js";
 import { helpDialog, Toolbar, type Legend, type ToolbarActions } from "./toolbar.js";
 import { span } from "./span.js";
+import { extent } from "./volume.js";
+
+const NARROW = 900; // px, as in viewer.css: the list lies over the pictures
 
 export interface ViewerOptions {
   readonly source: ObjectSource;
@@ -63,7 +66,10 @@ export class Viewer {
     this.#seen = new Promise((resolve) => (this.#wasSeen = resolve));
     this.#state = options.address ? fromQuery(new URLSearchParams(location.search)) : initial();
     if (options.patient !== undefined) this.#state.patient = options.patient;
-    this.#list = new PatientList((index) => this.#row(index), (index) => void this.#open(index));
+    this.#list = new PatientList((index) => this.#row(index), (index) => {
+      if (this.root.clientWidth <= NARROW) this.root.dataset["list"] = "closed";
+      void this.#open(index);
+    });
     this.#finder = new Finder(this.#state, cohort.patients.length, (wanted) => {
       this.#state = { ...this.#state, ...wanted };
       this.#filter();
@@ -199,7 +205,8 @@ export class Viewer {
     await patient.first(this.#state.at);
     this.#wasSeen();
     if (turn !== this.#turn) return;
-    this.#state = normalized({ ...this.#state, at: this.#state.at ?? patient.middle ?? this.#center() });
+    const at = this.#state.at ?? patient.middle ?? this.#center();
+    this.#state = normalized({ ...this.#state, at, ...(this.#state.span ? {} : this.#closeUp(patient)) });
     this.#keepAddress();
     this.draw();
     this.#mark("first");
@@ -208,6 +215,13 @@ export class Viewer {
     this.draw();
     this.#mark("whole");
     await this.#fetchAhead(turn);
+  }
+
+  /** Where there are masks alone, look at them from near. */
+  #closeUp({ shown, middle }: Patient): Partial<State> {
+    if (!middle || shown.some(({ image }) => image)) return {};
+    const size = Math.max(...shown.flatMap(({ masks }) => masks.map(extent)));
+    return size > 0 ? { center: middle, span: 2 * size } : {};
   }
 
   /** Read what the first picture of the neighbors needs, the next one first. */
@@ -371,7 +385,7 @@ export class Viewer {
 
   #actions(): ToolbarActions {
     return {
-      list: () => this.root.classList.toggle("listed"),
+      list: () => this.toggleList(),
       step: (patients) => this.step(patients),
       plane: (plane) => this.set({ plane }, true),
       layout: (layout) => this.set({ layout, center: null, span: null }, true),
@@ -452,12 +466,12 @@ export class Viewer {
   }
 
   find(): void {
-    this.root.classList.add("listed");
+    this.root.dataset["list"] = "open";
     this.#finder.focus();
   }
 
   toggleList(): void {
-    this.root.classList.toggle("listed");
+    this.root.dataset["list"] = this.#list.element.offsetParent ? "closed" : "open";
   }
 
   showHelp(): void {

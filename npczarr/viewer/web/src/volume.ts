@@ -212,3 +212,18 @@ export function largestSlice(mask: Volume): { readonly index: readonly [number, 
       }
   return { index: [Math.round(sum[0] / best.voxels), Math.round(sum[1] / best.voxels), best.at], voxels: best.voxels };
 }
+
+/** Largest extent of a mask along a voxel axis, in mm; 0 if it is empty. */
+export function extent(mask: Volume): number {
+  const [x, y] = mask.grid.count;
+  const low = [Infinity, Infinity, Infinity];
+  const high = [-Infinity, -Infinity, -Infinity];
+  mask.data.forEach((value, i) => {
+    if (!value) return;
+    [i % x, Math.floor(i / x) % y, Math.floor(i / (x * y))].forEach((index, axis) => {
+      low[axis] = Math.min(low[axis], index);
+      high[axis] = Math.max(high[axis], index);
+    });
+  });
+  return Math.max(0, ...low.map((first, axis) => (high[axis] - first + 1) * mask.grid.spacing[axis]).filter(Number.isFinite));
+}
