@@ -39,5 +39,7 @@ from .sources.download import download as download
 from .store.info import info as info
 from .store.open import open as open
 from .store.validate import Finding as Finding
+from .viewer.page import export_page as export_page
+from .viewer.serve import view as view
 
 __version__: str
