@@ -79,7 +79,7 @@ def export_scans(
         Local folder: new, empty, or of an earlier export of the same kind.
     format
         ``"tiff"``, slices scaled over the whole volume; ``"nifti"``, ``"ome-zarr"``, stored values; ``"png"``, the
-        slice with most tumour and its outline.
+        slice with most tumor and its outline.
     size
         Resample in-plane to ``size`` x ``size``; None keeps the matrix.
     patients, sequences

@@ -23,11 +23,11 @@ from npczarr.phantom.place import place_head, place_scan
 from npczarr.phantom.plan import PATIENTS, PatientPlan, ScanPlan, Size, plan_cohort
 from npczarr.phantom.raters import RATED, leave_outlines, pack_outlines
 from npczarr.phantom.tables import diagnoses, morphology, parameters
-from npczarr.phantom.tumour import Lumps, Measures, Tumour, bounding_box, measure
+from npczarr.phantom.tumor import Lumps, Measures, Tumor, bounding_box, measure
 from npczarr.runner import Meter, OnProgress, Runner
 
 _FEW = 24  # small patients are written in about the time that two processes take to start
-_CENTRE_MM = (3.0, -10.0, 2.0)  # of a tumour, in head space: the roof of the nasopharynx
+_CENTER_MM = (3.0, -10.0, 2.0)  # of a tumor, in head space: the roof of the nasopharynx
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,12 +133,12 @@ def _write_patient(job: _Job) -> _Done:
     folder = job.out / "primary_data/data/MRI-Segments" / job.plan.label
     rng = np.random.default_rng([job.seed, 2, job.plan.index])
     head = place_head(rng)
-    tumour = Tumour.draw(rng, head.to_lps(_CENTRE_MM) + rng.normal(0, 3, 3))
+    tumor = Tumor.draw(rng, head.to_lps(_CENTER_MM) + rng.normal(0, 3, 3))
     done = _Done(job.plan.label)
     for number, scan in enumerate(job.plan.scans):
         rng = np.random.default_rng([job.seed, 3, job.plan.index, number])
         grid = place_scan(scan, head, rng)
-        mask = tumour.outline(grid, scan.tumour_cm3, Lumps.draw(rng, 0.03))
+        mask = tumor.outline(grid, scan.tumor_cm3, Lumps.draw(rng, 0.03))
         storage = Storage.draw(rng)
         order = slice_order(scan.slices, rng)
         images = draw_series(scan.sequence, head, grid, mask, _pool(job.seed), rng)
@@ -148,7 +148,7 @@ def _write_patient(job: _Job) -> _Done:
         done.measures[scan.sequence] = measure(mask, grid.spacing_zyx_mm)
         done.truth[scan.sequence] = _truth(job.plan, scan, grid, mask, storage, order)
         if job.rated:
-            leave_outlines(job.out, job.plan, number, tumour, grid, job.size, job.seed)
+            leave_outlines(job.out, job.plan, number, tumor, grid, job.size, job.seed)
     return done
 
 
@@ -170,8 +170,8 @@ def _truth(
         "affine": grid.affine.tolist(),
         "z_by_file_name": order.tolist(),
         "mask": asdict(storage),
-        "tumour_voxels": int(mask.sum()),
-        "tumour_box_zyx": [[span.start for span in box], [span.stop - 1 for span in box]],
+        "tumor_voxels": int(mask.sum()),
+        "tumor_box_zyx": [[span.start for span in box], [span.stop - 1 for span in box]],
     }
 
 

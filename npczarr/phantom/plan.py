@@ -1,4 +1,4 @@
-"""Who gets which scanner, parameters, tumour and clinical course: the published tables as a plan, before any file.
+"""Who gets which scanner, parameters, tumor and clinical course: the published tables as a plan, before any file.
 
 Tables 1 to 4 of the dataset's paper (doi 10.1038/s41597-025-05815-x). The plan is always that of 277 patients, in an
 order whose every beginning is a fair sample, so patient k is the same in a cohort of any size; past 277, another 277
@@ -36,7 +36,7 @@ class Scanner:
     signed
         16-bit signed pixels, as GE writes; 12-bit unsigned otherwise.
     gap_in_header
-        Whether SpacingBetweenSlices holds the gap between slices, not the distance of their centres.
+        Whether SpacingBetweenSlices holds the gap between slices, not the distance of their centers.
     implicit
         Whether value representations are left out (implicit VR little endian).
     """
@@ -62,9 +62,9 @@ SCANNERS = (
 
 @dataclass(frozen=True, slots=True)
 class ScanPlan:
-    """One series: what its scanner was set to, and how large its tumour is.
+    """One series: what its scanner was set to, and how large its tumor is.
 
-    slice_spacing_mm is the true distance between slice centres, header_spacing_mm what SpacingBetweenSlices says.
+    slice_spacing_mm is the true distance between slice centers, header_spacing_mm what SpacingBetweenSlices says.
     """
 
     sequence: str
@@ -78,7 +78,7 @@ class ScanPlan:
     header_spacing_mm: float
     pixel_spacing_mm: float
     field_of_view_mm: float
-    tumour_cm3: float
+    tumor_cm3: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +148,7 @@ def _plan_block(block: int, size: Size, seed: int) -> list[PatientPlan]:
     courses = stage_courses(rng)
     clinical = [courses[stage].pop() for stage in deal(STAGES, rng)]
     scanners = deal([(scanner, scanner.patients) for scanner in SCANNERS], rng)
-    # larger tumours have higher T stages, as they do in patients
+    # larger tumors have higher T stages, as they do in patients
     bulk = [int(course.t[1]) + rng.normal(0, 1.2) for course in clinical]
     order = np.argsort(bulk, kind="stable")
     scans = [_plan_scans(sequence, scanners, order, size, rng) for sequence in range(len(SEQUENCES))]

@@ -28,7 +28,7 @@ def glance_blocks(inputs: ReportInputs, contents: Contents) -> list[Block]:
     pairs = (
         ("patients", f"{dataset.sizes['patient']}"),
         (f"scans stored, of {there.size}", f"{int(there.sum())}"),
-        ("tumours outlined", f"{int(masked.sum())}"),
+        ("tumors outlined", f"{int(masked.sum())}"),
         ("scanner models", f"{len(about['scanners'])}"),
         ("field strength, T", " and ".join(f"{n:g}" for n in strengths) or "not said"),
         ("of voxels", _bytes(about["voxel_bytes"])),

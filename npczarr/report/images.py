@@ -41,9 +41,9 @@ class ScanVoxels:
 
 
 def median_patient(dataset: xr.Dataset) -> str:
-    """Patient whose tumour (mean voxel volume of its sequences) is nearest to the cohort's median.
+    """Patient whose tumor (mean voxel volume of its sequences) is nearest to the cohort's median.
 
-    Only patients with the most sequences outlined are asked; where no patient has a tumour outlined, it is the first
+    Only patients with the most sequences outlined are asked; where no patient has a tumor outlined, it is the first
     with an image.
 
     Raises
@@ -96,7 +96,7 @@ def imaged(dataset: xr.Dataset) -> xr.DataArray:
 
 @styled
 def outlined_panel(dataset: xr.Dataset, patient: str | None = None) -> Figure:
-    """Slice with the largest outline of each sequence, and the surface of the tumour in three dimensions.
+    """Slice with the largest outline of each sequence, and the surface of the tumor in three dimensions.
 
     The surface is the last outlined sequence's, from the mask at 1 mm smoothed by a Gaussian of 1.5 mm: for looking
     at, not for measuring.
@@ -129,7 +129,7 @@ def outlined_panel(dataset: xr.Dataset, patient: str | None = None) -> Figure:
     else:
         axes = figure.add_subplot(rows, 2, len(scans) + 1)
         axes.set_axis_off()
-        axes.text(0.5, 0.5, "no tumour outlined", ha="center", va="center", transform=axes.transAxes)
+        axes.text(0.5, 0.5, "no tumor outlined", ha="center", va="center", transform=axes.transAxes)
     figure.suptitle(f"Patient {short(patient, 40)}", x=0.01, ha="left", fontsize=8)
     return figure
 
@@ -203,7 +203,7 @@ def thumbnail(
 
 
 def largest_slice(mask: NDArray[Any] | None, depth: int) -> int:
-    """Index of the slice with most tumour; the middle one where there is none."""
+    """Index of the slice with most tumor; the middle one where there is none."""
     if mask is None or not mask.any():
         return depth // 2
     return int(np.count_nonzero(mask, axis=(1, 2)).argmax())
@@ -246,11 +246,11 @@ def _surface(axes: Axes3D, scan: ScanVoxels) -> None:
     assert scan.mask is not None
     where = np.argwhere(scan.mask)
     box = tuple(slice(low, high + 1) for low, high in zip(where.min(axis=0), where.max(axis=0), strict=True))
-    tumour = (scan.mask[box] > 0).astype(np.float32)
-    size = np.array(tumour.shape) * scan.spacing_zyx_mm
+    tumor = (scan.mask[box] > 0).astype(np.float32)
+    size = np.array(tumor.shape) * scan.spacing_zyx_mm
     voxel_mm = max(_SURFACE_MM, float(size.max()) / 80)
     even = resize(
-        np.pad(tumour, 1), np.maximum(np.round((size + 2 * np.array(scan.spacing_zyx_mm)) / voxel_mm), 4), order=1
+        np.pad(tumor, 1), np.maximum(np.round((size + 2 * np.array(scan.spacing_zyx_mm)) / voxel_mm), 4), order=1
     )
     smooth = gaussian(np.pad(even, 5), _SURFACE_SMOOTHING_MM / voxel_mm)
     level = min(0.5, float(smooth.max()) * 0.5)

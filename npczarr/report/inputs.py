@@ -63,7 +63,7 @@ def read_inputs(
     dataset = open_store(store, storage_options=storage_options)
     named = shlex.quote(redacted(str(store)))
     morphology: xr.Dataset | Absent = Absent(
-        "The tumours of this store were not measured.", f"npczarr morphology {named}"
+        "The tumors of this store were not measured.", f"npczarr morphology {named}"
     )
     if "morphology" in about["results"]:
         morphology = open_store(store, group="morphology", storage_options=storage_options)

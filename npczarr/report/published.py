@@ -17,7 +17,7 @@ import xarray as xr
 from npczarr.errors import ParameterError
 from npczarr.report.table_text import labels
 
-Table = Literal["mri_parameters", "tumour_size", "scanners", "clinical_stages"]
+Table = Literal["mri_parameters", "tumor_size", "scanners", "clinical_stages"]
 
 PATIENTS = 277
 SEQUENCES = ("T1WI", "T2WI", "CE-T1WI")
@@ -38,7 +38,7 @@ MRI_PARAMETERS: dict[Hashable, tuple[str, ...]] = {
 }
 
 #: Table 2, median (min-max).
-TUMOUR_SIZE: dict[Hashable, tuple[str, ...]] = {
+TUMOR_SIZE: dict[Hashable, tuple[str, ...]] = {
     "Volume, cm³": ("8.60 (0.68-70.34)", "8.67 (0.40-73.12)", "9.42 (0.61-84.24)"),
     "Surface area, cm²": ("38.03 (6.25-198.49)", "37.12 (4.55-199.80)", "40.35 (5.38-230.52)"),
     "Max diameter, cm": ("4.51 (2.14-9.96)", "4.51 (1.73-10.08)", "4.70 (2.00-10.15)"),
@@ -90,7 +90,7 @@ CLINICAL_STAGES: dict[tuple[str, str], tuple[int, ...] | tuple[str, ...]] = {
 
 _TABLES: dict[str, tuple[tuple[str, ...], Mapping[Any, tuple[Any, ...]]]] = {
     "mri_parameters": (SEQUENCES, MRI_PARAMETERS),
-    "tumour_size": (SEQUENCES, TUMOUR_SIZE),
+    "tumor_size": (SEQUENCES, TUMOR_SIZE),
     "scanners": (("patients",), SCANNERS),
     "clinical_stages": (STAGES, CLINICAL_STAGES),
 }
@@ -112,7 +112,7 @@ def with_published(table: pd.DataFrame, name: Table, dataset: xr.Dataset) -> pd.
     table
         As :mod:`npczarr.report.tables` makes it.
     name
-        ``"mri_parameters"``, ``"tumour_size"``, ``"scanners"`` or ``"clinical_stages"``.
+        ``"mri_parameters"``, ``"tumor_size"``, ``"scanners"`` or ``"clinical_stages"``.
     dataset
         The cohort that the table shows; the table of another than the paper's comes back as it is.
 

@@ -26,12 +26,12 @@ PROBLEMS: Mapping[str, str] = {
     "pending": "being written, or left by an interrupted run: convert again",
     "damaged": "the stored voxels cannot be read: run npczarr validate",
     "mask refused": "the image is stored, its mask is not, for the reason given",
-    "empty mask": "a mask without tumour",
+    "empty mask": "a mask without tumor",
     "no mask": "an image without a mask",
     "warning": "stored, with a reservation of the conversion",
-    "sequences disagree": "the largest tumour volume of a patient's sequences is more than twice the smallest",
-    "end slice": "tumour on the first or last slice: it may go on outside the volume",
-    "several pieces": "the tumour is in more than one piece (26-connected)",
+    "sequences disagree": "the largest tumor volume of a patient's sequences is more than twice the smallest",
+    "end slice": "tumor on the first or last slice: it may go on outside the volume",
+    "several pieces": "the tumor is in more than one piece (26-connected)",
     "resolution": f"a voxel side more than {RESOLUTION_RATIO} times larger or smaller than its sequence's median",
     "blank slices": "slices of one value only",
     "clipped": f"more than {_CLIPPED_PERCENT:g} % of the head's pixels have the scan's largest value",
@@ -137,7 +137,7 @@ def _of_conversion(one: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     elif empty:
         found.append(("empty mask", "the mask is empty", evidence))
     if masked and int(one["mask_touches_end_slice"]):
-        found.append(("end slice", "tumour on the first or last slice: it may go on outside the volume", evidence))
+        found.append(("end slice", "tumor on the first or last slice: it may go on outside the volume", evidence))
     return found
 
 
@@ -147,13 +147,13 @@ def _evidence(one: Mapping[str, Any]) -> str:
         sizes = " × ".join(str(int(n)) for n in one["shape"])
         parts.append(f"{sizes} voxels of {' × '.join(f'{n:.4g}' for n in one['spacing'])} mm (z, y, x)")
     if str(one.get("mask_status", "")) in ("ok", "warning"):
-        parts.append(f"{int(one['mask_voxels'])} voxels of tumour")
+        parts.append(f"{int(one['mask_voxels'])} voxels of tumor")
         if one["mask_affine_error"] > 0.01:
             parts.append(f"mask grid {one['mask_affine_error']:.2f} mm off")
         if str(one["mask_axes_flipped"]):
             parts.append(f"stored against the image along {one['mask_axes_flipped']}")
         if one["mask_inside_fraction"] < 1:
-            parts.append(f"{one['mask_inside_fraction']:.1%} of the tumour inside")
+            parts.append(f"{one['mask_inside_fraction']:.1%} of the tumor inside")
     return "; ".join(parts)
 
 
@@ -187,10 +187,10 @@ def _of_shapes(flags: xr.Dataset, dataset: xr.Dataset) -> list[tuple[str, str, s
             continue
         for s, sequence in enumerate(one["sequence"].values):
             if bool(one["several_pieces"].values[s]):
-                rows.append((patient, str(sequence), "several pieces", "the tumour is in more than one piece", ""))
+                rows.append((patient, str(sequence), "several pieces", "the tumor is in more than one piece", ""))
         if bool(one["volumes_disagree"]):
             ratio = f"largest volume over smallest {float(one['volume_ratio']):.2f}"
-            rows.append((patient, "all", "sequences disagree", "the sequences' tumour volumes differ", ratio))
+            rows.append((patient, "all", "sequences disagree", "the sequences' tumor volumes differ", ratio))
     return rows
 
 

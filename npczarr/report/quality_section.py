@@ -60,7 +60,7 @@ def quality_blocks(inputs: ReportInputs, contents: Contents) -> list[Block]:
             ),
         )
     )
-    blocks.append(as_table(_coverage(inputs), "Coverage: where tumours lie in their volumes"))
+    blocks.append(as_table(_coverage(inputs), "Coverage: where tumors lie in their volumes"))
     orientation = mask_orientation(inputs.dataset)
     if len(orientation):
         blocks.append(

@@ -1,4 +1,4 @@
-"""What was measured: tumours, patients and their survival, and how raters agree."""
+"""What was measured: tumors, patients and their survival, and how raters agree."""
 
 from __future__ import annotations
 
@@ -17,27 +17,27 @@ from npczarr.report.images import median_patient
 from npczarr.report.inputs import ReportInputs
 
 
-def tumours_blocks(inputs: ReportInputs, contents: Contents) -> list[Block]:
+def tumors_blocks(inputs: ReportInputs, contents: Contents) -> list[Block]:
     """Write Table 2 and Figure 1, volume by stage, and how sequences agree."""
     dataset, morphology = inputs.dataset, inputs.morphology
     blocks: list[Block] = [_panel(dataset, contents)]
     if isinstance(morphology, Absent):
         return [morphology, *blocks]
     size = contents.add_or_explain(
-        "table_2_tumour_size",
-        "Table 2. Tumour size",
-        lambda: tables.tumour_size(dataset, morphology),
+        "table_2_tumor_size",
+        "Table 2. Tumor size",
+        lambda: tables.tumor_size(dataset, morphology),
     )
     stage = contents.drawn(
         "volume_by_t_stage",
-        "Tumour volume by T stage",
-        "A point for each tumour; boxes hold the middle half, whiskers reach to 1.5 times its length (Tukey 1977). "
-        "Fewer than five tumours are shown as points alone. Logarithmic axis.",
+        "Tumor volume by T stage",
+        "A point for each tumor; boxes hold the middle half, whiskers reach to 1.5 times its length (Tukey 1977). "
+        "Fewer than five tumors are shown as points alone. Logarithmic axis.",
         lambda: figures.volume_by_stage(dataset, morphology),
     )
     volumes = contents.drawn(
         "volume_agreement",
-        "Agreement of tumour volume between sequences",
+        "Agreement of tumor volume between sequences",
         "Difference of two sequences' volumes of a patient against their mean, with the mean difference and the limits "
         "of agreement, mean ± 1.96 SD (Bland and Altman 1986). Logarithmic horizontal axis.",
         lambda: figures.volume_agreement(morphology),
@@ -46,12 +46,12 @@ def tumours_blocks(inputs: ReportInputs, contents: Contents) -> list[Block]:
     if isinstance(volumes, Figures):
         frame = figures.bland_altman(morphology)
         contents.tables["volume_agreement"] = frame.set_index(["first", "second"])
-        limits = [as_table(_limits(frame), "Limits of agreement of tumour volume", notes=[_LIMITS])]
+        limits = [as_table(_limits(frame), "Limits of agreement of tumor volume", notes=[_LIMITS])]
     return [*_unmeasured(inputs, morphology), *size, *blocks, stage, volumes, *limits]
 
 
 _LIMITS = (
-    "Limits are mean ± 1.96 SD. Where differences grow with the volume, as they do for most tumours, the ratio "
+    "Limits are mean ± 1.96 SD. Where differences grow with the volume, as they do for most tumors, the ratio "
     "(geometric mean, limits taken on logarithms) says more than the difference."
 )
 
@@ -63,8 +63,8 @@ def _panel(dataset: xr.Dataset, contents: Contents) -> Block:
     except NpczarrError as error:
         return Absent(f"{title}: {error}.")
     caption = (
-        f"Patient {patient}, whose tumour volume is nearest to the cohort's median: the slice with the largest outline "
-        "of each sequence, and the tumour's surface, smoothed for looking at; no number is taken from it."
+        f"Patient {patient}, whose tumor volume is nearest to the cohort's median: the slice with the largest outline "
+        "of each sequence, and the tumor's surface, smoothed for looking at; no number is taken from it."
     )
     if not int(dataset["mask_voxels"].sum()):
         caption = f"Patient {patient}, the first with an image: the middle slice of each sequence."

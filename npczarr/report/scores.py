@@ -1,4 +1,4 @@
-"""Scores of an MR image: signal to noise, and simple signs of artefacts; NumPy and no file.
+"""Scores of an MR image: signal to noise, and simple signs of artifacts; NumPy and no file.
 
 They compare scans of one protocol with each other; none is a verdict. ``MEANINGS`` defines each, with its source.
 """
@@ -31,7 +31,7 @@ MEANINGS: dict[str, str] = {
         "several coils changes that law (Dietrich et al., J Magn Reson Imaging 2007; 26: 375-385), so compare scans of "
         "one scanner. Not told where the scanner has blanked the air."
     ),
-    "tumour contrast": "Absolute difference of the medians of tumour and head, divided by the same noise.",
+    "tumor contrast": "Absolute difference of the medians of tumor and head, divided by the same noise.",
     "ghosting": (
         "Percent signal ghosting of the ACR phantom test (MRI Quality Control Manual, 2015), carried over to patients: "
         "absolute difference of the mean air above and below the head and of that beside it, over the head's mean. The "
@@ -56,7 +56,7 @@ class Scores:
     """Scores of one scan, as ``MEANINGS`` defines them; NaN where one cannot be told."""
 
     snr: float
-    tumour_contrast: float
+    tumor_contrast: float
     ghosting: float
     uneven: float
     clipped: float
@@ -67,7 +67,7 @@ SCORES: tuple[str, ...] = tuple(field.name for field in fields(Scores))
 
 
 def score_image(image: NDArray[Any], mask: NDArray[Any] | None = None) -> Scores:
-    """Score an image (z, y, x), stored values, with its tumour mask if there is one; see ``MEANINGS``."""
+    """Score an image (z, y, x), stored values, with its tumor mask if there is one; see ``MEANINGS``."""
     step = max(1, -(-max(image.shape[1:]) // _THIN))
     rows, columns = (n - n % (2 * step) or n for n in image.shape[1:])
     thin = image[:, :rows:step, :columns:step].astype(np.float32)
@@ -84,7 +84,7 @@ def score_image(image: NDArray[Any], mask: NDArray[Any] | None = None) -> Scores
     noise = _noise(chosen[air])
     return Scores(
         snr=signal / noise,
-        tumour_contrast=_contrast(image, mask, signal, noise),
+        tumor_contrast=_contrast(image, mask, signal, noise),
         ghosting=_ghosting(chosen, air, float(chosen[head].mean(dtype=np.float64))),
         uneven=_uneven(thin, bright),
         clipped=100 * float(np.mean(thin[bright] == image.max())),

@@ -9,7 +9,7 @@ from npczarr.report.cohort_section import glance_blocks, scans_blocks
 from npczarr.report.contents import Contents
 from npczarr.report.inputs import ReportInputs
 from npczarr.report.quality_section import quality_blocks
-from npczarr.report.results_section import patients_blocks, raters_blocks, tumours_blocks
+from npczarr.report.results_section import patients_blocks, raters_blocks, tumors_blocks
 
 PUBLISHED = "A dataset of primary nasopharyngeal carcinoma MRI, Scientific Data 2025, doi 10.1038/s41597-025-05815-x"
 
@@ -20,7 +20,7 @@ def contents_of(inputs: ReportInputs) -> Contents:
     parts = [
         ("glance", "The cohort at a glance", glance_blocks),
         ("scans", "Scans", scans_blocks),
-        ("tumours", "Tumours", tumours_blocks),
+        ("tumors", "Tumors", tumors_blocks),
         ("patients", "Patients", patients_blocks),
         ("raters", "Agreement of raters", raters_blocks),
         ("quality", "Quality", quality_blocks),
@@ -28,7 +28,7 @@ def contents_of(inputs: ReportInputs) -> Contents:
     ]
     for name, title, write in parts:
         blocks = _side_by_side(write(inputs, contents))
-        contents.sections.append(Section(name, title, blocks, fresh=name in ("tumours", "quality")))
+        contents.sections.append(Section(name, title, blocks, fresh=name in ("tumors", "quality")))
     return contents
 
 

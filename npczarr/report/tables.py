@@ -1,4 +1,4 @@
-"""The tables of a cohort's paper, from any store: MRI parameters, tumour size, scanners, clinical stages, agreement.
+"""The tables of a cohort's paper, from any store: MRI parameters, tumor size, scanners, clinical stages, agreement.
 
 Each takes Datasets as a store gives them, reads no voxels, and returns a DataFrame to be read: cells are text such as
 "12.0 (8.6-16.4)", or counts. What is missing or does not add up is said in ``table.attrs["notes"]``, a list of
@@ -35,7 +35,7 @@ from npczarr.report.table_text import (
     whole,
 )
 
-__all__ = ["agreement", "clinical_columns", "clinical_stages", "mri_parameters", "scanners", "tumour_size"]
+__all__ = ["agreement", "clinical_columns", "clinical_stages", "mri_parameters", "scanners", "tumor_size"]
 
 _HEADER_SPACING = "Spacing between slices, mm (header)"
 _SPACING_TOLERANCE = 0.01  # relative; the design's limit for irregular slices
@@ -130,8 +130,8 @@ _PARAMETERS: tuple[tuple[str, Callable[[xr.Dataset], Floats], Callable[[float], 
 )
 
 
-def tumour_size(dataset: xr.Dataset, morphology: xr.Dataset | None) -> pd.DataFrame:
-    """Table 2: size of the tumours, "median (min-max)" for each sequence, and the number of tumours behind them.
+def tumor_size(dataset: xr.Dataset, morphology: xr.Dataset | None) -> pd.DataFrame:
+    """Table 2: size of the tumors, "median (min-max)" for each sequence, and the number of tumors behind them.
 
     Parameters
     ----------
@@ -140,10 +140,10 @@ def tumour_size(dataset: xr.Dataset, morphology: xr.Dataset | None) -> pd.DataFr
     morphology
         The store's `morphology`; None where it is not there yet.
     """
-    title = "Tumour size, median (min-max)"
+    title = "Tumor size, median (min-max)"
     found = [] if morphology is None else [name for name in _SIZES if name in morphology]
     if morphology is None or not found:
-        return make_table({}, "measure", title, ["No tumour is measured yet: `npczarr morphology STORE` does it."])
+        return make_table({}, "measure", title, ["No tumor is measured yet: `npczarr morphology STORE` does it."])
     sequences = labels(morphology, "sequence")
     rows = {}
     for name in found:
@@ -160,10 +160,10 @@ def tumour_size(dataset: xr.Dataset, morphology: xr.Dataset | None) -> pd.DataFr
         empty = int((voxels[:, i] == 0).sum())
         unmeasured = int(there.get(sequence, 0) - np.isfinite(voxels[:, i]).sum())
         if empty:
-            notes.append(f"{sequence}: {many(empty, 'mask holds', 'masks hold')} no tumour; nothing of it counts here.")
+            notes.append(f"{sequence}: {many(empty, 'mask holds', 'masks hold')} no tumor; nothing of it counts here.")
         if unmeasured > 0:
             notes.append(f"{sequence}: {many(unmeasured, 'scan has', 'scans have')} no mask that was measured.")
-    return with_published(make_table(rows, "measure", title, notes), "tumour_size", dataset)
+    return with_published(make_table(rows, "measure", title, notes), "tumor_size", dataset)
 
 
 def scanners(dataset: xr.Dataset) -> pd.DataFrame:

@@ -1,4 +1,4 @@
-"""Figures of tumour volume: by stage, and how sequences agree."""
+"""Figures of tumor volume: by stage, and how sequences agree."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from npczarr.report.style import COLORS, GRAY, MARKERS, blank, box, colors_of, d
 
 @styled
 def volume_by_stage(dataset: xr.Dataset, morphology: xr.Dataset, stage: str = "t_stage") -> Figure:
-    """Tumour volume by stage, for each sequence, on a logarithmic axis.
+    """Tumor volume by stage, for each sequence, on a logarithmic axis.
 
     Parameters
     ----------
@@ -51,14 +51,14 @@ def volume_by_stage(dataset: xr.Dataset, morphology: xr.Dataset, stage: str = "t
     plain_numbers(axes.yaxis)
     axes.set_xticks(range(len(labels)), [f"{label}\nn = {len(chosen[label])}" for label in labels])
     axes.set_xlim(-0.6, len(labels) - 0.4)
-    axes.set_ylabel("Tumour volume, cm³")
+    axes.set_ylabel("Tumor volume, cm³")
     axes.grid(axis="y")
     figure.legend(loc="outside upper left", ncols=len(volumes.columns), handletextpad=0.2)
     return figure
 
 
 def bland_altman(morphology: xr.Dataset) -> pd.DataFrame:
-    """Agreement of tumour volumes between each two sequences, after Bland and Altman.
+    """Agreement of tumor volumes between each two sequences, after Bland and Altman.
 
     Parameters
     ----------
@@ -105,7 +105,7 @@ def bland_altman(morphology: xr.Dataset) -> pd.DataFrame:
 
 @styled
 def volume_agreement(morphology: xr.Dataset) -> Figure:
-    """Bland-Altman plots of tumour volume, one for each two sequences; the numbers are :func:`bland_altman`'s.
+    """Bland-Altman plots of tumor volume, one for each two sequences; the numbers are :func:`bland_altman`'s.
 
     Raises
     ------
@@ -143,7 +143,7 @@ def volume_agreement(morphology: xr.Dataset) -> Figure:
 
 
 def _volumes_cm3(morphology: xr.Dataset) -> pd.DataFrame:
-    """Volumes of tumours, a row for each patient and a column for each sequence; empty masks are NaN."""
+    """Volumes of tumors, a row for each patient and a column for each sequence; empty masks are NaN."""
     volume = _volume(morphology)
     for dim in ("patient", "sequence"):
         volume = volume if dim in volume.dims else volume.expand_dims(dim)

@@ -23,7 +23,7 @@ TABLE_1 = {
     "flip_angle_deg": ((90.0, 65.0, 142.0), (90.0, 90.0, 180.0), (90.0, 80.0, 142.0)),
     "matrix": ((512, 512, 640), (512, 256, 640), (512, 432, 640)),
 }
-TABLE_2 = {"tumour_cm3": ((8.60, 0.68, 70.34), (8.67, 0.40, 73.12), (9.42, 0.61, 84.24))}
+TABLE_2 = {"tumor_cm3": ((8.60, 0.68, 70.34), (8.67, 0.40, 73.12), (9.42, 0.61, 84.24))}
 TABLE_3 = {
     "Achieva": 146, "DISCOVERY MR750w": 12, "MAGNETOM IMPACT": 93, "OPTIMA MR360": 5, "SIGNA EXCITE": 1,
     "Signa HDxt": 20,
@@ -102,9 +102,9 @@ def test_six_patients_have_every_scanner_and_stage():
     assert {plan.clinical.stage for plan in first} == set(STAGE_NAMES)
 
 
-def test_larger_tumours_have_higher_stages(plans):
+def test_larger_tumors_have_higher_stages(plans):
     stage = [int(plan.clinical.t[1]) for plan in plans]
-    size = [plan.scans[0].tumour_cm3 for plan in plans]
+    size = [plan.scans[0].tumor_cm3 for plan in plans]
     assert np.corrcoef(stage, np.argsort(np.argsort(size)))[0, 1] > 0.3
 
 

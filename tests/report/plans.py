@@ -61,7 +61,7 @@ def planned_dataset(folder, seed=0, patients=277):
 def planned_morphology(dataset, seed=0):
     """The planned volumes as `morphology` would have them; the other sizes are those of a sphere."""
     plans = plan_cohort(dataset.sizes["patient"], "full", seed)
-    volume = 1000 * np.array([[scan.tumour_cm3 for scan in plan.scans] for plan in plans])
+    volume = 1000 * np.array([[scan.tumor_cm3 for scan in plan.scans] for plan in plans])
     radius = np.cbrt(3 * volume / (4 * np.pi))
     values = {
         "volume": volume,

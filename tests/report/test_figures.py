@@ -77,7 +77,7 @@ def test_one_patient_or_one_sequence_is_drawn_or_said(cohort, morphology, agreem
     assert all(isinstance(figure, Figure) for figure in found.values())
 
 
-def test_no_tumour_no_clinical_data_and_no_image_are_said(bare, raters, morphology):
+def test_no_tumor_no_clinical_data_and_no_image_are_said(bare, raters, morphology):
     dataset = npc.open(bare)
     empty = morphology[["volume"]].isel(patient=[0], sequence=[0]) * np.nan
     found = {name: outcome(draw) for name, draw in drawings(dataset, empty, empty).items()}

@@ -16,7 +16,7 @@ from npczarr.report import tables
 from npczarr.report.published import (
     MRI_PARAMETERS,
     SCANNERS,
-    TUMOUR_SIZE,
+    TUMOR_SIZE,
     is_published_cohort,
     published_doubts,
     with_published,
@@ -76,7 +76,7 @@ def test_the_papers_figures_were_copied_alike_twice():
     """Those of the report, and those that hold the synthetic cohort to the paper."""
     for published, names in (
         (MRI_PARAMETERS, transcribed.TABLE_1),
-        ({"Volume": TUMOUR_SIZE["Volume, cm³"]}, transcribed.TABLE_2),
+        ({"Volume": TUMOR_SIZE["Volume, cm³"]}, transcribed.TABLE_2),
     ):
         for figures, wanted in zip(published.values(), names.values(), strict=True):
             for figure, summary in zip(figures, wanted, strict=True):
@@ -112,7 +112,7 @@ def test_what_headers_lack_and_scans_that_are_absent_are_said(some):
 
 
 def test_table_2_in_cm_and_without_empty_masks(full, some):
-    table = tables.tumour_size(full, planned_morphology(full))
+    table = tables.tumor_size(full, planned_morphology(full))
     assert [row for row, _ in table.attrs["different"]].count("Volume, cm³") == 0
     assert len(table.attrs["different"]) == 9  # spheres have another surface, diameter and regularity
 
@@ -121,7 +121,7 @@ def test_table_2_in_cm_and_without_empty_masks(full, some):
         morphology[name][0, 0] = morphology[name][1, 1] = np.nan
     morphology["voxel_count"][0, 0] = 0
     morphology["voxel_count"][1, 1] = np.nan
-    table = tables.tumour_size(some, morphology)
+    table = tables.tumor_size(some, morphology)
     assert [*table.columns] == [*SEQUENCES, "n"]
     assert table["n"].unique().tolist() == ["5 / 5 / 6"]
     frame = morphology.to_dataframe()
@@ -129,13 +129,13 @@ def test_table_2_in_cm_and_without_empty_masks(full, some):
         for sequence, found in (frame[name] / unit).groupby("sequence"):
             assert table.loc[row, sequence] == f"{found.median():.2f} ({found.min():.2f}-{found.max():.2f})"
     assert table.attrs["notes"] == [
-        "T1WI: 1 mask holds no tumour; nothing of it counts here.",
+        "T1WI: 1 mask holds no tumor; nothing of it counts here.",
         "T2WI: 1 scan has no mask that was measured.",
     ]
-    nothing = tables.tumour_size(some, None)
+    nothing = tables.tumor_size(some, None)
     assert nothing.empty
     assert "npczarr morphology STORE" in nothing.attrs["notes"][0]
-    partial = tables.tumour_size(some, morphology[["volume"]])
+    partial = tables.tumor_size(some, morphology[["volume"]])
     assert partial.index.tolist() == ["Volume, cm³"]
     assert "Surface regularity: not in the store's `morphology`; measure again." in partial.attrs["notes"]
 
@@ -244,7 +244,7 @@ def test_any_selection_gives_every_table(full, selection):
     for table in (tables.mri_parameters, tables.scanners, tables.clinical_stages, tables.clinical_columns):
         pd.testing.assert_frame_equal(table(part), table(full.isel(one)))
         assert not table(part).empty or table(part).attrs["notes"]
-    assert not tables.tumour_size(part, morphology).empty
+    assert not tables.tumor_size(part, morphology).empty
 
 
 def test_a_dataset_without_any_table_gives_empty_tables_that_say_so():
@@ -266,7 +266,7 @@ def test_on_the_store_of_real_scans(real_data, tmp_path):
     assert models["patients"].sum() == 5
     assert {"Signa HDxt", "SIGNA EXCITE", "Achieva"} & {*models.index}
     assert tables.clinical_stages(dataset).attrs["notes"][0].startswith("Not in the store: clinical stage, Sex")
-    measured = tables.tumour_size(dataset, npczarr.morphology(dataset).compute())
+    measured = tables.tumor_size(dataset, npczarr.morphology(dataset).compute())
     assert measured.loc["Volume, cm³", "T1WI"] != ""
 
 
