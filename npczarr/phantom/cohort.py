@@ -15,12 +15,13 @@ from numpy.typing import NDArray
 from npczarr.errors import ParameterError
 from npczarr.model.geometry import Grid
 from npczarr.model.options import check_local
+from npczarr.model.published import PATIENTS
 from npczarr.phantom.anatomy import draw_series
 from npczarr.phantom.dicom import series_files, slice_order
 from npczarr.phantom.nifti import MASK_NAMES, Storage, mask_file
 from npczarr.phantom.noise import NoisePool
 from npczarr.phantom.place import place_head, place_scan
-from npczarr.phantom.plan import PATIENTS, PatientPlan, ScanPlan, Size, plan_cohort
+from npczarr.phantom.plan import PatientPlan, ScanPlan, Size, plan_cohort
 from npczarr.phantom.raters import RATED, leave_outlines, pack_outlines
 from npczarr.phantom.tables import diagnoses, morphology, parameters
 from npczarr.phantom.tumor import Lumps, Measures, Tumor, bounding_box, measure

@@ -13,7 +13,8 @@ from pydicom.filewriter import dcmwrite
 from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian, MRImageStorage
 
 from npczarr.model.geometry import Grid
-from npczarr.phantom.plan import SEQUENCES, PatientPlan, ScanPlan
+from npczarr.model.published import SEQUENCES
+from npczarr.phantom.plan import PatientPlan, ScanPlan
 from npczarr.phantom.vendors import vendor_fields
 
 # As wide as any value that takes their place, so that no length in the header changes, and like no other value in it

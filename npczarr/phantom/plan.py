@@ -17,12 +17,12 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from npczarr.model.published import MRI_PARAMETERS, PATIENTS, SEQUENCES, TUMOR_SIZE
+from npczarr.model.published import SCANNERS as PATIENTS_OF
 from npczarr.phantom.clinical import STAGES, Clinical, stage_courses
 from npczarr.phantom.deal import deal, spread
 
 Size = Literal["small", "full"]
-SEQUENCES = ("T1WI", "T2WI", "CE-T1WI")
-PATIENTS = 277
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +31,6 @@ class Scanner:
 
     Parameters
     ----------
-    patients
-        Number of patients, of 277.
     signed
         16-bit signed pixels, as GE writes; 12-bit unsigned otherwise.
     gap_in_header
@@ -44,19 +42,18 @@ class Scanner:
     model: str
     manufacturer: str
     field_strength_t: float
-    patients: int
     signed: bool = True
     gap_in_header: bool = False
     implicit: bool = False
 
 
 SCANNERS = (
-    Scanner("Achieva", "Philips Medical Systems", 3.0, 146, signed=False),
-    Scanner("DISCOVERY MR750w", "GE MEDICAL SYSTEMS", 3.0, 12),
-    Scanner("MAGNETOM IMPACT", "SIEMENS", 1.5, 93, signed=False, gap_in_header=True),
-    Scanner("OPTIMA MR360", "GE MEDICAL SYSTEMS", 1.5, 5),
-    Scanner("SIGNA EXCITE", "GE MEDICAL SYSTEMS", 1.5, 1, implicit=True),
-    Scanner("Signa HDxt", "GE MEDICAL SYSTEMS", 1.5, 20, implicit=True),
+    Scanner("Achieva", "Philips Medical Systems", 3.0, signed=False),
+    Scanner("DISCOVERY MR750w", "GE MEDICAL SYSTEMS", 3.0),
+    Scanner("MAGNETOM IMPACT", "SIEMENS", 1.5, signed=False, gap_in_header=True),
+    Scanner("OPTIMA MR360", "GE MEDICAL SYSTEMS", 1.5),
+    Scanner("SIGNA EXCITE", "GE MEDICAL SYSTEMS", 1.5, implicit=True),
+    Scanner("Signa HDxt", "GE MEDICAL SYSTEMS", 1.5, implicit=True),
 )
 
 
@@ -96,32 +93,13 @@ class PatientPlan:
         return f"{self.index:03d}"
 
 
-@dataclass(frozen=True, slots=True)
-class _Sequence:
-    """Tables 1 and 2 for one sequence: (median, minimum, maximum), and the counts of (matrix, field of view in mm)."""
-
-    echo_time_ms: tuple[float, float, float]
-    repetition_time_ms: tuple[float, float, float]
-    flip_angle_deg: tuple[float, float, float]
-    volume_cm3: tuple[float, float, float]
-    matrices: tuple[tuple[tuple[int, int], int], ...]
-
-
-_SEQUENCES = (
-    _Sequence(
-        (12.0, 8.6, 16.4), (570.88, 366.67, 2283.34), (90.0, 65.0, 142.0), (8.60, 0.68, 70.34),
-        (((512, 220), 160), ((512, 230), 60), ((512, 240), 30), ((512, 250), 9), ((640, 243), 13), ((640, 250), 5)),
-    ),
-    _Sequence(
-        (80.0, 66.46, 123.09), (3192.87, 2500.0, 7633.34), (90.0, 90.0, 180.0), (8.67, 0.40, 73.12),
-        (((512, 220), 130), ((512, 225), 60), ((512, 230), 40), ((512, 240), 17), ((512, 250), 9), ((640, 243), 20),
-         ((256, 250), 1)),
-    ),
-    _Sequence(
-        (12.0, 1.67, 16.4), (632.0, 330.0, 1100.0), (90.0, 80.0, 142.0), (9.42, 0.61, 84.24),
-        (((512, 220), 100), ((480, 220), 45), ((512, 230), 80), ((512, 240), 35), ((512, 250), 10), ((432, 220), 5),
-         ((432, 238), 1), ((640, 250), 1)),
-    ),
+#: (matrix, field of view in mm) with their counts, for each sequence.
+_MATRICES: tuple[tuple[tuple[tuple[int, int], int], ...], ...] = (
+    (((512, 220), 160), ((512, 230), 60), ((512, 240), 30), ((512, 250), 9), ((640, 243), 13), ((640, 250), 5)),
+    (((512, 220), 130), ((512, 225), 60), ((512, 230), 40), ((512, 240), 17), ((512, 250), 9), ((640, 243), 20),
+     ((256, 250), 1)),
+    (((512, 220), 100), ((480, 220), 45), ((512, 230), 80), ((512, 240), 35), ((512, 250), 10), ((432, 220), 5),
+     ((432, 238), 1), ((640, 250), 1)),
 )  # fmt: skip
 
 #: (thickness, gap) in mm with their counts. Fewer than 46 lie below 5.5 mm together: with the 93 patients whose header
@@ -147,7 +125,7 @@ def _plan_block(block: int, size: Size, seed: int) -> list[PatientPlan]:
     rng = np.random.default_rng([seed, 0, block])
     courses = stage_courses(rng)
     clinical = [courses[stage].pop() for stage in deal(STAGES, rng)]
-    scanners = deal([(scanner, scanner.patients) for scanner in SCANNERS], rng)
+    scanners = deal([(scanner, PATIENTS_OF[scanner.model]) for scanner in SCANNERS], rng)
     # larger tumors have higher T stages, as they do in patients
     bulk = [int(course.t[1]) + rng.normal(0, 1.2) for course in clinical]
     order = np.argsort(bulk, kind="stable")
@@ -162,13 +140,14 @@ def _plan_scans(
     number: int, scanners: list[Scanner], by_bulk: NDArray[np.intp], size: Size, rng: np.random.Generator
 ) -> list[ScanPlan]:
     """Plan one sequence of every patient, each column shuffled on its own."""
-    sequence = _SEQUENCES[number]
-    settings = (sequence.echo_time_ms, sequence.repetition_time_ms, sequence.flip_angle_deg)
-    echo, repetition, flip = (rng.permutation(spread(*setting, PATIENTS)) for setting in settings)
+    echo, repetition, flip = (
+        rng.permutation(spread(*MRI_PARAMETERS[name][number], PATIENTS))
+        for name in ("echo_time", "repetition_time", "flip_angle")
+    )
     volume = np.empty(PATIENTS)
-    volume[by_bulk] = spread(*sequence.volume_cm3, PATIENTS, below=1.4)
+    volume[by_bulk] = spread(*TUMOR_SIZE["volume"][number], PATIENTS, below=1.4)
     slices = deal(_SLICES, rng)
-    matrices = deal(sequence.matrices, rng)
+    matrices = deal(_MATRICES[number], rng)
     pixels = [field_of_view / matrix for matrix, field_of_view in matrices]
     for wanted, kind in _PADDED.get(number, ()):
         pixels[matrices.index(kind)] = wanted

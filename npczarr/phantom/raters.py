@@ -19,9 +19,7 @@ _MATRIX = {"small": 64, "full": 256}
 _FOLDER = ".outlines"  # where workers leave the masks until they are packed: thirty patients do not fit in memory
 
 
-def leave_outlines(
-    out: Path, plan: PatientPlan, number: int, tumor: Tumor, grid: Grid, size: Size, seed: int
-) -> None:
+def leave_outlines(out: Path, plan: PatientPlan, number: int, tumor: Tumor, grid: Grid, size: Size, seed: int) -> None:
     """Outline the tumor of a patient's scan as two raters would, on a coarser grid of the same field of view."""
     scan = plan.scans[number]
     coarse = coarser(grid, _MATRIX[size])

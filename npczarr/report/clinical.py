@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from npczarr.model.categories import canonical, ranked
 from npczarr.model.clinical import CLINICAL, MISSING, time_in
-from npczarr.report.published import with_published
+from npczarr.report.published import CHARACTERISTICS, with_published
 from npczarr.report.table_text import Floats, known, labels, make_table, many, texts, three_digits
 
 Texts = NDArray[np.object_]
@@ -21,18 +21,7 @@ Columns = Mapping[str, NDArray[np.bool_]]
 Rows = dict[tuple[str, str], dict[str, Any]]
 
 NOT_SAID = "not said"
-#: Characteristics in the paper's order, and what else follows patients; a note says which of the first are absent.
-_CHARACTERISTICS = {
-    "sex": "Sex",
-    "age": "Age, years",
-    "pathology": "Pathology",
-    "t_stage": "T stage",
-    "n_stage": "N stage",
-    "m_stage": "M stage",
-    "ebv": "EBV DNA",
-    "vca": "VCA IgA",
-    "overall_survival": "Overall survival, months",
-}
+#: What follows patients besides the paper's characteristics.
 _BESIDES = {
     "death": "Death",
     "progression_free_survival": "Progression-free survival, months",
@@ -58,9 +47,9 @@ def clinical_stages(dataset: xr.Dataset) -> pd.DataFrame:
     """
     title = "Patients by clinical stage"
     stage = _entries(dataset, "clinical_stage")
-    entries = {name: _entries(dataset, name) for name in (*_CHARACTERISTICS, *_BESIDES)}
+    entries = {name: _entries(dataset, name) for name in (*CHARACTERISTICS, *_BESIDES)}
     absent = ["clinical stage"] * (not any(stage))
-    absent += [label.split(",")[0] for name, label in _CHARACTERISTICS.items() if not any(entries[name])]
+    absent += [label.split(",")[0] for name, label in CHARACTERISTICS.items() if not any(entries[name])]
     notes = []
     if absent:
         notes.append(
@@ -76,7 +65,7 @@ def clinical_stages(dataset: xr.Dataset) -> pd.DataFrame:
     columns |= {NOT_SAID: stage == ""} if columns and unstaged else {}
     columns["all"] = np.full(len(stage), True)
     rows: Rows = {("N", ""): {label: int(its.sum()) for label, its in columns.items()}}
-    for name, label in (_CHARACTERISTICS | _BESIDES).items():
+    for name, label in (CHARACTERISTICS | _BESIDES).items():
         if any(entries[name]):
             values = _as_numbers(dataset, name, entries[name])
             rows |= _counted(name, label, entries[name], columns) if values is None else _spread(label, values, columns)
@@ -154,7 +143,7 @@ def _doubts(dataset: xr.Dataset, stage: Texts, entries: Mapping[str, Texts]) -> 
             read = _as_numbers(dataset, name, entries[name])
             odd = sorted({*entries[name][np.isnan(read)]} - {""}) if read is not None else []
             if odd:
-                notes.append(f"{(_CHARACTERISTICS | _BESIDES)[name]}: no number in {_some(odd)}.")
+                notes.append(f"{(CHARACTERISTICS | _BESIDES)[name]}: no number in {_some(odd)}.")
     if {*entries["sex"]} & {"0", "1", "2"}:
         notes.append("Sex: the table has codes for it and does not say which is which.")
     if any(stage) and any(entries["m_stage"]):

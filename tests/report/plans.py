@@ -4,7 +4,8 @@ import numpy as np
 import xarray as xr
 
 from npczarr.model.cohort import Cohort, File
-from npczarr.phantom.plan import SEQUENCES, plan_cohort
+from npczarr.model.published import SEQUENCES
+from npczarr.phantom.plan import plan_cohort
 from npczarr.phantom.tables import diagnoses
 from npczarr.sources.config import SourceConfig
 from npczarr.sources.files import open_source

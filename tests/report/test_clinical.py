@@ -10,7 +10,6 @@ from npczarr.phantom.plan import plan_cohort
 from npczarr.phantom.tables import diagnoses
 from npczarr.report.published import CLINICAL_STAGES, STAGES, published_doubts
 from npczarr.report.tables import clinical_columns, clinical_stages
-from tests.phantom import test_plan as transcribed
 from tests.report.plans import clinical_dataset, planned_dataset
 
 # What the plan cannot meet: stage 4a has 93 patients there, since the paper's 94 make 278 (npczarr/phantom/clinical.py)
@@ -91,21 +90,6 @@ def test_the_papers_figures_stand_beside_and_its_differences_are_marked(full):
     assert "N stage of stage 4a adds up to 95, for 94 patients" in notes
     assert f"{len(table.attrs['different'])} of 125 cells differ" in notes
     assert len(published_doubts("clinical_stages")) == 2
-
-
-def test_the_papers_figures_were_copied_alike_twice():
-    """Those of the report, and those that hold the synthetic cohort to the paper."""
-    published = {"F": "female", "M": "male"}
-    names = {"sex": "Sex", "pathology": "Pathology", "t": "T stage", "n": "N stage", "m": "M stage", "ebv": "EBV DNA"}
-    for name, rows in transcribed.TABLE_4.items():
-        for value, counts in rows.items():
-            figures = CLINICAL_STAGES[{**names, "vca": "VCA IgA"}[name], published.get(value, value)]
-            row = ({**names, "vca": "VCA IgA"}[name], published.get(value, value))
-            assert counts == (*figures[:3], figures[3] - DOUBTED.get(row, 0), figures[4])
-    for label, summaries in (("Age, years", transcribed.AGE), ("Overall survival, months", transcribed.SURVIVAL)):
-        for number, (mean, sd, median, low, high) in enumerate(summaries):
-            assert CLINICAL_STAGES[label, "mean (SD)"][number] == f"{mean} ({sd})"
-            assert CLINICAL_STAGES[label, "median [min, max]"][number] == f"{median:g} [{low}, {high}]"
 
 
 SYNONYMS = {
