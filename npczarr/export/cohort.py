@@ -14,8 +14,8 @@ import numpy as np
 import xxhash
 
 from npczarr.errors import NpczarrError, ParameterError, unknown_label
-from npczarr.export.files import check_name
 from npczarr.export.manifest import Manifest
+from npczarr.export.names import check_name
 from npczarr.export.scan import ExportTask, read
 from npczarr.model.options import check_local
 from npczarr.runner import Meter, OnProgress, Runner

@@ -13,10 +13,11 @@ import nibabel
 import numpy as np
 from numpy.typing import NDArray
 
-from npczarr.export.files import check_name, write_whole
+from npczarr.export.names import check_name
 from npczarr.export.scan import ScanVoxels
 from npczarr.model.geometry import RAS_TO_LPS, Floats
 from npczarr.sources.config import SourceConfig
+from npczarr.store.files import write_whole
 
 _SCANNER = 1  # NIFTI_XFORM_SCANNER_ANAT
 _MASK_NAMES = {rule.name: rule.mask for rule in SourceConfig().sequences}

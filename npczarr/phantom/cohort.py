@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +21,7 @@ from npczarr.phantom.dicom import series_files, slice_order
 from npczarr.phantom.nifti import MASK_NAMES, Storage, mask_file
 from npczarr.phantom.noise import NoisePool
 from npczarr.phantom.place import place_head, place_scan
-from npczarr.phantom.plan import PatientPlan, ScanPlan, Size, plan_cohort
+from npczarr.phantom.plan import SIZES, PatientPlan, ScanPlan, Size, plan_cohort
 from npczarr.phantom.raters import RATED, leave_outlines, pack_outlines
 from npczarr.phantom.tables import diagnoses, morphology, parameters
 from npczarr.phantom.tumor import Lumps, Measures, Tumor, bounding_box, measure
@@ -86,7 +86,8 @@ def make_cohort(
         277 give the counts of the paper's tables; fewer are the first of these, a fair sample with every scanner and
         stage from six on.
     size
-        ``"small"``: mostly 64 pixel matrices and about 14 slices; ``"full"``: mostly 512 and 30, as published.
+        ``"small"``: mostly 64 pixel matrices and about 14 slices; ``"medium"``: 256 and 20, which look like a scan;
+        ``"full"``: 512 and 30, as published.
     seed
         Seed of the random generator.
     workers
@@ -106,9 +107,10 @@ def make_cohort(
     """
     check_local(out)
     target = Path(out).expanduser().resolve()
-    if patients < 1 or seed < 0 or size not in get_args(Size):
+    if patients < 1 or seed < 0 or size not in SIZES:
         raise ParameterError(
-            f"expected one or more patients, size small or full and a seed from 0 on, got {patients}, {size!r}, {seed}"
+            f"expected one or more patients, size small, medium or full and a seed from 0 on, "
+            f"got {patients}, {size!r}, {seed}"
         )
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise ParameterError(f"{target} is not an empty folder; choose another, nothing was written")

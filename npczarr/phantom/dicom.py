@@ -85,7 +85,8 @@ def _template(patient: PatientPlan, scan: ScanPlan, grid: Grid, seed: int, rng: 
     cosines = grid.directions[:, :2].T.ravel()
     fields = {
         "SpecificCharacterSet": "ISO_IR 100",
-        "ImageType": ["ORIGINAL", "PRIMARY", "M"],
+        "ImageType": ["ORIGINAL", "PRIMARY", "M", "SYNTHETIC"],
+        "SyntheticData": "YES",
         "SOPClassUID": MRImageStorage,
         "SOPInstanceUID": series + _SLICE_UID,
         "Modality": "MR",

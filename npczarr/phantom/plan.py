@@ -12,7 +12,7 @@ each has such a pixel, as of an image padded to a square.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +22,8 @@ from npczarr.model.published import SCANNERS as PATIENTS_OF
 from npczarr.phantom.clinical import STAGES, Clinical, stage_courses
 from npczarr.phantom.deal import deal, spread
 
-Size = Literal["small", "full"]
+Size = Literal["small", "medium", "full"]
+SIZES: tuple[str, ...] = get_args(Size)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +113,9 @@ _SLICES = (
 #: Pixel spacing in mm of one scan of a kind, by sequence: what the kind itself cannot give.
 _PADDED: dict[int, tuple[tuple[float, tuple[int, int]], ...]] = {0: ((0.55, (512, 250)),), 2: ((0.4, (640, 250)),)}
 
-_DEPTHS = {"small": (12, 16), "full": (25, 35)}
+_DEPTHS = {"small": (12, 16), "medium": (18, 23), "full": (25, 35)}
+#: By how much a matrix is smaller than the published one.
+_SHRINK = {"small": 8, "medium": 2, "full": 1}
 
 
 def plan_cohort(patients: int, size: Size, seed: int) -> tuple[PatientPlan, ...]:
@@ -156,7 +159,7 @@ def _plan_scans(
     for i, scanner in enumerate(scanners):
         (matrix, field_of_view), (thickness, gap) = matrices[i], slices[i]
         spacing = round(thickness + gap, 2)
-        stored = matrix if size == "full" else matrix // 8
+        stored = matrix // _SHRINK[size]
         scans.append(
             ScanPlan(
                 SEQUENCES[number],

@@ -15,7 +15,7 @@ from npczarr.phantom.plan import PatientPlan, Size
 from npczarr.phantom.tumor import Lumps, Tumor
 
 RATED = 30  # patients, the first of the cohort
-_MATRIX = {"small": 64, "full": 256}
+_MATRIX = {"small": 64, "medium": 128, "full": 256}
 _FOLDER = ".outlines"  # where workers leave the masks until they are packed: thirty patients do not fit in memory
 
 

@@ -11,7 +11,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from npczarr.report.published import DIFFERS
-from npczarr.report.style import data_url, encoded
+from npczarr.report.style import COLUMN_INCHES, data_url, encoded
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +40,45 @@ class Tiles:
 
 
 @dataclass(frozen=True, slots=True)
+class Tile:
+    """One patient on the contact sheet.
+
+    Parameters
+    ----------
+    patient
+        Label.
+    url
+        The picture; "" where the patient has no image.
+    left, right
+        Side of the patient at either edge of the picture.
+    lines
+        What stands below the picture.
+    stage, volume_cm3
+        What the sheet can be sorted by: rank of the stage and volume; -1 where not known.
+    """
+
+    patient: str
+    url: str
+    left: str
+    right: str
+    lines: tuple[str, ...]
+    stage: int
+    volume_cm3: float
+
+
+@dataclass(frozen=True, slots=True)
+class Sheet:
+    """The contact sheet: a tile for each patient, and the keys that it can be sorted by."""
+
+    kind: ClassVar[str] = "sheet"
+    caption: str
+    tiles: tuple[Tile, ...]
+    keys: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Glossary:
-    """Words and what they mean."""
+    """Terms and their definitions."""
 
     kind: ClassVar[str] = "glossary"
     title: str
@@ -76,6 +113,8 @@ class Picture:
     url: str
     width: int
     height: int
+    wide: bool = False
+    photographic: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +140,10 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A table, folded away behind a line of words where it is long; a wide one breaks "median (min-max)" in two."""
+    """A table, folded away behind a line of words where it is long.
+
+    A wide one breaks "median (min-max)" in two; a tall one scrolls in a box of its own.
+    """
 
     kind: ClassVar[str] = "table"
     caption: str
@@ -111,11 +153,12 @@ class Table:
     sortable: bool = True
     folded: str = ""
     wide: bool = False
+    tall: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class ProblemRow:
-    """Every problem of one scan, or of one patient."""
+    """Every problem of one scan or one patient, or of several whose problems are the same and that have no picture."""
 
     patient: str
     sequence: str
@@ -136,8 +179,9 @@ class Problems:
 
 
 _NARROW = 6  # columns
+_SHORT = 30  # rows
 
-Block = Words | Absent | Tiles | Glossary | Lines | File | Figures | Table | Problems
+Block = Words | Absent | Tiles | Sheet | Glossary | Lines | File | Figures | Table | Problems
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,9 +196,11 @@ class Section:
 
 def as_picture(figure: Figure, name: str, title: str, caption: str, *, photographic: bool = False) -> Picture:
     """Put a figure on the page: as vectors, or as pixels where it is made of images."""
-    width, height = (int(inches * 160) for inches in figure.get_size_inches())
+    inches = figure.get_size_inches()
+    width, height = (int(side * 160) for side in inches)
     kind = "webp" if photographic else "svg"
-    return Picture(name, title, caption, data_url(encoded(figure, kind), kind), width, height)
+    url = data_url(encoded(figure, kind, transparent=not photographic), kind)
+    return Picture(name, title, caption, url, width, height, inches[0] > COLUMN_INCHES, photographic)
 
 
 def as_table(
@@ -181,7 +227,8 @@ def as_table(
         )
     )
     said = frame.attrs.get("notes", []) if notes is None else notes
-    return Table(caption, head, rows, tuple(str(line) for line in said), sortable, folded, frame.shape[1] > _NARROW)
+    wide, tall = frame.shape[1] > _NARROW, sortable and len(frame) > _SHORT
+    return Table(caption, head, rows, tuple(str(line) for line in said), sortable, folded, wide, tall)
 
 
 def as_csv(frame: pd.DataFrame, name: str, text: str) -> File:

@@ -70,31 +70,28 @@ def _statuses(dataset: xr.Dataset) -> pd.DataFrame:
 
 
 def scans_blocks(inputs: ReportInputs, contents: Contents) -> list[Block]:
-    """Write Tables 1 and 3, and the sizes of voxels."""
+    """Write Table 1, and the sizes of voxels."""
     dataset = inputs.dataset
     sizes = contents.drawn(
         "resolution",
         "Voxel sizes",
-        "Above, the distance between slices: SpacingBetweenSlices of the header against the distance that the slice "
-        "positions give. Scans below the line hold the gap in that field, so only positions can be trusted. Below, "
+        "Left, the distance between slices: SpacingBetweenSlices of the header against the distance that the slice "
+        "positions give. Scans below the line hold the gap in that field, so only positions can be trusted. Right, "
         "pixel spacing against matrix. Bubbles grow with the number of scans; those of sequences with the same values "
         "stand side by side.",
         lambda: figures.resolution(dataset),
     )
-    return [
-        *contents.add_or_explain(
-            "table_1_mri_parameters",
-            "Table 1. MRI parameters",
-            lambda: tables.mri_parameters(dataset),
-        ),
-        *contents.add_or_explain(
-            "table_3_scanners",
-            "Table 3. Scanners",
-            lambda: tables.scanners(dataset),
-            sortable=True,
-        ),
-        sizes,
-    ]
+    table = contents.add_or_explain(
+        "table_1_mri_parameters", "Table 1. MRI parameters", lambda: tables.mri_parameters(dataset)
+    )
+    return [*table, sizes]
+
+
+def scanners_blocks(inputs: ReportInputs, contents: Contents) -> list[Block]:
+    """Write Table 3."""
+    return contents.add_or_explain(
+        "table_3_scanners", "Table 3. Scanners", lambda: tables.scanners(inputs.dataset), sortable=True
+    )
 
 
 def _bytes(count: int) -> str:

@@ -99,7 +99,7 @@ def patient_figure(
         If no scan has such a slice, or an argument is not as described.
     """
     low, high = _checked(percentiles)
-    panels = [_panel(sequence, scan) for sequence, scan in scans.items()]
+    panels = [panel_of(sequence, scan) for sequence, scan in scans.items()]
     levels = _levels(panels, slice)
     frame = _common_frame(panels)
     if figure is None:
@@ -111,7 +111,7 @@ def patient_figure(
         if level is None:
             _blank(axes, panel, "does not reach this level")
         else:
-            _draw(axes, panel, level, (low, high), frame)
+            draw_panel(axes, panel, level, (low, high), frame)
     shown = next(i for i, level in enumerate(_reference_first(panels, levels)) if level is not None)
     figure.suptitle(_title(panels[shown], levels[shown]), x=0.01, ha="left", fontsize=9)
     raters = [rater for rater in dict.fromkeys(r for panel in panels for r in panel.raters) if rater]
@@ -131,7 +131,8 @@ def _checked(percentiles: Any) -> tuple[float, float]:  # noqa: ANN401 - whateve
     return low, high
 
 
-def _panel(sequence: str, scan: xr.Dataset) -> Panel:
+def panel_of(sequence: str, scan: xr.Dataset) -> Panel:
+    """Return what is drawn of a scan as ``ds.npc.scan`` gives it."""
     has_mask = "mask" in scan and ("mask_status" not in scan or str(scan["mask_status"].values) in STORED)
     view = SliceView(scan["affine"].values, tuple(scan[axis].values for axis in AXES), scan["spacing"].values)
     masks = np.zeros((0, *(len(scan[axis]) for axis in AXES)), dtype=np.uint8)
@@ -218,7 +219,8 @@ def _common_frame(panels: list[Panel]) -> Extent | None:
     return min(lefts), max(rights), max(bottoms), min(tops)
 
 
-def _draw(axes: Axes, panel: Panel, index: int, percentiles: tuple[float, float], frame: Extent | None) -> None:
+def draw_panel(axes: Axes, panel: Panel, index: int, percentiles: tuple[float, float], frame: Extent | None) -> None:
+    """Draw one slice upright, outlined, with the patient's sides and a scale; frame: edges in mm, None for its own."""
     view = panel.view
     axes.set_facecolor("black")
     if panel.has_image:

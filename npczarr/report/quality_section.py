@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -17,13 +18,14 @@ from npczarr.report.blocks import (
     as_table,
 )
 from npczarr.report.contents import Contents
-from npczarr.report.figures import contact_sheet, scores_by_sequence
+from npczarr.report.figures import scores_by_sequence
 from npczarr.report.inputs import ReportInputs
 from npczarr.report.quality import PROBLEMS, mask_orientation
 from npczarr.report.scores import MEANINGS, SCORES
 from npczarr.report.style import data_url
 
 _BAD = ("refused", "damaged", "mask refused", "empty mask", "pending")
+_NAMED = 12  # patients in one row
 _UNITS = {"ghosting": "ghosting, %", "uneven": "uneven, %", "clipped": "clipped, %", "snr": "SNR"}
 
 
@@ -37,16 +39,6 @@ def quality_blocks(inputs: ReportInputs, contents: Contents) -> list[Block]:
         rows = _rows(inputs)
         blocks.append(Problems("Scans to look at again", rows))
         blocks.append(as_csv(found, "quality.csv", "Save this list as CSV"))
-    pictured = _pictured(inputs)
-    if pictured:
-        sheet = contents.drawn(
-            "contact_sheet",
-            "Contact sheet",
-            "Scans to look at again, at the slice with the largest outline or the middle one.",
-            lambda: contact_sheet(pictured),
-            photographic=True,
-        )
-        blocks.append(sheet)
     blocks.append(
         contents.drawn(
             "image_scores",
@@ -102,20 +94,39 @@ def _rows(inputs: ReportInputs) -> tuple[ProblemRow, ...]:
     rows = []
     for patient, sequence, one in _by_scan(inputs):
         scans = [(patient, s) for s in _sequences(inputs)] if sequence == "all" else [(patient, sequence)]
-        pictures = [inputs.scored[scan].picture for scan in scans if scan in inputs.scored]
+        seen = [inputs.scored[scan].thumbnail for scan in scans if scan in inputs.scored]
         known = numbers.get((patient, sequence), np.full(3, np.nan))
         rows.append(
             ProblemRow(
                 patient,
                 sequence,
                 min(rank.index(problem) for problem in one["problem"]),
-                tuple(data_url(picture, "webp") for picture in pictures if picture),
+                tuple(data_url(one_seen.content, "webp") for one_seen in seen if one_seen is not None),
                 tuple((problem, problem in _BAD) for problem in one["problem"]),
                 tuple(zip(one["reason"], one["evidence"], strict=True)),
                 tuple("" if not np.isfinite(n) else f"{n:.3g}" for n in known),
             )
         )
-    return tuple(rows)
+    return _merged(rows, len(inputs.dataset["patient"]))
+
+
+def _merged(rows: list[ProblemRow], patients: int) -> tuple[ProblemRow, ...]:
+    """Make one row of those that say the same of several scans and have no picture, such as ten scans not there."""
+    alike: dict[object, list[ProblemRow]] = {}
+    for row in rows:
+        same = (row.problems, row.reasons, row.numbers) if not row.pictures else (row.patient, row.sequence)
+        alike.setdefault(same, []).append(row)
+    return tuple(_one_row(found, patients) for found in alike.values())
+
+
+def _one_row(rows: list[ProblemRow], patients: int) -> ProblemRow:
+    if len(rows) == 1:
+        return rows[0]
+    labels = [*dict.fromkeys(row.patient for row in rows)]
+    who = f"all {patients} patients" if len(labels) == patients else ", ".join(labels[:_NAMED])
+    who += f" and {len(labels) - _NAMED} more" if _NAMED < len(labels) < patients else ""
+    sequences = ", ".join(dict.fromkeys(row.sequence for row in rows))
+    return replace(rows[0], patient=f"{len(rows)} scans: {who}", sequence=sequences)
 
 
 def _by_scan(inputs: ReportInputs) -> Iterator[tuple[str, str, pd.DataFrame]]:
@@ -125,18 +136,6 @@ def _by_scan(inputs: ReportInputs) -> Iterator[tuple[str, str, pd.DataFrame]]:
 
 def _sequences(inputs: ReportInputs) -> list[str]:
     return [str(label) for label in inputs.dataset["sequence"].values]
-
-
-def _pictured(inputs: ReportInputs) -> dict[str, bytes]:
-    """Pictures of the scans with problems, by a label that says which."""
-    found: dict[str, bytes] = {}
-    for patient, sequence, one in _by_scan(inputs):
-        scans = _sequences(inputs) if sequence == "all" else [sequence]
-        for name in scans:
-            seen = inputs.scored.get((patient, name))
-            if seen is not None and seen.picture:
-                found.setdefault(f"{patient} {name}\n{one['problem'].iloc[0]}", seen.picture)
-    return found
 
 
 def _coverage(inputs: ReportInputs) -> pd.DataFrame:

@@ -13,8 +13,8 @@ from npczarr.errors import NpczarrError
 from npczarr.report import figures, tables
 from npczarr.report.blocks import Absent, Block, Figures, as_table
 from npczarr.report.contents import Contents
-from npczarr.report.images import median_patient
 from npczarr.report.inputs import ReportInputs
+from npczarr.report.outlined_figure import median_patient
 
 
 def tumors_blocks(inputs: ReportInputs, contents: Contents) -> list[Block]:
@@ -38,8 +38,8 @@ def tumors_blocks(inputs: ReportInputs, contents: Contents) -> list[Block]:
     volumes = contents.drawn(
         "volume_agreement",
         "Agreement of tumor volume between sequences",
-        "Difference of two sequences' volumes of a patient against their mean, with the mean difference and the limits "
-        "of agreement, mean ± 1.96 SD (Bland and Altman 1986). Logarithmic horizontal axis.",
+        "Ratio of two sequences' volumes of a patient against their mean, with the limits of agreement (Bland and "
+        "Altman 1986); where all volumes lie within a decade, their difference. Logarithmic horizontal axis.",
         lambda: figures.volume_agreement(morphology),
     )
     limits: list[Block] = []
@@ -104,7 +104,7 @@ def _unmeasured(inputs: ReportInputs, morphology: xr.Dataset) -> list[Block]:
     return [Absent(f"{count} of {int(masked.sum())} masks were not measured yet.", command)]
 
 
-def patients_blocks(inputs: ReportInputs, contents: Contents) -> list[Block]:
+def clinical_blocks(inputs: ReportInputs, contents: Contents) -> list[Block]:
     """Write Table 4 and survival by stage."""
     dataset = inputs.dataset
     stages = contents.add_or_explain(
@@ -136,23 +136,34 @@ def _survival(dataset: xr.Dataset, contents: Contents, name: str, time: str, eve
         f"{name}_by_stage",
         f"{title} by clinical stage",
         "Kaplan-Meier curves; ticks where patients left observation alive. Below, the number still observed. Log-rank "
-        f"test over all stages. {len(times)} of {dataset.sizes['patient']} patients have stage, time and event.",
+        f"test over the stages shown. {len(times)} of {dataset.sizes['patient']} patients have stage, time and event.",
         lambda: figures.survival_curves(times, ylabel=title),
     )
+    if isinstance(curves, Absent):
+        return [curves]
     frame = contents.tables[f"{name}_by_stage"] = figures.survival_summary(times)
     return [curves, as_table(_survival_text(frame), f"{title} by clinical stage", notes=[_SURVIVAL])]
 
 
-_SURVIVAL = "95 % limits: exponential Greenwood (Kalbfleisch and Prentice 1980), as lifelines computes them."
+_SURVIVAL = (
+    "95 % limits: exponential Greenwood (Kalbfleisch and Prentice 1980), as lifelines computes them. Stages of fewer "
+    "than five patients have no curve and no estimate."
+)
 
 
 def _survival_text(frame: pd.DataFrame) -> pd.DataFrame:
+    """Write the numbers of each stage; of fewer than five patients nothing is estimated."""
+    enough = frame["patients"] >= figures.LEAST_PATIENTS
     text = pd.DataFrame(index=frame.index.rename("stage"))
     text["patients"], text["events"] = frame["patients"], frame["events"]
-    text["median, months"] = [f"{n:g}" if np.isfinite(n) else "not reached" for n in frame["median_months"]]
+    medians = [f"{n:g}" if np.isfinite(n) else "not reached" for n in frame["median_months"]]
+    text["median, months"] = np.where(enough, medians, "too few")
     at = f"{frame['at'].iloc[0]:g}"
     text[f"at {at} months [95 %]"] = [
-        f"{a:.2f} [{b:.2f}, {c:.2f}]" for a, b, c in frame[["survival", "lower", "upper"]].itertuples(index=False)
+        f"{a:.2f} [{b:.2f}, {c:.2f}]" if shown else ""
+        for shown, (a, b, c) in zip(
+            enough, frame[["survival", "lower", "upper"]].itertuples(index=False, name=None), strict=True
+        )
     ]
     return text
 

@@ -23,13 +23,13 @@ _LEAST_AIR = 500  # pixels: a standard deviation of fewer is not worth telling
 _RAYLEIGH = float(np.sqrt(2 / (4 - np.pi)))  # noise in air of a magnitude image has 0.655 of the standard deviation
 
 
-#: What each score is; NaN where it cannot be told.
+#: The definition of each score; a score is NaN where it cannot be computed.
 MEANINGS: dict[str, str] = {
     "SNR": (
         "Median of the head divided by the noise; the noise is √(2 / (4 − π)) times the standard deviation of the air, "
         "by the law of Rayleigh (NEMA MS 1, method 4; Henkelman, Med Phys 1985; 12: 232-233). Reconstruction from "
         "several coils changes that law (Dietrich et al., J Magn Reson Imaging 2007; 26: 375-385), so compare scans of "
-        "one scanner. Not told where the scanner has blanked the air."
+        "one scanner. NaN where the scanner has blanked the air."
     ),
     "tumor contrast": "Absolute difference of the medians of tumor and head, divided by the same noise.",
     "ghosting": (
@@ -53,7 +53,7 @@ MEANINGS: dict[str, str] = {
 
 @dataclass(frozen=True, slots=True)
 class Scores:
-    """Scores of one scan, as ``MEANINGS`` defines them; NaN where one cannot be told."""
+    """Scores of one scan, as ``MEANINGS`` defines them; NaN where one cannot be computed."""
 
     snr: float
     tumor_contrast: float
@@ -100,6 +100,8 @@ def _threshold(thin: Floats) -> float:
     """Value between air and tissue: Otsu's own often lies between dark and bright tissue, or at the end of a gap."""
     values = np.minimum(thin, np.percentile(thin, 99))  # a few bright vessels must not decide
     bright = values > threshold_otsu(values)
+    if bright.all() or not bright.any():  # one gray level but for a few pixels: there is no air to tell from tissue
+        return float(values.max())
     low, high = float(values[~bright].mean(dtype=np.float64)), float(values[bright].mean(dtype=np.float64))
     return low + (high - low) / 4
 
@@ -125,9 +127,10 @@ def _widened(hull: Flags) -> Flags:
 
 
 def _noise(air: Floats) -> float:
-    """Noise of one channel; NaN where there is too little air, or it was blanked."""
-    known = air[air != 0] if np.mean(air == 0) < 0.5 else air[:0]
-    if known.size < _LEAST_AIR or not known.std():
+    """Noise of one channel; NaN where there is too little air, or half of it or more is blanked."""
+    known = air[air != 0]
+    blanked = 2 * known.size <= air.size
+    if blanked or known.size < _LEAST_AIR or not known.std():
         return float("nan")
     return _RAYLEIGH * float(known.std(dtype=np.float64))
 
@@ -145,7 +148,7 @@ def _ghosting(thin: Floats, air: Flags, signal: float) -> float:
     sides = [air & vertical & (down < 0), air & vertical & (down > 0), air & ~vertical & (right < 0)]
     sides.append(air & ~vertical & (right > 0))
     if min(int(side.sum()) for side in sides) < _LEAST_AIR or not np.ptp(thin[air]):
-        return float("nan")  # a ghost can be told only where there is air on every side
+        return float("nan")  # a ghost shows only where there is air on every side
     above_below, beside = (float(thin[one | other].mean(dtype=np.float64)) for one, other in (sides[:2], sides[2:]))
     return 100 * abs(above_below - beside) / signal  # ACR halves the difference of two sums of two strips each
 

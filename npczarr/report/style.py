@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 Given = ParamSpec("Given")
 
 COLUMN_INCHES = 3.5  # one column of a two-column journal
+WIDE_INCHES = 5.5  # one and a half
 #: Okabe and Ito, Color Universal Design, 2008: told apart by color-blind readers; the darker ones first.
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
@@ -69,7 +70,7 @@ def styled(draw: Callable[Given, Figure]) -> Callable[Given, Figure]:
 
 
 def blank(height_inches: float, *, width_inches: float = COLUMN_INCHES) -> Figure:
-    """Return an empty figure, one column wide."""
+    """Return an empty figure, by default one column wide."""
     return Figure(figsize=(width_inches, height_inches), layout="constrained")
 
 
@@ -123,7 +124,7 @@ def save_all(figures: Mapping[str, Figure], folder: Path, formats: Sequence[str]
     return [save(figure, folder / f"{name}.{kind}") for name, figure in figures.items() for kind in formats]
 
 
-def encoded(figure: Figure, kind: str, *, dpi: int = 300) -> bytes:
+def encoded(figure: Figure, kind: str, *, dpi: int = 300, transparent: bool = False) -> bytes:
     """Return a figure as the content of a png, svg, pdf or webp file, without the time it was made."""
     metadata = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(kind)
     more: dict[str, Any] = {"pil_kwargs": {"quality": 86}} if kind == "webp" else {}
@@ -131,7 +132,7 @@ def encoded(figure: Figure, kind: str, *, dpi: int = 300) -> bytes:
     with mpl.rc_context():
         mpl.rcdefaults()
         mpl.rcParams.update(_STYLE)
-        figure.savefig(buffer, format=kind, dpi=dpi, metadata=metadata, **more)
+        figure.savefig(buffer, format=kind, dpi=dpi, metadata=metadata, transparent=transparent, **more)
     return buffer.getvalue()
 
 

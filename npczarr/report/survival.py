@@ -15,10 +15,11 @@ from matplotlib.figure import Figure
 
 from npczarr.errors import ParameterError
 from npczarr.model.categories import canonical, ranked
-from npczarr.report.style import GRAY, blank, colors_of, short, styled
+from npczarr.report.style import GRAY, WIDE_INCHES, blank, colors_of, short, styled
 
 _LINES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 1)))
 _STEP_MONTHS = 12
+LEAST_PATIENTS = 5  # of a group: the curve of fewer says more than they do
 
 
 def survival_times(
@@ -106,11 +107,23 @@ def survival_curves(times: pd.DataFrame, *, xlabel: str = "Months", ylabel: str 
     Parameters
     ----------
     times
-        What :func:`survival_times` gives.
+        What :func:`survival_times` gives. Groups of fewer than five patients are not drawn.
+
+    Raises
+    ------
+    ParameterError
+        If no group has five patients.
     """
+    counts = times["group"].value_counts()
+    shown = times[times["group"].map(counts) >= LEAST_PATIENTS]
+    shown.attrs = dict(times.attrs)
+    if shown.empty:
+        largest = 0 if counts.empty else int(counts.max())
+        raise ParameterError(f"no group has {LEAST_PATIENTS} patients, the largest has {largest}: too few for a curve")
+    times = shown
     fits = _fits(times)
     years = _years(times)
-    figure = blank(2.5 + 0.14 * len(fits))
+    figure = blank(2.3 + 0.14 * len(fits), width_inches=WIDE_INCHES)
     curves, risk = figure.subplots(2, 1, sharex=True, height_ratios=[2.3, 0.25 + 0.14 * len(fits)])
     for (group, fit), color, line in zip(
         fits.items(), colors_of(list(fits)).values(), _LINES * (1 + len(fits) // len(_LINES)), strict=False

@@ -8,7 +8,7 @@ stand in the next columns (:mod:`npczarr.report.published`).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -28,8 +28,10 @@ from npczarr.report.table_text import (
     many,
     median_and_range,
     numbers,
+    one,
     scans_there,
     texts,
+    three,
     two,
     up_to_two,
     whole,
@@ -222,37 +224,52 @@ def agreement(result: xr.Dataset | None) -> pd.DataFrame:
         `median [95 %]`, `min-max`, `both empty`, `not compared`.
     """
     title = "Agreement of raters, with bootstrap 95 % intervals"
-    units = {variable.name: variable.units for variable in AGREEMENT if variable.name in AGREEMENT_TABLE}
     names = [] if result is None else [name for name in AGREEMENT_TABLE if name in result]
     if result is None or not names:
         lacking = "No raters are compared yet: `npczarr agreement STORE`, on a store of several raters' masks, does it."
         return make_table({}, "metric", title, [lacking])
-    pairs = [str(pair) for pair in result["pair"].values] if "pair" in result.dims else [None]
-    rows = {}
-    for name in names:
-        metric = name.replace("_", " ") + ("" if units[name] == "1" else f", {units[name]}")
-        for pair in pairs:
-            of_pair = result if pair is None else result.sel(pair=pair)
-            values, a, b = (numbers(of_pair, found)[..., 0] for found in (name, "voxels_a", "voxels_b"))
-            for i, sequence in enumerate(labels(result, "sequence")):
-                key = (metric, sequence) if pair is None else (metric, sequence, pair)
-                rows[key] = _agreement_row(values[:, i], (a + b)[:, i])
+    rows = _agreement_rows(result, names)
     notes = []
     if any("inf" in row["min-max"] for row in rows.values()):
         notes.append("A distance is infinite (inf) where one of the two masks is empty.")
     if any(row["both empty"] for row in rows.values()):
         notes.append("Where both masks are empty there is nothing to compare: they are counted, and left out of n.")
-    return make_table(rows, ("metric", "sequence") if pairs == [None] else ("metric", "sequence", "pair"), title, notes)
+    return make_table(rows, ("metric", "sequence", *_pair_dim(result)), title, notes)
 
 
-def _agreement_row(values: Floats, voxels: Floats) -> dict[str, Any]:
+def _pair_dim(result: xr.Dataset) -> tuple[str, ...]:
+    return ("pair",) if "pair" in result.dims else ()
+
+
+def _agreement_rows(result: xr.Dataset, names: Sequence[str]) -> dict[tuple[str, ...], dict[str, Any]]:
+    """Rows by metric, sequence, and pair of raters where there are several."""
+    units = {variable.name: variable.units for variable in AGREEMENT}
+    parts: list[tuple[tuple[str, ...], xr.Dataset]] = [((), result)]
+    if _pair_dim(result):
+        parts = [((str(pair),), result.sel(pair=pair)) for pair in result["pair"].values]
+    rows = {}
+    for name in names:
+        in_mm = units[name] == "mm"
+        metric = name.replace("_", " ") + (", mm" if in_mm else "")
+        for pair, part in parts:
+            values, a, b = (numbers(part, variable)[..., 0] for variable in (name, "voxels_a", "voxels_b"))
+            for i, sequence in enumerate(labels(result, "sequence")):
+                rows[metric, sequence, *pair] = _agreement_row(values[:, i], (a + b)[:, i], one if in_mm else three)
+    return rows
+
+
+def _agreement_row(values: Floats, voxels: Floats, write: Callable[[float], str]) -> dict[str, Any]:
     found = summarise(values)
     some = known(values)
+
+    def interval(middle: float, low: float, high: float) -> str:
+        return f"{write(middle)} [{write(low)}, {write(high)}]" if found.n else ""
+
     return {
         "n": found.n,
-        "mean [95 %]": f"{found.mean:.3f} [{found.mean_low:.3f}, {found.mean_high:.3f}]" if found.n else "",
-        "median [95 %]": f"{found.median:.3f} [{found.median_low:.3f}, {found.median_high:.3f}]" if found.n else "",
-        "min-max": f"{some.min():.3f}-{some.max():.3f}" if found.n else "",
+        "mean [95 %]": interval(found.mean, found.mean_low, found.mean_high),
+        "median [95 %]": interval(found.median, found.median_low, found.median_high),
+        "min-max": f"{write(some.min())}-{write(some.max())}" if found.n else "",
         "both empty": int((voxels == 0).sum()),
         "not compared": int((np.isnan(values) & (voxels != 0)).sum()),
     }

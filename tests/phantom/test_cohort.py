@@ -243,6 +243,6 @@ def test_wrong_arguments_say_what_is_expected(tmp_path):
         make_cohort(tmp_path)
     with pytest.raises(ParameterError, match="one or more patients"):
         make_cohort(tmp_path / "new", patients=0)
-    with pytest.raises(ParameterError, match="small or full"):
+    with pytest.raises(ParameterError, match="small, medium or full"):
         make_cohort(tmp_path / "new", size="huge")
     assert not (tmp_path / "new").exists()

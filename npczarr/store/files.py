@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 import os
-import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from uuid import uuid4
-
-from npczarr.errors import ParameterError
-
-_UNSAFE = re.compile(r'[/\\:*?"<>|\x00-\x1f]')
 
 
 @contextmanager
@@ -36,16 +31,3 @@ def write_whole(path: Path, content: bytes) -> None:
     """Write a file that appears whole."""
     with whole(path) as draft:
         draft.write_bytes(content)
-
-
-def check_name(label: str) -> str:
-    """Return a label that can name a file or folder.
-
-    Raises
-    ------
-    ParameterError
-        If it would lead elsewhere, or no file system takes it.
-    """
-    if not label.strip(". ") or _UNSAFE.search(label):
-        raise ParameterError(f"{label!r} cannot name a file; rename the patient or sequence in the source")
-    return label
