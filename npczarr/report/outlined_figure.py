@@ -118,7 +118,7 @@ def outlined_panel(dataset: xr.Dataset, patient: str | None = None) -> Figure:
 def _surface(axes: Axes3D, panel: Panel) -> None:
     """Draw the tumor's surface as a person seen from the front."""
     spacing_mm = panel.view.spacing_zyx_mm
-    mask = panel.masks.any(axis=0)
+    mask = np.asarray(panel.masks.any(axis=0))
     where = np.argwhere(mask)
     box = tuple(slice(low, high + 1) for low, high in zip(where.min(axis=0), where.max(axis=0), strict=True))
     tumor = mask[box].astype(np.float32)

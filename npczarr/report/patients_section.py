@@ -29,7 +29,7 @@ def patients_blocks(inputs: ReportInputs, contents: Contents) -> list[Block]:
     stages, volumes = _stages(dataset), _volumes_cm3(inputs)
     blocks: list[Block] = [_sheet(inputs, stages, volumes)]
     frame = _tumors(inputs, stages, volumes)
-    contents.tables["tumors_by_patient"] = frame.set_axis([" ".join(filter(None, pair)) for pair in frame], axis=1)
+    contents.tables["tumors_by_patient"] = frame.set_axis([" ".join(pair).strip() for pair in frame], axis=1)
     measured = not isinstance(inputs.morphology, Absent)
     notes = ["Click a heading to sort. Positions are those of the first and last slice with tumor, along the normal."]
     if not measured:
