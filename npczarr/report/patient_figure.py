@@ -31,7 +31,7 @@ class PatientFigure(Figure):
     """A matplotlib Figure that notebooks show, and no window does."""
 
     def _repr_png_(self) -> bytes:
-        return encoded(self, "png", dpi=150)
+        return encoded(self, "png", dpi=110)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -29,7 +29,10 @@ def patients_blocks(inputs: ReportInputs, contents: Contents) -> list[Block]:
     stages, volumes = _stages(dataset), _volumes_cm3(inputs)
     blocks: list[Block] = [_sheet(inputs, stages, volumes)]
     frame = _tumors(inputs, stages, volumes)
-    contents.tables["tumors_by_patient"] = frame.set_axis([" ".join(pair).strip() for pair in frame], axis=1)
+    if frame.columns.empty:
+        return [*blocks, Words("No tumor of these patients is outlined.")]
+    flat = [" ".join(map(str, column)).strip() for column in frame.columns.to_flat_index()]
+    contents.tables["tumors_by_patient"] = frame.set_axis(flat, axis=1)
     measured = not isinstance(inputs.morphology, Absent)
     notes = ["Click a heading to sort. Positions are those of the first and last slice with tumor, along the normal."]
     if not measured:
@@ -103,6 +106,7 @@ def _tumors(inputs: ReportInputs, stages: Mapping[str, list[str]], volumes: pd.D
     columns: dict[tuple[str, str], list[str]] = {
         ("", short): stages[name] for name, short in _STAGES.items() if any(stages.get(name, []))
     }
+    sequences = [s for s in sequences if volumes[s].notna().any()]
     columns |= {("Volume, cm³", s): [_number(value, ".2f") for value in volumes[s]] for s in sequences}
     if not isinstance(inputs.morphology, Absent):
         diameters = _of_cohort(inputs.morphology, "max_diameter", patients, sequences) / 10
@@ -111,8 +115,7 @@ def _tumors(inputs: ReportInputs, stages: Mapping[str, list[str]], volumes: pd.D
         found = [_extent(inputs.scored.get((patient, s))) for patient in patients]
         if any(found):
             columns["Slices with tumor, z in mm", s] = found
-    frame = pd.DataFrame(columns, index=pd.Index(patients, name="patient"))
-    return frame
+    return pd.DataFrame(columns, index=pd.Index(patients, name="patient"))
 
 
 def _extent(seen: ScoredScan | None) -> str:

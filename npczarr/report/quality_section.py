@@ -46,7 +46,7 @@ def quality_blocks(inputs: ReportInputs, contents: Contents) -> list[Block]:
             "Signal to noise, ghosting and the largest step between slices of every scan, by sequence; defined below.",
             lambda: scores_by_sequence(
                 inputs.scores,
-                _sequences(inputs),
+                [sequence for sequence in _sequences(inputs) if (inputs.scores["sequence"] == sequence).any()],
                 ["snr", "ghosting", "uneven"],
                 ["SNR", "Ghosting, %", "Uneven, %"],
             ),
