@@ -25,7 +25,7 @@ _NOTICED_MM = 0.01  # between sform and qform
 
 
 def write(scan: ScanVoxels, folder: Path, bits: int) -> tuple[list[Path], list[str]]:
-    """Write ``<sequence>.nii.gz`` and ``ROI-<mask>.nii.gz``; return the files and what is to be said of them.
+    """Write ``<sequence>.nii.gz`` and ``ROI-<mask>.nii.gz``; return the files and remarks on them.
 
     Stored values are kept bit for bit; where all slices share one rescale it is the header's scl_slope and scl_inter.
     """

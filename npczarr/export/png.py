@@ -57,7 +57,7 @@ def draw(gray: NDArray[np.uint8], mask: NDArray[np.uint8] | None, y_mm: float, x
     if mask is not None:
         canvas = ImageDraw.Draw(picture)
         for line in find_contours(np.pad(mask, 1).astype(float), 0.5):
-            # padded by one, and the center of a voxel lies half a voxel inside it
+            # padded by one, and the center of a voxel is half a voxel inside it
             points = [((x - 0.5) * x_mm * scale, (y - 0.5) * y_mm * scale) for y, x in line]
             canvas.line(points, fill=_OUTLINE, width=2, joint="curve")
     return picture

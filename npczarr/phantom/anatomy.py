@@ -92,7 +92,7 @@ _BLOCK_VOXELS = 70_000  # of shapes evaluated at once: what a core's cache holds
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Head:
-    """Where a patient's head lies: axes (3, 3), unit vectors of head space in LPS as columns; center_mm (3,) in LPS.
+    """Position of a patient's head: axes (3, 3), unit vectors of head space in LPS as columns; center_mm (3,) in LPS.
 
     scale is the size of the head, 1 for the ellipsoids as listed.
     """
@@ -181,7 +181,7 @@ def _boxes(start: NDArray[np.float64], to_head: NDArray[np.float64]) -> NDArray[
 
 
 def _double(coarse: Floats) -> Floats:
-    """Twice the matrix, each new pixel between its neighbors."""
+    """Double the matrix; each new pixel is the mean of its neighbors."""
     for axis in (0, 1):
         lines = np.moveaxis(coarse, axis, 0)
         fine = np.empty((2 * len(lines), *lines.shape[1:]), dtype=np.float32)

@@ -54,14 +54,14 @@ _TOO_MANY = {
 
 @dataclass(frozen=True, slots=True)
 class _Shape:
-    """What the paper does not say of a stage, chosen so that the published means and deviations come out.
+    """Distributions in a stage, which the paper does not publish: chosen to give the published means and deviations.
 
     Parameters
     ----------
     age
         The two exponents of `spread`.
     died
-        How many died, first and last month, exponent of the rise between them.
+        Number of deaths, first and last month, exponent of the rise between them.
     """
 
     age: tuple[float, float]

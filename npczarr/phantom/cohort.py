@@ -33,7 +33,7 @@ _CENTER_MM = (3.0, -10.0, 2.0)  # of a tumor, in head space: the roof of the nas
 
 @dataclass(frozen=True, slots=True)
 class CohortSummary:
-    """What was written: patients, files and bytes in all."""
+    """Number of patients, files and bytes written."""
 
     patients: int
     files: int
@@ -51,7 +51,7 @@ class _Job:
 
 @dataclass(slots=True)
 class _Done:
-    """What was written of a patient; the only record that grows."""
+    """Files, truth and measures of a patient; the one record that is filled step by step."""
 
     label: str
     written: int = 0
@@ -75,13 +75,13 @@ def make_cohort(
     reliability: bool = True,
     on_progress: OnProgress | None = None,
 ) -> CohortSummary:
-    """Write a synthetic cohort; the same seed gives the same bytes, whatever the workers.
+    """Write a synthetic cohort; the same seed gives the same bytes with any number of workers.
 
     Parameters
     ----------
     out
         Folder to create: `primary_data` in the published layout, `inner_reliability.zip` with two raters' masks, and
-        `truth.json` with what was planted.
+        `truth.json` with the planned geometry and tumors.
     patients
         277 give the counts of the paper's tables; fewer are the first of these, a fair sample with every scanner and
         stage from six on.
@@ -105,15 +105,7 @@ def make_cohort(
     ParameterError
         If an argument makes no sense, or the folder is not empty.
     """
-    check_local(out)
-    target = Path(out).expanduser().resolve()
-    if patients < 1 or seed < 0 or size not in SIZES:
-        raise ParameterError(
-            f"expected one or more patients, size small, medium or full and a seed from 0 on, "
-            f"got {patients}, {size!r}, {seed}"
-        )
-    if target.exists() and (not target.is_dir() or any(target.iterdir())):
-        raise ParameterError(f"{target} is not an empty folder; choose another, nothing was written")
+    target = _checked_target(out, patients, size, seed)
     plans = plan_cohort(patients, size, seed)
     jobs = [_Job(target, plan, size, seed, reliability and plan.index <= RATED) for plan in plans]
     done: dict[str, _Done] = {}
@@ -130,6 +122,20 @@ def make_cohort(
     _write_tables(target, plans, [done[plan.label] for plan in plans])
     sizes = [path.stat().st_size for path in target.rglob("*") if path.is_file()]
     return CohortSummary(patients, len(sizes), sum(sizes))
+
+
+def _checked_target(out: str | Path, patients: int, size: str, seed: int) -> Path:
+    """Return the folder to write, once the arguments make sense."""
+    check_local(out)
+    target = Path(out).expanduser().resolve()
+    if patients < 1 or seed < 0 or size not in SIZES:
+        raise ParameterError(
+            f"expected one or more patients, size small, medium or full and a seed from 0 on, "
+            f"got {patients}, {size!r}, {seed}"
+        )
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise ParameterError(f"{target} is not an empty folder; choose another, nothing was written")
+    return target
 
 
 def _write_patient(job: _Job) -> _Done:

@@ -1,4 +1,4 @@
-"""One series as DICOM files: the header is serialized once, and each slice fills in what is its own."""
+"""One series as DICOM files: the header is serialized once, and each slice fills in its own fields."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def series_files(
 
 
 def _template(patient: PatientPlan, scan: ScanPlan, grid: Grid, seed: int, rng: np.random.Generator) -> bytes:
-    """Serialize the header of a slice up to its pixels, with placeholders for what differs between slices."""
+    """Serialize the header of a slice up to its pixels, with placeholders for the fields that differ between slices."""
     scanner = patient.scanner
     study = _uid(seed, patient.label)
     series = _uid(seed, patient.label, scan.sequence)

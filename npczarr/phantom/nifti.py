@@ -1,4 +1,4 @@
-"""Masks as the published ones are stored: any number type, and rows that run against the image's."""
+"""Masks as the published ones are stored: in several number types, mostly with rows reversed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MASK_NAMES = {"T1WI": "ROI-T1.nii", "T2WI": "ROI-T2.nii", "CE-T1WI": "ROI-CE-T1.
 
 @dataclass(frozen=True, slots=True)
 class Storage:
-    """How a mask is stored: its number type, the value of tumor, and the voxel axes that run against the image's."""
+    """Storage of a mask: its number type, the value of tumor, and the voxel axes reversed against the image."""
 
     dtype: str
     value: int

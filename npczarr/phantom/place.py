@@ -1,4 +1,4 @@
-"""Where heads and scans lie in patient space."""
+"""Positions of heads and scans in patient space."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def place_head(rng: np.random.Generator) -> Head:
 
 
 def place_scan(scan: ScanPlan, head: Head, rng: np.random.Generator) -> Grid:
-    """Place a scan around the head, along it but for up to a degree and a few mm where the head is oblique.
+    """Place a scan around the head, and off it by up to a degree and a few mm where the head is oblique.
 
     Direction cosines have six decimals and positions four, as headers hold them.
     """

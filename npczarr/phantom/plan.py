@@ -1,4 +1,4 @@
-"""Who gets which scanner, parameters, tumor and clinical course: the published tables as a plan, before any file.
+"""The plan of a cohort before any file: scanner, parameters, tumor and clinical course of each patient.
 
 Tables 1 to 4 of the dataset's paper (doi 10.1038/s41597-025-05815-x). The plan is always that of 277 patients, in an
 order whose every beginning is a fair sample, so patient k is the same in a cohort of any size; past 277, another 277
@@ -60,9 +60,9 @@ SCANNERS = (
 
 @dataclass(frozen=True, slots=True)
 class ScanPlan:
-    """One series: what its scanner was set to, and how large its tumor is.
+    """One series: the scanner's settings, and the volume of the tumor.
 
-    slice_spacing_mm is the true distance between slice centers, header_spacing_mm what SpacingBetweenSlices says.
+    slice_spacing_mm is the true distance between slice centers, header_spacing_mm the value of SpacingBetweenSlices.
     """
 
     sequence: str
@@ -119,7 +119,7 @@ _SHRINK = {"small": 8, "medium": 2, "full": 1}
 
 
 def plan_cohort(patients: int, size: Size, seed: int) -> tuple[PatientPlan, ...]:
-    """Plan a cohort; the same arguments give the same plan, and the same beginning whatever the number of patients."""
+    """Plan a cohort; the same arguments give the same plan, and more patients begin with the same ones."""
     blocks = -(-patients // PATIENTS)
     return tuple(plan for block in range(blocks) for plan in _plan_block(block, size, seed))[:patients]
 

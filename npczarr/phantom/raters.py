@@ -32,7 +32,7 @@ def leave_outlines(out: Path, plan: PatientPlan, number: int, tumor: Tumor, grid
 
 
 def pack_outlines(out: Path) -> None:
-    """Move what was left into `inner_reliability.zip`."""
+    """Move the outlines into `inner_reliability.zip`."""
     folder = out / _FOLDER
     with zipfile.ZipFile(out / "inner_reliability.zip", "w") as archive:
         for path in sorted(folder.rglob("*.nii")):

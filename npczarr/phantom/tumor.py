@@ -1,4 +1,4 @@
-"""Tumors: lumpy, in one piece, at one place in the patient whatever grid they are outlined on."""
+"""Tumors: lumpy, in one piece, and at the same place in the patient on every grid."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class Tumor:
         volume_cm3
             Volume wanted; met to the voxel, unless that leaves loose pieces, which are dropped.
         hand
-            How this outline departs from the tumor.
+            Deviation of this outline from the tumor.
 
         Returns
         -------

@@ -1,4 +1,4 @@
-"""What a page is built of: words, tables, figures and lists, as the template lays them out."""
+"""The blocks of a page, as the template lays them out: paragraphs, tables, figures and lists."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Words:
 
 @dataclass(frozen=True, slots=True)
 class Absent:
-    """What would be shown and is missing, and the command that makes it, if there is one."""
+    """Something missing, and the command that makes it; "" if there is none."""
 
     kind: ClassVar[str] = "absent"
     what: str
@@ -52,9 +52,9 @@ class Tile:
     left, right
         Side of the patient at either edge of the picture.
     lines
-        What stands below the picture.
+        Lines of text below the picture.
     stage, volume_cm3
-        What the sheet can be sorted by: rank of the stage and volume; -1 where not known.
+        Sort keys: rank of the stage, and volume; -1 where not known.
     """
 
     patient: str
@@ -127,7 +127,7 @@ class Figures:
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """One cell of a table; `key` is what it sorts by where that is not its text."""
+    """One cell of a table; `key` is its sort key where that differs from its text."""
 
     text: str
     tag: str = "td"
@@ -140,7 +140,7 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A table, folded away behind a line of words where it is long.
+    """A table; with `folded`, hidden behind that line of text.
 
     A wide one breaks "median (min-max)" in two; a tall one scrolls in a box of its own.
     """
@@ -186,7 +186,7 @@ Block = Words | Absent | Tiles | Sheet | Glossary | Lines | File | Figures | Tab
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """A heading and what stands under it; `fresh` begins a page on paper."""
+    """A heading and its blocks; `fresh` begins a page on paper."""
 
     name: str
     title: str
@@ -268,7 +268,7 @@ def _heads(columns: pd.Index[Any], level: int, numbers: list[bool], sortable: bo
     return cells
 
 
-def _cell(value: Any, number: bool, published: bool) -> Cell:  # noqa: ANN401 - whatever a DataFrame holds
+def _cell(value: Any, number: bool, published: bool) -> Cell:  # noqa: ANN401 - any value of a DataFrame
     text = _text(value)
     classes = {
         "n": number,

@@ -1,7 +1,7 @@
 """Figures of a cohort's numbers: box plots, agreement of volumes, voxel sizes, scores of quality.
 
 Every function takes Datasets as a store gives them and returns a matplotlib Figure, one column wide or one and a half,
-in colors that color-blind readers tell apart; ``figure.savefig("volume.svg")`` writes it.
+in colors that color-blind readers can distinguish; ``figure.savefig("volume.svg")`` writes it.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def agreement_boxes(agreement: xr.Dataset, metric: str = "dice") -> Figure:
     Raises
     ------
     ParameterError
-        If the result does not hold the metric, or no value of it.
+        If the result lacks the metric, or has no value of it.
     """
     groups = _by_sequence(_variable(agreement, metric, "npczarr agreement"))
     if not any(len(values) for values in groups.values()):
@@ -123,9 +123,9 @@ def scores_by_sequence(
     scores
         A row for each scan, with a column `sequence`.
     sequences
-        In their order.
+        Labels, in the order in which they are drawn.
     columns, titles
-        What to show, and how to call it.
+        Columns of `scores` to draw, and the title of each panel.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Scans to look at again, by their morphology."""
+"""Scans to look at again because of their morphology."""
 
 from __future__ import annotations
 

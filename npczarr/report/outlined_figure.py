@@ -16,7 +16,8 @@ from skimage.transform import resize
 
 from npczarr.errors import ParameterError, unknown_label
 from npczarr.model.geometry import AXES, Grid
-from npczarr.report.patient_figure import Panel, draw_panel, panel_of
+from npczarr.report.panel import Panel, panel_of
+from npczarr.report.patient_figure import draw_panel
 from npczarr.report.style import COLUMN_INCHES, blank, short, styled
 
 _PERCENTILES = (1.0, 99.5)  # of the slice, shown as black and white
@@ -99,9 +100,7 @@ def outlined_panel(dataset: xr.Dataset, patient: str | None = None) -> Figure:
     rows = (len(panels) + 2) // 2
     figure = blank(rows * COLUMN_INCHES * 0.6)
     for at, panel in enumerate(panels, 1):
-        areas = panel.areas_mm2()
-        index = int(areas.argmax()) if areas.any() else len(areas) // 2
-        draw_panel(figure.add_subplot(rows, 2, at), panel, index, _PERCENTILES, None)
+        draw_panel(figure.add_subplot(rows, 2, at), panel, panel.largest_slice(), _PERCENTILES, None)
     solid = [panel for panel in panels if panel.masks.any()]
     if solid:
         axes = figure.add_subplot(rows, 2, len(panels) + 1, projection="3d")

@@ -139,11 +139,11 @@ def render(inputs: ReportInputs, contents: Contents) -> str:
     environment.filters |= {"code": _with_code, "broken": _broken}
     name = inputs.name.rstrip("/").rsplit("/", 1)[-1]
     patients = inputs.dataset.sizes["patient"]
-    patients_said = "1 patient" if patients == 1 else f"{patients} patients"
+    counted = "1 patient" if patients == 1 else f"{patients} patients"
     sequences = ", ".join(str(label) for label in inputs.dataset["sequence"].values)
     return environment.from_string(template).render(
         title=f"Report of {name}",
-        subtitle=f"{patients_said}, {sequences}",
+        subtitle=f"{counted}, {sequences}",
         banner=SYNTHETIC if is_synthetic(inputs.dataset) else "",
         sections=contents.sections,
         version=version("npczarr"),

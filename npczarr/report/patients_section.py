@@ -45,28 +45,29 @@ def _sheet(inputs: ReportInputs, stages: Mapping[str, list[str]], volumes: pd.Da
     """Make a tile for each patient, by stage and then by volume, the largest first."""
     if not any(seen.thumbnail for seen in inputs.scored.values()):
         return Words("The store holds no image, so there are no pictures of its patients.")
-    sequences = labels(inputs.dataset, "sequence")
-    order = _sequences_by_outlines(inputs.scored, sequences)
-    by = next((name for name in ("t_stage", "clinical_stage") if any(stages.get(name, []))), "")
-    ranks = {stage: rank for rank, stage in enumerate(ranked(by, stages[by]))} if by else {}
+    patients = labels(inputs.dataset, "patient")
+    order = _sequences_by_outlines(inputs.scored, labels(inputs.dataset, "sequence"))
+    ranks = _stage_ranks(stages, len(patients))
     tiles = []
-    for i, patient in enumerate(labels(inputs.dataset, "patient")):
-        volume = volumes.loc[patient]
+    for i, patient in enumerate(patients):
         sequence = next((s for s in order if _picture(inputs.scored, patient, s)), "")
-        stage = " ".join(filter(None, (stages[name][i] for name in ("t_stage", "n_stage") if name in stages)))
-        size = "" if sequence == "" or np.isnan(volume[sequence]) else f"{volume[sequence]:.1f} cm³"
-        tiles.append(
-            _tile(
-                patient,
-                inputs.scored.get((patient, sequence)),
-                (sequence, stage, size),
-                ranks.get(stages[by][i], -1) if by else -1,
-                float(np.nan_to_num(volume.get(sequence, np.nan), nan=-1)),
-            )
-        )
-    keys = ("stage", "volume", "patient") if by else ("volume", "patient")
+        volume = float(volumes[sequence].to_numpy()[i]) if sequence else np.nan
+        size = "" if np.isnan(volume) else f"{volume:.1f} cm³"
+        stage = " ".join(stages[name][i] for name in ("t_stage", "n_stage") if name in stages).strip()
+        seen = inputs.scored.get((patient, sequence))
+        tiles.append(_tile(patient, seen, (sequence, stage, size), ranks[i], -1 if np.isnan(volume) else volume))
+    keys = ("stage", "volume", "patient") if max(ranks) >= 0 else ("volume", "patient")
     tiles.sort(key=lambda tile: (-tile.stage, -tile.volume_cm3))
     return Sheet(_caption(tiles), tuple(tiles), keys)
+
+
+def _stage_ranks(stages: Mapping[str, list[str]], patients: int) -> list[int]:
+    """Rank of each patient's T stage, or of the clinical stage where no T stage is known; -1 where it is not."""
+    for name in ("t_stage", "clinical_stage"):
+        if any(stages.get(name, [])):
+            ranks = {stage: rank for rank, stage in enumerate(ranked(name, stages[name]))}
+            return [ranks.get(stage, -1) for stage in stages[name]]
+    return [-1] * patients
 
 
 def _caption(tiles: list[Tile]) -> str:
@@ -101,16 +102,16 @@ def _tile(patient: str, seen: ScoredScan | None, words: tuple[str, str, str], st
 
 
 def _tumors(inputs: ReportInputs, stages: Mapping[str, list[str]], volumes: pd.DataFrame) -> pd.DataFrame:
-    """Make the table: stages, volume and largest diameter by sequence, and where the tumor lies along the normal."""
+    """Make the table: stages, volume and largest diameter by sequence, and the slices with tumor."""
     patients, sequences = labels(inputs.dataset, "patient"), labels(inputs.dataset, "sequence")
     columns: dict[tuple[str, str], list[str]] = {
         ("", short): stages[name] for name, short in _STAGES.items() if any(stages.get(name, []))
     }
     sequences = [s for s in sequences if volumes[s].notna().any()]
-    columns |= {("Volume, cm³", s): [_number(value, ".2f") for value in volumes[s]] for s in sequences}
+    columns |= {("Volume, cm³", s): volumes[s].map(_two_decimals).to_list() for s in sequences}
     if not isinstance(inputs.morphology, Absent):
         diameters = _of_cohort(inputs.morphology, "max_diameter", patients, sequences) / 10
-        columns |= {("Max diameter, cm", s): [_number(value, ".1f") for value in diameters[s]] for s in sequences}
+        columns |= {("Max diameter, cm", s): diameters[s].map(_one_decimal).to_list() for s in sequences}
     for s in sequences:
         found = [_extent(inputs.scored.get((patient, s))) for patient in patients]
         if any(found):
@@ -128,8 +129,12 @@ def _signed(value: float) -> str:
     return f"{value:.1f}".replace("-", "−")
 
 
-def _number(value: float, form: str) -> str:
-    return "" if np.isnan(value) else format(value, form)
+def _two_decimals(value: float) -> str:
+    return "" if np.isnan(value) else f"{value:.2f}"
+
+
+def _one_decimal(value: float) -> str:
+    return "" if np.isnan(value) else f"{value:.1f}"
 
 
 def _stages(dataset: xr.Dataset) -> dict[str, list[str]]:

@@ -94,7 +94,7 @@ _TABLES: dict[str, tuple[tuple[str, ...], Mapping[Any, tuple[Any, ...]]]] = {
 
 
 def is_published_cohort(dataset: xr.Dataset) -> bool:
-    """Tell whether a store holds the paper's cohort: its 277 patients and three sequences, no more and no fewer.
+    """Whether a store holds 277 patients and the three sequences, as the paper's cohort does.
 
     The synthetic cohort of that size passes as well: it is made to give the same tables.
     """
@@ -136,20 +136,26 @@ def with_published(table: pd.DataFrame, name: Table, dataset: xr.Dataset) -> pd.
     shared = [column for column in columns if column in table]
     for column in shared:
         printed = {row: figure[columns.index(column)] for row, figure in figures.items()}
-        own = beside[column].to_dict()
-        apart = {row for row, figure in printed.items() if _numbers(own[row]) != _numbers(figure)}
-        different += [(row, column) for row in printed if row in apart]
-        cells = [f"{printed.get(row, '')}{DIFFERS if row in apart else ''}" for row in beside.index]
-        beside.insert([*beside.columns].index(column) + 1, f"{column}, paper", cells)
+        different += [(row, column) for row in _insert_beside(beside, column, printed)]
     compared = len(shared) * len(figures)
     said = [f"{len(different)} of {compared} cells differ from the paper's, marked{DIFFERS}."]
     if not different:
         said = [f"All {compared} cells are as in the paper."]
-    if len(shared) < len(columns):
-        said.append(f"In the paper and not here: {', '.join(column for column in columns if column not in table)}.")
+    if lacking := [column for column in columns if column not in table]:
+        said.append(f"In the paper and not here: {', '.join(lacking)}.")
     beside.attrs = {**table.attrs, "different": different}
     beside.attrs["notes"] = [*table.attrs.get("notes", []), *said, *published_doubts(name)]
     return beside
+
+
+def _insert_beside(table: pd.DataFrame, column: str, printed: Mapping[Hashable, Any]) -> list[Hashable]:
+    """Insert the paper's column after the store's; returns the rows in which they differ."""
+    own = table[column].to_dict()
+    different = [row for row, figure in printed.items() if _numbers(own[row]) != _numbers(figure)]
+    marks = dict.fromkeys(different, DIFFERS)
+    cells = [f"{printed.get(row, '')}{marks.get(row, '')}" for row in table.index]
+    table.insert([*table.columns].index(column) + 1, f"{column}, paper", cells)
+    return different
 
 
 def _with_rows(table: pd.DataFrame, figures: Mapping[Any, tuple[Any, ...]]) -> pd.DataFrame:
@@ -188,16 +194,15 @@ def published_doubts(name: Table) -> list[str]:
         return [] if total == PATIENTS else [f"The paper's scanners add up to {total} patients, for {PATIENTS}."]
     if name != "clinical_stages":
         return []
-    sums: dict[str, list[int]] = {}
-    for (characteristic, _), figures in CLINICAL_STAGES.items():
-        if isinstance(figures[0], int):
-            sums[characteristic] = [a + int(b) for a, b in zip(sums.get(characteristic, [0] * 5), figures, strict=True)]
-    patients = sums.pop("N")
-    doubts = [f"The paper's stages add up to {sum(patients)} patients, for {PATIENTS}."]
-    doubts = [] if sum(patients) == PATIENTS else doubts
-    return doubts + [
-        f"The paper's {characteristic} of stage {stage} adds up to {found}, for {expected} patients."
-        for characteristic, totals in sums.items()
-        for stage, found, expected in zip(STAGES, totals, patients, strict=True)
-        if found != expected
-    ]
+    doubts = []
+    total = sum(published.STAGES.values())
+    if total != PATIENTS:
+        doubts.append(f"The paper's stages add up to {total} patients, for {PATIENTS}.")
+    for variable, categories in published.STAGE_COUNTS.items():
+        sums = np.sum([*categories.values()], axis=0)
+        doubts += [
+            f"The paper's {CHARACTERISTICS[variable]} of stage {stage} adds up to {found}, for {expected} patients."
+            for (stage, expected), found in zip(published.STAGES.items(), sums, strict=True)
+            if found != expected
+        ]
+    return doubts

@@ -1,4 +1,4 @@
-"""The quality page: what to look at again, with pictures; orientation, coverage and scores of all scans."""
+"""The section on quality: scans to look at again, with pictures; orientation, coverage and scores of all scans."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def quality_blocks(inputs: ReportInputs, contents: Contents) -> list[Block]:
             as_table(
                 orientation,
                 "Orientation of masks",
-                notes=["Masks are turned to lie on their images; nothing is to be done."],
+                notes=["Masks are turned onto their images; nothing is to be done."],
             )
         )
     if len(inputs.scores):
@@ -111,7 +111,7 @@ def _rows(inputs: ReportInputs) -> tuple[ProblemRow, ...]:
 
 
 def _merged(rows: list[ProblemRow], patients: int) -> tuple[ProblemRow, ...]:
-    """Make one row of those that say the same of several scans and have no picture, such as ten scans not there."""
+    """Merge rows without a picture whose problems and reasons are the same, such as those of ten missing scans."""
     alike: dict[object, list[ProblemRow]] = {}
     for row in rows:
         same = (row.problems, row.reasons, row.numbers) if not row.pictures else (row.patient, row.sequence)
@@ -139,7 +139,7 @@ def _sequences(inputs: ReportInputs) -> list[str]:
 
 
 def _coverage(inputs: ReportInputs) -> pd.DataFrame:
-    """Count masks by what they say of the volume, for each sequence."""
+    """Count masks that are empty, cut off or off the grid, for each sequence."""
     dataset = inputs.dataset
     masked = np.isin(dataset["mask_status"].values.astype(object), ("ok", "warning"))
     voxels, ends = dataset["mask_voxels"].values, dataset["mask_touches_end_slice"].values > 0

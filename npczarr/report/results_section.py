@@ -1,4 +1,4 @@
-"""What was measured: tumors, patients and their survival, and how raters agree."""
+"""Results: tumors, patients and their survival, and agreement of raters."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from npczarr.report.outlined_figure import median_patient
 
 
 def tumors_blocks(inputs: ReportInputs, contents: Contents) -> list[Block]:
-    """Write Table 2 and Figure 1, volume by stage, and how sequences agree."""
+    """Write Table 2 and Figure 1, volume by stage, and agreement of sequences."""
     dataset, morphology = inputs.dataset, inputs.morphology
     blocks: list[Block] = [_panel(dataset, contents)]
     if isinstance(morphology, Absent):
@@ -169,7 +169,7 @@ def _survival_text(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def raters_blocks(inputs: ReportInputs, contents: Contents) -> list[Block]:
-    """Write Figures 2 and 3 and what raters agree on."""
+    """Write Figures 2 and 3, and the table of agreement of raters."""
     agreement = inputs.agreement
     if isinstance(agreement, Absent):
         return [agreement]

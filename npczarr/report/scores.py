@@ -1,6 +1,7 @@
 """Scores of an MR image: signal to noise, and simple signs of artifacts; NumPy and no file.
 
-They compare scans of one protocol with each other; none is a verdict. ``MEANINGS`` defines each, with its source.
+They compare scans of one protocol with each other; none is a verdict on a scan. ``MEANINGS`` defines each, with its
+source.
 """
 
 from __future__ import annotations
@@ -16,10 +17,10 @@ from skimage.morphology import convex_hull_image, dilation
 Floats = NDArray[np.float32]
 Flags = NDArray[np.bool_]
 
-_THIN = 160  # pixels a side are enough to tell head from air
+_THIN = 160  # pixels a side: enough to separate head from air
 _SLICES = 9
 _LEAST_SIDE = 8
-_LEAST_AIR = 500  # pixels: a standard deviation of fewer is not worth telling
+_LEAST_AIR = 500  # pixels: a standard deviation of fewer is too uncertain
 _RAYLEIGH = float(np.sqrt(2 / (4 - np.pi)))  # noise in air of a magnitude image has 0.655 of the standard deviation
 
 
@@ -44,9 +45,9 @@ MEANINGS: dict[str, str] = {
     "clipped": "Percent of the head's pixels at the scan's largest value: many mean that signal was cut off.",
     "blank slices": "Slices of one value only.",
     "head and air": (
-        "Head is what lies above a quarter of the way from the mean of the darker to that of the brighter of Otsu's "
-        "classes (Otsu, IEEE Trans Syst Man Cybern 1979; 9: 62-66); air is what lies outside the convex hull of the "
-        "head, widened by a fortieth of the slice. Noise and ghosts are taken from nine slices, evenly spaced."
+        "Head: pixels brighter than a quarter of the way from the mean of the darker to that of the brighter of Otsu's "
+        "classes (Otsu, IEEE Trans Syst Man Cybern 1979; 9: 62-66). Air: pixels outside the convex hull of the head, "
+        "widened by a fortieth of the slice. Noise and ghosts are taken from nine slices, evenly spaced."
     ),
 }
 
@@ -97,10 +98,10 @@ def _unscored(blank: float) -> Scores:
 
 
 def _threshold(thin: Floats) -> float:
-    """Value between air and tissue: Otsu's own often lies between dark and bright tissue, or at the end of a gap."""
+    """Value between air and tissue; Otsu's threshold itself often separates dark from bright tissue instead."""
     values = np.minimum(thin, np.percentile(thin, 99))  # a few bright vessels must not decide
     bright = values > threshold_otsu(values)
-    if bright.all() or not bright.any():  # one gray level but for a few pixels: there is no air to tell from tissue
+    if bright.all() or not bright.any():  # one gray level but for a few pixels: nothing separates air from tissue
         return float(values.max())
     low, high = float(values[~bright].mean(dtype=np.float64)), float(values[bright].mean(dtype=np.float64))
     return low + (high - low) / 4

@@ -39,7 +39,7 @@ def _definitions(inputs: ReportInputs, contents: Contents) -> list[Block]:
     lines = [
         "Volume, surface area and largest diameter are those of the marching cubes surface at 0.5 (Lorensen and Cline "
         "1987) of each mask, closed at the border; surface regularity is V / (4/3 π R³) with R = √(S / 4π).",
-        "Spacing comes from slice positions; header fields are shown as they are.",
+        "Spacing is measured from slice positions; header fields are shown unchanged.",
         "Dice = 2 |A ∩ B| / (|A| + |B|); Jaccard = |A ∩ B| / |A ∪ B|; surface distances as DeepMind's surface-distance "
         "package defines them (Nikolov et al., J Med Internet Res 2021, doi 10.2196/26151).",
         "Limits of agreement: Bland and Altman, Lancet 1986; 327: 307-310. Survival: Kaplan and Meier, J Am Stat Assoc "

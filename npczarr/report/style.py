@@ -1,4 +1,4 @@
-"""How figures look, and how they are written: no pyplot, so nothing is shared with a caller's own plots."""
+"""The style of figures, and how they are written; without pyplot, so that a caller's own plots are not touched."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ Given = ParamSpec("Given")
 
 COLUMN_INCHES = 3.5  # one column of a two-column journal
 WIDE_INCHES = 5.5  # one and a half
-#: Okabe and Ito, Color Universal Design, 2008: told apart by color-blind readers; the darker ones first.
+#: Okabe and Ito, Color Universal Design, 2008: color-blind readers can distinguish them; the darker ones first.
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 OUTLINE = "#E69F00"
 GRAY = "#6b7280"
-BOX_FROM = 5  # values: a box of fewer says more than they do
+BOX_FROM = 5  # values: quartiles of fewer mean little
 _STYLE: Any = {
     "font.family": "sans-serif",
     "font.sans-serif": ["DejaVu Sans"],  # ships with matplotlib: the same figure on every machine
@@ -57,7 +57,7 @@ _STYLE: Any = {
 
 
 def styled(draw: Callable[Given, Figure]) -> Callable[Given, Figure]:
-    """Draw a figure in this style, whatever the caller's settings are."""
+    """Decorate a function that draws: the figure has this style, and the caller's settings stay as they are."""
 
     @wraps(draw)
     def drawn(*args: Given.args, **kwargs: Given.kwargs) -> Figure:
@@ -113,7 +113,7 @@ def box(axes: Axes, at: float, values: NDArray[np.float64], color: str, *, width
 
 
 def save(figure: Figure, path: Path, *, dpi: int = 300) -> Path:
-    """Write a figure; the name's ending tells the format (png, svg, pdf)."""
+    """Write a figure; the suffix of the name is the format (png, svg, pdf)."""
     path.write_bytes(encoded(figure, path.suffix.lstrip("."), dpi=dpi))
     return path
 

@@ -19,13 +19,13 @@ from npczarr.report.style import GRAY, WIDE_INCHES, blank, colors_of, short, sty
 
 _LINES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 1)))
 _STEP_MONTHS = 12
-LEAST_PATIENTS = 5  # of a group: the curve of fewer says more than they do
+LEAST_PATIENTS = 5  # of a group: a curve of fewer means little
 
 
 def survival_times(
     dataset: xr.Dataset, by: str = "clinical_stage", *, time: str = "overall_survival", event: str = "death"
 ) -> pd.DataFrame:
-    """Return a row for each patient with all three: `months`, `event` (whether it was observed) and `group`.
+    """Return `months`, `event` (whether it was observed) and `group` of every patient who has all three.
 
     Raises
     ------

@@ -1,9 +1,9 @@
 """The tables of a cohort's paper, from any store: MRI parameters, tumor size, scanners, clinical stages, agreement.
 
 Each takes Datasets as a store gives them, reads no voxels, and returns a DataFrame to be read: cells are text such as
-"12.0 (8.6-16.4)", or counts. What is missing or does not add up is said in ``table.attrs["notes"]``, a list of
-sentences; ``table.attrs["title"]`` says what is shown. Where the store holds the paper's cohort, the paper's figures
-stand in the next columns (:mod:`npczarr.report.published`).
+"12.0 (8.6-16.4)", or counts. ``table.attrs["notes"]`` lists, in sentences, what is missing or does
+not add up; ``table.attrs["title"]`` is the title. Where the store holds the paper's cohort, the paper's figures follow
+in the next columns (:mod:`npczarr.report.published`).
 """
 
 from __future__ import annotations
@@ -54,8 +54,8 @@ _NAMED = 5  # patients that a note names
 def mri_parameters(dataset: xr.Dataset) -> pd.DataFrame:
     """Table 1: parameters of the scans, "median (min-max)" for each sequence, and the number of scans behind them.
 
-    What headers often have wrong stands there twice: as the header says, and as measured from the slice positions and
-    the matrix.
+    Parameters that headers often have wrong have two rows: the header field, and the value measured from the slice
+    positions and the matrix.
 
     Parameters
     ----------
@@ -65,14 +65,14 @@ def mri_parameters(dataset: xr.Dataset) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        A row for each parameter; a column for each sequence, and `n`: scans behind the row, one number where it is
-        the same for every sequence.
+        A row for each parameter; a column for each sequence, and `n`: number of scans with the parameter, one number
+        where it is the same for every sequence.
     """
     title = "MRI parameters, median (min-max)"
     there, sequences = scans_there(dataset), labels(dataset, "sequence")
     if not there.any():
         return make_table(
-            {}, "parameter", title, ["The store holds no scan: `npczarr convert SOURCE STORE` adds them."]
+            {}, "parameter", title, ["The store holds no scan; `npczarr convert SOURCE STORE` adds scans."]
         )
     notes = [f"{sequence}: no scan in the store." for i, sequence in enumerate(sequences) if not there[:, i].any()]
     rows = {}
@@ -85,7 +85,7 @@ def mri_parameters(dataset: xr.Dataset) -> pd.DataFrame:
         }
         rows[name] = cells | {"n": counts(complete.sum(axis=0))}
         if lacking := int((there & ~complete).sum()):
-            notes.append(f"{name}: {lacking} of {there.sum()} scans do not say it.")
+            notes.append(f"{name}: {lacking} of {there.sum()} scans have no value.")
     table = make_table(rows, "parameter", title, notes + _spacing_note(dataset))
     return with_published(table, "mri_parameters", dataset)
 
@@ -94,8 +94,10 @@ def _spacing_note(dataset: xr.Dataset) -> list[str]:
     header, measured = _header("spacing_between_slices")(dataset), _between_slices(dataset)
     both = np.isfinite(header) & np.isfinite(measured) & (measured > 0)
     differ = int((both & (np.abs(header - measured) > _SPACING_TOLERANCE * measured)).sum())
-    note = f"{_HEADER_SPACING}: {differ} of {both.sum()} scans differ by more than 1 % from what their positions say."
-    return [note] if differ else []
+    if not differ:
+        return []
+    which = f"{differ} of {both.sum()} scans differ by more than 1 %"
+    return [f"{_HEADER_SPACING}: {which} from the distance of their slice positions."]
 
 
 def _header(name: str) -> Callable[[xr.Dataset], Floats]:
@@ -156,36 +158,43 @@ def tumor_size(dataset: xr.Dataset, morphology: xr.Dataset | None) -> pd.DataFra
     notes = [
         f"{_SIZES[name][0]}: not in the store's `morphology`; measure again." for name in _SIZES if name not in found
     ]
+    notes += _uncounted(dataset, morphology, found[0])
+    return with_published(make_table(rows, "measure", title, notes), "tumor_size", dataset)
+
+
+def _uncounted(dataset: xr.Dataset, morphology: xr.Dataset, measured: str) -> list[str]:
+    """Count masks without tumor and scans without a measured mask, for each sequence."""
+    notes = []
     there = dict(zip(labels(dataset, "sequence"), scans_there(dataset).sum(axis=0), strict=True))
-    voxels = numbers(morphology, "voxel_count" if "voxel_count" in morphology else found[0])[..., 0]
-    for i, sequence in enumerate(sequences):
+    voxels = numbers(morphology, "voxel_count" if "voxel_count" in morphology else measured)[..., 0]
+    for i, sequence in enumerate(labels(morphology, "sequence")):
         empty = int((voxels[:, i] == 0).sum())
         unmeasured = int(there.get(sequence, 0) - np.isfinite(voxels[:, i]).sum())
         if empty:
             notes.append(f"{sequence}: {many(empty, 'mask holds', 'masks hold')} no tumor; nothing of it counts here.")
         if unmeasured > 0:
             notes.append(f"{sequence}: {many(unmeasured, 'scan has', 'scans have')} no mask that was measured.")
-    return with_published(make_table(rows, "measure", title, notes), "tumor_size", dataset)
+    return notes
 
 
 def scanners(dataset: xr.Dataset) -> pd.DataFrame:
     """Table 3: patients and scans of each scanner model.
 
-    A patient who was scanned on several counts for each; the notes say who.
+    A patient who was scanned on several counts for each of them; the notes name these patients.
 
     Returns
     -------
     pandas.DataFrame
-        A row for each model, "not said" last; columns `manufacturer`, `field strength, T`, `patients`, `scans`.
+        A row for each model, "not stated" last; columns `manufacturer`, `field strength, T`, `patients`, `scans`.
     """
     title = "Scanners"
     there, model = scans_there(dataset), texts(dataset, "scanner_model")
     if not (there & (model != "")).any():
-        return make_table({}, "scanner", title, ["No scan of the store says its scanner: headers of DICOM series do."])
-    model[model == ""] = "not said"
+        return make_table({}, "scanner", title, ["No scan in the store names its scanner; headers of DICOM series do."])
+    model[model == ""] = "not stated"
     maker, field = texts(dataset, "manufacturer"), texts(dataset, "magnetic_field_strength")
     rows = {}
-    for label in sorted({*model[there]}, key=lambda label: (label == "not said", label.lower())):
+    for label in sorted({*model[there]}, key=lambda label: (label == "not stated", label.lower())):
         its = there & (model == label)
         rows[label] = {
             "manufacturer": ", ".join(sorted({*maker[its]} - {""})),

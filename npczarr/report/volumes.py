@@ -1,4 +1,4 @@
-"""Figures of tumor volume: by stage, and how sequences agree."""
+"""Figures of tumor volume: by stage, and agreement of sequences."""
 
 from __future__ import annotations
 

@@ -140,13 +140,13 @@ TEXT = """ID,Sex,Age,T stage,M stage,Clinical stage,EBV-DNA,Pathology
 def test_what_is_missing_adds_up_and_is_said(tmp_path):
     dataset = clinical_dataset(tmp_path, TEXT.replace(">80", "80"), "1234")
     table = clinical_stages(dataset)
-    assert [*table.columns] == ["3", "benign", "not said", "all"]
+    assert [*table.columns] == ["3", "benign", "not stated", "all"]
     assert table.loc["T stage"].index.tolist() == ["T1", "T3", "TX"]
-    assert table.loc["Sex"].index.tolist() == ["female", "male", "1", "not said"]
+    assert table.loc["Sex"].index.tolist() == ["female", "male", "1", "not stated"]
     for characteristic in ("Sex", "T stage", "M stage", "Pathology"):
         assert table.loc[characteristic].sum().tolist() == table.loc[("N", "")].tolist() == [2, 1, 1, 4]
     assert table.loc[("Age, years", "mean (SD)")].tolist() == ["45.0 (7.07)", "", "80.0", "56.7 (20.8)"]
-    assert table.loc[("Age, years", "not said")].tolist() == [0, 1, 0, 1]
+    assert table.loc[("Age, years", "not stated")].tolist() == [0, 1, 0, 1]
     assert table.loc[("EBV DNA", "median [min, max]"), "3"] == "60 [0, 120]"
     notes = " ".join(table.attrs["notes"])
     assert "Not in the store: N stage, VCA IgA, Overall survival. Convert again" in notes
@@ -171,7 +171,7 @@ def test_a_number_that_is_none_is_left_out_and_said(tmp_path):
     dataset = dataset.assign_coords(age=("patient", np.array(["40", "50", ">80", ""], np.dtypes.StringDType())))
     table = clinical_stages(dataset)
     assert table.loc[("Age, years", "mean (SD)"), "all"] == "45.0 (7.07)"
-    assert table.loc[("Age, years", "not said"), "all"] == 2
+    assert table.loc[("Age, years", "not stated"), "all"] == 2
     assert "Age, years: no number in >80." in table.attrs["notes"]
 
 
@@ -192,7 +192,7 @@ def test_a_store_of_other_hands_may_hold_stages_as_numbers(tmp_path):
     dataset = clinical_dataset(tmp_path, TEXT.replace(">80", "80"), "1234")
     numbered = dataset.assign_coords(t_stage=("patient", [1.0, 3.0, np.nan, 3.0]), age=("patient", [40, 50, 80, 61]))
     table = clinical_stages(numbered)
-    assert table.loc["T stage", "all"].to_dict() == {"T1": 1, "T3": 2, "not said": 1}
+    assert table.loc["T stage", "all"].to_dict() == {"T1": 1, "T3": 2, "not stated": 1}
     assert table.loc[("Age, years", "median [min, max]"), "all"] == "55.5 [40, 80]"
 
 

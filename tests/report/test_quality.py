@@ -125,7 +125,7 @@ def test_orientations_are_counted_for_every_mask(troubled):
     masks = np.isin(dataset["mask_status"].values.astype(object), ("ok", "warning"))
     assert table.sum().tolist() == masks.sum(axis=0).tolist()
     along_y = (dataset["mask_axes_flipped"].values.astype(object) == "y") & masks
-    assert table.loc["runs against it along y"].tolist() == along_y.sum(axis=0).tolist()
+    assert table.loc["reversed along y"].tolist() == along_y.sum(axis=0).tolist()
 
 
 def test_a_runner_sees_what_threads_see(troubled, scored):

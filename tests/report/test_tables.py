@@ -104,8 +104,8 @@ def test_what_headers_lack_and_scans_that_are_absent_are_said(some):
     assert table.loc["Flip angle, degrees"].tolist() == ["", "", "", "0"]
     notes = table.attrs["notes"]
     assert "CE-T1WI: no scan in the store." in notes
-    assert "Echo time, ms: 2 of 11 scans do not say it." in notes
-    assert "Flip angle, degrees: 11 of 11 scans do not say it." in notes
+    assert "Echo time, ms: 2 of 11 scans have no value." in notes
+    assert "Flip angle, degrees: 11 of 11 scans have no value." in notes
 
 
 def test_table_2_in_cm_and_without_empty_masks(full, some):
@@ -151,11 +151,11 @@ def test_a_patient_of_several_scanners_counts_for_each_and_is_named(some):
     some["scanner_model"][2, 1] = ""
     some["shape"][5] = 0
     table = tables.scanners(some)
-    assert table["patients"].to_dict() == {"Achieva": 5, "Other": 1, "not said": 1}
-    assert table["scans"].to_dict() == {"Achieva": 13, "Other": 1, "not said": 1}
+    assert table["patients"].to_dict() == {"Achieva": 5, "Other": 1, "not stated": 1}
+    assert table["scans"].to_dict() == {"Achieva": 13, "Other": 1, "not stated": 1}
     several, absent = table.attrs["notes"]
     assert "2 patients were scanned on several scanners" in several
-    assert "(001: Achieva, Other; 003: Achieva, not said)" in several
+    assert "(001: Achieva, Other; 003: Achieva, not stated)" in several
     assert absent == "1 patient has no scan in the store."
     assert "headers of DICOM series" in tables.scanners(some.drop_vars("scanner_model")).attrs["notes"][0]
 
