@@ -210,25 +210,19 @@ def as_table(
 
     In a table that keeps its order, a group is named in its first row only.
     """
-    depth = frame.columns.nlevels
-    numbers = [all(_numeric(value) for value in frame.iloc[:, i]) for i in range(frame.shape[1])]
+    numbers = [all(map(_numeric, frame.iloc[:, i])) for i in range(frame.shape[1])]
     published = [str(label).endswith(", paper") for label in frame.columns.get_level_values(-1)]
-    kinds = list(zip(numbers, published, strict=True))
     head = tuple(
-        (*_corner(frame, level, sortable), *_heads(frame.columns, level, numbers, sortable)) for level in range(depth)
+        (*_corner(frame, level, sortable), *_heads(frame.columns, level, numbers, sortable))
+        for level in range(frame.columns.nlevels)
     )
-    rows = tuple(
-        (
-            *(Cell(label, "th") for label in labels),
-            *(_cell(value, *kind) for value, kind in zip(values, kinds, strict=True)),
-        )
-        for labels, values in zip(
-            _row_labels(frame.index, sortable), frame.itertuples(index=False, name=None), strict=True
-        )
-    )
-    said = frame.attrs.get("notes", []) if notes is None else notes
+    rows = []
+    values_of = frame.itertuples(index=False, name=None)
+    for labels, values in zip(_row_labels(frame.index, sortable), values_of, strict=True):
+        rows.append((*(Cell(label, "th") for label in labels), *map(_cell, values, numbers, published)))
+    lines = frame.attrs.get("notes", []) if notes is None else notes
     wide, tall = frame.shape[1] > _NARROW, sortable and len(frame) > _SHORT
-    return Table(caption, head, rows, tuple(str(line) for line in said), sortable, folded, wide, tall)
+    return Table(caption, head, tuple(rows), tuple(map(str, lines)), sortable, folded, wide, tall)
 
 
 def as_csv(frame: pd.DataFrame, name: str, text: str) -> File:

@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 
 from npczarr.errors import ParameterError
+from npczarr.store.files import write_whole
 
 # each character once: a second pass would escape what the first wrote
 _LATEX = str.maketrans(
@@ -110,7 +111,7 @@ def write_table(table: pd.DataFrame, path: str | Path) -> None:
     suffix = Path(path).suffix.lower()
     if suffix not in _WRITERS:
         raise ParameterError(f"{path}: expected a name that ends in {', '.join(_WRITERS)}; choose one")
-    Path(path).write_text(_WRITERS[suffix](table), encoding="utf-8", newline="\n")
+    write_whole(Path(path), _WRITERS[suffix](table).encode())
 
 
 def _words(table: pd.DataFrame, escape: Callable[[str], str]) -> tuple[str, list[str]]:

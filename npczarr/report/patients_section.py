@@ -19,6 +19,7 @@ from npczarr.report.table_text import labels, numbers, texts
 
 _STAGES = {"t_stage": "T", "n_stage": "N", "m_stage": "M", "clinical_stage": "stage"}
 _MM3 = 1000.0  # in one cm³
+_TILES = 1000  # on the sheet: a page of more would be too large to open
 
 
 def patients_blocks(inputs: ReportInputs, contents: Contents) -> list[Block]:
@@ -58,7 +59,7 @@ def _sheet(inputs: ReportInputs, stages: Mapping[str, list[str]], volumes: pd.Da
         tiles.append(_tile(patient, seen, (sequence, stage, size), ranks[i], -1 if np.isnan(volume) else volume))
     keys = ("stage", "volume", "patient") if max(ranks) >= 0 else ("volume", "patient")
     tiles.sort(key=lambda tile: (-tile.stage, -tile.volume_cm3))
-    return Sheet(_caption(tiles), tuple(tiles), keys)
+    return Sheet(_caption(tiles), tuple(tiles[:_TILES]), keys)
 
 
 def _stage_ranks(stages: Mapping[str, list[str]], patients: int) -> list[int]:
@@ -73,7 +74,11 @@ def _stage_ranks(stages: Mapping[str, list[str]], patients: int) -> list[int]:
 def _caption(tiles: list[Tile]) -> str:
     without = sum(not tile.url for tile in tiles)
     caption = "The slice with most tumor of every patient, outlined; the middle slice where no tumor is outlined."
-    return f"{caption} {without} of {len(tiles)} patients have no image." if without else caption
+    if without:
+        caption += f" {without} of {len(tiles)} patients have no image."
+    if len(tiles) > _TILES:
+        caption += f" Shown are {_TILES} of {len(tiles)} patients, by stage and volume; the table below has all."
+    return caption
 
 
 def _picture(scored: Mapping[tuple[str, str], ScoredScan], patient: str, sequence: str) -> bool:

@@ -133,19 +133,26 @@ def with_published(table: pd.DataFrame, name: Table, dataset: xr.Dataset) -> pd.
     columns, figures = _TABLES[name]
     beside = _with_rows(table, figures)
     different: list[tuple[Hashable, str]] = []
-    shared = [column for column in columns if column in table]
-    for column in shared:
-        printed = {row: figure[columns.index(column)] for row, figure in figures.items()}
-        different += [(row, column) for row in _insert_beside(beside, column, printed)]
-    compared = len(shared) * len(figures)
-    said = [f"{len(different)} of {compared} cells differ from the paper's, marked{DIFFERS}."]
-    if not different:
-        said = [f"All {compared} cells are as in the paper."]
-    if lacking := [column for column in columns if column not in table]:
-        said.append(f"In the paper and not here: {', '.join(lacking)}.")
+    for column in columns:
+        if column in table:
+            printed = {row: figure[columns.index(column)] for row, figure in figures.items()}
+            different += [(row, column) for row in _insert_beside(beside, column, printed)]
     beside.attrs = {**table.attrs, "different": different}
-    beside.attrs["notes"] = [*table.attrs.get("notes", []), *said, *published_doubts(name)]
+    notes = _comparison(table, columns, len(figures), len(different))
+    beside.attrs["notes"] = [*table.attrs.get("notes", []), *notes, *published_doubts(name)]
     return beside
+
+
+def _comparison(table: pd.DataFrame, columns: Sequence[str], rows: int, different: int) -> list[str]:
+    """Say how many cells were compared and differ, and which columns only the paper has."""
+    lacking = [column for column in columns if column not in table]
+    compared = (len(columns) - len(lacking)) * rows
+    notes = [f"{different} of {compared} cells differ from the paper's, marked{DIFFERS}."]
+    if not different:
+        notes = [f"All {compared} cells are as in the paper."]
+    if lacking:
+        notes.append(f"In the paper and not here: {', '.join(lacking)}.")
+    return notes
 
 
 def _insert_beside(table: pd.DataFrame, column: str, printed: Mapping[Hashable, Any]) -> list[Hashable]:

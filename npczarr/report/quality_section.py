@@ -25,6 +25,7 @@ from npczarr.report.scores import MEANINGS, SCORES
 from npczarr.report.style import data_url
 
 _BAD = ("refused", "damaged", "mask refused", "empty mask", "pending")
+_SHOWN = ("snr", "ghosting", "uneven")  # scores in the list of problems
 _NAMED = 12  # patients in one row
 _UNITS = {"ghosting": "ghosting, %", "uneven": "uneven, %", "clipped": "clipped, %", "snr": "SNR"}
 
@@ -47,7 +48,7 @@ def quality_blocks(inputs: ReportInputs, contents: Contents) -> list[Block]:
             lambda: scores_by_sequence(
                 inputs.scores,
                 [sequence for sequence in _sequences(inputs) if (inputs.scores["sequence"] == sequence).any()],
-                ["snr", "ghosting", "uneven"],
+                _SHOWN,
                 ["SNR", "Ghosting, %", "Uneven, %"],
             ),
         )
@@ -88,26 +89,29 @@ def _present(found: pd.DataFrame) -> list[str]:
 
 def _rows(inputs: ReportInputs) -> tuple[ProblemRow, ...]:
     rank = list(PROBLEMS)
-    scores = inputs.scores
-    scans_scored = zip(scores["patient"], scores["sequence"], strict=True)
-    numbers = dict(zip(scans_scored, scores[["snr", "ghosting", "uneven"]].to_numpy(float), strict=True))
+    scans = inputs.scores[["patient", "sequence"]].itertuples(index=False, name=None)
+    numbers = dict(zip(scans, inputs.scores[list(_SHOWN)].to_numpy(float), strict=True))
     rows = []
     for patient, sequence, one in _by_scan(inputs):
-        scans = [(patient, s) for s in _sequences(inputs)] if sequence == "all" else [(patient, sequence)]
-        seen = [inputs.scored[scan].thumbnail for scan in scans if scan in inputs.scored]
-        known = numbers.get((patient, sequence), np.full(3, np.nan))
+        known = numbers.get((patient, sequence), np.full(len(_SHOWN), np.nan))
         rows.append(
             ProblemRow(
                 patient,
                 sequence,
                 min(rank.index(problem) for problem in one["problem"]),
-                tuple(data_url(one_seen.content, "webp") for one_seen in seen if one_seen is not None),
+                _pictures(inputs, patient, _sequences(inputs) if sequence == "all" else [sequence]),
                 tuple((problem, problem in _BAD) for problem in one["problem"]),
                 tuple(zip(one["reason"], one["evidence"], strict=True)),
                 tuple("" if not np.isfinite(n) else f"{n:.3g}" for n in known),
             )
         )
     return _merged(rows, len(inputs.dataset["patient"]))
+
+
+def _pictures(inputs: ReportInputs, patient: str, sequences: list[str]) -> tuple[str, ...]:
+    """URLs of the pictures of a patient's scans."""
+    seen = [inputs.scored[patient, sequence] for sequence in sequences if (patient, sequence) in inputs.scored]
+    return tuple(data_url(one.thumbnail.content, "webp") for one in seen if one.thumbnail is not None)
 
 
 def _merged(rows: list[ProblemRow], patients: int) -> tuple[ProblemRow, ...]:

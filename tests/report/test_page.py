@@ -196,6 +196,13 @@ def test_tables_stand_in_the_papers_order_after_the_patients(pages):
     assert "Synthetic cohort" in html
 
 
+def test_a_sheet_that_would_be_too_large_says_what_it_leaves_out(store, tmp_path, monkeypatch):
+    monkeypatch.setattr("npczarr.report.patients_section._TILES", 4)
+    html = write_report(store, tmp_path / "r.html", workers=0).read_text(encoding="utf-8")
+    assert html.count("<li data-patient=") == 4
+    assert "Shown are 4 of 6 patients" in html
+
+
 def test_a_page_of_277_patients_would_stay_under_ten_megabytes(store):
     rng = np.random.default_rng(0)
     noise = rng.normal(300, 60, (3, 512, 512)).astype(np.int16)  # nothing compresses worse
