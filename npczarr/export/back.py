@@ -1,4 +1,4 @@
-"""Masks edited elsewhere, back into the store in place of its own, with a record of where they came from."""
+"""Import of masks that were edited elsewhere, in place of the store's, with a record of their origin."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ Key = tuple[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Imported:
-    """What became of one mask.
+    """Outcome of the import of one mask.
 
     Parameters
     ----------
@@ -147,7 +147,7 @@ class _Target:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ImportTask:
-    """One mask to read: its files, and the scan that it is for, or why there is none that can take it.
+    """One mask to read: its files, and its scan in the store, or the reason why no scan can take it.
 
     `held` is the digest of the stored mask; empty where another must be written even if it is the same.
     """
@@ -162,7 +162,7 @@ class ImportTask:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ReadMask:
-    """A mask that differs from the stored one, its digest and its file's; or no mask, and why nothing is to do."""
+    """A mask that differs from the stored one, with its digest and its file's; or no mask, and the reason."""
 
     mask: Mask | None
     digest: str = ""
@@ -204,7 +204,7 @@ def read_task(task: ImportTask) -> ReadMask:
 def _imported(
     task: ImportTask, outcome: ReadMask | BaseException, target: _Target, tables: Mapping[str, Mapping[Key, Any]]
 ) -> Imported:
-    """Replace one mask by what was read: say pending, write its chunks, then the row."""
+    """Replace one mask: mark the scan as pending, write its chunks, then the row."""
     if isinstance(outcome, StoreError) or not isinstance(outcome, Exception | ReadMask):
         raise outcome
     if isinstance(outcome, Exception):  # out of memory, or a decoder that crashed, more than once
@@ -239,7 +239,7 @@ def _write(mask: Mask, target: _Target, key: Key) -> None:
 
 
 def _row(key: Key, row: Mapping[str, Any], mask: Mask, new: str, replaced: str) -> Row:
-    """Return the scan's row with what is new of its mask; what was said before stays said."""
+    """Return the scan's row with the new fields of its mask; earlier messages are kept."""
     fresh = {v.name: v.fill for v in SCAN_TABLES if v.name in _EVIDENCE}
     values = {**row, **fresh, **mask.evidence, "mask_digest": new}
     values["mask_status"] = "warning" if mask.warnings else "ok"

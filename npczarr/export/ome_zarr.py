@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from npczarr.errors import SourceError
-from npczarr.export.files import check_name
+from npczarr.export.names import check_name
 from npczarr.export.scan import ScanVoxels
 from npczarr.model.geometry import AXES
 from npczarr.outputs import whole

@@ -1,4 +1,4 @@
-"""Names of the files that are exported."""
+"""Labels that name files."""
 
 from __future__ import annotations
 
