@@ -39,17 +39,26 @@ def write(scan: ScanVoxels, folder: Path, bits: int) -> tuple[list[Path], list[s
         "affine_lps": scan.grid.affine.tolist(),
         "shape_zyx": list(scan.grid.shape_zyx),
     }
-    outline = None if scan.mask is None else scan.mask * _depth(bits).type(2**bits - 1)
     files = []
-    for z in range(scan.grid.shape_zyx[0]):
-        for voxels, suffix in ((pixels, ""), (outline, "_mask")):
-            if voxels is not None:
-                files.append(folder / f"{name}_{z + 1}{suffix}.tif")
-                described = {**about, "slice": z + 1, "kind": "mask" if suffix else "image"}
-                write_whole(files[-1], _encode(voxels[z], described, spacing))
+    if pixels is not None:
+        files += _write_slices(pixels, {**about, "kind": "image"}, spacing, folder / name, "")
+    if scan.mask is not None:
+        outline = scan.mask * _depth(bits).type(2**bits - 1)
+        files += _write_slices(outline, {**about, "kind": "mask"}, spacing, folder / name, "_mask")
     files.append(folder / f"{name}.json")
     write_whole(files[-1], json.dumps(about, indent=1).encode())
     return files, notes
+
+
+def _write_slices(
+    voxels: NDArray[Any], about: dict[str, Any], spacing_zyx_mm: list[float], start: Path, end: str
+) -> list[Path]:
+    """Write a file for each slice of (z, y, x), its number, from 1, between start and end of its name."""
+    files = []
+    for number, plane in enumerate(voxels, 1):
+        files.append(start.with_name(f"{start.name}_{number}{end}.tif"))
+        write_whole(files[-1], _encode(plane, {**about, "slice": number}, spacing_zyx_mm))
+    return files
 
 
 def windowed(values: NDArray[np.float64], bits: int) -> tuple[NDArray[Any], float, float]:

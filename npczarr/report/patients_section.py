@@ -53,10 +53,8 @@ def _sheet(inputs: ReportInputs, stages: Mapping[str, list[str]], volumes: pd.Da
     for i, patient in enumerate(patients):
         sequence = next((s for s in order if _picture(inputs.scored, patient, s)), "")
         volume = float(volumes[sequence].to_numpy()[i]) if sequence else np.nan
-        size = "" if np.isnan(volume) else f"{volume:.1f} cm³"
         stage = " ".join(stages[name][i] for name in ("t_stage", "n_stage") if name in stages).strip()
-        seen = inputs.scored.get((patient, sequence))
-        tiles.append(_tile(patient, seen, (sequence, stage, size), ranks[i], -1 if np.isnan(volume) else volume))
+        tiles.append(_tile(patient, inputs.scored.get((patient, sequence)), (sequence, stage), ranks[i], volume))
     keys = ("stage", "volume", "patient") if max(ranks) >= 0 else ("volume", "patient")
     tiles.sort(key=lambda tile: (-tile.stage, -tile.volume_cm3))
     return Sheet(_caption(tiles), tuple(tiles[:_TILES]), keys)
@@ -96,8 +94,10 @@ def _sequences_by_outlines(scored: Mapping[tuple[str, str], ScoredScan], sequenc
     return sorted(sequences, key=lambda sequence: (-outlined[sequence], -sequences.index(sequence)))
 
 
-def _tile(patient: str, seen: ScoredScan | None, words: tuple[str, str, str], stage: int, volume_cm3: float) -> Tile:
-    sequence, stages, size = words
+def _tile(patient: str, seen: ScoredScan | None, words: tuple[str, str], stage: int, volume_cm3: float) -> Tile:
+    """Make one tile; words: the sequence shown, and the stages."""
+    sequence, stages = words
+    size, volume_cm3 = ("", -1.0) if np.isnan(volume_cm3) else (f"{volume_cm3:.1f} cm³", volume_cm3)
     if seen is None or seen.thumbnail is None:
         return Tile(patient, "", "", "", tuple(filter(None, (stages, "no image"))), stage, volume_cm3)
     picture = seen.thumbnail
