@@ -36,6 +36,8 @@ from .report.page import write_report as write_report
 from .runner import Progress as Progress
 from .sources.download import Downloaded as Downloaded
 from .sources.download import download as download
+from .sources.scout import Scouted as Scouted
+from .sources.scout import scout as scout
 from .store.info import info as info
 from .store.open import open as open
 from .store.validate import Finding as Finding

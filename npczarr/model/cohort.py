@@ -35,8 +35,8 @@ class ScanFiles:
         For each mask who outlined it, in a cohort of raters.
     where
         Which images of the folder the scan is made of; empty if all.
-    note
-        Why these files were taken for this sequence, where their headers decided.
+    note, doubt
+        Why these files were taken for this sequence, where their headers decided, and what they leave open.
     """
 
     patient: str
@@ -46,6 +46,7 @@ class ScanFiles:
     raters: tuple[str, ...] = ()
     where: Where = ()
     note: str = ""
+    doubt: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,3 +108,8 @@ class Cohort:
     visits: Mapping[str, Visit] = field(default_factory=dict)
     guesses: tuple[str, ...] = ()
     not_taken: tuple[str, ...] = ()
+
+    @property
+    def has_images(self) -> bool:
+        """Whether there is anything to convert: images, or the masks of several raters."""
+        return any(scan.images or scan.raters for scan in self.scans.values())

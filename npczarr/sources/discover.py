@@ -10,7 +10,9 @@ from npczarr.errors import SourceError
 from npczarr.model.cohort import Cohort, File, ScanFiles, Visit
 from npczarr.sources.bids import sort_bids
 from npczarr.sources.config import SourceConfig
+from npczarr.sources.file_kinds import describe_kinds
 from npczarr.sources.files import Source
+from npczarr.sources.group_series import by_headers, group_series, is_grouped
 from npczarr.sources.labels import Tokens, natural, visible_files
 from npczarr.sources.patterns import path_regex
 from npczarr.sources.rater_files import sort_raters
@@ -18,14 +20,13 @@ from npczarr.sources.rater_files import sort_raters
 Key = tuple[str, str]
 _SIDECAR = re.compile(r"\.(json|bval|bvec)$", re.IGNORECASE)
 _NIFTI = re.compile(r"\.nii(\.gz)?$", re.IGNORECASE)
-_KINDS_SHOWN = 5
 
 
 def discover(source: Source, config: SourceConfig) -> Cohort:
     """Sort the files of ``source`` into scans, masks, tables and strays.
 
     Tried in this order: the patterns of the configuration; and where it gives none, the masks of two raters, the
-    published layout, and BIDS.
+    published layout, BIDS, and at last the headers of every DICOM file below a folder for each patient.
 
     Raises
     ------
@@ -33,9 +34,15 @@ def discover(source: Source, config: SourceConfig) -> Cohort:
         If no file matches; the message says what was tried, what is there, and how to describe another layout.
     """
     files = source.files()
-    cohort = sort_raters(files, config) or sort_files(files, config)
-    if not cohort.patients and config.images == SourceConfig().images:
-        cohort = sort_bids(files, config) or cohort
+    if is_grouped(config):
+        cohort = group_series(source, files, config)
+    else:
+        cohort = sort_raters(files, config) or sort_files(files, config)
+    if not cohort.patients and any(file.path == "zarr.json" for file in files):
+        raise SourceError(f"{source.shown}: a Zarr store, expected the images and masks that one is made from")
+    if not cohort.has_images and config.images == SourceConfig().images:
+        other = sort_bids(files, config) or group_series(source, files, by_headers(config))
+        cohort = other if other.patients or not cohort.patients else cohort
     if not cohort.patients:
         raise _nothing_found(source, files, cohort, config)
     return cohort
@@ -161,27 +168,13 @@ def _stem(path: str) -> str:
 
 
 def _nothing_found(source: Source, files: Sequence[File], cohort: Cohort, config: SourceConfig) -> SourceError:
-    if any(file.path == "zarr.json" for file in files):
-        return SourceError(f"{source.shown}: a Zarr store, expected the images and masks that one is made from")
     folders = ", ".join(rule.folder for rule in config.sequences) or "any name"
     left = "; ".join(cohort.not_taken[:3])
     series = f"; series that were found but not taken: {left}" if left else ""
     return SourceError(
         f"{source.shown}: no scan found. Looked below every folder for {' or '.join(config.images)} ({{sequence}}: "
-        f"{folders}) and {' or '.join(config.masks)}, for masks of two raters in {' or '.join(config.raters)}, and for "
-        "BIDS (sub-*/anat/*.nii.gz). There are "
-        f"{describe_kinds(files)}{series}. If the cohort is laid out otherwise, describe it in a TOML file (--config)"
+        f"{folders}) and {' or '.join(config.masks)}, for masks of two raters in {' or '.join(config.raters)}, for "
+        "BIDS (sub-*/anat/*.nii.gz), and for DICOM series that their headers tell apart. There are "
+        f"{describe_kinds(files)}{series}. If the cohort is laid out otherwise, describe it in a TOML file (--config), "
+        "which `npczarr scout` begins for you"
     )
-
-
-def describe_kinds(files: Sequence[File]) -> str:
-    """Count files by the ending of their names: ``12 .dcm, 3 .csv, 1 without an ending``."""
-    counts: dict[str, int] = {}
-    for file in files:
-        found = re.search(r"(\.nii\.gz|\.[A-Za-z0-9]{1,5})$", file.name)
-        ending = found[1].lower() if found and not found[1][1:].isdecimal() else "without an ending"
-        counts[ending] = counts.get(ending, 0) + 1
-    most = sorted(counts.items(), key=lambda item: -item[1])
-    rest = sum(count for _, count in most[_KINDS_SHOWN:])
-    shown = [f"{count} {ending}" for ending, count in most[:_KINDS_SHOWN]]
-    return ", ".join([*shown, *([f"{rest} others"] if rest else [])]) or "no files"

@@ -20,7 +20,7 @@ from npczarr.errors import SourceError
 from npczarr.model.cohort import File
 from npczarr.model.limits import Limits
 from npczarr.model.options import Options, fsspec_options, normalize_options, redacted
-from npczarr.sources.local import PERMISSIONS, list_folder, read_file, read_member
+from npczarr.sources.local import PERMISSIONS, list_folder, read_file, read_file_head, read_member, read_member_head
 
 #: A slice's number or a published mask: tells nothing of the patient, where a UID, a date or a word might.
 _PLAIN_NAME = re.compile(
@@ -90,6 +90,26 @@ class Source:
         # cat_ranges takes paths as they are, where cat would expand a * or [ in a file name
         found: list[bytes | Exception] = fs.cat_ranges(full, None, None, on_error="return")
         return found
+
+    def read_heads(self, files: Sequence[File], nbytes: int) -> list[bytes | Exception]:
+        """Read the beginning of each file, as far as ``nbytes``; as :meth:`read` does in all else."""
+        fs, root = _open(self)
+        if isinstance(fs, LocalFileSystem | ZipFileSystem):
+            return [self._read_head(fs, root, file, nbytes) for file in files]
+        full = [f"{root.rstrip('/')}/{file.path}" if root else file.path for file in files]
+        ends = [min(nbytes, file.size) for file in files]
+        found: list[bytes | Exception] = fs.cat_ranges(full, [0] * len(files), ends, on_error="return")
+        return found
+
+    def _read_head(self, fs: Any, root: str, file: File, nbytes: int) -> bytes | Exception:  # noqa: ANN401 - fsspec
+        if file.size <= nbytes:
+            return self.read([file.path])[0]
+        try:
+            if isinstance(fs, ZipFileSystem):
+                return read_member_head(fs.zip, file.path, nbytes)
+            return read_file_head(root, file.path, nbytes)
+        except Exception as error:  # zipfile and zlib name damage in a dozen ways
+            return error
 
 
 def open_source(url: str | Path, options: Mapping[str, Any] | None = None, limits: Limits | None = None) -> Source:

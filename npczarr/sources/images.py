@@ -31,7 +31,10 @@ def read_image(source: Source, scan: ScanFiles, *, held: Callable[[str], bool] |
         read = read_nifti_scan(source, scan.images, where=scan.where)
     else:
         read = read_scan(source, scan.images, masks=scan.masks, held=held, where=scan.where)
-    return replace(read, notes=(*read.notes, scan.note)) if scan.note else read
+    if not scan.note:
+        return read
+    doubts = (scan.doubt,) if scan.doubt else ()
+    return replace(read, notes=(*read.notes, scan.note), warnings=(*read.warnings, *doubts))
 
 
 def peek_image(source: Source, scan: ScanFiles) -> Peeked:

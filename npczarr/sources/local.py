@@ -180,6 +180,26 @@ def read_member(archive: zipfile.ZipFile, path: str, limits: Limits) -> bytes | 
         return error
 
 
+def read_file_head(root: str, path: str, nbytes: int) -> bytes:
+    """Read the beginning of a regular file below a folder."""
+    full = f"{root.rstrip('/')}/{path}"
+    if not os.path.exists(full):
+        full = _RAW_BYTE.sub(lambda byte: chr(0xDC00 + int(byte[1], 16)), full)
+    if not stat.S_ISREG(os.stat(full).st_mode):
+        raise SourceError("is a pipe or a device, expected a file; remove it")
+    with open(full, "rb") as file:
+        return file.read(nbytes)
+
+
+def read_member_head(archive: zipfile.ZipFile, path: str, nbytes: int) -> bytes:
+    """Read the beginning of a member of an archive."""
+    info = archive.getinfo(path)
+    if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise SourceError("is packed in a way that is not read (expected deflate); unpack the archive first")
+    with archive.open(info) as member:
+        return member.read(nbytes)
+
+
 def _check_size(nbytes: int, limits: Limits) -> None:
     try:
         limits.check_files([File("", nbytes, "")])

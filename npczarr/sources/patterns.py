@@ -48,17 +48,18 @@ def check_pattern(value: Any, needed: tuple[str, ...], where: str) -> str:  # no
     return value
 
 
-def path_regex(pattern: str, groups: Mapping[str, str]) -> re.Pattern[str]:
+def path_regex(pattern: str, groups: Mapping[str, str], *, shallow: bool = False) -> re.Pattern[str]:
     """Compile a layout pattern, to be matched against the whole path below the source's root.
 
     ``{name}`` becomes the named group with the expression that ``groups`` gives, or one path component; the pattern may
-    lie below any folder, which is the group ``below``.
+    be below any folder, which is the group ``below``: the deepest that fits, or with ``shallow`` the topmost.
     """
     seen: set[str] = set()
     folders = [_component(component, groups, seen) for component in pattern.split("/")]
     # (?>…): once a name fits it is not tried another way, or the time would grow with a power of the path's length
     expression = "".join(f"(?>{folder}/)" if "**" not in p else f"{folder}/" for folder, p in folders[:-1])
-    return re.compile(f"(?P<below>(?:.*/)?){expression}{folders[-1][0]}", re.IGNORECASE)
+    below = "(?P<below>(?:.*?/)??)" if shallow else "(?P<below>(?:.*/)?)"
+    return re.compile(f"{below}{expression}{folders[-1][0]}", re.IGNORECASE)
 
 
 def _component(component: str, groups: Mapping[str, str], seen: set[str]) -> tuple[str, str]:
