@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import csv
 import io
-import re
 from collections import Counter
 from collections.abc import Sequence
 
 from npczarr.errors import SourceError
 from npczarr.model.clinical import is_known_column
+from npczarr.sources.encodings import is_paired, is_shift_jis
 
 _MOST_COLUMNS = 2000
 _SEPARATORS = ",;\t|"
@@ -69,15 +69,10 @@ def _decode(content: bytes) -> str:
     except UnicodeDecodeError:
         pass
     # Chinese and Japanese characters are pairs of bytes; accented letters stand alone
-    candidates = [*(("gb18030", "cp932") if is_paired(content) else ()), "latin-1"]
+    chinese, japanese = is_paired(content), is_shift_jis(content)
+    candidates = ["gb18030"] * chinese + ["cp932"] * japanese + ["latin-1"]
     texts = [text for encoding in candidates if (text := _try(content, encoding)) is not None]
     return max(texts, key=lambda text: _count_known(_header(text)))
-
-
-def is_paired(content: bytes) -> bool:
-    """Whether most bytes above 127 come in pairs or longer runs, as in Chinese and Japanese encodings."""
-    high, paired = (sum(map(len, re.findall(pattern, content))) for pattern in (rb"[\x80-\xff]", rb"[\x80-\xff]{2,}"))
-    return 2 * paired > high
 
 
 def _try(content: bytes, encoding: str) -> str | None:

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from npczarr.errors import SourceError
 from npczarr.model.cohort import File
 from npczarr.model.limits import Limits
+from npczarr.sources.archive import Archive
 
 #: Stands for the files of a folder that may not be listed, so that their loss is named.
 UNLISTED = "folder that cannot be listed"
@@ -157,7 +158,7 @@ def _explain(error: OSError, path: str) -> Exception:
     return error
 
 
-def read_member(archive: zipfile.ZipFile, path: str, limits: Limits) -> bytes | Exception:
+def read_member(archive: Archive, path: str, limits: Limits) -> bytes | Exception:
     """Read a member of an archive, or return why not; no more is unpacked than the archive says of its size."""
     try:
         info = archive.getinfo(path)
@@ -191,7 +192,7 @@ def read_file_head(root: str, path: str, nbytes: int) -> bytes:
         return file.read(nbytes)
 
 
-def read_member_head(archive: zipfile.ZipFile, path: str, nbytes: int) -> bytes:
+def read_member_head(archive: Archive, path: str, nbytes: int) -> bytes:
     """Read the beginning of a member of an archive."""
     info = archive.getinfo(path)
     if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
