@@ -40,6 +40,8 @@ from .sources.scout import Scouted as Scouted
 from .sources.scout import scout as scout
 from .store.info import info as info
 from .store.open import open as open
+from .store.pack import Packed as Packed
+from .store.pack import pack as pack
 from .store.validate import Finding as Finding
 
 __version__: str

@@ -140,7 +140,7 @@ def _results(dataset: xr.Dataset, tables: xr.Dataset) -> Iterator[tuple[str, xr.
     source = dataset.encoding.get("source")
     if not isinstance(source, str) or any(name not in dataset.variables for name in _NEEDED_FOR_RESULTS):
         return
-    if "://" not in source and not Path(source).is_dir():
+    if "://" not in source and not Path(source).is_dir() and not source.lower().endswith(".zip"):
         return  # a file, such as netCDF: nothing is beside it
     location = locate(source, dataset.encoding.get("storage_options"))
     digests = input_digests(_inputs(dataset))
