@@ -63,23 +63,28 @@ def _of_table(path: Path, seen: set[str], taken: set[str]) -> list[str]:
     if not rows:
         raise SourceError(f"{path}: no rows below the header, so there is nothing to map")
     keys = {_first(rows[0], PATIENT_ALIASES): "patient", _first(rows[0], SEQUENCE_ALIASES): "sequence"}
+    found = [keys[name] for name in rows[0] if name in keys]
     lines = [f"# {_one_line(path.name)}"]
-    if "patient" not in [keys[name] for name in rows[0] if name in keys]:
+    if "patient" not in found:
         lines.append('# No column of patient numbers was found: make one of these "patient".')
-    of_scans = "sequence" in [keys[name] for name in rows[0] if name in keys]
     for name in rows[0]:
-        known = known_field(name)
-        meaning = keys.get(name) or (known.name if known else "")
-        shown = _one_line(_shown([row.get(name, "") for row in rows]))
+        meaning = keys.get(name) or _meaning(name)
+        line = f"{_text(name)} = {_text(meaning)}  # {_one_line(_shown([row.get(name, '') for row in rows]))}"
+        certain = name in keys or (meaning and meaning not in taken and "sequence" not in found)
         if name in seen:  # a TOML file names a column once, for all tables
             lines.append(f"# {_text(name)}: see above")
-        elif name not in keys and (not meaning or meaning in taken or of_scans):
-            lines.append(f"# {_text(name)} = {_text(meaning)}  # {shown}")
-        else:
-            lines.append(f"{_text(name)} = {_text(meaning)}  # {shown}")
+        elif certain:
+            lines.append(line)
             taken.add(meaning)
+        else:
+            lines.append(f"# {line}")
         seen.add(name)
     return [*lines, ""]
+
+
+def _meaning(name: str) -> str:
+    known = known_field(name)
+    return known.name if known else ""
 
 
 def _first(row: Mapping[str, str], aliases: Sequence[str]) -> str | None:
