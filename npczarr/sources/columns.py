@@ -1,4 +1,4 @@
-"""A starting map of a cohort's tables: which column means what, as TOML to be corrected by hand."""
+"""A first map of a cohort's table columns to clinical fields, as TOML that the user corrects."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from npczarr.errors import SourceError
 from npczarr.model.clinical import CLINICAL, MISSING, PATIENT_ALIASES, SEQUENCE_ALIASES, known_field, plain
 from npczarr.sources.csv_files import parse_csv
 
-_FEW = 6  # different entries that are shown: more of them may tell who the patients are
+_FEW = 6  # different entries that are shown: more of them may identify patients
 
 _HEAD = """\
 # What the columns of the tables mean: "column in the table" = "name in the store".
@@ -110,6 +110,6 @@ def _text(name: str) -> str:
 
 
 def _one_line(text: str) -> str:
-    """Fit for a comment, which ends with the line and holds no control characters."""
+    """Make text fit for a comment: on one line, without control characters."""
     shown = re.sub(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+", " ", text)
     return shown if len(shown) <= 80 else f"{shown[:79]}…"
