@@ -39,5 +39,8 @@ from .sources.download import download as download
 from .store.info import info as info
 from .store.open import open as open
 from .store.validate import Finding as Finding
+from .training.filling import Batch as Batch
+from .training.patches import Patches as Patches
+from .training.patches import patches as patches
 
 __version__: str
