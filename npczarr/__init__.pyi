@@ -42,5 +42,6 @@ from .store.validate import Finding as Finding
 from .training.filling import Batch as Batch
 from .training.patches import Patches as Patches
 from .training.patches import patches as patches
+from .training.splits import split as split
 
 __version__: str

@@ -84,18 +84,10 @@ def _reasons(scans: Sequence[StoredScan], *, masks: bool, scaled: bool) -> Itera
             yield f"{scan.sequence} has no image: {scan.status}"
         elif masks and not scan.has_mask:
             yield f"{scan.sequence} has no mask: {scan.mask_status or 'none in the source'}"
-        elif scans[0].grid is not None and not _same_grid(scan.grid, scans[0].grid):
+        elif scans[0].grid is not None and not scan.grid.is_same_as(scans[0].grid):
             yield f"{scan.sequence} lies on another grid than {scans[0].sequence}"
         elif scaled and (np.ptp(scan.slope) or np.ptp(scan.intercept)):
             yield f"the rescale slope of {scan.sequence} differs between slices; resample it, or take real values"
-
-
-def _same_grid(one: Grid, other: Grid) -> bool:
-    """Whether voxels of two grids lie at the same places, within a thousandth of a voxel."""
-    if one.shape_zyx != other.shape_zyx:
-        return False
-    apart = float(np.abs(one.corners_mm() - other.corners_mm()).max())
-    return apart <= 1e-3 * float(min(one.spacing_zyx_mm))
 
 
 def facts_of(scan: StoredScan) -> ScanFacts:
