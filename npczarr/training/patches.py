@@ -11,16 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import xarray as xr
 
-from npczarr.errors import ParameterError, unknown_label
+from npczarr.errors import ParameterError
 from npczarr.model.geometry import Shape
 from npczarr.model.per_axis import PerAxis, per_axis
-from npczarr.model.schema import SCAN
-from npczarr.model.where import names_in, select
 from npczarr.store.location import locate
 from npczarr.store.open import open_location
 from npczarr.store.origin import cohort_behind
+from npczarr.store.selection import chosen_patients
 from npczarr.store.tiles import TileCache
 from npczarr.training.filling import Batch, Normalization, PatchFiller
 from npczarr.training.sampling import Draw, draws
@@ -123,7 +121,8 @@ def patches(
     cohort = cohort_behind(dataset, ("image", "mask"))
     assert cohort is not None
     chosen = cohort.labels["sequence"] if sequences is None else tuple(sequences)
-    wanted = _patients(dataset, where, chosen)
+    labels = cohort.labels["patient"]
+    wanted = labels if where is None else [labels[i] for i in chosen_patients(dataset, where, chosen)]
     subjects, left_out = find_subjects(cohort, wanted, chosen, masks=masks, scaled=normalize is not None)
     if not subjects:
         reason = f"; the first of {len(left_out)}: {next(iter(left_out.values()))}" if left_out else ""
@@ -269,27 +268,3 @@ def _check_numbers(**numbers: int | None) -> None:
     rank, world = numbers["rank"], numbers["world"]
     if rank is not None and world is not None and rank >= world:
         raise ParameterError(f"rank must be smaller than world, {world}, got {rank}")
-
-
-def _patients(dataset: xr.Dataset, where: str | None, sequences: Sequence[str]) -> list[str]:
-    """Return the labels of the patients that are asked for, in store order."""
-    labels = [str(label) for label in dataset["patient"].values]
-    if where is None:
-        return labels
-    rows = [i for i, label in enumerate(dataset["sequence"].values) if str(label) in sequences]
-    shape = (len(labels), len(rows))
-    columns = {}
-    known = [str(n) for n, v in dataset.variables.items() if v.dims in ((SCAN[0],), (SCAN[1],), SCAN)]
-    for name in names_in(where):
-        if name not in known:
-            raise unknown_label("column", name, known)
-        found = dataset[name].variable
-        values = np.asarray(found.values)
-        if SCAN[1] in found.dims:
-            values = values[..., rows]
-        elif found.dims == (SCAN[0],):
-            values = values[:, None]
-        values = values.astype(object).astype(str) if values.dtype.kind not in "biuf" else values
-        columns[name] = np.broadcast_to(values, shape)
-    chosen = np.broadcast_to(select(where, columns), shape)
-    return [label for label, row in zip(labels, chosen, strict=True) if row.all()]
