@@ -219,11 +219,16 @@ def columns(
 
 
 @app.command(epilog="Example: `npczarr info npc.zarr`")
-def info(store: Store, storage_option: StorageOption = None, as_json: Json = False) -> None:
+def info(
+    store: Store,
+    where: Annotated[str | None, typer.Option(help="Which patients: \"t_stage in ('T3', 'T4') and age < 60\".")] = None,
+    storage_option: StorageOption = None,
+    as_json: Json = False,
+) -> None:
     """Show what is in a store: patients, scans, spacings, scanners, problems."""
     from npczarr.store.info import info as describe
 
-    about = describe(store, storage_options=as_options(storage_option))
+    about = describe(store, where=where, storage_options=as_options(storage_option))
     if as_json:
         typer.echo(json.dumps(about, indent=1))
     else:

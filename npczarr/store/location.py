@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -120,6 +121,16 @@ def get(store: Store, key: str) -> bytes | None:
     with translate_errors(store, f"read {key}"):
         buffer = run(store.get(key, *no_range()))
     return None if buffer is None else buffer.to_bytes()
+
+
+def get_all(store: Store, keys: Sequence[str]) -> list[bytes | None]:
+    """Read objects whole, all at once; None where there is none."""
+
+    async def read() -> list[Buffer | None]:
+        return list(await asyncio.gather(*(store.get(key, *no_range()) for key in keys)))
+
+    with translate_errors(store, f"read {keys[0]} …"):
+        return [None if buffer is None else buffer.to_bytes() for buffer in run(read())]
 
 
 def put(store: Store, key: str, content: bytes | bytearray) -> None:
