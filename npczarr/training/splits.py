@@ -93,10 +93,10 @@ def split(
         said = {"parts": {str(k): round(v, 6) for k, v in parts.items()}, "stratify": columns, "seed": seed}
         about = f"part of each patient, by subject; {', '.join(f'{k}: {v:g}' for k, v in parts.items())}"
         variable = Variable(name, ("patient",), "string", about, attributes={_MARK: json.dumps(said)})
-        lease.check()
         root = open_group(opened, location.shown)
-        if add_columns(root, {name: (variable, np.array(found, dtype=object))}):
-            add_history(root, "split", {"name": name, **said})
+        with lease.writing():
+            if add_columns(root, {name: (variable, np.array(found, dtype=object))}):
+                add_history(root, "split", {"name": name, **said})
     return pd.Series(found, index=pd.Index(patients, name="patient"), name=name)
 
 
