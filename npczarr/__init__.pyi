@@ -36,9 +36,17 @@ from .report.page import write_report as write_report
 from .runner import Progress as Progress
 from .sources.download import Downloaded as Downloaded
 from .sources.download import download as download
+from .sources.scout import Scouted as Scouted
+from .sources.scout import scout as scout
 from .store.info import info as info
 from .store.open import open as open
+from .store.pack import Packed as Packed
+from .store.pack import pack as pack
 from .store.validate import Finding as Finding
+from .training.filling import Batch as Batch
+from .training.patches import Patches as Patches
+from .training.patches import patches as patches
+from .training.splits import split as split
 from .viewer.page import export_page as export_page
 from .viewer.serve import view as view
 

@@ -196,7 +196,7 @@ def test_json_is_json(source, store, tmp_path, capsys, monkeypatch):
         (("convert", "{source}", "s.zarr", "--config", "nowhere.toml"), "nowhere.toml"),
         (("convert", "{source}", "{source}/meta_data.csv/s.zarr"), "s.zarr"),
         (("convert", "{source}", "s.zarr", "--scheduler", "nonsense"), "tcp://host:8786"),
-        (("convert", "{store}", "s.zarr"), "a Zarr store, expected the DICOM files"),
+        (("convert", "{store}", "s.zarr"), "a Zarr store, expected the images and masks"),
         (("convert", "{source}", "/proc/s.zarr", "--workers", "0"), "/proc/s.zarr: cannot write"),
         *(
             ((command, "nowhere.zarr", *more), "nowhere.zarr: no store here; check the path, or make one")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 
 from npczarr import __version__
-from npczarr.cli import download, export, measure, privacy, report, resample, show, view
+from npczarr.cli import download, export, measure, pack, privacy, report, resample, scout, show, view
 from npczarr.cli.options import (
     BreakLock,
     Config,
@@ -219,11 +219,16 @@ def columns(
 
 
 @app.command(epilog="Example: `npczarr info npc.zarr`")
-def info(store: Store, storage_option: StorageOption = None, as_json: Json = False) -> None:
+def info(
+    store: Store,
+    where: Annotated[str | None, typer.Option(help="Which patients: \"t_stage in ('T3', 'T4') and age < 60\".")] = None,
+    storage_option: StorageOption = None,
+    as_json: Json = False,
+) -> None:
     """Show what is in a store: patients, scans, spacings, scanners, problems."""
     from npczarr.store.info import info as describe
 
-    about = describe(store, storage_options=as_options(storage_option))
+    about = describe(store, where=where, storage_options=as_options(storage_option))
     if as_json:
         typer.echo(json.dumps(about, indent=1))
     else:
@@ -262,12 +267,14 @@ def validate(
 _COMMANDS: dict[str, tuple[Callable[..., None], str]] = {
     "download": (download.download, "npczarr download data/"),
     "view": (view.view, "npczarr view npc.zarr --patient 012"),
+    "scout": (scout.scout, "npczarr scout exports/ --out layout.toml"),
     "morphology": (measure.morphology, "npczarr morphology npc.zarr --csv tumours.csv"),
     "agreement": (measure.agreement, "npczarr agreement reliability.zarr --tolerance 2"),
     "score": (measure.score, "npczarr score npc.zarr predictions/ --name unet"),
     "resample": (resample.resample, "npczarr resample npc.zarr npc-1mm.zarr --spacing 1,1,1"),
     "export": (export.export, "npczarr export npc.zarr nifti/ --format nifti"),
     "import-masks": (export.import_masks, "npczarr import-masks npc.zarr nifti/"),
+    "pack": (pack.pack, "npczarr pack npc.zarr npc.zarr.zip"),
     "report": (report.report, "npczarr report npc.zarr -o report.html"),
     "audit": (privacy.audit, "npczarr audit primary_data.zip"),
     "deidentify": (privacy.deidentify, "npczarr deidentify primary_data.zip clean/"),

@@ -34,7 +34,14 @@ def resample(
     ),
     mask_method: Annotated[str, typer.Option(help="Of masks: linear (tumor where 0.5 or more), nearest.")] = "linear",
     normalize: Annotated[str | None, typer.Option(help="zscore or percentile, per scan.")] = None,
-    codec: Annotated[str, typer.Option(help="lz4 (fast) or zstd (smaller); of a new store.")] = "lz4",
+    purpose: Annotated[
+        str | None,
+        typer.Option("--for", help="training: whole numbers for npczarr.patches, with statistics of each scan."),
+    ] = None,
+    codec: Annotated[
+        str | None,
+        typer.Option(help="lz4 (fast, the default), zstd (smaller); for training none (the default), lz4, zstd."),
+    ] = None,
     workers: Workers = None,
     scheduler: Scheduler = None,
     break_lock: BreakLock = False,
@@ -47,7 +54,7 @@ def resample(
 
     # one word of several each: resample_store refuses any other, and names the known ones
     choices: dict[str, Any] = {
-        "center": center, "method": method, "mask_method": mask_method, "normalize": normalize
+        "center": center, "method": method, "mask_method": mask_method, "normalize": normalize, "purpose": purpose
     }  # fmt: skip
     started = time.perf_counter()
     with show.progress() as draw:

@@ -61,6 +61,7 @@ def export_scans(
     patients: Sequence[str] | None = None,
     sequences: Sequence[str] | None = None,
     bits: int = 8,
+    mask_of: str | None = None,
     workers: int | None = None,
     scheduler: str | None = None,
     storage_options: Mapping[str, Any] | None = None,
@@ -79,13 +80,16 @@ def export_scans(
         Local folder: new, empty, or of an earlier export of the same kind.
     format
         ``"tiff"``, slices scaled over the whole volume; ``"nifti"``, ``"ome-zarr"``, stored values; ``"png"``, the
-        slice with most tumor and its outline.
+        slice with most tumor and its outline; ``"nnunet"``, real values as a dataset of nnU-Net version 2, a case for
+        each patient whose sequences lie on one grid.
     size
         Resample in-plane to ``size`` x ``size``; None keeps the matrix.
     patients, sequences
         Labels; None means all.
     bits
         8 or 16, of TIFF.
+    mask_of
+        Sequence whose mask nnU-Net learns; by default the one on whose grid the store was resampled.
     workers
         Local worker processes; 0 for this process. By default the active ``distributed.Client``, or one a core; this
         process for a few scans.
@@ -108,6 +112,10 @@ def export_scans(
     StoreError
         If the store cannot be opened.
     """
+    if format == "nnunet":
+        return _export_cases(
+            store, out, patients, sequences, mask_of, size, workers, scheduler, storage_options, on_progress
+        )
     _check(format, size, bits, out)
     _load(format)
     cohort = StoredCohort(locate(store, storage_options))
@@ -142,6 +150,37 @@ def export_scans(
     return tuple(found[i] for i in range(len(planned)))
 
 
+def _export_cases(
+    store: str | Path,
+    out: str | Path,
+    patients: Sequence[str] | None,
+    sequences: Sequence[str] | None,
+    mask_of: str | None,
+    size: int | None,
+    workers: int | None,
+    scheduler: str | None,
+    storage_options: Mapping[str, Any] | None,
+    on_progress: OnProgress | None,
+) -> tuple[Exported, ...]:
+    """Write a dataset of nnU-Net; the files of a patient are listed with the sequence whose mask is the label."""
+    from npczarr.export.nnunet import export_cases
+
+    if size is not None:
+        raise ParameterError("nnunet has no size: resample the store, then export it")
+    check_local(out)
+    with Runner(workers, scheduler, idle="here") as runner:
+        cases, labelled = export_cases(
+            locate(store, storage_options), Path(out), patients=patients, sequences=sequences, mask_of=mask_of,
+            runner=runner, on_progress=on_progress,
+        )  # fmt: skip
+    return tuple(
+        Exported(
+            case.patient, labelled, "", "written" if case.files else "failed", case.problem or case.remark, case.files
+        )
+        for case in cases
+    )
+
+
 def export_scan(task: ExportTask) -> Exported:
     """Export one scan; safe to run twice. A problem is returned, not raised."""
     try:
@@ -157,7 +196,7 @@ def export_scan(task: ExportTask) -> Exported:
 
 def _check(format: str, size: int | None, bits: int, out: str | Path) -> None:
     if format not in FORMATS:
-        raise ParameterError(f"format must be one of {', '.join(FORMATS)}, got {format!r}")
+        raise ParameterError(f"format must be one of {', '.join((*FORMATS, 'nnunet'))}, got {format!r}")
     if bits not in (8, 16):
         raise ParameterError(f"bits must be 8 or 16, got {bits}")
     if size is not None and not 1 <= size <= _LARGEST_SIZE:

@@ -93,10 +93,12 @@ def plan_digest(entries: Mapping[str, Any], plan: ScanPlan, request: Resampling,
     return str(xxhash.xxh3_128_hexdigest(repr((voxels, grids, rescale, request.described())).encode()))
 
 
-def resampled_attributes(attributes: Mapping[str, Any], request: Resampling, *, rated: bool) -> dict[str, Any]:
+def resampled_attributes(
+    attributes: Mapping[str, Any], request: Resampling, *, rated: bool, dtype: str = "float32"
+) -> dict[str, Any]:
     """Attributes of a resampled cohort: those of its source, and what was asked for."""
     kept = {key: value for key, value in attributes.items() if key not in (SCHEMA_ATTRIBUTE, "coordinates", "history")}
-    schema = json.dumps(json_schema("float32", rated=rated), separators=(",", ":"))
+    schema = json.dumps(json_schema(dtype, rated=rated), separators=(",", ":"))
     return {**kept, "json_schema": schema, RESAMPLING: json.dumps(request.described())}
 
 

@@ -14,7 +14,7 @@ from npczarr.errors import NpczarrError
 from npczarr.graphs.convert_scan import clear_scan, geometry_of
 from npczarr.graphs.resample_blocks import outside_remark
 from npczarr.graphs.resample_plan import ScanPlan
-from npczarr.kernels.scan import resample_image, resample_outline, target_grid
+from npczarr.kernels.scan import as_integers, resample_image, resample_outline, target_grid
 from npczarr.model.geometry import Grid
 from npczarr.model.records import PADDING, Row
 from npczarr.model.resampling import Resampling
@@ -78,10 +78,13 @@ def write_resampled(task: ResampleTask) -> Row:
         return Row(*task.key, {}, outgrown=target.shape_zyx)
     values: dict[str, Any] = {**task.carried, **geometry_of(target), "source_digest": task.source_digest}
     values["spacing"] = np.where(plan.known_zyx, values["spacing"], np.nan)
-    depth, new = target.shape_zyx[0], None
+    depth = target.shape_zyx[0]
+    new: NDArray[Any] | None = None
     try:
         if image is not None:
             new, numbers = resample_image(task.request, image, scan.slope, scan.intercept, own, target)
+            if layout.dtype == "int16":
+                new, numbers = as_integers(new, numbers)
             values |= {"image_digest": digest(new), "rescale_slope": np.full(depth, numbers.slope)}
             values |= {"rescale_intercept": np.full(depth, numbers.intercept)}
         raters = [] if mask is None else list(mask.reshape(-1, *own.shape_zyx))

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import xarray as xr
@@ -19,11 +19,13 @@ from npczarr.graphs.resample_blocks import SPATIAL
 from npczarr.graphs.resample_plan import plan_cohort, plan_digest, resampled_attributes
 from npczarr.graphs.resample_scan import ResampleTask, refusal, write_resampled
 from npczarr.graphs.store_writer import StoreWriter, Work, changed
+from npczarr.graphs.training_index import index_scans
 from npczarr.model.layout import check_codec
 from npczarr.model.limits import Limits
 from npczarr.model.per_axis import PerAxis
 from npczarr.model.resampling import Center, MaskMethod, Method, Normalization, Resampling, make_resampling
 from npczarr.model.schema import INDEXES, RATER, RESAMPLING, SCAN_TABLES, Variable
+from npczarr.model.training import training_layout
 from npczarr.runner import OnProgress, Runner
 from npczarr.store.chunks import ScanPlace
 from npczarr.store.cohort import StoredCohort
@@ -55,7 +57,8 @@ def resample_store(
     method: Method = "linear",
     mask_method: MaskMethod = "linear",
     normalize: Normalization | None = None,
-    codec: str = "lz4",
+    purpose: Literal["training"] | None = None,
+    codec: str | None = None,
     workers: int | None = None,
     scheduler: str | None = None,
     break_lock: bool = False,
@@ -74,8 +77,13 @@ def resample_store(
         Folder or URL of the store, and of the one to write.
     spacing, shape, like, window, center, bounds, method, mask_method, normalize
         As for :func:`npczarr.resample`.
+    purpose
+        ``"training"``: small tiles of whole numbers for :func:`npczarr.patches`, with statistics and foreground of each
+        scan in the group ``"training"``. Values are rounded by at most a 65532nd of the range of their scan;
+        `rescale_slope` and `rescale_intercept` give real values, half the slope is the largest error.
     codec
-        ``"lz4"`` (fast) or ``"zstd"`` (smaller); of a new store.
+        ``"lz4"`` (fast, the default) or ``"zstd"`` (smaller); of a new store. For training also ``"none"``, its
+        default: on disk, patches are read several times as fast; from an object store take ``"lz4"``.
     workers, scheduler, on_progress, break_lock
         As in :func:`npczarr.convert`.
     storage_options, source_options
@@ -97,15 +105,24 @@ def resample_store(
         spacing=spacing, shape=shape, like=like, window=window, center=center, bounds=bounds, method=method,
         mask_method=mask_method, normalize=normalize,
     )  # fmt: skip
-    check_codec(codec)
+    codec = ("none" if purpose else "lz4") if codec is None else codec
+    if not purpose:
+        check_codec(codec)
+    if purpose not in (None, "training"):
+        raise ParameterError(f"purpose must be 'training' or left out, got {purpose!r}")
     origin, target = locate(store, source_options), locate(out, storage_options)
     if origin.url == target.url:
         raise ParameterError(f"{origin.shown}: cannot be resampled into itself; name another store")
     dataset = open_location(origin)
     if request.needs_tumor and "rater" in dataset.dims:
         raise ParameterError("a window around the tumor needs one mask a scan; take center='volume'")
+    if purpose and like is None and dataset.sizes["sequence"] > 1:
+        raise ParameterError(
+            "for training the sequences of a patient must lie on one grid: like= names the sequence whose grid it is"
+        )
     plans = plan_cohort(dataset, request)
-    layout = layout_of(plans, codec)
+    layout = training_layout(layout_of(plans), codec) if purpose else layout_of(plans, codec)
+    described = request.described() | ({"for": purpose} if purpose else {})
     source = open_group(origin.open(read_only=True), origin.shown, mode="r")
     patients, sequences = labels(source, "patient"), labels(source, "sequence")
     runner = Runner(workers, scheduler)
@@ -114,11 +131,12 @@ def resample_store(
         fresh = is_new(opened)
         if fresh:
             raters = labels(source, "rater") if "rater" in source else ()
+            attributes = _attributes(source, request, described, layout.dtype, bool(raters))
             with lease.writing():
-                create(opened, patients, sequences, layout, _attributes(source, request, bool(raters)), raters)
+                create(opened, patients, sequences, layout, attributes, raters)
         root = open_group(opened, target.shown)
         if not fresh:
-            _check_same(root, request, target.shown)
+            _check_same(root, described, target.shown)
             layout = read_layout(root, target.shown)
             with lease.writing():
                 extent = layout.extent_zyx
@@ -130,8 +148,10 @@ def resample_store(
         result = writer.run(runner, work, (), on_progress)
         if new_columns or changed(result):
             with lease.writing():
-                add_history(root, "resample", request.described())
-    return result.assign_attrs({RESAMPLING: json.dumps(request.described())})
+                add_history(root, "resample", described)
+        if purpose:
+            index_scans(root, StoredCohort(target), runner, lease)
+    return result.assign_attrs({RESAMPLING: json.dumps(described)})
 
 
 def _work(plans: NDArray[Any], request: Resampling, cohort: StoredCohort, source: zarr.Group) -> Work:
@@ -161,17 +181,20 @@ def _work(plans: NDArray[Any], request: Resampling, cohort: StoredCohort, source
     return Work("resample", patients, sequences, digests, absent, write_resampled, task)
 
 
-def _attributes(source: zarr.Group, request: Resampling, rated: bool) -> dict[str, Any]:
-    kept = resampled_attributes(source.attrs.asdict(), request, rated=rated)
-    return {**root_attributes("float32", rated=rated, of={}), **kept, "npczarr_version": version("npczarr")}
+def _attributes(
+    source: zarr.Group, request: Resampling, described: Mapping[str, Any], dtype: str, rated: bool
+) -> dict[str, Any]:
+    kept = resampled_attributes(source.attrs.asdict(), request, rated=rated, dtype=dtype)
+    own = {RESAMPLING: json.dumps(described), "npczarr_version": version("npczarr")}
+    return {**root_attributes(dtype, rated=rated, of={}), **kept, **own}
 
 
-def _check_same(root: zarr.Group, request: Resampling, url: str) -> None:
+def _check_same(root: zarr.Group, described: Mapping[str, Any], url: str) -> None:
     there = root.attrs.asdict().get(RESAMPLING)
-    if there != json.dumps(request.described()):
+    if there != json.dumps(described):
         raise StoreError(
             f"{url}: holds a cohort {f'resampled as {there}' if there else 'that was not resampled'}, asked for is "
-            f"{json.dumps(request.described())}; name another store"
+            f"{json.dumps(described)}; name another store"
         )
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,8 @@ from npczarr.kernels.masks import as_mask, bounding_box
 from npczarr.kernels.resample import resample, resample_mask
 from npczarr.model.geometry import Floats, Grid
 from npczarr.model.resampling import Resampling
+
+_STEPS = 65532  # between the largest and the least number of int16 but for the padding, with one to spare at each end
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +99,27 @@ def resample_image(
         values -= np.float32(numbers.offset)
         values /= np.float32(numbers.scale)
     return values, numbers
+
+
+def as_integers(values: NDArray[np.float32], numbers: Intensities) -> tuple[NDArray[np.int16], Intensities]:
+    """Round an image to steps of which int16 holds all; NaN becomes its least number.
+
+    A step is a power of two, at most a 32766th of the range, so whole numbers up to that range stay what they are.
+
+    Returns
+    -------
+    tuple
+        The image, and how real values come back.
+    """
+    finite = np.isfinite(values)
+    low, high = (float(values[finite].min()), float(values[finite].max())) if finite.any() else (0.0, 0.0)
+    step = 2.0 ** math.ceil(math.log2((high - low) / _STEPS)) if high > low else 1.0
+    middle = round((low + high) / 2 / step) * step
+    result = np.full(values.shape, np.iinfo(np.int16).min, np.int16)
+    np.rint((values - np.float32(middle)) / np.float32(step), out=values)
+    np.copyto(result, values, where=finite, casting="unsafe")
+    slope, intercept = numbers.slope * step, numbers.slope * middle + numbers.intercept
+    return result, replace(numbers, slope=slope, intercept=intercept)
 
 
 def resample_outline(request: Resampling, mask: NDArray[Any], own: Grid, target: Grid) -> NDArray[np.uint8]:

@@ -148,6 +148,13 @@ class Grid:
         corners: Floats = index @ self.affine[:3, :3].T + self.affine[:3, 3]
         return corners
 
+    def is_same_as(self, other: Grid) -> bool:
+        """Whether voxels lie at the same places, within a thousandth of a voxel."""
+        if self.shape_zyx != other.shape_zyx:
+            return False
+        apart = float(np.abs(self.corners_mm() - other.corners_mm()).max())
+        return apart <= 1e-3 * float(self.spacing_zyx_mm.min())
+
 
 @dataclass(frozen=True, slots=True)
 class Alignment:

@@ -10,7 +10,8 @@ from itertools import takewhile
 
 from npczarr.model.cohort import File
 from npczarr.model.identifiers import is_plain_label
-from npczarr.sources.config import SourceConfig, path_regex
+from npczarr.sources.config import SourceConfig
+from npczarr.sources.patterns import path_regex
 
 DICOM_ENDINGS = ("dcm", "dicom", "ima")
 _NIFTI = re.compile(r"\.nii(\.gz)?$", re.IGNORECASE)
@@ -72,7 +73,7 @@ class Names:
             "mask": "|".join(re.escape(rule.mask) for rule in layout.sequences),
             "slice": r"\d+",
         }
-        self._patterns = [(p.split("/"), path_regex(p, groups)) for p in (layout.images, *layout.masks)]
+        self._patterns = [(p.split("/"), path_regex(p, groups)) for p in (*layout.images, *layout.masks)]
         self._strict = strict
         self._keep_patients = keep_patients
         #: Folders of patients whose names may tell who they are: they get numbers.

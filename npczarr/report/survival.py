@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 from npczarr.errors import ParameterError
 from npczarr.model.categories import canonical, ranked
 from npczarr.report.style import GRAY, WIDE_INCHES, blank, colors_of, short, styled
+from npczarr.report.table_text import first_visits
 
 _LINES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 1)))
 _STEP_MONTHS = 12
@@ -27,6 +28,8 @@ def survival_times(
 ) -> pd.DataFrame:
     """Return `months`, `event` (whether it was observed) and `group` of every patient who has all three.
 
+    Of a subject with several visits the first one counts.
+
     Raises
     ------
     ParameterError
@@ -35,6 +38,7 @@ def survival_times(
     names = (time, event, by)
     if absent := [name.replace("_", " ") for name in names if name not in dataset]:
         raise ParameterError(f"the store holds no {' and no '.join(absent)}: convert it again with its clinical table")
+    dataset = first_visits(dataset)
     months, events, groups, patients = (np.atleast_1d(dataset[name].values) for name in (*names, "patient"))
     observed = pd.Series(canonical(event, list(map(_text, events)))).map({"yes": True, "no": False})
     frame = pd.DataFrame(

@@ -15,7 +15,8 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from npczarr.kernels.bootstrap import summarise
+from npczarr.kernels.bootstrap import Summary, summarise
+from npczarr.model.cohort import subject_of
 from npczarr.model.results import AGREEMENT, AGREEMENT_TABLE
 from npczarr.report.clinical import clinical_columns, clinical_stages
 from npczarr.report.published import with_published
@@ -253,6 +254,7 @@ def _pair_dim(result: xr.Dataset) -> tuple[str, ...]:
 def _agreement_rows(result: xr.Dataset, names: Sequence[str]) -> dict[tuple[str, ...], dict[str, Any]]:
     """Rows by metric, sequence, and pair of raters where there are several."""
     units = {variable.name: variable.units for variable in AGREEMENT}
+    subjects = [subject_of(label) for label in labels(result, "patient")]
     parts: list[tuple[tuple[str, ...], xr.Dataset]] = [((), result)]
     if _pair_dim(result):
         parts = [((str(pair),), result.sel(pair=pair)) for pair in result["pair"].values]
@@ -263,12 +265,13 @@ def _agreement_rows(result: xr.Dataset, names: Sequence[str]) -> dict[tuple[str,
         for pair, part in parts:
             values, a, b = (numbers(part, variable)[..., 0] for variable in (name, "voxels_a", "voxels_b"))
             for i, sequence in enumerate(labels(result, "sequence")):
-                rows[metric, sequence, *pair] = _agreement_row(values[:, i], (a + b)[:, i], one if in_mm else three)
+                summary = summarise(values[:, i], subjects=subjects)
+                row = _agreement_row(summary, values[:, i], (a + b)[:, i], one if in_mm else three)
+                rows[metric, sequence, *pair] = row
     return rows
 
 
-def _agreement_row(values: Floats, voxels: Floats, write: Callable[[float], str]) -> dict[str, Any]:
-    found = summarise(values)
+def _agreement_row(found: Summary, values: Floats, voxels: Floats, write: Callable[[float], str]) -> dict[str, Any]:
     some = known(values)
 
     def interval(middle: float, low: float, high: float) -> str:

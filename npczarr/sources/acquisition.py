@@ -1,4 +1,4 @@
-"""The allow-list: which fields of a DICOM header enter the store, and how they are read.
+"""The allow-list: the DICOM header fields that enter the store, and how they are read.
 
 Nothing else of a header can reach it: no names, dates, UIDs or private tags.
 """
@@ -56,7 +56,7 @@ _TEXT = {
 
 
 def acquisition(dataset: Dataset, index: int = 0) -> dict[str, Value]:
-    """Fields of the allow-list by variable of the schema, of one frame of an image object."""
+    """Return the fields of the allow-list of one frame, by variable of the schema."""
     places = places_of(dataset, index)
     words = identity_words(_identities(dataset))
     values: dict[str, Value] = {}
@@ -84,7 +84,7 @@ def _identities(dataset: Dataset) -> Iterator[object]:
 
 
 def number(dataset: Dataset, keyword: str) -> float:
-    """First value of a header field as a float, NaN where it has none."""
+    """Return the first value of a header field as a float, NaN if it has none."""
     try:
         value = dataset[keyword].value
         return float(value if isinstance(value, str | int | float) else value[0])

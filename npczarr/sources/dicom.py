@@ -1,4 +1,4 @@
-"""One folder of DICOM files in, one scan out: slices by position, values as stored."""
+"""One scan from a folder of DICOM files: slices ordered by position, values as stored."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from npczarr.model.geometry import Grid, Shape
 from npczarr.model.records import Scan
 from npczarr.sources.acquisition import acquisition
 from npczarr.sources.fields import text_values
+from npczarr.sources.file_kinds import describe_kinds
 from npczarr.sources.files import Source, describe_files
 from npczarr.sources.frames import frames_of
 from npczarr.sources.headers import EMPTY, quiet, read_folder
@@ -40,7 +41,7 @@ _AT_ONCE = 64  # files in one request; in between, the time is looked at
 
 @dataclass(frozen=True, slots=True)
 class Peeked:
-    """What the first image of a folder says of its scan.
+    """Size and type of a scan by the header of its first image.
 
     Parameters
     ----------
@@ -91,7 +92,7 @@ def read_scan(
         folder = read_folder(contents, source.limits, keywords=keywords_of(where))
         notes = [f"passed over: {kind} ({count} file{'s'[: count > 1]})" for kind, count in folder.passed_over.items()]
         if not folder.series:
-            raise SourceError("; ".join(["no image in the folder", *notes]))
+            raise SourceError("; ".join([_no_image(files), *notes]))
         chosen = choose_series(folder, where=where, held=held, mask_grids=lambda: _mask_grids(source, masks))
         ordered = [chosen.frames[i] for i in chosen.stack.order]
         remarks = describe_slices(ordered)
@@ -135,7 +136,14 @@ def peek(source: Source, files: Sequence[File], *, where: Where = ()) -> Peeked:
                 localizer = localizer or peeked
     if localizer is not None:
         return localizer
-    raise SourceError("no image in the folder" + (" meets the rule `where` of this sequence" if where else ""))
+    raise SourceError(_no_image(files) + ("; or none meets the rule `where` of this sequence" if where else ""))
+
+
+def _no_image(files: Sequence[File]) -> str:
+    return (
+        f"no image in the folder, which holds {describe_kinds(files)}; expected DICOM images, or one NIfTI file (.nii, "
+        ".nii.gz)"
+    )
 
 
 def _peeked(source: Source, dataset: Dataset, files: int, where: Where) -> Peeked | None:
@@ -161,7 +169,7 @@ def _mask_grids(source: Source, masks: Sequence[File]) -> list[Grid]:
 
 @contextmanager
 def _header_faults() -> Iterator[None]:
-    """Name what pydicom raises where a field is first looked at: not there, or damaged."""
+    """Translate the exceptions of pydicom for fields that are absent or damaged."""
     try:
         yield
     except _FAULTS as error:

@@ -1,4 +1,4 @@
-"""The slices of an image object, classic or enhanced: where each lies and how its values are scaled."""
+"""The slices of an image object, classic or enhanced: position and scaling of each."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _PIXEL_MM = (0.01, 20.0)  # of every scanner; beyond, the unit or the field is w
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Frame:
-    """One slice of an image object: where it lies and how its values are scaled."""
+    """One slice of an image object: its position and the scaling of its values."""
 
     dataset: Dataset
     index: int
@@ -37,12 +37,12 @@ def count_frames(dataset: Dataset) -> int:
 
 
 def frames_of(dataset: Dataset, indices: Sequence[int] | None = None) -> list[Frame]:
-    """List the slices of an image object, or those of them that are asked for.
+    """List all slices of an image object, or those with the given indices.
 
     Raises
     ------
     SourceError
-        If it is a mosaic, holds no gray values in integers, or does not say where its slices lie.
+        If it is a mosaic, holds no gray values in integers, or does not give the positions of its slices.
     """
     _check_kind(dataset)
     frames = count_frames(dataset)

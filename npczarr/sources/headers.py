@@ -1,4 +1,4 @@
-"""DICOM headers: which objects a folder holds, and what each image says of itself.
+"""DICOM headers: the objects of a folder, and the fields of each image.
 
 Only the tags listed here are parsed; nothing else of a header can reach the store.
 """
@@ -57,7 +57,7 @@ class Folder:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Let pydicom accept values that break the standard; what matters of them is checked here, with better words."""
+    """Let pydicom accept values that violate the standard; the readers check the fields that matter."""
     with warnings.catch_warnings(), pydicom_config.disable_value_validation():
         warnings.simplefilter("ignore")
         yield
@@ -124,7 +124,7 @@ def _parse(label: str, content: bytes, limits: Limits, tags: list[Any]) -> Datas
 
 
 def _parse_around_pixels(content: bytes, tags: list[Any]) -> Dataset | None:
-    """Parse a header and leave uncompressed pixels where they are: copying them would take as long as the rest.
+    """Parse a header without copying uncompressed pixels, which would take as long as the rest.
 
     None where the pixels are compressed, or do not follow the header as they do in most files.
     """
@@ -152,7 +152,7 @@ def _kind(dataset: Dataset | None) -> str | None:
     """Name the kind of an object that is not a slice of a series, or None where it is one."""
     if dataset is None:
         return "not DICOM"
-    kind = _class_name(dataset)
+    kind = class_name(dataset)
     has_pixels = "Rows" in dataset and any(name in dataset for name in _PIXELS)
     if not kind:
         return None if has_pixels else _NO_IMAGE
@@ -168,7 +168,7 @@ def _kind(dataset: Dataset | None) -> str | None:
 
 
 def _cut_short(dataset: Dataset, kind: str) -> bool:
-    """Whether an object that shows no image is what is left of one; its loss at either end of a series is not seen."""
+    """Whether an object without pixels is a truncated image: a lost first or last slice would go unnoticed."""
     if any(name in dataset for name in _PIXELS):
         return False
     headless = "TransferSyntaxUID" not in dataset.file_meta
@@ -176,7 +176,7 @@ def _cut_short(dataset: Dataset, kind: str) -> bool:
     return is_image or (headless and (kind == _NO_IMAGE or bool(getattr(dataset, "preamble", None))))
 
 
-def _class_name(dataset: Dataset) -> str:
+def class_name(dataset: Dataset) -> str:
     """Name of the kind of an object; empty if it is private or not known."""
     uid = UID(str(dataset.file_meta.get("MediaStorageSOPClassUID", "") or dataset.get("SOPClassUID", "")))
     return _NEW_KINDS.get(str(uid)) or ("" if uid.name == uid else uid.name)

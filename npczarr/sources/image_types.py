@@ -1,4 +1,4 @@
-"""ImageType: what a series shows by its own word, in a vocabulary that can hold nothing of a patient."""
+"""ImageType of a series, in a fixed vocabulary that cannot identify a patient."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def is_localizer(values: Iterable[object]) -> bool:
 
 
 def describe_types(types: Sequence[tuple[Sequence[object], int]]) -> list[str]:
-    """Say what a user must know of images that are not as they were acquired.
+    """Describe images that are not as they were acquired.
 
     Parameters
     ----------
@@ -42,7 +42,7 @@ def describe_types(types: Sequence[tuple[Sequence[object], int]]) -> list[str]:
         Values of ImageType, and the number of slices that have them.
     """
     total = sum(count for _, count in types)
-    told = []
+    remarks = []
     for name, meaning, applies in (
         ("LOCALIZER", "made to plan the examination", lambda words: "LOCALIZER" in words),
         ("DERIVED", "computed from other images", lambda words: "DERIVED" in words),
@@ -53,5 +53,5 @@ def describe_types(types: Sequence[tuple[Sequence[object], int]]) -> list[str]:
         found = sum(n for values, n in types if applies({str(value).strip().upper() for value in values}))
         if found:
             share = "" if found == total else f" in {found} of {total} slices"
-            told.append(f"ImageType says {name}{share}: {meaning}")
-    return told
+            remarks.append(f"ImageType says {name}{share}: {meaning}")
+    return remarks

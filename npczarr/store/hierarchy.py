@@ -158,7 +158,7 @@ def read_layout(root: zarr.Group, url: str) -> Layout:
     for name, found in (("image", image), ("mask", mask)):
         separator = metadata_of(found)["chunk_key_encoding"]
         alone = set(found.chunks[:-3]) == {1} and found.shards is None
-        if not alone or _separator(separator) != "/" or found.chunks[-2:] != image.chunks[-2:]:
+        if not alone or _separator(separator) != "/":
             raise StoreError(
                 f"{url}: {name} was encoded by another program (chunks {found.chunks}, shards {found.shards}), "
                 "expected chunks of one scan each; it can be read, but to change it convert the source into a new store"
@@ -174,7 +174,7 @@ def _check_values(root: zarr.Group, image: ZarrArray, url: str) -> None:
     expected = PADDING.get(dtype)
     there = image.attrs.asdict().get("_FillValue")
     if (
-        (dtype == "float32") != (RESAMPLING in root.attrs)
+        (dtype == "float32") != (RESAMPLING in root.attrs and not _is_for_training(root))
         or expected is None
         or (dtype != "float32" and there != expected)
     ):
@@ -183,6 +183,11 @@ def _check_values(root: zarr.Group, image: ZarrArray, url: str) -> None:
             f"{PADDING['int16']} or {PADDING['int32']}, or float32 of a resampled cohort; it can be read, but to "
             "change it convert the source into a new store"
         )
+
+
+def _is_for_training(root: zarr.Group) -> bool:
+    """Whether the store was resampled to whole numbers."""
+    return '"for": "training"' in str(root.attrs.get(RESAMPLING))
 
 
 def _separator(encoding: Any) -> str:  # noqa: ANN401 - a mapping, or a name alone

@@ -17,18 +17,23 @@ from npczarr.store.hierarchy import array, groups_of, open_group
 from npczarr.store.location import Location, locate
 from npczarr.store.open import open_location
 from npczarr.store.seal import read_seal, seal_of
+from npczarr.store.selection import chosen_patients
 from npczarr.store.storage_errors import translate_damage
 
 _MEASURED = ("echo_time", "repetition_time", "flip_angle", "slice_thickness", "spacing_between_slices", "field_of_view")
 
 
-def info(store: str | Path, *, storage_options: Mapping[str, Any] | None = None) -> dict[str, Any]:
+def info(
+    store: str | Path, *, where: str | None = None, storage_options: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
     """Describe a store.
 
     Parameters
     ----------
     store
         Folder or URL.
+    where
+        Which patients, as for :func:`npczarr.open`.
     storage_options
         Options of the file system; credentials belong in the environment.
 
@@ -47,7 +52,10 @@ def info(store: str | Path, *, storage_options: Mapping[str, Any] | None = None)
     """
     location = locate(store, storage_options)
     with translate_damage(location.shown):
-        return _described(open_location(location), location)
+        dataset = open_location(location)
+        if where is not None:
+            dataset = dataset.isel(patient=chosen_patients(dataset, where))
+        return _described(dataset, location)
 
 
 def _described(dataset: xr.Dataset, location: Location) -> dict[str, Any]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,10 +11,11 @@ from typing import Any
 from zarr.abc.store import Store
 from zarr.storage import FsspecStore, LocalStore
 
-from npczarr.errors import StoreError
+from npczarr.errors import ReadOnlyError, StoreError
 from npczarr.model.options import Options, fsspec_options, normalize_options, redacted
 from npczarr.store.object_store import credentials_in_environment, is_object_store, open_objects
 from npczarr.store.objects import Objects
+from npczarr.store.packed_store import PackedStore
 from npczarr.store.storage_errors import first_line, translate_errors
 from npczarr.store.zarr_library import Buffer, as_buffer, no_range, run
 
@@ -25,7 +27,7 @@ class Location:
     Parameters
     ----------
     url
-        Folder, or the URL of one.
+        Folder, zip file of a packed store, or the URL of either.
     options
         Storage options, normalized; credentials belong in the environment of the process that reads or writes.
     """
@@ -50,6 +52,8 @@ class Location:
             If the protocol is not known or what it needs is not installed.
         """
         url, options = self.url, self.options
+        if url.lower().endswith(".zip"):
+            return self._open_packed(read_only=read_only)
         if "://" not in url:
             return _Files(url, read_only=read_only)
         try:
@@ -58,6 +62,15 @@ class Location:
             return FsspecStore.from_url(url, storage_options=fsspec_options(url, options), read_only=read_only)
         except (ImportError, ValueError, TypeError) as error:
             raise StoreError(f"{self.shown}: cannot be opened ({first_line(error)}); {_needs(url)}") from error
+
+    def _open_packed(self, *, read_only: bool) -> Store:
+        """Open a store in one zip file, by way of the folder that the file is in."""
+        if not read_only:
+            raise ReadOnlyError(
+                f"{self.shown}: a packed store is never changed; change the store it was made of, and pack it again"
+            )
+        folder, _, name = self.url.rpartition("/")
+        return PackedStore(Location(folder or "/", self.options).open(read_only=True), name)
 
     @property
     def is_remote(self) -> bool:
@@ -110,6 +123,16 @@ def get(store: Store, key: str) -> bytes | None:
     return None if buffer is None else buffer.to_bytes()
 
 
+def get_all(store: Store, keys: Sequence[str]) -> list[bytes | None]:
+    """Read objects whole, all at once; None where there is none."""
+
+    async def read() -> list[Buffer | None]:
+        return list(await asyncio.gather(*(store.get(key, *no_range()) for key in keys)))
+
+    with translate_errors(store, f"read {keys[0]} …"):
+        return [None if buffer is None else buffer.to_bytes() for buffer in run(read())]
+
+
 def put(store: Store, key: str, content: bytes | bytearray) -> None:
     """Write an object as a whole: a reader sees the old one or the new one."""
     with translate_errors(store, f"write {key}"):
@@ -157,10 +180,10 @@ def exists(store: Store, key: str) -> bool:
 
 
 def keys_below(store: Store, prefix: str) -> list[str]:
-    """List the objects in a folder and its folders."""
+    """List the objects in a folder and its folders; "" is the whole store."""
 
     async def listed() -> list[str]:
-        return [key async for key in store.list_prefix(f"{prefix}/")]
+        return [key async for key in store.list_prefix(f"{prefix}/" if prefix else "")]
 
     with translate_errors(store, f"list {prefix}"):
         return run(listed())

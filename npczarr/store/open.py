@@ -17,6 +17,7 @@ from npczarr.store.backend import ScanVoxels
 from npczarr.store.cohort import StoredCohort
 from npczarr.store.hierarchy import check_schema
 from npczarr.store.location import Location, locate
+from npczarr.store.selection import chosen_patients
 from npczarr.store.storage_errors import translate_damage
 from npczarr.store.tables import open_stored, tables_of
 
@@ -27,7 +28,12 @@ _VOXELS = tuple(variable.name for variable in voxel_variables("int16"))
 
 
 def open_store(
-    url: str | Path, *, group: str | None = None, dask: bool = True, storage_options: Mapping[str, Any] | None = None
+    url: str | Path,
+    *,
+    group: str | None = None,
+    where: str | None = None,
+    dask: bool = True,
+    storage_options: Mapping[str, Any] | None = None,
 ) -> xr.Dataset:
     """Open a store: what plain ``xr.open_zarr(url)`` gives, with one Dask chunk per scan and the tables loaded.
 
@@ -40,6 +46,9 @@ def open_store(
         Folder or URL of the store.
     group
         A result beside it, such as ``"morphology"``.
+    where
+        Which patients: comparisons of columns of the cohort with values, and ``in``, ``and``, ``or``, ``not``, such as
+        ``"t_stage in ('T3', 'T4') and status == 'ok'"``. What differs between sequences must hold for all of them.
     dask
         One Dask chunk per scan. Without Dask values are read when they are looked at: the least delay for one slice.
     storage_options
@@ -55,8 +64,15 @@ def open_store(
     ------
     StoreError
         If there is no store, or one of a schema that this program does not know.
+    ParameterError
+        If the selection is none, or names a column that is not there.
     """
-    return open_location(locate(url, storage_options), group=group, dask=dask)
+    location = locate(url, storage_options)
+    if where is None:
+        return open_location(location, group=group, dask=dask)
+    whole = open_location(location, dask=dask)
+    chosen = whole if group is None else open_location(location, group=group)
+    return chosen.isel(patient=chosen_patients(whole, where))
 
 
 open = open_store  # its public name: npczarr.open

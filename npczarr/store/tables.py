@@ -35,8 +35,9 @@ def open_stored(location: Location, group: str | None) -> xr.Dataset:
         except FileNotFoundError as error:
             raise _missing(location, group) from error
         except (ValueError, KeyError, TypeError) as error:
-            # zarr raises a KeyError for a group that is not listed in the consolidated metadata
-            if group is not None and "not found in consolidated metadata" in str(error):
+            # zarr raises a KeyError for a group that is not in the consolidated metadata, or where there are none
+            unlisted = "not found in consolidated metadata" in str(error) or error.args == (group,)
+            if group is not None and unlisted:
                 raise _missing(location, group) from error
             raise StoreError(
                 f"{location.shown}: cannot be read as a Zarr v3 store ({first_line(error)}); check the path"

@@ -214,7 +214,7 @@ def _check_voxels(
     if not claims["image_digest"]:
         if not is_padding(image, padding).all():
             yield "voxels of an image that the tables do not know"
-    elif not _padded(image, window, padding):
+    elif not _padded(image, window, padding, str(claims["image_digest"])):
         yield "padding inside the scan, or voxels outside it"
     elif all(digest(one) != claims["image_digest"] for one in as_stored(scan)):
         yield "voxels of the image do not match their digest"
@@ -229,11 +229,14 @@ def _check_voxels(
         yield f"{np.count_nonzero(outline)} voxels of tumour, the tables say {claims['mask_voxels']}"
 
 
-def _padded(image: NDArray[Any], window: tuple[slice, ...], padding: float) -> bool:
-    """Whether there is padding outside the scan, and none inside; a resampled scan has NaN where the source ended."""
+def _padded(image: NDArray[Any], window: tuple[slice, ...], padding: float, expected: str) -> bool:
+    """Whether there is padding outside the scan, and none inside; a resampled scan has some where the source ended."""
     everywhere = np.count_nonzero(~is_padding(image, padding))
     inside = ~is_padding(image[window], padding)
-    return bool(everywhere == np.count_nonzero(inside) and (inside.all() or np.isnan(padding)))
+    return bool(
+        everywhere == np.count_nonzero(inside)
+        and (inside.all() or np.isnan(padding) or digest(image[window]) == expected)
+    )
 
 
 def _check_geometry(shape_zyx: tuple[int, int, int], claims: Values) -> Iterator[str]:

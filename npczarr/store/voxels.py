@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import product
 from typing import Any
@@ -85,6 +85,16 @@ class VoxelArray:
     def _firsts(self, shape_zyx: tuple[int, int, int]) -> Iterator[tuple[int, ...]]:
         """Give the first voxel (z, y, x) of every chunk of a scan's box."""
         return product(*(range(0, n, chunk) for n, chunk in zip(shape_zyx, self.chunks[-3:], strict=True)))
+
+    @property
+    def sharded(self) -> bool:
+        """Whether an object holds several chunks."""
+        return self._array().shards is not None
+
+    def keys_of(self, indices: Iterable[tuple[int, ...]]) -> list[str]:
+        """Return the keys of the objects that hold chunks."""
+        encode = self._array().metadata.encode_chunk_key
+        return [f"{self.name}/{encode(index)}" for index in indices]
 
     def _key(self, place: tuple[int, ...], voxel: tuple[int, ...]) -> str:
         """Return the key of the object that holds a voxel: of its chunk, or of the shard that holds that."""

@@ -37,6 +37,8 @@ def no_range() -> tuple[BufferPrototype]:
 def image_codecs(codec: str) -> list[Any]:
     """Codecs of `image`. Byte shuffle: c-blosc drops bit shuffle in silence for odd chunks, and it decodes slower."""
     name: Any = codec
+    if codec == "none":
+        return [Crc32cCodec()]
     return [BloscCodec(cname=name, clevel=_LEVEL[codec], shuffle="shuffle"), Crc32cCodec()]
 
 

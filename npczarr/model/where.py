@@ -1,0 +1,142 @@
+"""Selections in words, such as ``t_stage in ('T3', 'T4') and age < 60``; parsed, never evaluated as Python."""
+
+from __future__ import annotations
+
+import ast
+import operator
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from npczarr.errors import ParameterError, unknown_label
+
+Column = NDArray[Any]
+_COMPARISONS: Mapping[type[ast.cmpop], Callable[[Any, Any], Any]] = {
+    ast.Eq: operator.eq,
+    ast.NotEq: operator.ne,
+    ast.Lt: operator.lt,
+    ast.LtE: operator.le,
+    ast.Gt: operator.gt,
+    ast.GtE: operator.ge,
+}
+_ALLOWED = "comparisons of columns with values, in, not in, and, or, not, such as: t_stage in ('T3', 'T4') and age < 60"
+_LONGEST = 10_000  # characters
+
+
+def names_in(where: str) -> tuple[str, ...]:
+    """Names of the columns that a selection speaks of, in order.
+
+    Raises
+    ------
+    ParameterError
+        If it is no selection.
+
+    >>> names_in("age < 60 and t_stage == 'T1'")
+    ('age', 't_stage')
+    """
+    found = [node.id for node in ast.walk(_parsed(where)) if isinstance(node, ast.Name)]
+    return tuple(dict.fromkeys(found))
+
+
+def select(where: str, columns: Mapping[str, Column]) -> NDArray[np.bool_]:
+    """Say which rows a selection chooses.
+
+    Numbers are compared with numbers and text with text. A number that is not known (NaN) is unequal to all and
+    neither smaller nor larger than any.
+
+    Parameters
+    ----------
+    where
+        Comparisons (``==``, ``!=``, ``<``, ``<=``, ``>``, ``>=``, chained too) and ``in`` or ``not in`` with values in
+        brackets, joined by ``and``, ``or``, ``not``.
+    columns
+        Arrays of one shape by name.
+
+    Raises
+    ------
+    ParameterError
+        If it is no selection, names a column that is not there, or compares text with a number.
+
+    >>> select("age < 60 or not t_stage in ('T1', 'T2')", {"age": np.array([50, 70, 70]),
+    ...        "t_stage": np.array(["T3", "T4", "T1"])})
+    array([ True,  True, False])
+    """
+    found = _truth(_parsed(where), where, columns)
+    shape = next(iter(columns.values())).shape if columns else ()
+    return np.broadcast_to(found, shape).copy()
+
+
+def _parsed(where: str) -> ast.expr:
+    if not isinstance(where, str) or not where.strip() or len(where) > _LONGEST:
+        raise ParameterError(f"where: expected {_ALLOWED}; got {str(where)[:80]!r}")
+    try:
+        return ast.parse(where.strip(), mode="eval").body
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        hint = "; to compare write ==" if "==" not in where and "=" in where else ""
+        raise ParameterError(f"where: {where!r} cannot be read{hint}; expected {_ALLOWED}") from error
+
+
+def _truth(node: ast.expr, where: str, columns: Mapping[str, Column]) -> Any:  # noqa: ANN401 - an array or a scalar
+    if isinstance(node, ast.BoolOp):
+        parts = [_truth(value, where, columns) for value in node.values]
+        join = np.logical_and if isinstance(node.op, ast.And) else np.logical_or
+        return join.reduce(np.broadcast_arrays(*parts))
+    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not):
+        return np.logical_not(_truth(node.operand, where, columns))
+    if isinstance(node, ast.Compare):
+        sides = [node.left, *node.comparators]
+        found = [
+            _compared(op, left, right, where, columns)
+            for op, left, right in zip(node.ops, sides[:-1], sides[1:], strict=True)
+        ]
+        return np.logical_and.reduce(np.broadcast_arrays(*found))
+    raise _refused(node, where)
+
+
+def _compared(op: ast.cmpop, left: ast.expr, right: ast.expr, where: str, columns: Mapping[str, Column]) -> Any:  # noqa: ANN401 - an array or a scalar
+    one = _value(left, where, columns)
+    if isinstance(op, ast.In | ast.NotIn):
+        if not isinstance(right, ast.Tuple | ast.List | ast.Set):
+            raise ParameterError(f"where: after 'in' give values in brackets, such as ('T3', 'T4'); got {where!r}")
+        hits = [_equal(one, _value(item, where, columns), where) for item in right.elts]
+        found = np.logical_or.reduce(np.broadcast_arrays(*hits)) if hits else np.False_
+        return found if isinstance(op, ast.In) else np.logical_not(found)
+    if type(op) not in _COMPARISONS:
+        raise _refused(left, where)
+    other = _value(right, where, columns)
+    _check_kinds(one, other, where)
+    return _COMPARISONS[type(op)](one, other)
+
+
+def _equal(one: Any, other: Any, where: str) -> Any:  # noqa: ANN401 - arrays or scalars
+    _check_kinds(one, other, where)
+    return one == other
+
+
+def _value(node: ast.expr, where: str, columns: Mapping[str, Column]) -> Any:  # noqa: ANN401 - an array or a scalar
+    if isinstance(node, ast.Name):
+        if node.id not in columns:
+            raise unknown_label("column", node.id, list(columns), where="the store")
+        return columns[node.id]
+    if isinstance(node, ast.Constant) and isinstance(node.value, str | int | float):
+        return np.asarray(node.value)
+    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub | ast.UAdd):
+        number = _value(node.operand, where, columns)
+        if number.dtype.kind in "iuf":
+            return -number if isinstance(node.op, ast.USub) else number
+    raise _refused(node, where)
+
+
+def _check_kinds(one: Any, other: Any, where: str) -> None:  # noqa: ANN401 - arrays or scalars
+    if (one.dtype.kind in "biuf") != (other.dtype.kind in "biuf"):
+        raise ParameterError(f"where: {where!r} compares text with a number; put text in quotation marks, numbers not")
+
+
+def _refused(node: ast.expr, where: str) -> ParameterError:
+    try:
+        part = ast.unparse(node)
+    except RecursionError:
+        part = "…"
+    return ParameterError(f"where: {part!r} in {where[:200]!r} is not allowed; expected {_ALLOWED}")

@@ -1,0 +1,1 @@
+"""Feeding a model: patches of a store as batches of arrays."""

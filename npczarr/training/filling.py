@@ -1,0 +1,163 @@
+"""Filling a batch: tiles of each scan are decoded and normalized straight into it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from npczarr.kernels.patches import normalize_into
+from npczarr.model.geometry import Floats, Shape
+from npczarr.model.training import ScanFacts
+from npczarr.store.scans import StoredScan
+from npczarr.store.tiles import TileCache, TileReader
+from npczarr.store.voxels import Window
+from npczarr.training.sampling import place_patch, windows
+from npczarr.training.subjects import Subject, facts_of
+
+Normalization = Literal["zscore", "percentile"]
+
+
+class Batch(NamedTuple):
+    """Patches of several patients.
+
+    Parameters
+    ----------
+    images
+        (batch, sequence, z, y, x) float32, normalized; 0 outside a scan.
+    masks
+        (batch, sequence, z, y, x) uint8 labels, 0 outside a scan; without sequences where masks were not asked for.
+    patients
+        Label of each.
+    starts_zyx
+        (batch, 3) first voxel of each in its scan.
+    affines
+        (batch, 4, 4) voxel index (x, y, z, 1) of each patch to LPS mm.
+    step
+        Number of the batch since the beginning.
+    """
+
+    images: NDArray[np.float32]
+    masks: NDArray[np.uint8]
+    patients: tuple[str, ...]
+    starts_zyx: NDArray[np.int64]
+    affines: Floats
+    step: int
+
+
+@dataclass(frozen=True, slots=True)
+class PatchFiller:
+    """Fills patches of one kind; it can travel to another process.
+
+    Parameters
+    ----------
+    size_zyx, sequences
+        Voxels of a patch, and how many sequences it has.
+    normalize
+        How stored values become those of a patch; None for real values.
+    foreground
+        Share of patches that are placed about foreground.
+    masks
+        Whether masks are read.
+    cache
+        Keeps objects of the store as they are encoded.
+    found
+        Facts of scans that the store does not keep, by place.
+    """
+
+    size_zyx: Shape
+    sequences: int
+    normalize: Normalization | None
+    foreground: float
+    masks: bool
+    cache: TileCache
+    found: dict[tuple[int, int], ScanFacts] = field(default_factory=dict)
+
+    @property
+    def bytes_of_patch(self) -> int:
+        """Bytes of the images and masks of one patch."""
+        voxels = int(np.prod(self.size_zyx)) * self.sequences
+        return voxels * (np.dtype(np.float32).itemsize + int(self.masks))
+
+    def empty(self, subjects: Sequence[Subject], step: int) -> Batch:
+        """Return a batch with nothing in it yet."""
+        n = len(subjects)
+        return Batch(
+            np.empty((n, self.sequences, *self.size_zyx), np.float32),
+            np.empty((n, self.sequences if self.masks else 0, *self.size_zyx), np.uint8),
+            tuple(subject.patient for subject in subjects),
+            np.zeros((n, 3), np.int64),
+            np.zeros((n, 4, 4)),
+            step,
+        )
+
+    def fill(self, subject: Subject, seed: int, number: int, i: int, batch: Batch) -> None:
+        """Draw a patch of a patient and fill place `i` of a batch with it.
+
+        Parameters
+        ----------
+        seed, number
+            Of the sample.
+
+        Raises
+        ------
+        StoreError
+            If a scan is damaged.
+        """
+        known = [self._facts(scan, facts) for scan, facts in zip(subject.scans, subject.facts, strict=True)]
+        grid = subject.grid
+        starts = place_patch(seed, number, grid.shape_zyx, self.size_zyx, _by_label(known), self.foreground)
+        source, target = windows(starts, self.size_zyx, grid.shape_zyx)
+        batch.starts_zyx[i] = starts
+        batch.affines[i] = grid.affine
+        batch.affines[i, :3, 3] += grid.affine[:3, :3] @ np.array(starts[::-1])
+        if any(s.stop - s.start < n for s, n in zip(target, self.size_zyx, strict=True)):
+            batch.images[i] = 0
+            batch.masks[i] = 0
+        for s, (scan, facts) in enumerate(zip(subject.scans, known, strict=True)):
+            self._fill_image(scan, facts, source, batch.images[i, s], target)
+            if self.masks:
+                place = batch.masks[i, s][target]
+                for tile in TileReader(scan.mask_array, self.cache).tiles(scan, source):
+                    place[tile.span] = tile.values
+
+    def _fill_image(
+        self, scan: StoredScan, facts: ScanFacts, source: Window, patch: NDArray[np.float32], target: Window
+    ) -> None:
+        depths = source[0]
+        scale, offset = self._line(facts)
+        if self.normalize is None:
+            scales, offsets = scan.slope[depths].astype(np.float32), scan.intercept[depths].astype(np.float32)
+        else:
+            n = depths.stop - depths.start
+            scales, offsets = np.full(n, scale, np.float32), np.full(n, offset, np.float32)
+        padding = scan.image_array.padding
+        for tile in TileReader(scan.image_array, self.cache).tiles(scan, source):
+            z, y, x = (slice(t.start + s.start, t.start + s.stop) for t, s in zip(target, tile.span, strict=True))
+            depth = tile.span[0]
+            normalize_into(tile.chunk, tile.inside, scales[depth], offsets[depth], padding, patch, (z, y, x))
+
+    def _line(self, facts: ScanFacts) -> tuple[float, float]:
+        """Return scale and offset by which stored values are normalized."""
+        low, width = facts.mean, facts.standard_deviation
+        if self.normalize == "percentile":
+            low, width = facts.low, facts.high - facts.low
+        if not np.isfinite(width) or width <= 0:  # an image of one value
+            width = 1.0
+        return 1.0 / width, -low / width
+
+    def _facts(self, scan: StoredScan, facts: ScanFacts | None) -> ScanFacts:
+        if facts is not None:
+            return facts
+        if scan.place not in self.found:
+            self.found[scan.place] = facts_of(scan)
+        return self.found[scan.place]
+
+
+def _by_label(known: Sequence[ScanFacts]) -> list[NDArray[np.int32]]:
+    """Return the foreground of all sequences of a patient, label by label."""
+    points = np.concatenate([facts.foreground for facts in known])
+    return [points[points[:, 0] == label, 1:] for label in np.unique(points[:, 0])]

@@ -1,0 +1,160 @@
+"""Splits of a cohort by subject, kept as a column of its store."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+from numpy.typing import NDArray
+
+from npczarr.errors import ParameterError, unknown_label
+from npczarr.model.schema import Variable
+from npczarr.store.create import add_columns
+from npczarr.store.describe import add_history
+from npczarr.store.hierarchy import open_group
+from npczarr.store.lease import hold_lease
+from npczarr.store.location import locate
+from npczarr.store.open import open_location
+
+_MOST_VALUES = 10  # of a column of numbers; one with more is cut into four parts of equal size
+_MARK = "npczarr_split"
+
+
+def split(
+    store: str | Path,
+    *,
+    name: str = "split",
+    shares: Mapping[str, float] | None = None,
+    folds: int | None = None,
+    stratify: str | Sequence[str] = (),
+    seed: int = 0,
+    replace: bool = False,
+    break_lock: bool = False,
+    storage_options: Mapping[str, Any] | None = None,
+) -> pd.Series[str]:
+    """Divide the subjects of a store into parts and keep the division as a column of it.
+
+    Patients who share a value of the column `subject`, such as two visits of one person, stay together. Parts are then
+    chosen by words: ``npc.patches(store, where="split == 'train'")``, or ``"fold != '0'"``.
+
+    Parameters
+    ----------
+    store
+        Folder or URL.
+    name
+        Column that holds the part of each patient.
+    shares
+        Name and share of each part; by default 70 % ``train``, 15 % ``val``, 15 % ``test``.
+    folds
+        Number of parts of equal size, ``"0"``, ``"1"``, …; instead of shares.
+    stratify
+        Columns whose values each part has in the proportion of the cohort; numbers by their quartiles.
+    seed
+        Seed of the division.
+    replace
+        Make a division of this name anew; else one that differs is kept and refused.
+    break_lock
+        Take over from a writer that no longer runs.
+    storage_options
+        Options of the file system; credentials belong in the environment.
+
+    Returns
+    -------
+    pandas.Series
+        Part by patient.
+
+    Raises
+    ------
+    ParameterError
+        If an argument is wrong, or the store has another column of this name.
+    StoreError, LeaseError
+        If the store cannot be read or written, or somebody else is writing it.
+    """
+    parts = _parts(shares, folds)
+    columns = [stratify] if isinstance(stratify, str) else list(stratify)
+    location = locate(store, storage_options)
+    opened = location.open()
+    open_group(location.open(read_only=True), location.shown, mode="r")  # what is not a store gets no lease
+    with hold_lease(opened, location.shown, break_lock=break_lock) as lease:
+        dataset = open_location(location, dask=False)
+        patients = [str(label) for label in dataset["patient"].values]
+        found = _divide(_subjects(dataset, patients), _strata(dataset, columns), parts, seed)
+        if name in dataset.variables and [str(value) for value in dataset[name].values.ravel()] != found:
+            known = dataset[name].attrs.get(_MARK)
+            if not known or not replace:
+                what = "a split that differs" if known else "another column"
+                hint = "; name another, or replace it" if known else "; name another"
+                raise ParameterError(f"{location.shown}: {name!r} is {what}{hint}")
+        said = {"parts": {str(k): round(v, 6) for k, v in parts.items()}, "stratify": columns, "seed": seed}
+        about = f"part of each patient, by subject; {', '.join(f'{k}: {v:g}' for k, v in parts.items())}"
+        variable = Variable(name, ("patient",), "string", about, attributes={_MARK: json.dumps(said)})
+        root = open_group(opened, location.shown)
+        with lease.writing():
+            if add_columns(root, {name: (variable, np.array(found, dtype=object))}):
+                add_history(root, "split", {"name": name, **said})
+    return pd.Series(found, index=pd.Index(patients, name="patient"), name=name)
+
+
+def _parts(shares: Mapping[str, float] | None, folds: int | None) -> dict[str, float]:
+    if shares is not None and folds is not None:
+        raise ParameterError("give either shares or folds, not both")
+    if folds is not None:
+        if not isinstance(folds, int) or folds < 2:
+            raise ParameterError(f"folds must be a whole number of at least 2, got {folds!r}")
+        return {str(i): 1 / folds for i in range(folds)}
+    found = {"train": 0.7, "val": 0.15, "test": 0.15} if shares is None else dict(shares)
+    if not found or not all(share > 0 for share in found.values()) or abs(sum(found.values()) - 1) > 1e-6:
+        raise ParameterError(f"shares must be positive and sum up to 1, got {found}")
+    return found
+
+
+def _subjects(dataset: xr.Dataset, patients: list[str]) -> list[str]:
+    """Return the subject of each patient: the patient, where nothing says otherwise."""
+    if "subject" not in dataset or dataset["subject"].dims != ("patient",):
+        return patients
+    given = [str(value) for value in dataset["subject"].values]
+    return [subject or patient for subject, patient in zip(given, patients, strict=True)]
+
+
+def _strata(dataset: xr.Dataset, columns: Sequence[str]) -> list[tuple[str, ...]]:
+    """Return the stratum of each patient."""
+    known = [str(name) for name, variable in dataset.variables.items() if variable.dims == ("patient",)]
+    values = []
+    for name in columns:
+        if name not in known:
+            raise unknown_label("column", name, known)
+        values.append(_categories(dataset[name].values))
+    return list(zip(*values, strict=True)) if values else [()] * dataset.sizes["patient"]
+
+
+def _categories(values: NDArray[Any]) -> list[str]:
+    if values.dtype.kind not in "iuf" or len(np.unique(values[np.isfinite(values)])) <= _MOST_VALUES:
+        return [str(value) for value in values]
+    cuts = np.nanquantile(values, (0.25, 0.5, 0.75))
+    return ["unknown" if np.isnan(value) else str(np.searchsorted(cuts, value)) for value in values]
+
+
+def _divide(
+    subjects: Sequence[str], strata: Sequence[tuple[str, ...]], parts: Mapping[str, float], seed: int
+) -> list[str]:
+    """Give every subject to the part that lacks most of its share, stratum by stratum, in random order."""
+    stratum_of: dict[str, tuple[str, ...]] = {}
+    for subject, stratum in zip(subjects, strata, strict=True):
+        stratum_of.setdefault(subject, stratum)  # a subject of several visits counts as at the first
+    random = np.random.default_rng(seed)
+    order: list[str] = []
+    for stratum in sorted(set(stratum_of.values())):
+        members = sorted(subject for subject, found in stratum_of.items() if found == stratum)
+        order += [members[i] for i in random.permutation(len(members))]
+    counts = dict.fromkeys(parts, 0)
+    part_of = {}
+    for i, subject in enumerate(order, start=1):
+        part = max(parts, key=lambda name: (parts[name] * i - counts[name], -list(parts).index(name)))
+        counts[part] += 1
+        part_of[subject] = part
+    return [part_of[subject] for subject in subjects]

@@ -1,0 +1,54 @@
+"""Selections in words."""
+
+import numpy as np
+import pytest
+
+from npczarr.errors import ParameterError
+from npczarr.model.where import names_in, select
+
+AGE = np.array([40.0, 55.0, 60.0, np.nan])
+STAGE = np.array(["T1", "T3", "T4", ""])
+COLUMNS = {"age": AGE, "t_stage": STAGE}
+
+
+@pytest.mark.parametrize(
+    ("where", "chosen"),
+    [
+        ("age < 60", AGE < 60),
+        ("60 >= age > 40", (AGE <= 60) & (AGE > 40)),
+        ("age != 55", AGE != 55),
+        ("not age == 55", AGE != 55),
+        ("age > -1", AGE > -1),
+        ("t_stage in ('T3', 'T4')", [False, True, True, False]),
+        ("t_stage not in ['T3']", [True, False, True, True]),
+        ("t_stage in ()", [False] * 4),
+        ("t_stage == 'T1' or age == 60 and t_stage == 'T4'", [True, False, True, False]),
+        ("(t_stage == 'T1' or age == 60) and t_stage == 'T4'", [False, False, True, False]),
+        ("'T1' == t_stage", STAGE == "T1"),
+        ("  t_stage == ''  ", STAGE == ""),
+    ],
+)
+def test_it_chooses_what_it_says(where, chosen):
+    np.testing.assert_array_equal(select(where, COLUMNS), chosen)
+
+
+@pytest.mark.parametrize(
+    "where",
+    [
+        "", " ", "age", "age = 3", "age <", "__import__('os').system('true')", "age + 1 < 3",
+        "age.real == 3", "age[0] == 1",
+        "lambda: 1", "[a for a in (1,)]", "age is 3", "f'{age}' == '1'", "age in t_stage",
+        "(age := 3) == 3", "age < 'T1'",
+        "t_stage > 3", "age in (1, 'T1')", "not age", "age and t_stage", "True", "age == None", "age < 1; age > 2",
+        "(" * 5000 + "age < 1" + ")" * 5000, "-" * 5000 + "1 < age", "age == 3j", "age == b'1'",
+    ],
+)  # fmt: skip
+def test_nothing_else_is_understood(where):
+    with pytest.raises(ParameterError, match="where"):
+        select(where, COLUMNS)
+
+
+def test_names_and_unknown_columns():
+    assert names_in("a < 1 and b == 'x' or a > 3") == ("a", "b")
+    with pytest.raises(ParameterError, match=r"no column 'agee'.*did you mean 'age'"):
+        select("agee < 3", COLUMNS)

@@ -1,0 +1,219 @@
+"""Patches: the voxels that the store holds, at the places that are said, drawn by seed and number alone."""
+
+import multiprocessing
+import pickle
+import shutil
+
+import numpy as np
+import pytest
+import xarray as xr
+
+import npczarr as npc
+from npczarr.errors import ParameterError, StoreError, UnknownLabelError
+from npczarr.training.sampling import draws, place_patch
+
+SIZE = (6, 24, 40)
+
+
+def same(one, other):
+    for name, a, b in zip(one._fields, one, other, strict=True):
+        np.testing.assert_array_equal(a, b, err_msg=name)
+
+
+def expected(url, patient, start, size, sequences):
+    """A patch of real values and its mask by way of xarray: 0 outside the scan and outside the field of view."""
+    ds = npc.open(url)
+    images, masks = [], []
+    for sequence in sequences:
+        scan = ds.npc.scan(patient, sequence)
+        stored = scan.image.values
+        values = stored * scan.rescale_slope.values[:, None, None] + scan.rescale_intercept.values[:, None, None]
+        if stored.dtype.kind == "f":
+            values = np.nan_to_num(values)
+        else:
+            values[stored == np.iinfo(stored.dtype).min] = 0
+        for source, into in ((values, images), (scan.mask.values, masks)):
+            padded = np.pad(source, [(n, n) for n in size])
+            box = tuple(slice(n + a, n + a + n) for a, n in zip(start, size, strict=True))
+            into.append(padded[box])
+    return np.stack(images), np.stack(masks)
+
+
+@pytest.mark.parametrize("size", [SIZE, (3, 200, 16), (40, 40, 40)], ids=str)
+@pytest.mark.parametrize("kind", ["aligned", "tiled", "resampled", "plain"])
+def test_a_patch_holds_what_the_store_holds(kind, size, store, request, tmp_path):
+    sequences = ["T1WI"] if kind == "plain" else ["T1WI", "T2WI", "CE-T1WI"]
+    if kind == "resampled":
+        npc.resample_store(store, tmp_path / "r.zarr", like="T1WI", spacing=(4, 2, 2), workers=0)
+    found = {"plain": store, "resampled": tmp_path / "r.zarr"}
+    url = found[kind] if kind in found else request.getfixturevalue(kind)
+    p = npc.patches(url, size=size, batch_size=2, sequences=sequences, normalize=None, steps=4, seed=3)
+    ds = npc.open(url)
+    for batch in p:
+        assert batch.images.shape == (2, len(sequences), *size)
+        assert (batch.images.dtype, batch.masks.dtype) == (np.float32, np.uint8)
+        for i, patient in enumerate(batch.patients):
+            image, mask = expected(url, patient, batch.starts_zyx[i], size, sequences)
+            np.testing.assert_allclose(batch.images[i], image, rtol=1e-5, atol=1e-3)
+            np.testing.assert_array_equal(batch.masks[i], mask)
+            whole = ds.affine.sel(patient=patient, sequence=sequences[0]).values
+            corner = whole @ (*batch.starts_zyx[i][::-1], 1)
+            np.testing.assert_allclose(batch.affines[i] @ (0, 0, 0, 1), corner)
+            np.testing.assert_allclose(batch.affines[i][:3, :3], whole[:3, :3])
+
+
+def test_every_encoding_gives_the_same(aligned, tiled, tmp_path):
+    by_xarray = tmp_path / "x.zarr"
+    copy = xr.open_zarr(tiled).load()
+    for variable in copy.variables.values():
+        variable.encoding = {k: v for k, v in variable.encoding.items() if k in ("dtype", "_FillValue")}
+    copy.to_zarr(by_xarray, zarr_format=3, consolidated=False)
+    one, *others = (npc.patches(url, size=SIZE, normalize=None, steps=3) for url in (aligned, tiled, by_xarray))
+    for other in others:
+        for a, b in zip(one, other, strict=True):
+            same(a, b)
+
+
+def test_batches_depend_on_seed_and_number_alone(aligned):
+    p = npc.patches(aligned, size=SIZE, batch_size=2, steps=6, seed=1, threads=2)
+    whole = list(p)
+    assert [batch.step for batch in whole] == list(range(6))
+    for i in (5, 0, 3, -1):
+        same(p[i], whole[i])
+    with pytest.raises(IndexError):
+        _ = p[6]
+    for other in (
+        npc.patches(aligned, size=SIZE, batch_size=2, steps=6, seed=1, threads=5),
+        pickle.loads(pickle.dumps(p)),
+    ):
+        for a, b in zip(whole, other, strict=True):
+            same(a, b)
+    for a, b in zip(whole[4:], npc.patches(aligned, size=SIZE, batch_size=2, steps=2, start=4, seed=1), strict=True):
+        same(a, b)
+    ranks = [npc.patches(aligned, size=SIZE, batch_size=1, steps=6, seed=1, rank=r, world=2) for r in (0, 1)]
+    for batch, one, other in zip(whole, *ranks, strict=True):
+        np.testing.assert_array_equal(batch.images, np.concatenate([one.images, other.images]))
+    again = npc.patches(aligned, size=SIZE, batch_size=2, steps=6, seed=2)
+    assert any((a.starts_zyx != b.starts_zyx).any() for a, b in zip(whole, again, strict=True))
+
+
+def _sum(p, i):
+    return float(p[i].images.sum(dtype=np.float64))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("way", ["fork", "spawn"])
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_worker_processes_give_the_same(aligned, way):
+    p = npc.patches(aligned, size=SIZE, steps=4)
+    here = [_sum(p, i) for i in range(4)]  # its threads are running
+    with multiprocessing.get_context(way).Pool(2) as pool:
+        assert pool.starmap(_sum, [(p, i) for i in range(4)]) == here
+
+
+def test_it_is_a_dataset_of_pytorch(aligned):
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+    p = npc.patches(aligned, size=SIZE, steps=4)
+    loaded = list(torch.utils.data.DataLoader(p, batch_size=None, num_workers=2))
+    for a, b in zip(loaded, p, strict=True):
+        np.testing.assert_array_equal(a.images.numpy(), b.images)
+
+
+def test_arrays_are_passed_on_without_a_copy(aligned):
+    images = npc.patches(aligned, size=SIZE)[0].images
+    assert np.shares_memory(np.from_dlpack(images), images)
+
+
+def test_every_patient_comes_once_an_epoch_in_another_order():
+    orders = [[d.subject for d in draws(7, epoch * 20, 20, 20)] for epoch in range(3)]
+    assert all(sorted(order) == list(range(20)) for order in orders)
+    assert orders[0] != orders[1] != orders[2]
+    assert [d.subject for d in draws(7, 13, 30, 20)] == [*orders[0][13:], *orders[1], *orders[2][:3]]
+
+
+def test_foreground_is_as_frequent_as_asked(aligned):
+    size = (2, 8, 8)
+    always = npc.patches(aligned, size=size, steps=20, foreground=1)
+    assert all((batch.masks.reshape(2, -1) > 0).any(axis=1).all() for batch in always)
+    never = [(b.masks > 0).any() for b in npc.patches(aligned, size=size, steps=20, foreground=0)]
+    assert np.mean(never) < 0.5
+    points = [np.array([[1, 5, 5]]), np.array([[8, 20, 20]])]
+    starts = np.array([place_patch(0, i, (10, 32, 32), (1, 1, 1), points, 0.25) for i in range(4000)])
+    of_label = [np.mean((starts == p[0]).all(axis=1)) for p in points]
+    assert np.allclose(of_label, 0.125, atol=0.02)
+
+
+def test_normalized_over_the_scan(aligned):
+    ds = npc.open(aligned)
+    scan = ds.npc.scan("002", "T2WI").image.values
+    inside = scan[scan != -32768].astype(np.float64)
+    z, percentile = (
+        npc.patches(aligned, size=(64, 256, 256), sequences=["T2WI"], where="patient == '002'", normalize=n)[0]
+        for n in ("zscore", "percentile")
+    )
+    whole = tuple(slice(-a, -a + n) for a, n in zip(z.starts_zyx[0], scan.shape, strict=True))
+    real = scan != -32768
+    low, high = np.percentile(inside, (0.5, 99.5))
+    for batch, reference in ((z, (scan - inside.mean()) / inside.std()), (percentile, (scan - low) / (high - low))):
+        np.testing.assert_allclose(batch.images[0, 0][whole], np.where(real, reference, 0), atol=2e-4)
+
+
+def test_what_cannot_be_sampled_is_said(store, aligned, tmp_path):
+    with pytest.raises(ParameterError, match=r"no patient can be sampled; the first of 3: .* lies on another grid"):
+        npc.patches(store, size=8)
+    copy = shutil.copytree(aligned, tmp_path / "copy.zarr")
+    import zarr
+
+    status = zarr.open_group(copy, mode="r+")["mask_status"]
+    values = status[...]
+    values[1, 2] = "missing"
+    status[...] = values
+    with pytest.warns(UserWarning, match="1 of 3 patients are not sampled, the first 002: CE-T1WI has no mask"):
+        p = npc.patches(copy, size=8)
+    assert (p.subjects, list(p.left_out)) == (("001", "003"), ["002"])
+    images = npc.patches(copy, size=8, masks=False)
+    assert images.subjects == ("001", "002", "003")
+    assert images[0].masks.shape == (2, 0, 8, 8, 8)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"size": (0, 8, 8)}, "size"), ({"size": "8"}, "size"), ({"batch_size": 0}, "batch_size"),
+        ({"rank": 2, "world": 2}, "rank"), ({"foreground": 2}, "foreground"), ({"normalize": "max"}, "normalize"),
+        ({"where": "ages > 3"}, "no column 'ages'"), ({"sequences": ["T3"]}, "no sequence 'T3'"),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_wrong_arguments_are_named(aligned, wrong, message):
+    with pytest.raises((ParameterError, UnknownLabelError), match=message):
+        npc.patches(aligned, **{"size": 8, **wrong})
+
+
+@pytest.mark.parametrize("kind", ["aligned", "tiled"])
+@pytest.mark.parametrize("name", ["image", "mask"])
+@pytest.mark.parametrize("damage", ["absent", "cut", "changed"])
+def test_damage_is_an_error_that_names_the_scan(request, tmp_path, kind, name, damage):
+    copy = shutil.copytree(request.getfixturevalue(kind), tmp_path / "copy.zarr")
+    chunk = copy / name / "c/1/1/0/0/0"
+    content = bytearray(chunk.read_bytes())
+    if damage == "absent":
+        chunk.unlink()
+    elif damage == "cut":
+        chunk.write_bytes(content[: len(content) // 2])
+    else:
+        content[len(content) // 2] ^= 255
+        chunk.write_bytes(content)
+    p = npc.patches(copy, size=(64, 256, 256), where="patient == '002'")
+    with pytest.raises(StoreError, match=r"002/T2WI.*0/0/0"):
+        _ = p[0]
+
+
+def test_memory_is_bounded(tiled):
+    p = npc.patches(tiled, size=SIZE, steps=30, cache_mb=1)
+    held = p._filler.cache
+    for batch in p:
+        assert held._bytes <= held.limit == 2**20
+        assert batch.images.nbytes + batch.masks.nbytes <= p.memory_bytes
+    kept = list(held._held.values())
+    assert sum(map(len, kept)) == held._bytes > 0
