@@ -162,7 +162,7 @@ def _layout(layout: Any, where: str) -> dict[str, Any]:  # noqa: ANN401 - parsed
 
 def _patterns(value: Any, needed: tuple[str, ...], where: str) -> tuple[str, ...]:  # noqa: ANN401 - parsed TOML
     values = [value] if isinstance(value, str) else value
-    if not isinstance(values, list) or ("{patient}" in needed and not values):
+    if not isinstance(values, list) or (where.endswith("images") and not values):
         raise SourceError(f"{where}: expected a pattern or a list of patterns, got {value!r}")
     return tuple(check_pattern(one, needed, where) for one in values)
 

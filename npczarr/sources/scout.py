@@ -20,6 +20,7 @@ from npczarr.sources.file_kinds import describe_kinds, group_strays
 from npczarr.sources.files import Source, open_source
 from npczarr.sources.group_series import FoundSeries, Series, by_headers, choose_series_of, find_series
 from npczarr.sources.labels import visible_files
+from npczarr.sources.nifti_names import patterns_of
 from npczarr.sources.rater_files import sort_raters
 
 _MOST_LINES = 40
@@ -33,7 +34,7 @@ class Scouted:
     Parameters
     ----------
     layout
-        "published", "raters", "BIDS", or "headers" where folders do not tell which series is which.
+        "published", "raters", "BIDS", "NIfTI", or "headers" where folders do not tell which series is which.
     patients, scans
         How many there would be in a store.
     toml
@@ -83,7 +84,32 @@ def scout(
     ):
         if cohort is not None and cohort.has_images:
             return _known_layout(layout, cohort)
-    return _by_headers(opened, files, on_progress)
+    return _of_nifti(files) or _by_headers(opened, files, on_progress)
+
+
+def _of_nifti(files: Sequence[File]) -> Scouted | None:
+    """Describe NIfTI files by the patterns of their names; None where there are none."""
+    patterns = patterns_of(files)
+    if patterns is None:
+        return None
+    given = replace(SourceConfig(), images=(patterns.images,), masks=patterns.masks, sequences=())
+    cohort = sort_files(files, given)
+    counts = Counter(sequence for key, scan in cohort.scans.items() for sequence in (key[1],) if scan.images)
+    lines = [
+        "# Written by `npczarr scout`: correct it, then npczarr convert SOURCE STORE --config THIS_FILE",
+        f"# {len(cohort.patients)} patients by the names of NIfTI files:",
+        *(f"#   {sequence}: {count} scans" for sequence, count in counts.most_common(_MOST_LINES)),
+        "",
+        "[layout]",
+        f"images = {_quoted(patterns.images)}",
+        f"masks = [{', '.join(_quoted(one) for one in patterns.masks)}]  # one that names no sequence is of each",
+        "",
+        "# [sequences]  # to choose among them, and to name them otherwise",
+        *(f"# {_quoted(name)} = {{ folder = {_quoted(name)} }}" for name in sorted(counts)[:_MOST_LINES]),
+        "",
+        *(f"# belongs to no scan, {line}" for line in group_strays([file.path for file in cohort.strays])),
+    ]
+    return Scouted("NIfTI", len(cohort.patients), sum(counts.values()), "\n".join(lines) + "\n")
 
 
 def _known_layout(layout: str, cohort: Cohort) -> Scouted:
@@ -123,9 +149,8 @@ def _by_headers(source: Source, files: Sequence[File], on_progress: OnProgress |
     if not found.series:
         visible, _ = visible_files(files)
         raise SourceError(
-            f"{source.shown}: no DICOM series, no BIDS dataset and no cohort in the published layout; there are "
-            f"{describe_kinds(visible)}. For NIfTI images say in a TOML file how they are named, such as [layout] "
-            'images = "{patient}/{sequence}.nii.gz"'
+            f"{source.shown}: no DICOM series, no BIDS dataset, no cohort in the published layout and no folders with "
+            f"NIfTI images; there are {describe_kinds(visible)}"
         )
     taken, not_taken = choose_series_of(found.series)
     text = _toml(found, taken, not_taken, patient)

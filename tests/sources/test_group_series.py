@@ -285,6 +285,28 @@ def test_scout_of_one_folder_with_everything_names_the_field(pacs, tmp_path):
 
 
 def test_scout_of_nothing_says_what_there_is(tmp_path):
-    (tmp_path / "a.nii.gz").write_bytes(b"x")
-    with pytest.raises(SourceError, match=r"there are 1 \.nii\.gz\. For NIfTI images say in a TOML file"):
+    (tmp_path / "a.pdf").write_bytes(b"x")
+    with pytest.raises(SourceError, match=r"no folders with NIfTI images; there are 1 \.pdf"):
         npc.scout(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("paths", "scans", "masked"),
+    [
+        (["p1/t1.nii", "p1/t2.nii", "p2/t1.nii", "p1/mask.nii"], 3, 2),
+        (["P-1/P-1_t1.nii.gz", "P-1/P-1_seg.nii.gz", "P-2/P-2_t1.nii.gz", "P-2/P-2_seg.nii.gz"], 2, 2),
+        (["d/imagesTr/a_001_0000.nii.gz", "d/imagesTr/a_001_0001.nii.gz", "d/labelsTr/a_001.nii.gz"], 2, 2),
+        (["imagesTr/a_001.nii.gz", "imagesTr/a_002.nii.gz", "labelsTr/a_001.nii.gz", "labelsTr/a_002.nii.gz"], 2, 2),
+    ],
+)
+def test_scout_reads_the_patterns_of_nifti_names(tmp_path, paths, scans, masked):
+    for path in paths:
+        (tmp_path / "c" / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "c" / path).write_bytes(b"x")
+    found = npc.scout(tmp_path / "c")
+    assert (found.layout, found.scans) == ("NIfTI", scans)
+    (tmp_path / "a.toml").write_text(found.toml, encoding="utf-8")
+    cohort = discover(open_source(tmp_path / "c"), load_config(tmp_path / "a.toml"))
+    assert len(cohort.scans) == scans
+    assert sum(bool(scan.masks) for scan in cohort.scans.values()) == masked
+    assert cohort.strays == ()
