@@ -12,6 +12,7 @@ import typer
 from npczarr.cli import show
 from npczarr.cli.options import Json, Source, SourceOption, as_options, new_file
 from npczarr.errors import ParameterError
+from npczarr.outputs import write_whole
 
 
 def scout(
@@ -35,7 +36,7 @@ def scout(
     if out is None:
         typer.echo(found.toml)
         return
-    out.write_text(found.toml, encoding="utf-8")
+    write_whole(out, found.toml.encode())
     show.out.print(
         f"{found.patients} patients, {found.scans} scans, {len(found.not_taken)} remarks on what is not taken  →  "
         f"{out}\n"

@@ -78,7 +78,13 @@ class Objects(ObjectStore[Any]):
         await self._ask(f"write {key}", lambda: obstore.put_async(self.store, key, content, use_multipart=False))
 
     async def _get_version(self, key: str, prototype: BufferPrototype, versions: dict[str, Any]) -> Buffer | None:
-        """Read an object whole, and note its version."""
+        """Read an object whole, and note its version.
+
+        Raises
+        ------
+        LeaseError
+            If it was read before, and somebody else has written it since.
+        """
         import obstore
 
         async def read() -> Buffer | None:
@@ -88,7 +94,8 @@ class Objects(ObjectStore[Any]):
                 versions.pop(key, None)
                 return None
             content = prototype.buffer.from_bytes(bytes(await found.bytes_async()))
-            versions[key] = _version(found.meta)
+            if versions.setdefault(key, _version(found.meta)) != _version(found.meta):
+                raise self._foreign(key)
             return content
 
         return await self._ask(f"read {key}", read)
@@ -113,12 +120,15 @@ class Objects(ObjectStore[Any]):
             except PreconditionError as error:
                 found = await obstore.get_async(self.store, key)
                 if bytes(await found.bytes_async()) != content:  # else an answer was lost, and this call wrote it
-                    raise LeaseError(
-                        f"{self}: {key} was written by another process since it was read; nothing more is written here"
-                    ) from error
+                    raise self._foreign(key) from error
                 versions[key] = _version(found.meta)
 
         await self._ask(f"write {key}", write)
+
+    def _foreign(self, key: str) -> LeaseError:
+        return LeaseError(
+            f"{self}: {key} was written by another process since it was read; nothing more is written here"
+        )
 
     async def set_if_not_exists(self, key: str, value: Buffer) -> None:
         """Write where there is nothing; after a lost answer it may be this object that is there already."""
