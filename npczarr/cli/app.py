@@ -28,6 +28,7 @@ from npczarr.cli.options import (
 )
 from npczarr.errors import NpczarrError, ParameterError
 from npczarr.model.options import redacted
+from npczarr.outputs import write_whole
 
 app = typer.Typer(
     name="npczarr",
@@ -163,6 +164,9 @@ def convert(
     replace: Annotated[
         bool, typer.Option("--replace", help="Take scans of other series than those that the store holds.")
     ] = False,
+    keep: Annotated[
+        list[str] | None, typer.Option(help="Take a table column (Name, MRN) though it may tell who the patients are.")
+    ] = None,
     break_lock: BreakLock = False,
     storage_option: StorageOption = None,
     source_option: SourceOption = None,
@@ -180,6 +184,7 @@ def convert(
         dtype=dtype,
         rewrite=rewrite or (),
         replace=replace,
+        keep=keep or (),
         break_lock=break_lock,
         storage_options=as_options(storage_option),
         source_options=as_options(source_option),
@@ -204,7 +209,7 @@ def columns(
         return
     if out.exists():
         raise ParameterError(f"{out} is there already; name another file")
-    out.write_text(text, encoding="utf-8")
+    write_whole(out, text.encode())
     show.out.print(f"wrote {out}; correct it, then: npczarr convert SOURCE STORE --columns {out}", markup=False)
 
 
@@ -224,6 +229,8 @@ def info(store: Store, storage_option: StorageOption = None, as_json: Json = Fal
 def validate(
     store: Store,
     against: Annotated[str | None, typer.Option(help="Read this source again and compare every voxel.")] = None,
+    repair: Annotated[bool, typer.Option("--repair", help="Write what is damaged again, from --against.")] = False,
+    seal: Annotated[bool, typer.Option("--seal", help="Accept the store as it is, with what others changed.")] = False,
     config: Config = None,
     workers: Workers = None,
     scheduler: Scheduler = None,
@@ -231,10 +238,12 @@ def validate(
     source_option: SourceOption = None,
     as_json: Json = False,
 ) -> None:
-    """Check a store: schema, digests of every voxel, masks, coordinates."""
+    """Check a store: schema, seal, digests of every voxel, masks, coordinates; repair it from its source."""
     found = _validate(
         store,
         against=against,
+        repair=repair,
+        seal=seal,
         config=config,
         workers=workers,
         scheduler=scheduler,

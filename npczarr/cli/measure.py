@@ -22,6 +22,7 @@ from npczarr.cli.options import (
     new_file,
 )
 from npczarr.model.options import redacted
+from npczarr.outputs import to_csv, write_whole
 
 Csv = Annotated[Path | None, typer.Option(callback=new_file, help="Also write every scan's numbers to this CSV file.")]
 
@@ -167,7 +168,7 @@ def _measure(
         )
     if csv is not None:
         scalars = result[[name for name in result.data_vars if "axis" not in result[name].dims]]
-        scalars.to_dataframe().to_csv(csv)
+        write_whole(csv, to_csv(scalars.to_dataframe()).encode())
         show.err.print(f"wrote {csv}")
     if not result.attrs["kept"]:
         show.err.print(f"the store may not be written by this process: the result is not kept in {redacted(store)}")

@@ -30,6 +30,7 @@ from npczarr.store.lease import Lease, hold_lease
 from npczarr.store.location import Location, locate
 from npczarr.store.rows import Rows
 from npczarr.store.scans import StoredScan
+from npczarr.store.seal import status_before
 
 _EVIDENCE = tuple(v.name for v in SCAN_TABLES if v.name.startswith("mask_"))
 Key = tuple[str, str]
@@ -119,7 +120,7 @@ def import_masks(
         root = open_group(opened, location.shown)
         if array(root, "mask").ndim != 5:
             raise ParameterError(f"{location.shown}: a store of several raters' masks; convert it again to change them")
-        target = _Target(location, Rows(root), read_layout(root, location.shown), lease)
+        target = _Target(location, Rows(root, lease), read_layout(root, location.shown), lease)
         tables = {v.name: target.rows.read(v.name) for v in SCAN_TABLES}
         stored = StoredCohort(location, root)
         tasks = [_task(scan, source, stored, tables) for scan in scans]
@@ -131,8 +132,8 @@ def import_masks(
             meter.add(counts={one.status: 1})
         replaced = sum(one.status == "replaced" for one in done.values())
         if replaced:
-            lease.check()
-            add_history(root, "import-masks", {"replaced": replaced})
+            with lease.writing():
+                add_history(root, "import-masks", {"replaced": replaced})
     return tuple(done[scan.patient, scan.sequence] for scan in scans)
 
 
@@ -211,14 +212,13 @@ def _imported(
     if outcome.mask is None:
         return Imported(*task.key, outcome.status, outcome.message)
     row = {name: values[task.key] for name, values in tables.items()}
+    row["status"] = status_before(*task.key, row)
     replaced = (
         f"mask replaced on {datetime.now(UTC).date().isoformat()} from {task.files.masks[0].path} "
         f"(digest {outcome.file_digest}), was {row['mask_digest'] or row['mask_status']}"
     )
-    target.lease.check()
     target.rows.mark_pending([task.key])
     _write(outcome.mask, target, task.key)
-    target.lease.check()
     target.rows.write([_row(task.key, row, outcome.mask, outcome.digest, replaced)])
     return Imported(*task.key, "replaced", "; ".join([*outcome.mask.warnings, replaced]))
 
@@ -234,7 +234,7 @@ def _usable_grid(scan: StoredScan) -> Grid:
 
 
 def _write(mask: Mask, target: _Target, key: Key) -> None:
-    place = ScanPlace(target.location, target.rows.place(key), target.layout, clear=True)
+    place = ScanPlace(target.location, target.rows.place(key), target.layout, clear=True, token=target.lease.token)
     place.write("mask", mask.mask, 0)
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from npczarr.errors import ParameterError
-from npczarr.export.files import write_whole
+from npczarr.outputs import write_whole
 
 NAME = "export.json"
 _FLUSH_SECONDS = 2.0

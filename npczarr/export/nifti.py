@@ -13,9 +13,10 @@ import nibabel
 import numpy as np
 from numpy.typing import NDArray
 
-from npczarr.export.files import check_name, write_whole
+from npczarr.export.files import check_name
 from npczarr.export.scan import ScanVoxels
 from npczarr.model.geometry import RAS_TO_LPS, Floats
+from npczarr.outputs import write_whole
 from npczarr.sources.config import SourceConfig
 
 _SCANNER = 1  # NIFTI_XFORM_SCANNER_ANAT

@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from npczarr.errors import SourceError
-from npczarr.export.files import check_name, whole
+from npczarr.export.files import check_name
 from npczarr.export.scan import ScanVoxels
 from npczarr.model.geometry import AXES
+from npczarr.outputs import whole
 from npczarr.store.ome import Node, write_groups
 
 VERSION = "0.5"

@@ -11,8 +11,9 @@ from PIL import Image, ImageDraw, PngImagePlugin
 from skimage.measure import find_contours
 
 from npczarr.errors import SourceError
-from npczarr.export.files import check_name, write_whole
+from npczarr.export.files import check_name
 from npczarr.export.scan import ScanVoxels
+from npczarr.outputs import write_whole
 
 _PERCENTILES = (0.5, 99.5)  # of the volume: noise and bright vessels must not take the gray levels of the tumour
 _SIDE = 768  # pixels of the longer side, or more

@@ -14,8 +14,9 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
-from npczarr.export.files import check_name, write_whole
+from npczarr.export.files import check_name
 from npczarr.export.scan import ScanVoxels
+from npczarr.outputs import write_whole
 
 
 def write(scan: ScanVoxels, folder: Path, bits: int) -> tuple[list[Path], list[str]]:

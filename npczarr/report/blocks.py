@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
@@ -10,6 +9,7 @@ from typing import Any, ClassVar
 import pandas as pd
 from matplotlib.figure import Figure
 
+from npczarr.outputs import to_csv
 from npczarr.report.published import DIFFERS
 from npczarr.report.style import data_url, encoded
 
@@ -188,9 +188,8 @@ def as_csv(frame: pd.DataFrame, name: str, text: str) -> File:
     """Offer a DataFrame as a CSV file."""
     import base64
 
-    buffer = io.StringIO()
-    frame.to_csv(buffer, index=False)
-    return File(name, text, f"data:text/csv;base64,{base64.b64encode(buffer.getvalue().encode()).decode()}")
+    content = to_csv(frame, index=False).encode()
+    return File(name, text, f"data:text/csv;base64,{base64.b64encode(content).decode()}")
 
 
 def _corner(frame: pd.DataFrame, level: int, sortable: bool) -> list[Cell]:

@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 
 from npczarr.errors import ParameterError
+from npczarr.outputs import to_csv, write_whole
 
 # each character once: a second pass would escape what the first wrote
 _LATEX = str.maketrans(
@@ -46,11 +47,6 @@ def to_markdown(table: pd.DataFrame) -> str:
     parts += ["\n".join(f"| {' | '.join(line)} |" for line in lines)] if rows else []
     parts += ["\n".join(f"- {note}" for note in notes)] if notes else []
     return "\n\n".join(parts) + "\n"
-
-
-def to_csv(table: pd.DataFrame) -> str:
-    """Write a table as CSV, its labels in every row; title and notes are no part of it."""
-    return str(table.to_csv(lineterminator="\n"))
 
 
 def to_latex(table: pd.DataFrame) -> str:
@@ -110,7 +106,7 @@ def write_table(table: pd.DataFrame, path: str | Path) -> None:
     suffix = Path(path).suffix.lower()
     if suffix not in _WRITERS:
         raise ParameterError(f"{path}: expected a name that ends in {', '.join(_WRITERS)}; choose one")
-    Path(path).write_text(_WRITERS[suffix](table), encoding="utf-8", newline="\n")
+    write_whole(Path(path), _WRITERS[suffix](table).encode())
 
 
 def _words(table: pd.DataFrame, escape: Callable[[str], str]) -> tuple[str, list[str]]:

@@ -15,6 +15,7 @@ import jinja2
 from markupsafe import Markup, escape
 
 from npczarr.model.options import check_local
+from npczarr.outputs import to_csv, write_whole
 from npczarr.report.contents import Contents
 from npczarr.report.format import write_table
 from npczarr.report.inputs import ReportInputs, read_inputs
@@ -86,14 +87,13 @@ def write_report(
     contents = contents_of(inputs)
     check_local(out)
     out = Path(out)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(render(inputs, contents), encoding="utf-8")
+    write_whole(out, render(inputs, contents).encode())
     if figures is not None:
         save_all(contents.figures, Path(figures))
     if tables is not None:
         _save_tables(contents, Path(tables))
     if quality_csv is not None:
-        inputs.findings.to_csv(quality_csv, index=False)
+        write_whole(Path(quality_csv), to_csv(inputs.findings, index=False).encode())
     return out
 
 

@@ -17,6 +17,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from numpy.typing import NDArray
 
+from npczarr.outputs import write_whole
+
 Given = ParamSpec("Given")
 
 COLUMN_INCHES = 3.5  # one column of a two-column journal
@@ -113,7 +115,7 @@ def box(axes: Axes, at: float, values: NDArray[np.float64], color: str, *, width
 
 def save(figure: Figure, path: Path, *, dpi: int = 300) -> Path:
     """Write a figure; the name's ending tells the format (png, svg, pdf)."""
-    path.write_bytes(encoded(figure, path.suffix.lstrip("."), dpi=dpi))
+    write_whole(path, encoded(figure, path.suffix.lstrip("."), dpi=dpi))
     return path
 
 

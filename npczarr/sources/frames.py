@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +12,7 @@ from pydicom.dataset import Dataset
 
 from npczarr.errors import SourceError
 from npczarr.sources.acquisition import number
-from npczarr.sources.fields import raw_text, text_values
+from npczarr.sources.fields import raw_text, raw_value, text_values
 
 _FARTHEST_MM = 1e6  # beyond a kilometre numbers are damaged, and their squares may overflow
 _PIXEL_MM = (0.01, 20.0)  # of every scanner; beyond, the unit or the field is wrong
@@ -125,9 +127,18 @@ def _pixel_spacing(measures: Dataset) -> tuple[float, ...]:
 
 def _numbers(dataset: Dataset, keyword: str, count: int) -> tuple[float, ...]:
     try:
-        values = tuple(float(value) for value in dataset[keyword].value)
+        values = _decimals(dataset, keyword)
     except (KeyError, TypeError, ValueError, OverflowError):
         values = ()
-    if len(values) != count or not np.isfinite(values).all() or max(map(abs, values)) > _FARTHEST_MM:
+    if len(values) != count or not all(math.isfinite(value) and abs(value) <= _FARTHEST_MM for value in values):
         raise SourceError(f"no usable {keyword} in the header, so the place of the slice is not known")
     return values
+
+
+def _decimals(dataset: Dataset, keyword: str) -> tuple[float, ...]:
+    """Values of a field of decimal strings, from its bytes where they are plain: pydicom keeps each as an object."""
+    raw = raw_value(dataset, keyword)
+    if isinstance(raw, bytes):
+        with suppress(ValueError):
+            return tuple(map(float, raw.split(b"\\")))
+    return tuple(float(value) for value in dataset[keyword].value)

@@ -22,7 +22,7 @@ from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from npczarr.errors import SourceError
 from npczarr.model.limits import Limits
-from npczarr.sources.acquisition import ACQUISITION
+from npczarr.sources.acquisition import ACQUISITION, IDENTITIES
 from npczarr.sources.decompression import check_dataset
 from npczarr.sources.differences import TELLING
 from npczarr.sources.files import refusal_reason
@@ -40,7 +40,7 @@ _NO_IMAGE = "DICOM object without an image"
 _PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 _PIXEL_DATA = pydicom.tag.Tag("PixelData")
 _TAGS: list[Any] = [
-    *map(pydicom.tag.Tag, dict.fromkeys((*_STRUCTURE, *ACQUISITION, *TELLING))),
+    *map(pydicom.tag.Tag, dict.fromkeys((*_STRUCTURE, *ACQUISITION, *TELLING, *IDENTITIES))),
     *map(pydicom.tag.Tag, OVERLAY_BITS),
 ]
 #: Kinds of object that are newer than the dictionary of some versions of pydicom.
