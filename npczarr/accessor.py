@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
+    from npczarr.viewer.notebook import StoreWidget
+
 _VOXELS = ("image", "mask")
 
 
@@ -176,6 +178,36 @@ class CohortAccessor:
             scans = self._scans_of(self._only_patient() if patient is None else patient, sequences)
         return patient_figure(scans, slice=slice, percentiles=percentiles, figure=figure)
 
+    def view(self, patient: str | None = None, *, height: int = 720) -> StoreWidget:
+        """Look through the store in a notebook: what ``npczarr view`` shows in a browser, without a server.
+
+        Parameters
+        ----------
+        patient
+            Label of the patient that is shown first.
+        height
+            Height in pixels.
+
+        Returns
+        -------
+        StoreWidget
+            Shown by the notebook if it is the last value of a cell.
+
+        Raises
+        ------
+        UnknownLabelError
+            If there is no such patient.
+        ParameterError
+            If the Dataset was not opened from a store, or anywidget is not installed.
+        """
+        try:
+            from npczarr.viewer.notebook import view_dataset
+        except ModuleNotFoundError as error:
+            raise ParameterError(
+                f"the widget needs {error.name}, which is not installed: pip install 'npczarr[notebook]'"
+            ) from error
+        return view_dataset(self._dataset, patient, height)
+
     def __repr__(self) -> str:
         if self._is_scan():
             return self._describe_scan()
@@ -187,6 +219,7 @@ class CohortAccessor:
         lines = [
             (f'ds.npc.scan("{patient}", "{sequence}")', "one scan, without its padding, in mm"),
             (f'ds.npc.plot("{patient}")', "its sequences side by side, the tumor outlined"),
+            (f'ds.npc.view("{patient}")', "look through every slice, in a notebook"),
             ("ds.npc.table()", "one row a scan: status, geometry, clinical values, results"),
             ("npczarr.morphology(ds)", "volume, surface and diameter of every tumor, lazy"),
         ]

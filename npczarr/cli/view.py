@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from npczarr.cli import show
-from npczarr.cli.options import StorageOption, as_options
+from npczarr.cli.options import StorageOption, as_options, new_file
 from npczarr.errors import ParameterError
 
 
@@ -23,9 +23,18 @@ def view(
         Path | None,
         typer.Option(help="Write the page into this folder, for a web server beside a public store, and leave."),
     ] = None,
+    reviewer: Annotated[str, typer.Option(help="Name to keep with each mark of a review; without it none is.")] = "",
+    sample: Annotated[
+        int | None, typer.Option(help="Review this number of patients, drawn at random. Default: all.", min=1)
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Seed of the sample.", min=0)] = 0,
+    review_csv: Annotated[
+        Path | None,
+        typer.Option(callback=new_file, help="File for the marks if the store is read-only (STORE-review.csv)."),
+    ] = None,
     storage_option: StorageOption = None,
 ) -> None:
-    """Look through a store in the browser: every patient, the sequences side by side, the tumor outlined."""
+    """Look through a store in the browser, patient by patient, and review its scans."""
     try:
         from npczarr.viewer.page import export_page
         from npczarr.viewer.serve import view as serve
@@ -54,6 +63,10 @@ def view(
         patient=patient,
         port=port,
         browser=not no_browser,
+        reviewer=reviewer,
+        sample=sample,
+        seed=seed,
+        review_csv=review_csv,
         on_address=say,
         storage_options=as_options(storage_option),
     )

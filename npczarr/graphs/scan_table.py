@@ -21,6 +21,7 @@ from npczarr.store.cohort import open_consolidated
 from npczarr.store.location import Location, locate
 from npczarr.store.open import open_location
 from npczarr.store.results import input_digests
+from npczarr.store.review import review_table
 from npczarr.store.storage_errors import translate_damage
 
 _FIRST = ("status", "message", "mask_status", "shape", "spacing")
@@ -56,8 +57,9 @@ def scan_table(dataset: xr.Dataset, *, results: bool = True) -> pd.DataFrame:
     pandas.DataFrame
         `patient`, `sequence`, `status`, `message`, `mask_status`; `shape_z` … and `spacing_z` … (mm); acquisition and
         clinical values by name; results as ``morphology.volume``, ``agreement.dice``, ``score/<name>.dice``, of several
-        raters ``morphology.volume.<rater>``. A result is NaN for a scan that changed after it was measured. Of several
-        visits each row also has the change since the subject's visit before: ``morphology.volume_change`` (mm3) and
+        raters ``morphology.volume.<rater>``; what reviewers decided as ``review.decision``, ``review.reason`` …. A
+        result is NaN, and a decision None, for a scan that changed after it. Of several visits each row also has the
+        change since the subject's visit before: ``morphology.volume_change`` (mm3) and
         ``morphology.volume_change_percent``. Text that is not known is None; ``attrs["units"]`` gives the unit of each
         column that has one.
 
@@ -149,6 +151,9 @@ def _results(dataset: xr.Dataset, tables: xr.Dataset) -> Iterator[tuple[str, xr.
             found = open_location(location, group=group).load()
             if "input_digest" in found:
                 yield group, _of_these_scans(found, tables, digests)
+        if (marks := review_table(location)) is not None:
+            indexers = {dim: [str(label) for label in tables[dim].values] for dim in SCAN}
+            yield "review", marks.reindex(indexers, fill_value="")
     except MissingStoreError:
         return  # opened from something that is no cohort store: nothing is beside it
     except NpczarrError as error:

@@ -1,8 +1,9 @@
-"""The server's answers: the page, its scripts, and the objects of one store. Nothing is ever written by it."""
+"""The server's answers: the page, its scripts, the objects of one store. Nothing is written but marks of a review."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from typing import Any
 from urllib.parse import urlencode
 
 from starlette.applications import Starlette
@@ -13,9 +14,10 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Route
 
-from npczarr.errors import NpczarrError
+from npczarr.errors import LeaseError, NpczarrError, ParameterError
 from npczarr.model.options import redacted
 from npczarr.viewer.access import Access, is_this_machine
+from npczarr.viewer.desk import ReviewDesk
 from npczarr.viewer.objects import StoreObjects
 from npczarr.viewer.page import PageFile, page_files
 
@@ -45,7 +47,7 @@ _HEADERS = {
 Next = Callable[[Request], Awaitable[Response]]
 
 
-def make_app(objects: StoreObjects, access: Access) -> Starlette:
+def make_app(objects: StoreObjects, access: Access, desk: ReviewDesk) -> Starlette:
     """Return the ASGI application that shows a store to one person.
 
     Parameters
@@ -54,6 +56,8 @@ def make_app(objects: StoreObjects, access: Access) -> Starlette:
         What may be read.
     access
         Who may read.
+    desk
+        Where marks of a review are kept.
     """
     files = page_files()
     page = files["index.html"]
@@ -77,10 +81,21 @@ def make_app(objects: StoreObjects, access: Access) -> Starlette:
     async def about(request: Request) -> Response:
         return JSONResponse({"name": objects.name})
 
+    async def marks(request: Request) -> Response:
+        return await _answered(desk.describe)
+
+    async def mark(request: Request) -> Response:
+        if not _is_of_this_page(request):
+            return PlainTextResponse("marks are taken from this server's own page alone\n", 403)
+        body = await request.body()
+        return await _answered(lambda: desk.keep(body))
+
     return Starlette(
         routes=[
             Route("/", index, methods=["GET"]),
             Route("/about.json", about, methods=["GET"]),
+            Route("/review.json", marks, methods=["GET"]),
+            Route("/review.json", mark, methods=["POST"]),
             Route("/assets/{name}", asset, methods=["GET"]),
             Route("/store/{key:path}", read, methods=["GET"]),
         ],
@@ -110,6 +125,25 @@ def _exchanged(request: Request, access: Access, token: str) -> Response:
     if session is not None:
         response.set_cookie(access.cookie, session, httponly=True, samesite="lax", path="/")
     return response
+
+
+def _is_of_this_page(request: Request) -> bool:
+    """Whether a request that writes comes from the page itself, and not from one at another port of this machine."""
+    host = request.headers.get("host", "")
+    json_type = request.headers.get("content-type", "").partition(";")[0].strip() == "application/json"
+    return json_type and request.headers.get("origin", "").lower() == f"http://{host}".lower()
+
+
+async def _answered(work: Callable[[], dict[str, Any]]) -> Response:
+    """Do what takes a while beside the server's loop; what is refused is said."""
+    try:
+        return JSONResponse(await run_in_threadpool(work))
+    except LeaseError as error:
+        return PlainTextResponse(redacted(str(error)), 409)
+    except ParameterError as error:
+        return PlainTextResponse(redacted(str(error)), 400)
+    except (NpczarrError, OSError) as error:
+        return PlainTextResponse(redacted(str(error)), 502)
 
 
 async def _object(objects: StoreObjects, key: str) -> Response:

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from npczarr.store.cohort import open_consolidated
-from npczarr.store.hierarchy import check_schema
+from npczarr.store.hierarchy import check_schema, labels
 from npczarr.store.location import Location, get
 from npczarr.store.storage_errors import translate_damage
 
@@ -39,6 +39,10 @@ class StoreObjects:
     def name(self) -> str:
         """Last part of the store's address, for the title of the page."""
         return self.location.shown.rpartition("/")[2]
+
+    def patients(self) -> list[str]:
+        """Return the labels of the patients."""
+        return labels(open_consolidated(self.location), "patient")
 
     def read(self, key: str) -> bytes | None:
         """Return an object, or None where there is none or where a reader of the store has no business.

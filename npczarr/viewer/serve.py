@@ -13,8 +13,10 @@ import uvicorn
 
 from npczarr.errors import ParameterError
 from npczarr.store.location import locate
+from npczarr.store.review import Review
 from npczarr.viewer.access import Access
 from npczarr.viewer.app import make_app
+from npczarr.viewer.desk import ReviewDesk, draw_sample
 from npczarr.viewer.objects import StoreObjects
 
 _PORT = 8765  # the first that is tried: an address that stays the same suits `ssh -L`
@@ -27,6 +29,10 @@ def view(
     patient: str | None = None,
     port: int | None = None,
     browser: bool = True,
+    reviewer: str = "",
+    sample: int | None = None,
+    seed: int = 0,
+    review_csv: str | Path | None = None,
     on_address: Callable[[str], None] = print,
     storage_options: Mapping[str, Any] | None = None,
 ) -> None:
@@ -46,6 +52,14 @@ def view(
         Port to listen at; by default the first free one from 8765.
     browser
         Open the page in a browser.
+    reviewer
+        Name that is kept with each mark of a review; without it no name is.
+    sample
+        Number of patients to be reviewed, drawn at random; by default all are listed.
+    seed
+        Seed of the sample.
+    review_csv
+        File for the marks if the store is read-only; by default ``<store>-review.csv`` in the current folder.
     on_address
         Called with the address of the page, and with another once that was used.
     storage_options
@@ -56,9 +70,11 @@ def view(
     StoreError
         If there is no store.
     ParameterError
-        If nothing can listen at the port.
+        If nothing can listen at the port, or a sample has no patient.
     """
     objects = StoreObjects(locate(store, storage_options))
+    drawn = draw_sample(objects.patients() if sample is not None else (), sample, seed)
+    desk = ReviewDesk(Review(objects.location, None if review_csv is None else Path(review_csv)), reviewer, drawn)
     with _listen(port) as listening:
         number = listening.getsockname()[1]
         rest = {"patient": patient} if patient is not None else {}
@@ -70,7 +86,7 @@ def view(
         on_address(address(access.token))
         if browser:
             webbrowser.open(address(access.token))
-        _run(uvicorn.Server(_config(make_app(objects, access))), listening)
+        _run(uvicorn.Server(_config(make_app(objects, access, desk))), listening)
 
 
 def _listen(port: int | None) -> socket.socket:

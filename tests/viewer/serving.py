@@ -13,8 +13,10 @@ import pytest
 uvicorn = pytest.importorskip("uvicorn", reason="the viewer's server is not installed: npczarr[view]")
 
 from npczarr.store.location import locate  # noqa: E402
+from npczarr.store.review import Review  # noqa: E402
 from npczarr.viewer.access import Access  # noqa: E402
 from npczarr.viewer.app import make_app  # noqa: E402
+from npczarr.viewer.desk import ReviewDesk  # noqa: E402
 from npczarr.viewer.objects import StoreObjects  # noqa: E402
 
 
@@ -62,12 +64,14 @@ class _Recorded(StoreObjects):
 
 
 @contextmanager
-def serve(url: str | Path, options=None) -> Iterator[Served]:
+def serve(url: str | Path, options=None, **desk) -> Iterator[Served]:
     """Serve a store in this process, on a free port."""
     listening = socket.create_server(("127.0.0.1", 0))
     port = listening.getsockname()[1]
     served = Served(port, Access(port), str(url))
-    app = make_app(_Recorded(served, url, options), served.access)
+    objects = _Recorded(served, url, options)
+    review = Review(objects.location, desk.pop("csv_file", None))
+    app = make_app(objects, served.access, ReviewDesk(review, **desk))
     config = uvicorn.Config(app, log_level="warning", http="h11", ws="none", lifespan="off", server_header=False)
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)

@@ -412,3 +412,51 @@ def test_exported_page_shows_a_store_beside_it(browser, look, store, tmp_path):
     finally:
         server.shutdown()
         server.server_close()
+
+
+def test_scans_are_reviewed_by_keys_and_marks_are_there_after_a_reload(look, store, tmp_path):
+    from selenium.webdriver.common.keys import Keys
+
+    from npczarr.store.location import locate
+    from npczarr.store.review import Review
+
+    copy = tmp_path / "review.zarr"
+    shutil.copytree(store, copy)
+    with serve(copy, reviewer="A. B.", sample=("001", "003")) as served, look(served) as page:
+        page.shows("001")
+        assert page.text(".count") == "2 patients of the sample"
+        page.keys("y")
+        page.shows("003")  # 002 is not in the sample
+        assert "1 of 2 patients reviewed" in page.text(".review")
+        page.keys("e", "n")
+        assert page.run("return document.activeElement.getAttribute('aria-label')") == "reason to exclude"
+        page.browser.find_element("css selector", ".review input").send_keys("<b>moved</b>")
+        page.run("document.querySelector('.review select').value = 'artifact'")
+        page.run("[...document.querySelectorAll('.review button')].find(b => b.textContent === 'Exclude').click()")
+        page.until("return document.querySelector('.review .said').textContent === 'kept'")
+        marks = Review(locate(copy)).marks()
+        decided = {key: (mark.decision, mark.reason, mark.note, mark.reviewer) for key, mark in marks.items()}
+        assert decided.pop(("003", "T1WI")) == ("exclude", "artifact", "<b>moved</b>", "A. B.")
+        assert decided == {("001", s): ("accept", "", "", "A. B.") for s in ("T1WI", "T2WI", "CE-T1WI")}
+        page.go("patient=003&sequence=T1WI")
+        page.shows("003")
+        assert page.text(".review .state").startswith("T1WI: exclude: artifact")
+        assert page.run("return document.querySelector('.review input').value") == "<b>moved</b>"
+        assert page.run("return [...document.querySelectorAll('.row .mark')].map(m => m.dataset.mark)") == [
+            "accept",
+            "in part",
+        ]
+        page.browser.find_element("css selector", ".review input").send_keys(Keys.ESCAPE)
+        assert page.console() == []
+
+
+def test_mark_that_cannot_be_kept_is_said(look, store, tmp_path):
+    copy = tmp_path / "gone.zarr"
+    shutil.copytree(store, copy)
+    with serve(copy) as served, look(served) as page:
+        page.shows("001", "ahead")
+        page.until("return document.querySelector('.npczarr').dataset.tables")
+        shutil.rmtree(copy)
+        page.keys("y")
+        page.until("return document.querySelector('.review .said').textContent.startsWith('not kept: ')")
+        assert "0 of 3 patients reviewed" in page.text(".review")

@@ -1,7 +1,9 @@
 """Who may read what from the viewer's server: each refusal, and each permission."""
 
+import http.client
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -14,7 +16,9 @@ import pytest
 import npczarr as npc
 from npczarr.errors import ParameterError, StoreError
 from npczarr.store.location import locate
+from npczarr.store.review import Review
 from npczarr.viewer.access import Access, is_this_machine
+from npczarr.viewer.desk import draw_sample
 from npczarr.viewer.objects import StoreObjects
 from npczarr.viewer.page import export_page, page_files
 from tests.viewer.serving import serve
@@ -98,8 +102,6 @@ def test_only_what_zarr_reads_is_read(served, key):
 
 
 def test_link_that_leads_out_of_the_store_is_not_followed(store, tmp_path):
-    import shutil
-
     copy, secret = tmp_path / "copy.zarr", tmp_path / "zarr.json"
     shutil.copytree(store, copy)
     secret.write_text("secret")
@@ -204,3 +206,79 @@ def test_command_prints_the_address_and_ends_by_ctrl_c(store):
         process.kill()
     assert process.returncode == 0, said
     assert "Traceback" not in said
+
+
+def post(served, marks, **headers):
+    """Send marks as the page does; status and body."""
+    connection = http.client.HTTPConnection("127.0.0.1", served.port, timeout=20)
+    sent = {"Content-Type": "application/json", "Origin": served.address, "Cookie": served.cookie()} | headers
+    body = marks if isinstance(marks, str) else json.dumps(marks)
+    connection.request("POST", "/review.json", body.encode(), {k: v for k, v in sent.items() if v is not None})
+    answer = connection.getresponse()
+    said = answer.read().decode()
+    connection.close()
+    return answer.status, said
+
+
+MARK = {"patient": "001", "sequence": "T1WI", "decision": "accept", "reason": "", "note": ""}
+
+
+@pytest.fixture
+def own(store, tmp_path):
+    shutil.copytree(store, tmp_path / "own.zarr")
+    with serve(tmp_path / "own.zarr", reviewer="R") as running:
+        yield running
+
+
+def test_marks_of_the_page_are_in_the_store_when_the_answer_comes(own):
+    status, body = post(
+        own, [MARK, MARK | {"sequence": "T2WI", "decision": "exclude", "reason": "other", "note": "é<b>"}]
+    )
+    assert (status, json.loads(body)) == (200, {"where": "store", "file": ""})
+    marks = Review(locate(own.store)).marks()
+    assert {key: (mark.decision, mark.note, mark.reviewer) for key, mark in marks.items()} == {
+        ("001", "T1WI"): ("accept", "", "R"),
+        ("001", "T2WI"): ("exclude", "é<b>", "R"),
+    }
+    assert sorted(m["decision"] for m in json.loads(own.ask("/review.json")[2])["marks"]) == ["accept", "exclude"]
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Origin": None}, {"Origin": "http://evil.example"}, {"Origin": "null"}, {"Origin": "http://127.0.0.1:1"},
+        {"Content-Type": "text/plain"}, {"Content-Type": None}, {"Cookie": None}, {"Cookie": "npczarr-1=x"},
+        {"Host": "evil.example", "Origin": "http://evil.example"},
+    ],
+)  # fmt: skip
+def test_marks_of_other_pages_are_refused(own, headers):
+    assert post(own, [MARK], **headers)[0] in (403, 421)
+    assert Review(locate(own.store)).marks() == {}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "", "{", "[]", "{}", "[1]", json.dumps([{}]), json.dumps([MARK | {"extra": "x"}]),
+        json.dumps([MARK | {"note": 1}]),
+        json.dumps([MARK | {"decision": "maybe"}]), json.dumps([MARK | {"patient": "../x"}]),
+        json.dumps([MARK | {"note": "x" * 30_000}]), json.dumps([MARK | {"reviewer": "someone else"}]),
+    ],
+)  # fmt: skip
+def test_what_is_no_mark_is_refused_in_words(own, body):
+    status, said = post(own, body)
+    assert status == 400
+    assert len(said) > 20
+    assert not (Path(own.store) / "review").exists()
+
+
+def test_sample_is_drawn_by_its_seed_and_listed_in_order():
+    patients = [f"{i:03}" for i in range(100)]
+    drawn = draw_sample(patients, 10, 3)
+    assert drawn == draw_sample(patients, 10, 3) == tuple(sorted(drawn))
+    assert len(set(drawn)) == 10
+    assert drawn != draw_sample(patients, 10, 4)
+    assert draw_sample(patients, 1000, 0) == tuple(patients)
+    assert draw_sample(patients, None, 0) == ()
+    with pytest.raises(ParameterError, match="at least one"):
+        draw_sample(patients, 0, 0)

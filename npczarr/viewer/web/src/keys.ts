@@ -37,6 +37,9 @@ const KEYS: Record<string, (viewer: Viewer) => void> = {
   h: (viewer) => viewer.set({ crosshair: !viewer.state.crosshair }),
   l: (viewer) => viewer.toggleList(),
   "/": (viewer) => viewer.find(),
+  y: (viewer) => viewer.accept(),
+  n: (viewer) => viewer.exclude(),
+  ".": (viewer) => viewer.toReview(),
   t: (viewer) => viewer.theme(),
   "?": (viewer) => viewer.showHelp(),
 };
@@ -53,5 +56,6 @@ export function onKey(event: KeyboardEvent, viewer: Viewer): void {
   const act = KEYS[event.key.length === 1 ? event.key.toLowerCase() : event.key];
   if (!act) return;
   event.preventDefault();
+  event.stopPropagation(); // a notebook has keys of its own
   act(viewer);
 }

@@ -9,7 +9,10 @@ export interface Row {
   readonly label: string;
   readonly detail: string;
   readonly flag: string;
+  /** What a reviewer decided: accept, exclude or in part. */
+  readonly mark: string;
 }
+const MARKS: Record<string, string> = { accept: "✓", exclude: "✕", "in part": "…" };
 
 export class PatientList {
   readonly element: HTMLElement;
@@ -70,7 +73,7 @@ export class PatientList {
   }
 
   #row(at: number): HTMLElement {
-    const { index, label, detail, flag } = this.#describe(this.#rows[at]);
+    const { index, label, detail, flag, mark } = this.#describe(this.#rows[at]);
     const row = h(
       "div",
       {
@@ -78,6 +81,7 @@ export class PatientList {
         "aria-setsize": this.#rows.length, "aria-posinset": at + 1, onclick: () => this.#pick(index),
       },
       h("span", { class: "label" }, label),
+      mark ? h("span", { class: "mark", title: `review: ${mark}`, "data-mark": mark }, MARKS[mark] ?? "") : null,
       h("span", { class: "detail" }, detail),
       flag ? h("span", { class: "flag", title: flag }, "!") : null,
     );

@@ -3,10 +3,10 @@ import { HttpObjects } from "./objects.js";
 import { Viewer } from "./viewer.js";
 
 /** The store's address and name: that of the server, or what ?store= names. */
-async function where(): Promise<{ url: string; name: string } | null> {
+async function where(): Promise<{ url: string; name: string; review?: string } | null> {
   if (document.documentElement.dataset["mode"] === "server") {
     const about = (await (await fetch("about.json")).json()) as { name: string };
-    return { url: "store", name: about.name };
+    return { url: "store", name: about.name, review: "review.json" };
   }
   const store = new URLSearchParams(location.search).get("store");
   if (!store) return null;
@@ -16,7 +16,7 @@ async function where(): Promise<{ url: string; name: string } | null> {
 
 async function start(root: HTMLElement): Promise<void> {
   const found = await where().catch(() => null);
-  if (found) await Viewer.mount(root, { source: new HttpObjects(found.url), name: found.name, address: true });
+  if (found) await Viewer.mount(root, { source: new HttpObjects(found.url), address: true, ...found });
   else root.textContent = "Name a store in the address of this page: ?store=https://… or, of one beside it, ?store=npc.zarr";
 }
 

@@ -129,6 +129,7 @@ export function helpDialog(): HTMLDialogElement {
     ["X W P D", "a drag points, changes gray levels, moves, measures"], ["right drag, Shift drag", "gray levels, move"],
     ["[ ]", "darker, brighter"], ["R", "gray levels as at first"], ["G", "to the tumor"], ["I H", "smooth pixels, crosshair"],
     ["L / T", "list of patients, find a patient, light or dark"], ["double click", "one sequence alone"],
+    ["Y N .", "review: accept, choose a reason to exclude, next patient"],
   ];
   const dialog = h("dialog", { class: "help", "aria-label": "keys" });
   dialog.append(

@@ -1,6 +1,6 @@
 // The page: a list of patients, and the panes of one.
 import { columnsOf, Results, TUMOR_VOLUME, type Column } from "./columns.js";
-import { Cohort } from "./cohort.js";
+import { Cohort, STORED } from "./cohort.js";
 import { h, number } from "./dom.js";
 import { facts } from "./facts.js";
 import { listed } from "./filter.js";
@@ -14,6 +14,7 @@ import { Patients, type Patient, type Series } from "./patient.js";
 import { colorOf, CT_PRESETS, levelsOf, PRESETS, type Color, type Levels, type Preset } from "./render.js";
 import { fromQuery, initial, normalized, toQuery, STATE_NAMES, type State } from "./state.js";
 import { helpDialog, Toolbar, type Legend, type ToolbarActions } from "./toolbar.js";
+import { Review, ReviewBar, reviewColumns, warningsColumn, type BarActions } from "./review.js";
 import { span } from "./span.js";
 import { extent } from "./volume.js";
 
@@ -26,6 +27,8 @@ export interface ViewerOptions {
   readonly patient?: string;
   /** Whether the state is kept in the address of the page. */
   readonly address: boolean;
+  /** Address at which marks of a review are kept; without it there is no review. */
+  readonly review?: string;
 }
 
 export class Viewer {
@@ -42,6 +45,8 @@ export class Viewer {
   readonly #count = h("p", { class: "count", role: "status" });
   readonly #help = helpDialog();
   readonly cohort: Cohort;
+  readonly #review: Review | null;
+  readonly #bar: ReviewBar | null;
   #columns = new Map<string, Column>();
   #results: Results | null = null;
   #state: State;
@@ -57,8 +62,10 @@ export class Viewer {
   #seen: Promise<void>;
   #wasSeen: () => void = () => undefined;
 
-  private constructor(root: HTMLElement, cohort: Cohort, objects: CountingObjects, options: ViewerOptions) {
+  private constructor(root: HTMLElement, cohort: Cohort, objects: CountingObjects, options: ViewerOptions, review: Review | null) {
     this.root = root;
+    this.#review = review;
+    this.#bar = review && new ReviewBar(review, this.#barActions());
     this.cohort = cohort;
     this.#objects = objects;
     this.#options = options;
@@ -84,8 +91,9 @@ export class Viewer {
     root.replaceChildren(h("p", { class: "opening", role: "status" }, "opening the store…"));
     const objects = new CountingObjects(options.source);
     try {
+      const review = options.review ? Review.open(options.review) : null;
       const cohort = await Cohort.open(objects);
-      const viewer = new Viewer(root, cohort, objects, options);
+      const viewer = new Viewer(root, cohort, objects, options, await review);
       await viewer.#start();
       return viewer;
     } catch (error) {
@@ -98,7 +106,7 @@ export class Viewer {
   #build(): void {
     const side = h("nav", { class: "side", "aria-label": "patients" },
       h("p", { class: "store" }, this.#options.name), this.#finder.element, this.#count, this.#list.element);
-    const main = h("main", {}, this.#toolbar.element, this.#banner, this.#stage, this.#facts);
+    const main = h("main", {}, this.#toolbar.element, this.#banner, this.#stage, ...(this.#bar ? [this.#bar.element] : []), this.#facts);
     this.root.replaceChildren(side, main, this.#help);
     this.root.tabIndex = -1;
     this.root.addEventListener("keydown", (event) => onKey(event, this));
@@ -137,17 +145,22 @@ export class Viewer {
 
   #takeColumns(): void {
     const results = this.#results;
-    const columns = columnsOf(this.cohort, results ?? ({ holds: () => false } as unknown as Results));
+    const read = columnsOf(this.cohort, results ?? ({ holds: () => false } as unknown as Results));
+    const columns = [...read, warningsColumn(this.cohort), ...(this.#review ? reviewColumns(this.cohort, this.#review) : [])];
     this.#columns = new Map(columns.map((column) => [column.name, column]));
     this.#finder.offer(columns.filter(({ name }) => name !== "sequence" && name !== "patient"));
     this.#filter();
   }
 
   #filter(): void {
-    const rows = listed(this.cohort.patients, this.#columns, this.#state);
+    const sample = this.#review?.sample;
+    const found = listed(this.cohort.patients, this.#columns, this.#state);
+    const rows = sample?.size ? found.filter((index) => sample.has(this.cohort.patients[index])) : found;
     this.#list.show(rows);
-    const all = this.cohort.patients.length;
-    this.#count.textContent = rows.length === all ? `${all} patients` : `${rows.length} of ${all} patients`;
+    const all = sample?.size || this.cohort.patients.length;
+    const of = sample?.size ? `${all} patients of the sample` : `${all} patients`;
+    this.#count.textContent = rows.length === all ? of : `${rows.length} of ${of}`;
+    this.#bar?.draw();
     this.#keepAddress();
   }
 
@@ -161,7 +174,54 @@ export class Viewer {
       const status = String(this.cohort.value("status", index, i));
       return status === "ok" ? [] : [`${sequence}: ${status}`];
     });
-    return { index, label: this.cohort.patients[index], detail, flag: flags.join(", ") };
+    return { index, label: this.cohort.patients[index], detail, flag: flags.join(", "), mark: this.#markOf(index) };
+  }
+
+  /** What was decided on the scans of a patient: one word if it is one. */
+  #markOf(index: number): string {
+    const patient = this.cohort.patients[index];
+    const stored = this.cohort.sequences.filter((_, i) => STORED.includes(String(this.cohort.value("status", index, i))));
+    const words = new Set(stored.map((sequence) => this.#review?.of(patient, sequence)?.decision ?? ""));
+    if (words.has("")) return words.size > 1 ? "in part" : "";
+    return words.has("exclude") ? "exclude" : [...words].join("");
+  }
+
+  #barActions(): BarActions {
+    return {
+      scans: () =>
+        this.#state.layout === "sequences" && !this.#state.sequence
+          ? this.#labelsOf(this.#patient?.shown ?? [])
+          : this.#labelsOf(this.#shownSeries),
+      progress: () => {
+        const rows = this.#list.rows;
+        return [rows.length, rows.filter((index) => !["", "in part"].includes(this.#markOf(index))).length];
+      },
+      kept: () => {
+        this.#bar?.draw();
+        this.#list.show(this.#list.rows);
+      },
+      next: () => this.toReview(),
+    };
+  }
+
+  #labelsOf(series: readonly Series[]): { patient: string; sequence: string }[] {
+    return series.map(({ scan }) => ({ patient: this.cohort.patients[scan.patient], sequence: this.cohort.sequences[scan.sequence] }));
+  }
+
+  /** The next patient of the list of whom a scan is not decided on, from the top after the last. */
+  toReview(): void {
+    const { rows } = this.#list;
+    const at = rows.indexOf(this.#patient?.index ?? -1);
+    const next = [...rows.slice(at + 1), ...rows.slice(0, at + 1)].find((index) => ["", "in part"].includes(this.#markOf(index)));
+    if (next !== undefined && next !== this.#patient?.index) void this.#open(next);
+  }
+
+  accept(): void {
+    void this.#bar?.accept();
+  }
+
+  exclude(): void {
+    this.#bar?.focus();
   }
 
   #legend(): Legend[] {
@@ -326,6 +386,7 @@ export class Viewer {
     for (const pane of this.#panes) pane.draw(this.#look(pane, colors));
     const sequences = this.#patient?.shown.map(({ scan }) => this.cohort.sequences[scan.sequence]) ?? [];
     this.#toolbar.show(this.#state, { patient: this.#state.patient, plane: this.#plane, tool: this.#tool, sequences });
+    this.#bar?.draw();
     const { at } = this.#state;
     if (at) this.root.dataset["at"] = at.map((mm) => mm.toFixed(3)).join(",");
     this.#loadWhatIsSeen();

@@ -1,0 +1,45 @@
+"""Marks of a review in a CSV file, for a store that cannot be written: rows are only ever appended."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+from collections.abc import Sequence
+from dataclasses import fields
+from pathlib import Path
+
+from npczarr.model.review import Key, Mark
+
+_COLUMNS = tuple(field.name for field in fields(Mark))
+
+
+def append_marks(path: Path, marks: Sequence[Mark]) -> None:
+    """Append rows in one write, so that those of two reviewers do not mix; nothing that is there is changed."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    there = path.read_bytes() if path.exists() else b""
+    if not there:
+        writer.writerow(_COLUMNS)
+    elif not there.endswith(b"\n"):
+        text.write("\n")  # a row that was cut by a crash stays a row of its own, and counts for nothing
+    for mark in marks:
+        writer.writerow([" ".join(str(getattr(mark, name)).splitlines()) for name in _COLUMNS])
+    with path.open("ab", buffering=0) as file:
+        file.write(text.getvalue().encode())
+        os.fsync(file.fileno())
+
+
+def read_marks(path: Path) -> dict[Key, Mark]:
+    """Read the marks of a file; of a scan the last one counts, and rows that are cut count for nothing."""
+    if not path.is_file():
+        return {}
+    found = {}
+    for line in path.read_text(encoding="utf-8").splitlines()[1:]:
+        for row in csv.reader([line]):
+            try:
+                mark = Mark(**dict(zip(_COLUMNS, row, strict=True)))
+            except (ValueError, TypeError):
+                continue
+            found[mark.key] = mark
+    return found

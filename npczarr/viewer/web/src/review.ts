@@ -1,0 +1,158 @@
+// Review: what was decided on each scan, and the bar in which it is decided.
+import type { Cohort } from "./cohort.js";
+import type { Column } from "./columns.js";
+import { button, h } from "./dom.js";
+
+export interface Mark {
+  readonly patient: string;
+  readonly sequence: string;
+  readonly decision: string;
+  readonly reason: string;
+  readonly note: string;
+}
+interface About {
+  readonly marks: readonly Mark[];
+  readonly sample: readonly string[];
+  readonly reasons: readonly string[];
+}
+
+/** The marks of a store, kept by the server that shows the page. */
+export class Review {
+  readonly sample: ReadonlySet<string>;
+  readonly reasons: readonly string[];
+  readonly #marks = new Map<string, Mark>();
+  readonly #address: string;
+
+  private constructor(address: string, about: About) {
+    this.#address = address;
+    this.sample = new Set(about.sample);
+    this.reasons = about.reasons;
+    for (const mark of about.marks) this.#take(mark);
+  }
+
+  static async open(address: string): Promise<Review> {
+    const answer = await fetch(address);
+    if (!answer.ok) throw new Error((await answer.text()).trim());
+    return new Review(address, (await answer.json()) as About);
+  }
+
+  #take(mark: Mark): void {
+    const key = JSON.stringify([mark.patient, mark.sequence]);
+    if (mark.decision) this.#marks.set(key, mark);
+    else this.#marks.delete(key);
+  }
+
+  of(patient: string, sequence: string): Mark | undefined {
+    return this.#marks.get(JSON.stringify([patient, sequence]));
+  }
+
+  /** Keep marks; when this is over they are stored, else there is an error in words. Returns the file, if it is one. */
+  async keep(marks: readonly Mark[]): Promise<string> {
+    let answer: Response;
+    try {
+      answer = await fetch(this.#address, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(marks) });
+    } catch {
+      throw new Error("not kept: no answer from the server; does npczarr view still run?");
+    }
+    if (!answer.ok) throw new Error(`not kept: ${(await answer.text()).trim()}`);
+    marks.forEach((mark) => this.#take(mark));
+    return ((await answer.json()) as { file: string }).file;
+  }
+}
+
+/** Columns of the list that belong to a review: what was decided, and how many scans have something to report. */
+export function reviewColumns(cohort: Cohort, review: Review): Column[] {
+  const each = (patient: number): (Mark | undefined)[] => cohort.sequences.map((sequence) => review.of(cohort.patients[patient], sequence));
+  const text = (name: "decision" | "reason"): Column => ({
+    name: `review/${name}`, title: `review: ${name}`, units: "", numeric: false, meaning: "what the reviewer decided",
+    values: (patient) => each(patient).flatMap((mark) => (mark?.[name] ? [mark[name]] : [])),
+  });
+  return [text("decision"), text("reason")];
+}
+
+/** Number of scans of a patient whose image or mask is not "ok". */
+export function warningsColumn(cohort: Cohort): Column {
+  const bad = (patient: number): number =>
+    cohort.sequences.filter((_, sequence) => ["status", "mask_status"].some((name) => cohort.value(name, patient, sequence) !== "ok")).length;
+  return { name: "warnings", title: "scans with warnings", units: "", numeric: true, meaning: "scans whose image or mask is not ok", values: (patient) => [bad(patient)] };
+}
+
+export interface BarActions {
+  /** Labels of the scans that are decided on now. */
+  scans(): readonly { readonly patient: string; readonly sequence: string }[];
+  /** Patients of the list, and those of them whose scans are all decided on. */
+  progress(): readonly [number, number];
+  kept(): void;
+  next(): void;
+}
+
+/** The bar below the pictures. */
+export class ReviewBar {
+  readonly element: HTMLElement;
+  readonly #review: Review;
+  readonly #actions: BarActions;
+  readonly #state = h("span", { class: "state" });
+  readonly #said = h("span", { class: "said", role: "status" });
+  readonly #reason: HTMLSelectElement;
+  readonly #note = h("input", { type: "text", maxlength: 2000, "aria-label": "note", placeholder: "note, without names" });
+  #shown = "";
+
+  constructor(review: Review, actions: BarActions) {
+    this.#review = review;
+    this.#actions = actions;
+    this.#reason = h("select", { "aria-label": "reason to exclude" }, ...review.reasons.map((reason) => h("option", { value: reason }, reason)));
+    this.element = h(
+      "section", { class: "review", "aria-label": "review" },
+      this.#state,
+      button("Accept", "accept, and go on (Y)", () => void this.accept()),
+      h("span", { class: "choice" }, button("Exclude", "exclude for this reason, and go on", () => void this.#keep("exclude")), this.#reason),
+      this.#note,
+      button("Take back", "take the decision back", () => void this.#keep("", false)),
+      button("Next", "next patient to be reviewed (.)", actions.next),
+      this.#said,
+    );
+  }
+
+  accept(): Promise<void> {
+    return this.#keep("accept");
+  }
+
+  /** Where a reason is chosen. */
+  focus(): void {
+    this.#reason.focus();
+  }
+
+  draw(): void {
+    const scans = this.#actions.scans();
+    const marks = scans.map(({ patient, sequence }) => this.#review.of(patient, sequence));
+    const words = new Set(marks.map((mark) => (mark ? `${mark.decision}${mark.reason && `: ${mark.reason}`}` : "not reviewed")));
+    const [all, done] = this.#actions.progress();
+    const which = scans.length === 1 ? scans[0].sequence : `${scans.length} sequences`;
+    this.#state.textContent = `${which}: ${[...words].join(", ") || "none"} · ${done} of ${all} patients reviewed`;
+    const shown = JSON.stringify(scans);
+    if (shown !== this.#shown) {
+      this.#shown = shown;
+      const known = marks.find((mark) => mark !== undefined);
+      this.#note.value = known?.note ?? "";
+      if (known?.reason) this.#reason.value = known.reason;
+    }
+  }
+
+  async #keep(decision: string, goOn = true): Promise<void> {
+    const reason = decision === "exclude" ? this.#reason.value : "";
+    const note = decision ? this.#note.value : "";
+    const marks = this.#actions.scans().map((scan) => ({ ...scan, decision, reason, note }));
+    if (!marks.length) return;
+    this.#said.textContent = "keeping…";
+    try {
+      const file = await this.#review.keep(marks);
+      this.#said.textContent = file ? `kept in ${file}` : "kept";
+    } catch (error) {
+      this.#said.textContent = (error as Error).message;
+      return;
+    }
+    this.#shown = "";
+    this.#actions.kept();
+    if (goOn) this.#actions.next();
+  }
+}

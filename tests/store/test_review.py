@@ -1,0 +1,203 @@
+"""Marks of a review: none lost and none twice, whoever writes beside, and whenever a writer dies."""
+
+import json
+import multiprocessing
+import os
+import shutil
+import signal
+import time
+
+import numpy as np
+import pytest
+import xarray as xr
+import zarr
+
+import npczarr as npc
+from npczarr.errors import LeaseError, ParameterError, UnknownLabelError
+from npczarr.model.review import REASONS, Mark
+from npczarr.store.lease import hold_lease
+from npczarr.store.location import locate
+from npczarr.store.review import Review
+
+SEQUENCES = ("T1WI", "T2WI", "CE-T1WI")
+
+
+@pytest.fixture
+def mine(store, tmp_path):
+    copy = tmp_path / "cohort.zarr"
+    shutil.copytree(store, copy)
+    return copy
+
+
+def review_of(url, tmp_path=None):
+    return Review(locate(url), None if tmp_path is None else tmp_path / "marks.csv")
+
+
+def test_marks_are_kept_in_the_store_and_seen_by_everything(mine):
+    review = review_of(mine)
+    assert review.marks() == {}
+    assert review.keep([Mark("001", "T2WI", "exclude", "artifact", "moved, „badly“", "A. B.")]) == "store"
+    assert review.keep([Mark("002", "T1WI", "accept")]) == "store"
+    found = review_of(mine).marks()
+    assert set(found) == {("001", "T2WI"), ("002", "T1WI")}
+    assert found["001", "T2WI"].note == "moved, „badly“"
+    plain = xr.open_zarr(mine, group="review", chunks=None)
+    assert plain["decision"].sel(patient="001", sequence="T2WI") == "exclude"
+    assert (plain["decision"] != "").sum() == 2
+    table = npc.open(mine).npc.table().set_index(["patient", "sequence"])
+    assert table.loc[("001", "T2WI"), "review.reason"] == "artifact"
+    assert table.loc[("002", "T1WI"), "review.decision"] == "accept"
+    assert table.loc[("003", "T1WI"), "review.decision"] is None
+    assert npc.validate(mine, workers=0) == ()
+
+
+def test_a_later_mark_replaces_an_earlier_one_and_an_empty_one_takes_it_back(mine):
+    review = review_of(mine)
+    review.keep([Mark("001", "T1WI", "accept"), Mark("001", "T2WI", "accept")])
+    review.keep([Mark("001", "T1WI", "exclude", "other", "n")])
+    assert review.marks()["001", "T1WI"].decision == "exclude"
+    review.keep([Mark("001", "T1WI", "")])
+    assert set(review.marks()) == {("001", "T2WI")}
+
+
+def test_a_scan_that_changed_is_to_be_reviewed_again(mine):
+    review = review_of(mine)
+    review.keep([Mark("001", sequence, "accept") for sequence in SEQUENCES])
+    zarr.open_group(mine)["mask_digest"][0, 1] = "0" * 32
+    assert set(review.marks()) == {("001", "T1WI"), ("001", "CE-T1WI")}
+    table = npc.open(mine).npc.table().set_index(["patient", "sequence"])
+    assert table.loc[("001", "T2WI"), "review.decision"] is None
+
+
+def test_marks_stay_with_their_patients_when_others_are_appended(cohort, tmp_path):
+    made, part = tmp_path / "npc.zarr", tmp_path / "part"
+    shutil.copytree(cohort / "primary_data", part)
+    (part / "data/MRI-Segments/001").rename(tmp_path / "001")
+    npc.convert(part, made, workers=0)
+    review_of(made).keep([Mark("003", "T1WI", "exclude", "coverage")])
+    (tmp_path / "001").rename(part / "data/MRI-Segments/001")
+    npc.convert(part, made, workers=0)
+    review_of(made).keep([Mark("001", "T1WI", "accept")])
+    decided = {key: mark.decision for key, mark in review_of(made).marks().items()}
+    assert decided == {("003", "T1WI"): "exclude", ("001", "T1WI"): "accept"}
+    assert npc.validate(made, workers=0) == ()
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"decision": "maybe"}, {"decision": "exclude"}, {"decision": "exclude", "reason": "ugly"},
+        {"decision": "accept", "reason": "other"}, {"decision": "accept", "note": "x" * 5000},
+    ],
+)  # fmt: skip
+def test_what_is_no_decision_is_refused(wrong):
+    with pytest.raises(ParameterError):
+        Mark("001", "T1WI", **wrong)
+
+
+def test_unknown_scans_are_named_and_nothing_is_kept(mine):
+    with pytest.raises(UnknownLabelError, match="patient '999'"):
+        review_of(mine).keep([Mark("001", "T1WI", "accept"), Mark("999", "T1WI", "accept")])
+    with pytest.raises(UnknownLabelError, match="sequence 'T9'"):
+        review_of(mine).keep([Mark("001", "T9", "accept")])
+    assert review_of(mine).marks() == {}
+    assert not (mine / "status/lease.json").exists()
+
+
+def test_another_writer_is_waited_for_and_then_named(mine):
+    with hold_lease(locate(mine).open(), "x"), pytest.raises(LeaseError, match="being written"):
+        review_of(mine).keep([Mark("001", "T1WI", "accept")], wait=0.1)
+    assert review_of(mine).keep([Mark("001", "T1WI", "accept")]) == "store"
+
+
+def test_a_read_only_store_has_its_marks_in_a_csv_file(mine, tmp_path, monkeypatch):
+    from npczarr.errors import ReadOnlyError
+
+    def refused(*_, **__):
+        raise ReadOnlyError("may be read only")
+
+    monkeypatch.setattr("npczarr.store.review.hold_lease", refused)
+    review = review_of(mine, tmp_path)
+    assert review.keep([Mark("001", "T1WI", "exclude", "other", 'a "b",\nc\r\nd')]) == "csv"
+    assert review.keep([Mark("001", "T1WI", "accept"), Mark("002", "T1WI", "exclude", "coverage", "é")]) == "csv"
+    with (tmp_path / "marks.csv").open("a") as file:
+        file.write("003,T1WI,exc")  # a crash in the middle of a row
+    assert {key: mark.decision for key, mark in review.marks().items()} == {
+        ("001", "T1WI"): "accept",
+        ("002", "T1WI"): "exclude",
+    }
+    review.keep([Mark("003", "T1WI", "accept")])
+    assert len(review_of(mine, tmp_path).marks()) == 3
+    lines = (tmp_path / "marks.csv").read_text().splitlines()
+    assert lines[0].startswith("patient,sequence,decision,reason")
+    assert len(lines) == 6
+    assert not (mine / "review").exists()
+
+
+def _mark_all(url: str, patients: list[str], decision: str, reason: str) -> None:
+    for patient in patients:
+        for sequence in SEQUENCES:
+            review_of(url).keep([Mark(patient, sequence, decision, reason, reviewer=str(os.getpid()))], wait=60)
+
+
+def test_a_group_that_was_left_half_made_is_made_anew(mine, monkeypatch):
+    def killed(_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("npczarr.store.review.consolidate", killed)
+        with pytest.raises(KeyboardInterrupt):
+            review_of(mine).keep([Mark("001", "T1WI", "accept")])
+    (mine / "review/mark/c/0/0").unlink()
+    assert review_of(mine).marks() == {}
+    review_of(mine).keep([Mark("001", "T2WI", "accept")])
+    assert set(review_of(mine).marks()) == {("001", "T2WI")}
+    assert npc.open(mine).npc.table()["review.decision"].notna().sum() == 1
+
+
+@pytest.mark.slow
+def test_two_reviewers_at_once_lose_nothing(mine):
+    context = multiprocessing.get_context("spawn")
+    work = [(str(mine), ["001", "002"], "accept", ""), (str(mine), ["003"], "exclude", REASONS[0])]
+    running = [context.Process(target=_mark_all, args=arguments) for arguments in work]
+    for process in running:
+        process.start()
+    for process in running:
+        process.join(120)
+        assert process.exitcode == 0
+    decided = {key: mark.decision for key, mark in review_of(mine).marks().items()}
+    assert decided == {(p, s): "exclude" if p == "003" else "accept" for p in ("001", "002", "003") for s in SEQUENCES}
+
+
+def _mark_and_tell(url: str, told) -> None:
+    number = 0
+    while True:
+        review_of(url).keep([Mark("001", "T1WI", "exclude", "other", str(number))], wait=60)
+        told.send(number)
+        number += 1
+
+
+@pytest.mark.slow
+def test_a_reviewer_killed_at_any_moment_loses_no_mark_that_was_confirmed(mine):
+    context = multiprocessing.get_context("spawn")
+    rng = np.random.default_rng(0)
+    for _ in range(4):
+        listening, told = context.Pipe(duplex=False)
+        process = context.Process(target=_mark_and_tell, args=(str(mine), told))
+        process.start()
+        last = listening.recv()
+        time.sleep(rng.uniform(0.0, 0.2))
+        os.kill(process.pid, signal.SIGKILL)
+        process.join(20)
+        while listening.poll():
+            try:
+                last = listening.recv()
+            except EOFError:
+                break
+        kept = review_of(mine).marks()["001", "T1WI"]
+        assert int(kept.note) in (last, last + 1)
+        # the next mark takes over the lease of the dead, and what people read is made whole again
+        review_of(mine).keep([Mark("002", "T1WI", "accept")])
+        plain = xr.open_zarr(mine, group="review", chunks=None)
+        assert str(plain["note"][0, 0].values) == json.loads(str(plain["mark"][0, 0].values))["note"] == kept.note
+        assert len(review_of(mine).marks()) == 2
