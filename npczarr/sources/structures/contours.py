@@ -112,8 +112,9 @@ def _check_heights(
     span_mm = span_z * spacing_mm
     if (across := span_mm > 2 * flat_mm).any():
         raise GeometryError(
-            f"{int(across.sum())} of {len(span_mm)} contours reach across slices, by up to {span_mm.max():.2f} mm (slices "
-            f"{spacing_mm:.3g} mm apart), expected contours in the plane of a slice; choose the series that it was drawn on"
+            f"{int(across.sum())} of {len(span_mm)} contours reach across slices, by up to {span_mm.max():.2f} mm "
+            f"(slices {spacing_mm:.3g} mm apart), expected contours in the plane of a slice; choose the series that it "
+            "was drawn on"
         )
     off_mm = np.abs(mean_z - slices) * spacing_mm
     if (between := off_mm > max(flat_mm, NEAREST_FRACTION * spacing_mm)).any():

@@ -99,8 +99,8 @@ def _regular(gaps_mm: Floats, planes: Planes) -> tuple[NDArray[np.int64], float]
     apart = thickness is not None and spacing == smallest > 1.5 * thickness
     if apart and thickness and _multiples(gaps_mm, thickness) is not None:
         raise GeometryError(
-            f"frames are {smallest:.3g} mm or more apart and {thickness:.3g} mm thick, and no SpacingBetweenSlices says "
-            "whether frames without a segment were left out; export it again on the grid of its image"
+            f"frames are {smallest:.3g} mm or more apart and {thickness:.3g} mm thick, and no SpacingBetweenSlices "
+            "says whether frames without a segment were left out; export it again on the grid of its image"
         )
     return steps, float(gaps_mm.sum() / steps.sum())
 
