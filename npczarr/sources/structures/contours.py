@@ -16,7 +16,8 @@ from npczarr.sources.structures.records import CLOSED, Contour, ImageUids, Roi
 FLAT_MM = 0.1  # off a slice: coordinates are rounded
 FLAT_FRACTION = 0.01  # of the slice spacing: the same for thick slices
 NEAREST_FRACTION = 0.25  # of the slice spacing: farther off, a contour is between slices
-_BEYOND = 0.51  # voxels from the center of an outermost voxel to its face, and rounding
+_FACE = 0.5  # voxels from the center of an outermost voxel to the face of the image
+_ROUNDING = 0.01  # voxels beyond a face that are rounding
 _FARTHEST = 10**5  # voxels: products of two coordinates must fit 64 bits
 
 
@@ -71,10 +72,14 @@ def place_contours(contours: list[Contour], grid: Grid, image: ImageUids | None,
     low, high = (function.reduceat(index, starts, axis=1) for function in (np.minimum, np.maximum))
     mean_z = np.add.reduceat(index[2], starts) / counts
     shape_xyz = np.array(grid.shape_zyx[::-1])[:, None]
-    # distance beyond the faces of the image along x, y and z, in voxels; 0 or less inside
-    beyond = np.maximum(-_BEYOND - low, high - (shape_xyz - 1 + _BEYOND))
-    apart = np.maximum(-_BEYOND - high, low - (shape_xyz - 1 + _BEYOND)).max(axis=0) > 0
-    _describe_outside(beyond, apart, grid, noted)
+    # voxels beyond the faces of the image along x, y and z: of the farthest point, and of the nearest
+    low_face, high_face = -_FACE, shape_xyz - 1 + _FACE
+    reach = np.maximum(low_face - low, high - high_face)
+    gap = np.maximum(low_face - high, low - high_face)
+    apart = np.max(gap, axis=0) > _ROUNDING
+    voxel_mm = grid.spacing_zyx_mm[::-1, None]
+    beyond = np.max(reach, axis=0) > _ROUNDING
+    _describe_outside((reach * voxel_mm).max(axis=0), (gap * voxel_mm).max(axis=0), beyond, apart, noted)
     inside = np.flatnonzero(~apart)
     spacing_mm = float(abs(np.linalg.det(grid.affine[:3, :3]) / np.linalg.norm(np.cross(*grid.affine[:3, :2].T))))
     slices = np.clip(np.rint(mean_z), 0, grid.shape_zyx[0] - 1).astype(int)
@@ -88,19 +93,21 @@ def place_contours(contours: list[Contour], grid: Grid, image: ImageUids | None,
     return outlines
 
 
-def _describe_outside(beyond: Floats, apart: NDArray[np.bool_], grid: Grid, noted: list[str]) -> None:
-    far = (beyond * grid.spacing_zyx_mm[::-1, None]).max(axis=0)
+def _describe_outside(
+    reach_mm: Floats, gap_mm: Floats, beyond: NDArray[np.bool_], apart: NDArray[np.bool_], noted: list[str]
+) -> None:
+    """Say how many contours are outside the image or reach beyond it; refuse those that all are outside."""
     total = len(apart)
     if apart.all():
         raise GeometryError(
-            f"all {total} contours are outside the image, {float(far.min()):.1f} mm or more; choose the series that it "
-            "was drawn on"
+            f"all {total} contours are outside the image, {float(gap_mm.min()):.1f} mm or more; choose the series that "
+            "it was drawn on"
         )
-    partly = int(((far > 0) & ~apart).sum())
+    partly = int((beyond & ~apart).sum())
     if apart.any() or partly:
         noted.append(
             f"{int(apart.sum())} of {total} contours are outside the image and {partly} reach beyond it, by up to "
-            f"{float(far.max()):.1f} mm; what is outside is lost"
+            f"{float(reach_mm.max()):.1f} mm; what is outside is lost"
         )
 
 

@@ -21,13 +21,15 @@ from npczarr.sources.structures.records import Code, Pixels, Planes, Segment, Se
 LABEL_MAP_STORAGE = UID("1.2.840.10008.5.1.4.1.1.66.7")  # Label Map Segmentation Storage, newer than pydicom 3.0
 KINDS = ("BINARY", "FRACTIONAL", "LABELMAP")
 _WHAT = "the segmentation object"
+_BACKGROUND = ("DCM", "125040")  # type code of what is no structure: label maps describe it beside the segments
 _SAME_DIRECTION = 1e-3  # between direction cosines of two frames: more is another orientation
 
 
 def read_segmentation(content: bytes, *, limits: Limits | None = None) -> SegmentationObject:
     """Read a DICOM segmentation object: binary, fractional or label map.
 
-    Frames may come in any order, and planes without a segment may have none.
+    Frames may come in any order, and planes without a segment may have none. A segment that describes the background of
+    a label map, by the padding value or by its type code, is left out.
 
     Parameters
     ----------
@@ -59,6 +61,9 @@ def _segmentation(dataset: Dataset, limits: Limits) -> SegmentationObject:
     if kind not in KINDS:
         raise SourceError(f"{_WHAT} is of no type that is read, expected one of {', '.join(KINDS)}; export it again")
     segments = tuple(_segment(item) for item in items(dataset, "SegmentSequence"))
+    if kind == "LABELMAP":
+        padding = whole(dataset, "PixelPaddingValue", _WHAT, default=0)
+        segments = tuple(s for s in segments if s.number != padding and (s.type.scheme, s.type.value) != _BACKGROUND)
     repeated = [number for number, count in Counter(segment.number for segment in segments).items() if count > 1]
     if not segments or repeated:
         found = f"number {repeated[0]} twice" if repeated else "no segment"
