@@ -14,9 +14,19 @@ _LISTED = 20  # names in one message
 
 
 def clean_label(text: str) -> str:
-    """Strip control and formatting characters from a label, join its white space, and bound its length."""
-    kept = "".join(" " if c.isspace() else c for c in text if c.isspace() or unicodedata.category(c)[0] != "C")
-    return " ".join(kept.split())[:LONGEST].rstrip()
+    """Make a label fit to be shown and stored: one line of at most 64 characters, none of which is invisible.
+
+    It ends before the first control character: in a damaged file the text of other fields follows there.
+    """
+    kept = []
+    for character in text:
+        if character.isspace():
+            kept.append(" ")
+        elif unicodedata.category(character) == "Cc":
+            break
+        elif unicodedata.category(character)[0] != "C":
+            kept.append(character)
+    return " ".join("".join(kept).split())[:LONGEST].rstrip()
 
 
 def match(names: Sequence[str], patterns: str | Sequence[str], *, several: bool = False) -> tuple[int, ...]:

@@ -50,19 +50,19 @@ def test_what_is_absent_is_an_error_that_lists_what_there_is(names, listed):
 
 
 def test_labels_in_messages_have_no_control_characters_and_are_bounded():
-    names = ["a\x1b[31mb\u202ec\n\td", *["x" * 10_000] * 1000]
+    names = ["ab\u202ec\n\td\x1b[31m", *["x" * 10_000] * 1000]
     with pytest.raises(SourceError) as error:
         match(names, "no\x07ne")
     text = str(error.value)
-    assert "'a[31mbc d'" in text
-    assert "'none'" in text
+    assert "'abc d'" in text
+    assert "'no'" in text
     assert "and 981 more" in text
     assert len(text) < 2000
     assert text.isprintable()
 
 
 def test_a_clean_label_is_a_fixed_point():
-    for label in ("  GTV \x00p ", "é" * 100, "a" * 63 + " b", "腫瘍", ""):
+    for label in ("  GTV \u200bp \x00q", "\x1c\x1d", "\x00", "é" * 100, "a" * 63 + " b", "腫瘍", ""):
         once = clean_label(label)
         assert clean_label(once) == once
         assert len(once) <= 64

@@ -1,7 +1,7 @@
 import numpy as np
 import pydicom
 import pytest
-from pydicom.uid import ExplicitVRBigEndian
+from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, JPEG2000Lossless, JPEGLSLossless, RLELossless
 
 from npczarr.errors import GeometryError, ParameterError, SourceError
 from npczarr.model.geometry import Grid
@@ -61,11 +61,21 @@ def test_real_objects_equal_what_highdicom_reads(real_data, name):
     assert overlaps(segmentation) == ({(1, 2): 16} if name == "binary_overlap" else {})
 
 
-@pytest.mark.parametrize("kind", ["BINARY", "FRACTIONAL", "LABELMAP"])
+@pytest.mark.parametrize(
+    ("kind", "syntax"),
+    [
+        ("BINARY", ExplicitVRLittleEndian),
+        ("FRACTIONAL", ExplicitVRLittleEndian),
+        ("FRACTIONAL", JPEG2000Lossless),
+        ("LABELMAP", ExplicitVRLittleEndian),
+        ("LABELMAP", JPEGLSLossless),
+        ("LABELMAP", RLELossless),
+    ],
+)
 @pytest.mark.parametrize("seed", [1, 2])
-def test_objects_that_highdicom_writes_come_back(kind, seed):
+def test_objects_that_highdicom_writes_come_back(kind, syntax, seed):
     highdicom = pytest.importorskip("highdicom", reason="highdicom is not installed")
-    grid = oblique_grid((6, 16, 18), seed)
+    grid = oblique_grid((6, 33, 35), seed)
     labels = np.random.default_rng(seed).integers(0, 3, grid.shape_zyx).astype(np.uint8)
     labels[2] = 0
     written = highdicom.seg.Segmentation(
@@ -82,6 +92,7 @@ def test_objects_that_highdicom_writes_come_back(kind, seed):
         software_versions="1",
         device_serial_number="1",
         omit_empty_frames=True,
+        transfer_syntax_uid=syntax,
     )
     content = save(written)
     image = ImageUids(SERIES, FRAME)
