@@ -75,7 +75,7 @@ def test_real_objects_equal_what_highdicom_reads(real_data, name):
 @pytest.mark.parametrize("seed", [1, 2])
 def test_objects_that_highdicom_writes_come_back(kind, syntax, seed):
     highdicom = pytest.importorskip("highdicom", reason="highdicom is not installed")
-    grid = oblique_grid((6, 33, 35), seed)
+    grid = oblique_grid((6, 34, 36), seed)  # GDCM ends the process where it packs an odd number of pixels
     labels = np.random.default_rng(seed).integers(0, 3, grid.shape_zyx).astype(np.uint8)
     labels[2] = 0
     written = highdicom.seg.Segmentation(
