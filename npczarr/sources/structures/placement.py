@@ -30,7 +30,7 @@ def on_grid(
 
     Where its frames are slices of the image, or parts of slices, up to a flip or a swap of rows and columns, the voxels
     are copied as they are; slices without a frame stay empty. Other frames are made one volume of their own and placed
-    by position, to nearest voxels, with a warning.
+    by position as any other mask, with a warning.
 
     Parameters
     ----------

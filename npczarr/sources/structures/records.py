@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -27,9 +27,9 @@ class ImageUids:
         SOPInstanceUID of each slice, in the order of z; empty if they are not known.
     """
 
-    series: str = ""
-    frame_of_reference: str = ""
-    instances: tuple[str, ...] = ()
+    series: str = field(default="", repr=False)
+    frame_of_reference: str = field(default="", repr=False)
+    instances: tuple[str, ...] = field(default=(), repr=False)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -48,7 +48,7 @@ class Contour:
 
     points_mm: Floats
     kind: str
-    image_uid: str = ""
+    image_uid: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -76,8 +76,8 @@ class Roi:
     number: int
     name: str
     contours: tuple[Contour, ...] = ()
-    frame_of_reference_uid: str = ""
-    series_uids: tuple[str, ...] = ()
+    frame_of_reference_uid: str = field(default="", repr=False)
+    series_uids: tuple[str, ...] = field(default=(), repr=False)
     interpreted_type: str = ""
     faults: tuple[str, ...] = ()
 
@@ -97,8 +97,8 @@ class StructureSet:
     """
 
     rois: tuple[Roi, ...]
-    series_uids: tuple[str, ...] = ()
-    frame_of_reference_uids: tuple[str, ...] = ()
+    series_uids: tuple[str, ...] = field(default=(), repr=False)
+    frame_of_reference_uids: tuple[str, ...] = field(default=(), repr=False)
     warnings: tuple[str, ...] = ()
 
 
@@ -228,8 +228,8 @@ class SegmentationObject:
     pixels: Pixels
     maximum: int = 1
     fractional_type: str = ""
-    series_uids: tuple[str, ...] = ()
-    frame_of_reference_uid: str = ""
+    series_uids: tuple[str, ...] = field(default=(), repr=False)
+    frame_of_reference_uid: str = field(default="", repr=False)
     warnings: tuple[str, ...] = ()
 
     def frames_of(self, number: int) -> NDArray[np.intp]:

@@ -231,3 +231,4 @@ def test_a_file_that_would_take_too_much_memory_is_refused_before():
 def test_the_reader_says_nothing_of_the_patient():
     structures = read_rtstruct(rtstruct({"GTV": [contour_item(SQUARE)]}))
     assert SECRET not in repr(structures)
+    assert "1.2.840.77" not in repr(structures)
