@@ -10,7 +10,7 @@ from npczarr.model.geometry import RAS_TO_LPS, Grid
 from npczarr.model.limits import Limits
 from npczarr.model.records import Mask, Value
 from npczarr.sources.nifti import place
-from npczarr.sources.stored import StoredMask
+from npczarr.sources.nifti_file import NiftiMask
 from npczarr.sources.structures.frames import copy_frames, find_fit
 from npczarr.sources.structures.records import ImageUids, Segment, SegmentationObject
 from npczarr.sources.structures.references import check_references
@@ -72,7 +72,7 @@ def on_grid(
             found = copy_frames(segmentation, segment, frames, fit, grid, threshold)
         else:
             voxels, own = as_volume(segmentation, segment, frames, threshold, limits)
-            found = place(StoredMask(voxels, {"frames": RAS_TO_LPS @ own.affine}), grid)
+            found = place(NiftiMask(voxels, {"frames": RAS_TO_LPS @ own.affine}), grid)
     except SourceError as error:
         raise type(error)(f"{title}: {error}") from error
     warnings = tuple(f"{title}: {warning}" for warning in (*noted, *found.warnings))
