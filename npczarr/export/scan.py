@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from npczarr.kernels.resample import resample, resample_mask
+from npczarr.kernels.resample import resample, resample_labels
 from npczarr.model.geometry import Floats, Grid
+from npczarr.model.label_set import TUMOR
 from npczarr.store.scans import StoredScan
 
 
@@ -64,13 +65,15 @@ class ScanVoxels:
     image
         (z, y, x) stored values, in the store's type, or float32 once resampled; None where there are only masks.
     mask
-        (z, y, x) uint8, or None.
+        (z, y, x) uint8, numbers of labels; or None.
     grid
         Where both lie.
     slope, intercept
         (z,): real value = slope * stored value + intercept.
     z_spacing_known
         False where 1 mm stands for a distance between slices that nobody knows.
+    labels
+        Names of the labels, from number 1.
     """
 
     patient: str
@@ -81,6 +84,7 @@ class ScanVoxels:
     slope: Floats
     intercept: Floats
     z_spacing_known: bool
+    labels: tuple[str, ...] = (TUMOR,)
 
     @property
     def one_scale(self) -> bool:
@@ -114,6 +118,7 @@ def read(task: ExportTask) -> ScanVoxels:
         stored.slope,
         stored.intercept,
         stored.known_zyx[0],
+        stored.labels,
     )
     return scan if task.size is None else resized(scan, task.size)
 
@@ -127,6 +132,6 @@ def resized(scan: ScanVoxels, size: int) -> ScanVoxels:
     return replace(
         scan,
         image=None if scan.image is None else resample(scan.image, scan.grid, target),
-        mask=None if scan.mask is None else resample_mask(scan.mask, scan.grid, target),
+        mask=None if scan.mask is None else resample_labels(scan.mask, scan.grid, target),
         grid=target,
     )

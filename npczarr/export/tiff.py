@@ -21,7 +21,8 @@ from npczarr.export.scan import ScanVoxels
 def write(scan: ScanVoxels, folder: Path, bits: int) -> tuple[list[Path], list[str]]:
     """Write a TIFF for each slice and each slice of the mask, and a JSON that says how to get real values back.
 
-    Slices are numbered from 1, by their position along the slice normal. Masks are 0 and 2**bits - 1.
+    Slices are numbered from 1, by their position along the slice normal. Masks are 0 and 2**bits - 1; of several labels
+    the numbers of the labels, which the JSON names.
     """
     name = check_name(scan.sequence)
     about: dict[str, Any] = {"patient": scan.patient, "sequence": scan.sequence, "bits": bits}
@@ -38,7 +39,11 @@ def write(scan: ScanVoxels, folder: Path, bits: int) -> tuple[list[Path], list[s
         "affine_lps": scan.grid.affine.tolist(),
         "shape_zyx": list(scan.grid.shape_zyx),
     }
-    outline = None if scan.mask is None else scan.mask * _depth(bits).type(2**bits - 1)
+    one_label = len(scan.labels) == 1
+    if not one_label:
+        about["labels"] = dict(enumerate(scan.labels, 1))
+    scale = _depth(bits).type(2**bits - 1 if one_label else 1)
+    outline = None if scan.mask is None else scan.mask * scale
     files = []
     for z in range(scan.grid.shape_zyx[0]):
         for voxels, suffix in ((pixels, ""), (outline, "_mask")):

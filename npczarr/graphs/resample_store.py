@@ -29,7 +29,7 @@ from npczarr.store.chunks import ScanPlace
 from npczarr.store.cohort import StoredCohort
 from npczarr.store.create import add_columns, create, is_new, resize
 from npczarr.store.describe import add_history, root_attributes
-from npczarr.store.hierarchy import array, labels, open_group, read_layout
+from npczarr.store.hierarchy import array, labels, mask_labels, open_group, read_layout
 from npczarr.store.lease import hold_lease
 from npczarr.store.location import locate
 from npczarr.store.open import open_location
@@ -114,7 +114,8 @@ def resample_store(
         fresh = is_new(opened)
         if fresh:
             raters = labels(source, "rater") if "rater" in source else ()
-            create(opened, patients, sequences, layout, _attributes(source, request, bool(raters)), raters)
+            attributes = _attributes(source, request, bool(raters))
+            create(opened, patients, sequences, layout, attributes, raters, mask_labels(source))
         root = open_group(opened, target.shown)
         if not fresh:
             _check_same(root, request, target.shown)

@@ -30,7 +30,7 @@ _LEFT_OUT = {v.name for v in voxel_variables("int16")} | {
 }
 #: Texts in which nothing is said, not: not known.
 _WORDS = frozenset({*SCAN, "status", "message", "mask_status"})
-_SPREAD = ("axis", "rater", "pair")  # dimensions that become columns
+_SPREAD = ("axis", "rater", "pair", "label")  # dimensions that become columns
 _ACQUISITION = tuple(v.name for v in SCAN_TABLES if v.name in ACQUISITION_NAMES)
 _ORDER = tuple(dict.fromkeys((*_FIRST, *(f.name for f in CLINICAL), *_ACQUISITION, *(v.name for v in SCAN_TABLES))))
 _NEEDED_FOR_RESULTS = ("mask_digest", "shape", "spacing")
@@ -51,8 +51,9 @@ def scan_table(dataset: xr.Dataset, *, results: bool = True) -> pd.DataFrame:
     pandas.DataFrame
         `patient`, `sequence`, `status`, `message`, `mask_status`; `shape_z` … and `spacing_z` … (mm); acquisition and
         clinical values by name; results as ``morphology.volume``, ``agreement.dice``, ``score/<name>.dice``, of several
-        raters ``morphology.volume.<rater>``. A result is NaN for a scan that changed after it was measured. Text that
-        is not known is None; ``attrs["units"]`` gives the unit of each column that has one.
+        raters or labels ``morphology.volume.<rater>``, ``morphology.volume.<label>``. A result is NaN for a scan
+        that changed after it was measured. Text that is not known is None; ``attrs["units"]`` gives the unit of each
+        column that has one.
 
     Raises
     ------

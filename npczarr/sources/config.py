@@ -4,7 +4,8 @@
 
     [layout]
     images = "{patient}/{sequence}/**"       # below any folder; * is within one name, ** across folders
-    masks = ["{patient}/ROI-{mask}.nii*"]
+    masks = ["{patient}/ROI-{mask}.nii*"]    # NIfTI, or DICOM: RTSTRUCT and SEG
+    structures = ["{patient}/RTSTRUCT/**"]   # RTSTRUCT and SEG of any series of the patient; they name it themselves
     raters = ["{rater}/{patient}/ROI-{mask}.nii*"]   # masks of several raters, without images
     tables = ["*.csv"]
 
@@ -14,6 +15,10 @@
 
     [columns]                                # column of a table = name in the store
     "Alter" = "age"
+
+    [labels]                                 # of several structures: name in the store = value, or name of an outline
+    tumor = 1
+    node = ["node*", 2]
 
     [cohort]                                 # what a new store says of its data
     title = "My cohort"
@@ -38,7 +43,9 @@ from typing import Any
 
 from npczarr.errors import ParameterError, SourceError
 from npczarr.model.cohort import Where
+from npczarr.model.label_set import Labels
 from npczarr.model.limits import Limits
+from npczarr.sources.label_config import parse_labels
 from npczarr.sources.where import parse_where
 
 _LARGEST = 2**20
@@ -64,6 +71,8 @@ class SourceConfig:
     ----------
     images, masks, raters, tables
         Patterns for paths below any folder.
+    structures
+        Patterns of RTSTRUCT and SEG files that lie beside the series; the series that each names decides.
     sequences
         In the order of the store; empty means that every folder at `{sequence}` is one.
     columns
@@ -72,10 +81,16 @@ class SourceConfig:
         What a new store says of its data: title, license, references.
     limits
         What one scan may cost.
+    labels
+        Structures of the masks; empty if whatever is outlined is tumor.
     """
 
     images: str = "{patient}/{sequence}/**"
-    masks: tuple[str, ...] = ("{patient}/ROI-{mask}.nii", "{patient}/ROI-{mask}.nii.gz")
+    masks: tuple[str, ...] = ("{patient}/ROI-{mask}.nii", "{patient}/ROI-{mask}.nii.gz", "{patient}/ROI-{mask}.dcm")
+    structures: tuple[str, ...] = (
+        *("{patient}/*.dcm", "{patient}/RTSTRUCT/**", "{patient}/RTSS/**", "{patient}/RS/**", "{patient}/SEG/**"),
+        *("{patient}/structures/**", "{patient}/segmentations/**"),
+    )
     raters: tuple[str, ...] = (
         "{rater}/{patient}/ROI-{mask}.nii",
         "{rater}/{patient}/ROI-{mask}.nii.gz",
@@ -91,6 +106,7 @@ class SourceConfig:
     columns: Mapping[str, str] = field(default_factory=dict)
     cohort: Mapping[str, str] = field(default_factory=dict)
     limits: Limits = field(default_factory=Limits)
+    labels: Labels = ()
 
 
 def load_config(path: str | Path | None) -> SourceConfig:
@@ -108,17 +124,18 @@ def load_config(path: str | Path | None) -> SourceConfig:
     except (OSError, ValueError, RecursionError) as error:
         reason = getattr(error, "strerror", None) or error
         raise SourceError(f"{path}: cannot be read as TOML ({reason}); check the file") from error
-    _only(text, {"layout", "sequences", "columns", "cohort", "limits"}, str(path))
+    _only(text, {"layout", "sequences", "columns", "cohort", "limits", "labels"}, str(path))
     for key in ("sequences", "columns"):
         if not isinstance(text.get(key, {}), dict):
             raise SourceError(f"{path}, [{key}]: expected a table, got {text[key]!r}")
     layout = text.get("layout", {})
-    _only(layout, {"images", "masks", "raters", "tables"}, f"{path}, [layout]")
+    _only(layout, {"images", "masks", "structures", "raters", "tables"}, f"{path}, [layout]")
     given: dict[str, Any] = {}
     if "images" in layout:
         given["images"] = _pattern(layout["images"], ("{patient}",), f"{path}, layout.images")
         given["sequences"] = ()
-    for key, needed in (("masks", ("{patient}",)), ("raters", ("{rater}", "{patient}")), ("tables", ())):
+    patterns = {"masks": ("{patient}",), "structures": ("{patient}",), "raters": ("{rater}", "{patient}"), "tables": ()}
+    for key, needed in patterns.items():
         if key in layout:
             values = [layout[key]] if isinstance(layout[key], str) else layout[key]
             if not isinstance(values, list):
@@ -140,6 +157,7 @@ def load_config(path: str | Path | None) -> SourceConfig:
         columns=columns,
         cohort=_cohort(text.get("cohort", {}), f"{path}, [cohort]"),
         limits=_limits(text.get("limits", {}), f"{path}, [limits]"),
+        labels=parse_labels(text.get("labels", {}), f"{path}, [labels]"),
     )
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 
 from npczarr.errors import SourceError
 from npczarr.model.cohort import Cohort, File, ScanFiles
 from npczarr.sources.config import SequenceRule, SourceConfig, path_regex
 from npczarr.sources.files import Source
+from npczarr.sources.structure_files import assign_structures, of_patient
 
 LONGEST_PATH, DEEPEST_PATH = 1000, 40
 IGNORED = re.compile(r"(^|/)(__MACOSX/|\.|Thumbs\.db$|desktop\.ini$)", re.IGNORECASE)
@@ -45,6 +47,7 @@ def sort_files(files: Sequence[File], config: SourceConfig) -> Cohort:
     mask_patterns = [
         path_regex(pattern, _alternatives("mask", by_mask) | _alternatives("sequence", by_folder))
         for pattern in config.masks
+        if not of_patient(pattern, config)
     ]
     table_patterns = [path_regex(pattern, {}) for pattern in config.tables]
 
@@ -65,7 +68,7 @@ def sort_files(files: Sequence[File], config: SourceConfig) -> Cohort:
     keys = images.keys() | masks.keys()
     named = tuple(rule.name for rule in config.sequences)
     where = {rule.name: rule.where for rule in config.sequences}
-    return Cohort(
+    cohort = Cohort(
         patients=tuple(sorted({patient for patient, _ in keys}, key=_natural)),
         sequences=named or tuple(sorted({sequence for _, sequence in keys}, key=_natural)),
         scans={
@@ -75,6 +78,7 @@ def sort_files(files: Sequence[File], config: SourceConfig) -> Cohort:
         tables=tuple(tables),
         strays=tuple(strays),
     )
+    return assign_structures(cohort, config)
 
 
 def sort_raters(files: Sequence[File], config: SourceConfig) -> Cohort | None:
@@ -104,7 +108,7 @@ def sort_raters(files: Sequence[File], config: SourceConfig) -> Cohort | None:
         patients=tuple(sorted({patient for patient, _ in found}, key=_natural)),
         sequences=tuple(s for s in named if any(s == key[1] for key in found))
         or tuple(sorted({sequence for _, sequence in found}, key=_natural)),
-        scans={key: _rated_files(key, by_rater) for key, by_rater in sorted(found.items())},
+        scans={key: replace(_rated_files(key, files), labels=config.labels) for key, files in sorted(found.items())},
         strays=tuple(strays),
         raters=raters,
     )

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from npczarr.errors import GeometryError, SourceError
 from npczarr.model.cohort import File, ScanFiles
 from npczarr.model.geometry import Grid
-from npczarr.model.labels import describe_cover, merge_labels
+from npczarr.model.label_set import Labels
+from npczarr.model.labels import describe_cover, map_labels
 from npczarr.model.limits import Clock, Limits
 from npczarr.model.records import Mask, Value
 from npczarr.sources.decompression import check_deflated
@@ -47,7 +48,7 @@ def read_raters(source: Source, files: ScanFiles, raters: Sequence[str]) -> tupl
     if absent:
         raise SourceError(f"no mask by {', '.join(absent)}; expected one by each of {', '.join(raters)}")
     if _SLICE.search(files.masks[0].name):
-        read = {rater: _read_tiff(source, by_rater[rater], clock) for rater in raters}
+        read = {rater: _read_tiff(source, by_rater[rater], clock, files.labels) for rater in raters}
         stacks = {rater: stack for rater, (stack, _) in read.items()}
         shapes = {stack.shape for stack in stacks.values()}
         if len(shapes) > 1:
@@ -61,7 +62,7 @@ def read_raters(source: Source, files: ScanFiles, raters: Sequence[str]) -> tupl
     for rater in clock.over(raters):
         if len(by_rater[rater]) > 1:
             raise SourceError(f"{len(by_rater[rater])} masks by {rater}, expected one")
-        stored = read_nifti_file(source, by_rater[rater][0], f"the mask by {rater}")
+        stored = read_nifti_file(source, by_rater[rater][0], f"the mask by {rater}", files.labels)
         if grid is None:
             grid = next(iter(grids(stored).values()))
         placed.append(place(stored, grid))
@@ -71,7 +72,9 @@ def read_raters(source: Source, files: ScanFiles, raters: Sequence[str]) -> tupl
     return masks, grid, True, Mask(masks[0], _worst([mask.evidence for mask in placed]), warnings)
 
 
-def _read_tiff(source: Source, files: Sequence[File], clock: Clock) -> tuple[NDArray[np.uint8], tuple[str, ...]]:
+def _read_tiff(
+    source: Source, files: Sequence[File], clock: Clock, labels: Labels
+) -> tuple[NDArray[np.uint8], tuple[str, ...]]:
     """Stack TIFF slices by their number; the mask (z, y, x), and what is to be said of its values."""
     numbers = {int(match[1]): file for file in files if (match := _SLICE.search(file.name))}
     if len(numbers) != len(files):
@@ -93,7 +96,7 @@ def _read_tiff(source: Source, files: Sequence[File], clock: Clock) -> tuple[NDA
             raise SourceError(f"TIFF slice {number} cannot be read ({type(error).__name__})") from error
     if len({s.shape for s in slices}) > 1 or slices[0].ndim != 2:
         raise SourceError(f"TIFF slices of shapes {sorted({s.shape for s in slices})}, expected one (y, x)")
-    mask, noted = merge_labels(np.stack(slices))
+    mask, noted = map_labels(np.stack(slices), labels)
     return mask, (*noted, *describe_cover(mask))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
@@ -11,6 +12,20 @@ from npczarr.sources.structures.records import Segment
 
 LONGEST = 64  # characters of a label; DICOM allows as many in the fields that hold one
 _LISTED = 20  # names in one message
+#: Words of which the name of a structure may be made and still be shown in a message that is stored.
+_WORDS = frozenset(
+    """
+    gtv gtvp gtvn gtvt ctv ctvp ctvn ptv itv igtv tumor tumour tumors lesion mass primary node nodes nodal lymph
+    metastasis met edema oedema necrosis enhancing nonenhancing core whole cyst background roi segment structure
+    mask label object region boost margin inner outer low intermediate high risk dose t n p m l r lt rt left
+    right mr mri ct pet ce gd flair dwi adc pre post contrast body external skin patient couch brain brainstem
+    stem cord spinal canal spine bone marrow mandible maxilla temporal frontal lobe hippocampus cochlea ear
+    optic nerve chiasm eye eyes lens lacrimal pituitary nasopharynx nasal nasopharyngeal pharynx oropharynx
+    hypopharynx larynx oral cavity tongue lip parotid submandibular gland thyroid esophagus oesophagus trachea
+    lung lungs heart liver kidney kidneys spleen stomach bowel bladder rectum prostate uterus femur head neck
+    muscle fat vessel carotid artery vein sinus
+    """.split()  # noqa: SIM905 - a list of a hundred strings is harder to read
+)
 
 
 def clean_label(text: str) -> str:
@@ -66,6 +81,31 @@ def match(names: Sequence[str], patterns: str | Sequence[str], *, several: bool 
     raise SourceError(f"no structure matches {sought}; there are: {_listed(names)}; check the name")
 
 
+def find(names: Sequence[str], patterns: Sequence[str]) -> tuple[tuple[int, ...], str]:
+    """Positions of the structures that the first fitting pattern matches, and the pattern; none where none fits."""
+    for pattern in patterns:
+        if found := _matches(names, pattern):
+            return found, pattern
+    return (), ""
+
+
+def find_segments(segments: Sequence[Segment], wanted: Sequence[int | str]) -> tuple[tuple[int, ...], str]:
+    """Positions of the segments that the first of several numbers, labels, patterns or codes means, and which it is."""
+    for one in wanted:
+        found = tuple(i for i, segment in enumerate(segments) if one in (segment.number, _code(segment)))
+        if not found and isinstance(one, str):
+            found = _matches([segment.label for segment in segments], one)
+        if found:
+            return found, str(one)
+    return (), ""
+
+
+def describe_names(names: Sequence[str]) -> str:
+    """List the names of structures that are of words of the field; of others, which may name a person, the place."""
+    shown = [name if _is_plain(name) else f"one of another name (number {i})" for i, name in enumerate(names, 1)]
+    return _listed(shown)
+
+
 def match_segments(
     segments: Sequence[Segment], wanted: int | str | Sequence[int | str], *, several: bool = False
 ) -> tuple[int, ...]:
@@ -87,9 +127,7 @@ def match_segments(
         If no segment matches, or more than one where one is meant.
     """
     for one in [wanted] if isinstance(wanted, int | str) else list(wanted):
-        found = [
-            segment for segment in segments if one in (segment.number, f"{segment.type.scheme}:{segment.type.value}")
-        ]
+        found = [segment for segment in segments if one in (segment.number, _code(segment))]
         if not found and isinstance(one, str):
             found = [segments[i] for i in _matches([segment.label for segment in segments], one)]
         if len(found) > 1 and not several:
@@ -113,6 +151,14 @@ def _matches(names: Sequence[str], pattern: str) -> tuple[int, ...]:
         if found := tuple(i for i, name in enumerate(names) if test(name)):
             return found
     return ()
+
+
+def _code(segment: Segment) -> str:
+    return f"{segment.type.scheme}:{segment.type.value}"
+
+
+def _is_plain(name: str) -> bool:
+    return all(word in _WORDS for word in re.findall(r"[^\W\d_]+", name.casefold()))
 
 
 def _quote(name: str) -> str:

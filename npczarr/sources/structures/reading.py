@@ -17,8 +17,8 @@ from pydicom.uid import UID, DeflatedExplicitVRLittleEndian
 from npczarr.errors import SourceError
 from npczarr.model.geometry import Floats
 from npczarr.model.limits import GB, Limits
-from npczarr.sources.headers import quiet
 from npczarr.sources.decompression import check_dataset
+from npczarr.sources.headers import quiet
 
 FARTHEST_MM = 1e6  # beyond a kilometer numbers are damaged, and their squares may overflow
 _ITEM = (b"\xfe\xff\x00\xe0", b"\xff\xfe\xe0\x00")  # item tag, little and big endian
