@@ -14,6 +14,7 @@ from typing import Any
 import jinja2
 from markupsafe import Markup, escape
 
+from npczarr.model.label_set import flag_names
 from npczarr.model.options import check_local
 from npczarr.report.contents import Contents
 from npczarr.report.format import write_table
@@ -106,9 +107,11 @@ def render(inputs: ReportInputs, contents: Contents) -> str:
     name = inputs.name.rstrip("/").rsplit("/", 1)[-1]
     patients = inputs.dataset.sizes["patient"]
     sequences = ", ".join(str(label) for label in inputs.dataset["sequence"].values)
+    labels = list(flag_names(inputs.dataset["mask"].attrs)) if "mask" in inputs.dataset else []
+    measured = f"; of {len(labels)} labels, {labels[0]} is measured" if len(labels) > 1 else ""
     return environment.from_string(template).render(
         title=f"Report of {name}",
-        subtitle=f"{patients} patient{'s' * (patients != 1)}, {sequences}",
+        subtitle=f"{patients} patient{'s' * (patients != 1)}, {sequences}{measured}",
         sections=contents.sections,
         version=version("npczarr"),
         footer=f"Written on {date.today():%d %B %Y} by npczarr {version('npczarr')} from a store of schema "
