@@ -13,6 +13,8 @@ from .export.back import import_masks as import_masks
 from .export.cohort import Exported as Exported
 from .export.cohort import export_scans as export_scans
 from .graphs.convert import convert as convert
+from .graphs.lesions import compare_lesions as compare_lesions
+from .graphs.lesions import lesions as lesions
 from .graphs.measure import agreement as agreement
 from .graphs.measure import compare_masks as compare_masks
 from .graphs.measure import measure_mask as measure_mask

@@ -26,6 +26,10 @@ from npczarr.model.options import redacted
 Label = Annotated[
     list[str] | None, typer.Option(help="Label to measure, of masks with several; repeatable. All by default.")
 ]
+LesionsCsv = Annotated[
+    Path | None,
+    typer.Option("--lesions", callback=new_file, help="Also write a row for every lesion to this CSV file."),
+]
 Csv = Annotated[Path | None, typer.Option(callback=new_file, help="Also write every scan's numbers to this CSV file.")]
 
 
@@ -109,6 +113,7 @@ def score(
     tolerance: Annotated[float, typer.Option(help="In mm, for the surface Dice.")] = 2.0,
     config: Config = None,
     label: Label = None,
+    lesions: LesionsCsv = None,
     csv: Csv = None,
     workers: Workers = None,
     scheduler: Scheduler = None,
@@ -126,7 +131,15 @@ def score(
     }
     where = {"workers": workers, "scheduler": scheduler, "break_lock": break_lock, "csv": csv, "label": _labels(label)}
     where["name"] = name
-    raise typer.Exit(int(_compare(store, "score", storage_option, parameters, where, as_json)))
+    failed = _compare(store, "score", storage_option, parameters, where, as_json)
+    if lesions is not None:
+        import npczarr
+
+        dataset = npczarr.open(store, storage_options=as_options(storage_option))
+        chosen = {"label": _labels(label), "config": config, "storage_options": as_options(source_option)}
+        npczarr.lesions(dataset, predictions, **chosen).to_csv(lesions, index=False)
+        show.err.print(f"wrote {lesions}")
+    raise typer.Exit(int(failed))
 
 
 def _compare(
@@ -139,13 +152,13 @@ def _compare(
 ) -> bool:
     """Compare masks and print n, mean and median with their intervals; whether a scan could not be compared."""
     from npczarr.graphs.summarize import summary
-    from npczarr.model.results import AGREEMENT_TABLE
+    from npczarr.model.results import AGREEMENT_TABLE, LESION_TABLE
 
     result, failures = _measure(store, measure, storage_option, parameters, where)
     rows = [
         {**row, "sequence": f"{row['sequence']} {name}".strip()}
         for name, one in _parts(result, ("label",))
-        for row in summary(one, AGREEMENT_TABLE)
+        for row in summary(one, (*AGREEMENT_TABLE, *LESION_TABLE))
     ]
     if as_json:
         typer.echo(json.dumps({"summary": rows, "failures": failures}, indent=1))

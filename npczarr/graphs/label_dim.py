@@ -39,19 +39,31 @@ def for_each_label(mask: xr.DataArray, label: LabelChoice, measure: Callable[[in
     ParameterError
         If the masks have no such label.
     """
+    chosen = chosen_labels(mask, label)
+    if len(chosen) == 1 and (label is None or isinstance(label, str)):
+        name, number = chosen[0]
+        return measure(number).assign_attrs({} if name is None else {"labels": [name]})
+    results = [measure(number) for _, number in chosen]
+    names = [str(name) for name, _ in chosen]
+    joined: xr.Dataset = xr.concat(results, dim=xr.Variable(LABEL, np.array(names, dtype=str)), join="exact")
+    return joined.assign_attrs(labels=names)
+
+
+def chosen_labels(mask: xr.DataArray, label: LabelChoice) -> list[tuple[str | None, int | None]]:
+    """Return names and numbers of the labels to measure; None and None where whatever is above 0 is meant.
+
+    Raises
+    ------
+    ParameterError
+        If the masks have no such label.
+    """
     names = flag_names(mask.attrs)
     if label is None:
-        if len(names) < 2:
-            return measure(None)
-        label = tuple(names)
-    if isinstance(label, str):
-        return measure(_number(names, label)).assign_attrs(labels=[label])
-    chosen = list(label)
-    if not chosen or len(set(chosen)) != len(chosen):
+        return list(names.items()) if len(names) > 1 else [(None, None)]
+    wanted = [label] if isinstance(label, str) else list(label)
+    if not wanted or len(set(wanted)) != len(wanted):
         raise ParameterError(f"label: expected a label or a list of different labels, got {label!r}")
-    results = [measure(_number(names, one)) for one in chosen]
-    joined: xr.Dataset = xr.concat(results, dim=xr.Variable(LABEL, np.array(chosen, dtype=str)), join="exact")
-    return joined.assign_attrs(labels=chosen)
+    return [(one, _number(names, one)) for one in wanted]
 
 
 def only(mask: NDArray[Any], number: int | None) -> NDArray[Any]:

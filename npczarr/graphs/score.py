@@ -72,27 +72,40 @@ def score(
     ParameterError
         If the predictions are a store of other scans or labels, or the cohort has no such label.
     """
-    place = locate(predictions, storage_options)
-    if get(place.open(read_only=True), "zarr.json") is not None:
-        mask, there, digest = _of_store(dataset, open_location(place), place.shown)
-    else:
-        rules = load_config(config)
-        source = open_source(predictions, storage_options, rules.limits)
-        found = sort_files(source.files(), rules)
-        labels = labels_of_predictions(rules.labels, dataset, place.shown)
-        scans = {key: replace(scan, labels=labels) for key, scan in found.scans.items() if scan.masks}
-        if not scans:
-            raise SourceError(
-                f"{redacted(str(predictions))}: no predicted mask found; expected them named as in the source, "
-                "patient/ROI-T1.nii, or a TOML file (config) that says how they are named"
-            )
-        mask, there = _of_files(dataset, source, scans)
-        digest = "".join(source_digest(scan) for scan in scans.values())
+    mask, there, digest = read_predictions(dataset, predictions, config=config, storage_options=storage_options)
     result = compare_scans(dataset, mask, there, tolerance, label)
     predicted = xxhash.xxh3_128_hexdigest(digest.encode())
     return result.assign_attrs(
         measure="score", tolerance_mm=tolerance, predictions_digest=predicted, predicted_scans=int(there.sum())
     )
+
+
+def read_predictions(
+    dataset: xr.Dataset,
+    predictions: str | Path,
+    *,
+    config: str | Path | None,
+    storage_options: Mapping[str, Any] | None,
+) -> tuple[xr.DataArray, xr.DataArray, str]:
+    """Lay predicted masks on a cohort's arrays, lazily; where there are any, and the digest of their files.
+
+    Parameters and errors are those of :func:`score`.
+    """
+    place = locate(predictions, storage_options)
+    if get(place.open(read_only=True), "zarr.json") is not None:
+        return _of_store(dataset, open_location(place), place.shown)
+    rules = load_config(config)
+    source = open_source(predictions, storage_options, rules.limits)
+    found = sort_files(source.files(), rules)
+    labels = labels_of_predictions(rules.labels, dataset, place.shown)
+    scans = {key: replace(scan, labels=labels) for key, scan in found.scans.items() if scan.masks}
+    if not scans:
+        raise SourceError(
+            f"{redacted(str(predictions))}: no predicted mask found; expected them named as in the source, "
+            "patient/ROI-T1.nii, or a TOML file (config) that says how they are named"
+        )
+    mask, there = _of_files(dataset, source, scans)
+    return mask, there, "".join(source_digest(scan) for scan in scans.values())
 
 
 def labels_of_predictions(declared: Labels, dataset: xr.Dataset, url: str) -> Labels:

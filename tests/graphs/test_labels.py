@@ -217,3 +217,34 @@ def test_an_edited_mask_comes_back_with_its_labels(store, tmp_path):
     (done,) = import_masks(store, edited)
     assert done.status == "replaced"
     assert_array_equal(npc.open(store).mask.sel(patient="002", sequence="T1WI"), tumor + 2 * node)
+
+
+def test_every_lesion_has_a_row(store, tmp_path):
+    tumor, node = parts("001")
+    missed_and_extra = np.zeros_like(node)
+    missed_and_extra[0, 0, :2] = 1
+    predictions = write_predictions(tmp_path / "model", {"001": tumor + 2 * missed_and_extra})
+    dataset = npc.open(store)
+    found = npc.lesions(dataset, predictions)
+    assert found.columns.tolist() == [
+        *("patient", "sequence", "label", "found", "volume_a", "volume_b", "dice", "iou", "z", "y", "x")
+    ]
+    assert found[["patient", "label", "found"]].values.tolist() == [
+        ["001", "tumor", "matched"],
+        ["001", "node", "missed"],
+        ["001", "node", "extra"],
+    ]
+    voxel = float(dataset.spacing.sel(patient="001", sequence="T1WI").prod())
+    assert found["volume_a"].tolist()[:2] == pytest.approx([tumor.sum() * voxel, node.sum() * voxel])
+    assert found["volume_b"].tolist()[2] == pytest.approx(2 * voxel)
+    assert found["dice"].tolist() == [1.0, 0.0, 0.0]
+    assert found[["z", "y", "x"]].values.tolist()[2] == [0, 0, 0]
+    scan = dataset.npc.scan("001", "T1WI")
+    alone = npc.compare_lesions(scan.mask, scan.mask.copy(data=tumor + 2 * missed_and_extra), label="node")
+    assert alone["found"].tolist() == ["missed", "extra"]
+    score = npc.score(dataset, predictions).sel(patient="001", sequence="T1WI")
+    assert score.lesion_f1.values.tolist() == [1.0, 0.0]
+    with pytest.raises(ParameterError, match="expected predictions, or a store of masks by two or more raters"):
+        npc.lesions(dataset)
+    none = npc.lesions(dataset.sel(patient=["002"]), predictions)
+    assert len(none) == 0
