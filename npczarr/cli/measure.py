@@ -136,8 +136,10 @@ def score(
         import npczarr
 
         dataset = npczarr.open(store, storage_options=as_options(storage_option))
-        chosen = {"label": _labels(label), "config": config, "storage_options": as_options(source_option)}
-        npczarr.lesions(dataset, predictions, **chosen).to_csv(lesions, index=False)
+        rows = npczarr.lesions(
+            dataset, predictions, label=_labels(label), config=config, storage_options=as_options(source_option)
+        )
+        rows.to_csv(lesions, index=False)
         show.err.print(f"wrote {lesions}")
     raise typer.Exit(int(failed))
 

@@ -23,7 +23,7 @@ from npczarr.store.cohort import StoredCohort
 from npczarr.store.location import locate
 from npczarr.store.scans import StoredScan
 
-FORMATS = {"tiff": "tiff", "nifti": "nifti", "ome-zarr": "ome_zarr", "png": "png"}
+FORMATS = {"tiff": "tiff", "nifti": "nifti", "ome-zarr": "ome_zarr", "png": "png", "seg": "seg", "rtstruct": "rtstruct"}
 _LARGEST_SIZE = 8192
 _SMALL_VOXELS = 50_000_000  # written in about the time that two processes take to start
 
@@ -79,7 +79,7 @@ def export_scans(
         Local folder: new, empty, or of an earlier export of the same kind.
     format
         ``"tiff"``, slices scaled over the whole volume; ``"nifti"``, ``"ome-zarr"``, stored values; ``"png"``, the
-        slice with most tumour and its outline.
+        slice with most tumour and its outline; ``"seg"``, ``"rtstruct"``, the mask alone as a DICOM object.
     size
         Resample in-plane to ``size`` x ``size``; None keeps the matrix.
     patients, sequences

@@ -74,6 +74,8 @@ class ScanVoxels:
         False where 1 mm stands for a distance between slices that nobody knows.
     labels
         Names of the labels, from number 1.
+    image_digest, mask_digest, frame_digest
+        Digests of the voxels and of the frame of reference in the store; "" where there is none.
     """
 
     patient: str
@@ -85,6 +87,9 @@ class ScanVoxels:
     intercept: Floats
     z_spacing_known: bool
     labels: tuple[str, ...] = (TUMOR,)
+    image_digest: str = ""
+    mask_digest: str = ""
+    frame_digest: str = ""
 
     @property
     def one_scale(self) -> bool:
@@ -119,6 +124,9 @@ def read(task: ExportTask) -> ScanVoxels:
         stored.intercept,
         stored.known_zyx[0],
         stored.labels,
+        stored.image_digest,
+        stored.mask_digest,
+        stored.frame_digest,
     )
     return scan if task.size is None else resized(scan, task.size)
 
