@@ -29,17 +29,23 @@ _STYLES = {"failed": "red", "refused": "red", "absent": "dim", "written": "yello
 def export(
     store: Store,
     out: Annotated[Path, typer.Argument(help="Folder to write, or to complete.")],
-    format: Annotated[str, typer.Option("--format", help="tiff, nifti, ome-zarr or png.")],
+    format: Annotated[str, typer.Option("--format", help="tiff, nifti, ome-zarr, png, seg or rtstruct.")],
     size: Annotated[int | None, typer.Option(help="Resample in-plane to this many rows and columns: 256.")] = None,
     patients: Annotated[list[str] | None, typer.Option(help="A patient; may be given again, or 001,002.")] = None,
     sequences: Annotated[list[str] | None, typer.Option(help="A sequence; may be given again, or T1WI,T2WI.")] = None,
     bits: Annotated[int, typer.Option(help="8 or 16; of TIFF.")] = 8,
+    source: Annotated[
+        str | None,
+        typer.Option(help="Of seg and rtstruct: what the store was made from; the files then belong to its series."),
+    ] = None,
+    config: Config = None,
     workers: Workers = None,
     scheduler: Scheduler = None,
     storage_option: StorageOption = None,
+    source_option: SourceOption = None,
     as_json: Json = False,
 ) -> None:
-    """Write scans and masks as TIFF slices, NIfTI, OME-Zarr or PNG overlays."""
+    """Write scans and masks as TIFF slices, NIfTI, OME-Zarr or PNG overlays; masks as DICOM SEG or RTSTRUCT."""
     from npczarr.export.cohort import export_scans as run
 
     with show.progress() as draw:
@@ -51,6 +57,9 @@ def export(
             patients=_labels(patients),
             sequences=_labels(sequences),
             bits=bits,
+            source=source,
+            config=config,
+            source_options=as_options(source_option),
             workers=workers,
             scheduler=scheduler,
             storage_options=as_options(storage_option),

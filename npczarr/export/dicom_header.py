@@ -9,6 +9,7 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage, generate_uid
 
 from npczarr.errors import ParameterError
+from npczarr.export.origin import Origin
 from npczarr.export.scan import ScanVoxels
 
 MANUFACTURER = "npczarr"
@@ -18,27 +19,24 @@ _LONGEST_ID = 64  # of a PatientID
 def image_headers(scan: ScanVoxels) -> list[Dataset]:
     """Headers of the slices of a scan, without pixels.
 
-    A store keeps no identifiers, so those of study, series and slices are made of its labels and digests: the same scan
-    gets the same ones, and scans that share a frame of reference share it here.
+    Where the source was given, identifiers and fields of the study are those of its series. Else they are made of
+    labels and digests, since a store keeps none: the same scan gets the same ones, and scans that share a frame of
+    reference share it here.
     """
     grid = scan.grid
     directions, spacing = grid.directions, grid.spacing_zyx_mm
-    series = (scan.patient, scan.sequence, scan.image_digest)
+    origin = _made_up(scan) if scan.origin is None else scan.origin
     headers = []
-    for z in range(grid.shape_zyx[0]):
+    for z, uid in enumerate(origin.instance_uids):
         header = Dataset()
-        header.SOPClassUID = MRImageStorage
-        header.SOPInstanceUID = made_uid("slice", *series, str(z))
-        header.SeriesInstanceUID = made_uid("series", *series)
-        header.StudyInstanceUID = made_uid("study", scan.patient)
-        header.FrameOfReferenceUID = made_uid("frame", scan.patient, scan.frame_digest or scan.sequence)
-        header.PositionReferenceIndicator = ""
-        header.Modality, header.InstanceNumber, header.SeriesNumber = "MR", z + 1, 1
-        header.PatientID = _patient_id(scan.patient)
-        header.PatientName = f"{header.PatientID}^"
-        for keyword in ("PatientBirthDate", "PatientSex", "StudyDate", "StudyTime", "AccessionNumber"):
+        for keyword in ("PatientBirthDate", "PatientSex", "StudyDate", "StudyTime", "AccessionNumber", "StudyID"):
             setattr(header, keyword, "")
-        header.StudyID, header.ReferringPhysicianName = "1", ""
+        header.PatientName = header.ReferringPhysicianName = ""
+        header.SOPClassUID, header.Modality = MRImageStorage, "MR"
+        header.update(origin.study)
+        header.SOPInstanceUID, header.SeriesInstanceUID = uid, origin.series_uid
+        header.FrameOfReferenceUID, header.PositionReferenceIndicator = origin.frame_of_reference_uid, ""
+        header.InstanceNumber, header.SeriesNumber = z + 1, 1
         header.Rows, header.Columns = grid.shape_zyx[1:]
         header.ImagePositionPatient = [round(float(v), 6) for v in (grid.affine @ [0, 0, z, 1])[:3]]
         header.ImageOrientationPatient = [round(float(v), 9) for v in (*directions[:, 0], *directions[:, 1])]
@@ -46,6 +44,21 @@ def image_headers(scan: ScanVoxels) -> list[Dataset]:
         header.SliceThickness = header.SpacingBetweenSlices = round(float(spacing[0]), 9)
         headers.append(header)
     return headers
+
+
+def _made_up(scan: ScanVoxels) -> Origin:
+    """Make up identifiers for a series whose own are not known."""
+    series = (scan.patient, scan.sequence, scan.image_digest)
+    study = Dataset()
+    study.StudyInstanceUID, study.StudyID = made_uid("study", scan.patient), "1"
+    study.PatientID = _patient_id(scan.patient)
+    study.PatientName = f"{study.PatientID}^"
+    return Origin(
+        made_uid("series", *series),
+        made_uid("frame", scan.patient, scan.frame_digest or scan.sequence),
+        tuple(made_uid("slice", *series, str(z)) for z in range(scan.grid.shape_zyx[0])),
+        study,
+    )
 
 
 def made_uid(*parts: str) -> str:

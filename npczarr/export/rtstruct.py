@@ -97,8 +97,8 @@ def _add(made: Dataset, number: int, label: str, contours: list[Dataset], frame_
 
 def _contours(inside: NDArray[np.bool_], grid: Grid, images: Sequence[Dataset]) -> list[Dataset]:
     """Contours of one structure, in the order of the slices."""
-    found = []
-    for z in np.flatnonzero(inside.any(axis=(1, 2))):
+    found: list[Dataset] = []
+    for z in np.flatnonzero(inside.any(axis=(1, 2))).tolist():
         for ring in outlines(inside[z]):
             index = np.column_stack([ring, np.full(len(ring), float(z)), np.ones(len(ring))])
             points = (index @ grid.affine.T)[:, :3]

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from npczarr.export.origin import Origin, OriginFiles, read_origin
 from npczarr.kernels.resample import resample, resample_labels
 from npczarr.model.geometry import Floats, Grid
 from npczarr.model.label_set import TUMOR
@@ -28,6 +29,8 @@ class ExportTask:
         Digest of everything that the files depend on.
     out, format, size, bits
         Folder and form of the files.
+    origin
+        The series that it was made from, where its files are to refer to it.
     """
 
     scan: StoredScan
@@ -37,6 +40,7 @@ class ExportTask:
     format: str
     size: int | None
     bits: int
+    origin: OriginFiles | None = None
 
     @property
     def rater_label(self) -> str:
@@ -76,6 +80,8 @@ class ScanVoxels:
         Names of the labels, from number 1.
     image_digest, mask_digest, frame_digest
         Digests of the voxels and of the frame of reference in the store; "" where there is none.
+    origin
+        The series that it was made from; None where the files are to stand alone.
     """
 
     patient: str
@@ -90,6 +96,7 @@ class ScanVoxels:
     image_digest: str = ""
     mask_digest: str = ""
     frame_digest: str = ""
+    origin: Origin | None = None
 
     @property
     def one_scale(self) -> bool:
@@ -127,6 +134,7 @@ def read(task: ExportTask) -> ScanVoxels:
         stored.image_digest,
         stored.mask_digest,
         stored.frame_digest,
+        None if task.origin is None else read_origin(stored, task.origin),
     )
     return scan if task.size is None else resized(scan, task.size)
 

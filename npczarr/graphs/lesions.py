@@ -7,10 +7,11 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
-import dask
 import numpy as np
 import pandas as pd
 import xarray as xr
+from dask.base import compute
+from dask.delayed import delayed
 from numpy.typing import ArrayLike, NDArray
 
 from npczarr.errors import ParameterError
@@ -82,8 +83,8 @@ def lesions(
             names = {dim: str(scans[dim].values[i]) for dim, i in zip(SCAN, at, strict=True)}
             for name, number in labels:
                 rows.append({**names, **({} if name is None else {"label": name}), **keys})
-                tasks.append(dask.delayed(_rows)(a.data[window], b.data[window], tuple(spacing), number, iou))
-    found = dask.compute(*tasks)
+                tasks.append(delayed(_rows)(a.data[window], b.data[window], tuple(spacing), number, iou))
+    found = compute(*tasks)
     return _as_frame([{**key, **row} for key, several in zip(rows, found, strict=True) for row in several])
 
 

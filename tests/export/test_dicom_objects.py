@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 
 import npczarr as npc
+from npczarr.errors import ParameterError
 from npczarr.export.outlines import outlines
 from npczarr.model.geometry import Grid
 from npczarr.sources.structures import Contour, Roi, rasterize, read_rtstruct
@@ -34,11 +35,15 @@ def voxels():
     return mask
 
 
+def with_frame(dataset, z):
+    dataset.FrameOfReferenceUID, dataset.StudyInstanceUID = "1.2.77", "1.2.78"
+
+
 @pytest.fixture(scope="module")
 def store(tmp_path_factory):
     root = tmp_path_factory.mktemp("objects")
-    write_series(root / "data" / "001" / "T1WI", noise(GRID), GRID)
-    write_series(root / "data" / "002" / "T1WI", noise(GRID, seed=1), GRID, series="1.2.4")
+    write_series(root / "data" / "001" / "T1WI", noise(GRID), GRID, edit=with_frame)
+    write_series(root / "data" / "002" / "T1WI", noise(GRID, seed=1), GRID, series="1.2.4", edit=with_frame)
     for patient, mask in (("001", voxels()), ("002", np.zeros_like(voxels()))):
         nibabel.save(nifti_image(mask, GRID, flips=(1,)), root / "data" / patient / "ROI-T1.nii")
     (root / "labels.toml").write_text(LABELS)
@@ -120,15 +125,53 @@ def test_what_was_exported_comes_back_and_scores_full_marks(store, exported, tmp
     score = npc.score(npc.open(store), folder).sel(patient="001", sequence="T1WI")
     assert score.dice.values.tolist() == [1.0, 1.0, 1.0]
     assert score.hd.values.tolist() == [0.0, 0.0, 0.0]
-    # as masks of a source, by their names in another order
-    shutil.copytree(store.parent / "data" / "001", tmp_path / "data" / "001")
+
+
+@pytest.mark.parametrize("format", ["seg", "rtstruct"])
+def test_with_the_source_the_objects_belong_to_its_series(store, exported, tmp_path, format):
+    data, config = store.parent / "data", store.parent / "labels.toml"
+    shutil.copytree(data / "001", tmp_path / "data" / "001")
     (tmp_path / "data" / "001" / "ROI-T1.nii").unlink()
-    shutil.copy(exported[format], tmp_path / "data" / "001" / "ROI-T1.dcm")
     (tmp_path / "c.toml").write_text('[labels]\nx = "CTV"\ny = ["none", "nod*"]\n')
-    result = npc.convert(tmp_path / "data", tmp_path / "c.zarr", config=tmp_path / "c.toml", workers=0)
-    assert "another" in str(result.message.sel(patient="001", sequence="T1WI").values) or True
-    mask = npc.open(tmp_path / "c.zarr").mask.sel(patient="001", sequence="T1WI").values
+
+    def converted(path, name):
+        shutil.copy(path, tmp_path / "data" / "001" / "T1WI" / "object.dcm")
+        result = npc.convert(tmp_path / "data", tmp_path / name, config=tmp_path / "c.toml", workers=0)
+        return result.sel(patient="001", sequence="T1WI")
+
+    # alone, it names another series: the words say so, and nothing is guessed
+    alone = converted(exported[format], "alone.zarr")
+    assert (alone.mask_status, alone.message) == (
+        "missing",
+        "no mask (1 object beside it with outlines of other series)",
+    )
+    out = tmp_path / "out"
+    (done,) = npc.export_scans(
+        store, out, format=format, patients=["001"], sequences=["T1WI"], source=data, config=config, workers=0
+    )
+    assert (done.status, done.message) == ("written", "")
+    written, slice_of = pydicom.dcmread(out / done.files[0]), pydicom.dcmread(next((data / "001/T1WI").iterdir()))
+    for keyword in ("PatientID", "PatientName", "StudyDate", "FrameOfReferenceUID"):
+        assert written[keyword].value == slice_of[keyword].value
+    named = converted(out / done.files[0], "named.zarr")
+    said = [part for part in str(named.message.values).split("; ") if part and not part.startswith("nothing is inter")]
+    assert [part for part in said if "slices from its first to its last contour have none" not in part] == []
+    assert named.mask_status == "ok" or format == "rtstruct"
+    mask = npc.open(tmp_path / "named.zarr").mask.sel(patient="001", sequence="T1WI").values
     assert_array_equal(mask, (voxels() == 3) + 2 * (voxels() == 2))
+
+
+def test_a_source_that_is_not_the_one_of_the_store_is_refused(store, tmp_path):
+    write_series(tmp_path / "data" / "001" / "T1WI", noise(GRID, seed=9), GRID, edit=with_frame)
+    found = npc.export_scans(store, tmp_path / "out", format="seg", source=tmp_path / "data", workers=0)
+    assert [(one.patient, one.status) for one in found if one.sequence == "T1WI"] == [
+        ("001", "failed"),
+        ("002", "failed"),
+    ]
+    assert "not the one in the store" in found[0].message
+    assert "has no such series" in found[3].message
+    with pytest.raises(ParameterError, match="only seg and rtstruct refer to it"):
+        npc.export_scans(store, tmp_path / "other", format="nifti", source=tmp_path / "data")
 
 
 @pytest.mark.parametrize("format", ["seg", "rtstruct"])
