@@ -38,6 +38,8 @@ from .report.page import write_report as write_report
 from .runner import Progress as Progress
 from .sources.download import Downloaded as Downloaded
 from .sources.download import download as download
+from .sources.structures.listing import ListedStructure as ListedStructure
+from .sources.structures.listing import list_structures as list_structures
 from .store.info import info as info
 from .store.open import open as open
 from .store.validate import Finding as Finding

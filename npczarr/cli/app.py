@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from npczarr import __version__
-from npczarr.cli import download, export, measure, privacy, report, resample, show
+from npczarr.cli import download, export, measure, privacy, report, resample, show, structures
 from npczarr.cli.options import (
     BreakLock,
     Config,
@@ -247,6 +247,7 @@ def validate(
 
 _COMMANDS: dict[str, tuple[Callable[..., None], str]] = {
     "download": (download.download, "npczarr download data/"),
+    "structures": (structures.structures, "npczarr structures primary_data/"),
     "morphology": (measure.morphology, "npczarr morphology npc.zarr --csv tumours.csv"),
     "agreement": (measure.agreement, "npczarr agreement reliability.zarr --tolerance 2"),
     "score": (measure.score, "npczarr score npc.zarr predictions/ --name unet"),

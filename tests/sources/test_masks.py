@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
+import npczarr as npc
 from npczarr.errors import SourceError
 from npczarr.model.label_set import Label
 from npczarr.sources.config import SourceConfig, load_config
@@ -285,3 +286,18 @@ def test_labels_are_read_in_the_order_of_their_declaration(patient):
     files = discover(open_source(patient.parent), rules).scans["001", "T1WI"]
     assert files.labels == rules.labels
     assert replace(files, labels=()) == discover(open_source(patient.parent), SourceConfig()).scans["001", "T1WI"]
+
+
+def test_the_structures_of_a_folder_are_listed_by_name(patient):
+    (patient / "rs.dcm").write_bytes(rtstruct({"GTV": TUMOR, "Dr X": NODE, "empty": []}, series=SERIES, frame=FRAME))
+    (patient / "T1WI" / "seg").write_bytes(seg(GRID, frames(FAR_VOXELS), labels=("node",), series=SERIES, frame=FRAME))
+    (patient / "bad.dcm").write_bytes((patient / "rs.dcm").read_bytes()[:-50])
+    (patient / "notes.txt").write_text("x")
+    found = npc.list_structures(patient.parent)
+    assert [(one.path, one.kind, one.number, one.name, one.meaning, one.parts) for one in found if not one.problem] == [
+        ("001/T1WI/seg", "SEG", 1, "node", "SCT:108369001 (Neoplasm)", 2),
+        ("001/rs.dcm", "RTSTRUCT", 1, "GTV", "GTV", 2),
+        ("001/rs.dcm", "RTSTRUCT", 2, "Dr X", "GTV", 2),
+        ("001/rs.dcm", "RTSTRUCT", 3, "empty", "GTV", 0),
+    ]
+    assert [one.path for one in found if one.problem] == ["001/bad.dcm"]

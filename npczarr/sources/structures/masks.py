@@ -96,7 +96,8 @@ def draw_labels(
         chosen = [(label, *_choose(objects, label)) for label in labels]
     if not any(structures for _, _, structures in chosen):
         raise SourceError(
-            f"none of the declared labels is among the structures {_list(objects)}; name them under [labels]"
+            f"none of the declared labels is among the structures {_list(objects)}; name them under [labels] (npczarr "
+            "structures lists the names)"
         )
     mask = np.zeros(grid.shape_zyx, dtype=np.uint8)
     warnings: list[str] = []
@@ -125,8 +126,8 @@ def _the_only_one(objects: Sequence[StructureObject]) -> tuple[Labels, list[_Cho
     found = [(one, structure) for one in objects for structure in _structures(one)]
     if len(found) != 1:
         raise SourceError(
-            f"{len(found)} structures, and nothing says which is the tumor: {_list(objects)}; name it in the "
-            "configuration, [labels]"
+            f"{len(found)} structures, and nothing says which is the tumor: {_list(objects)}; name it under [labels] "
+            "of the configuration (npczarr structures lists the names)"
         )
     label = Label(TUMOR, 1)
     return (label,), [(label, found[0][0], [found[0][1]])]
