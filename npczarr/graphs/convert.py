@@ -65,7 +65,7 @@ def convert(
     store
         Folder or URL of the store.
     config
-        TOML file that describes another layout or other column names.
+        TOML file that describes another layout, other column names, or the labels of the masks.
     columns
         TOML file of column names alone, such as ``npczarr columns`` writes; instead of those in `config`.
     workers

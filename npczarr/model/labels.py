@@ -76,18 +76,19 @@ def map_labels(values: NDArray[Any], labels: Labels) -> tuple[NDArray[np.uint8],
             )
         values = np.rint(values)
     mask = np.zeros(values.shape, dtype=np.uint8)
-    named = {value: label.number for label in labels for value in label.values}
-    unknown: list[str] = []
-    for value, count in zip(*np.unique(values[values != 0], return_counts=True), strict=True):
-        if number := named.get(int(value)):
-            mask[values == value] = number
-        else:
-            unknown.append(f"{_number(value)} ({count_voxels(int(count))})")
-    if not unknown:
+    for label in labels:
+        for value in label.values:
+            mask[values == value] = label.number
+    left = values[(values != 0) & (mask == 0)]
+    if not left.size:
         return mask, ()
+    unknown, counts = np.unique(left, return_counts=True)
+    named = [
+        f"{_number(value)} ({count_voxels(int(count))})"
+        for value, count in zip(unknown[:_NAMED_LABELS], counts, strict=False)
+    ]
     more = [f"{len(unknown) - _NAMED_LABELS} more"] if len(unknown) > _NAMED_LABELS else []
-    listed = ", ".join(unknown[:_NAMED_LABELS] + more)
-    return mask, (f"values that no declared label names are taken for background: {listed}",)
+    return mask, (f"values that no declared label names are taken for background: {', '.join(named + more)}",)
 
 
 def describe_cover(mask: NDArray[np.uint8]) -> tuple[str, ...]:
