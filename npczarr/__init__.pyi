@@ -38,10 +38,14 @@ from .report.page import write_report as write_report
 from .runner import Progress as Progress
 from .sources.download import Downloaded as Downloaded
 from .sources.download import download as download
+from .sources.scout import Scouted as Scouted
+from .sources.scout import scout as scout
 from .sources.structures.listing import ListedStructure as ListedStructure
 from .sources.structures.listing import list_structures as list_structures
 from .store.info import info as info
 from .store.open import open as open
+from .store.pack import Packed as Packed
+from .store.pack import pack as pack
 from .store.validate import Finding as Finding
 
 __version__: str

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from npczarr import __version__
-from npczarr.cli import download, export, measure, privacy, report, resample, show, structures
+from npczarr.cli import download, export, measure, pack, privacy, report, resample, scout, show, structures
 from npczarr.cli.options import (
     BreakLock,
     Config,
@@ -247,6 +247,7 @@ def validate(
 
 _COMMANDS: dict[str, tuple[Callable[..., None], str]] = {
     "download": (download.download, "npczarr download data/"),
+    "scout": (scout.scout, "npczarr scout exports/ --out layout.toml"),
     "structures": (structures.structures, "npczarr structures primary_data/"),
     "morphology": (measure.morphology, "npczarr morphology npc.zarr --csv tumours.csv"),
     "agreement": (measure.agreement, "npczarr agreement reliability.zarr --tolerance 2"),
@@ -254,6 +255,7 @@ _COMMANDS: dict[str, tuple[Callable[..., None], str]] = {
     "resample": (resample.resample, "npczarr resample npc.zarr npc-1mm.zarr --spacing 1,1,1"),
     "export": (export.export, "npczarr export npc.zarr nifti/ --format nifti"),
     "import-masks": (export.import_masks, "npczarr import-masks npc.zarr nifti/"),
+    "pack": (pack.pack, "npczarr pack npc.zarr npc.zarr.zip"),
     "report": (report.report, "npczarr report npc.zarr -o report.html"),
     "audit": (privacy.audit, "npczarr audit primary_data.zip"),
     "deidentify": (privacy.deidentify, "npczarr deidentify primary_data.zip clean/"),

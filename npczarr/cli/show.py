@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -98,14 +98,27 @@ def conversion(result: xr.Dataset, store: str, seconds: float) -> None:
     problem_list(problems)
     for warning in result.attrs.get("table_warnings", ()):
         out.print(f"[yellow]table[/] {escape(warning)}")
-    strays = result.attrs.get("strays", ())
-    if strays:  # not by name: what is printed ends in logs, and a name can tell who it is
-        out.print(f"[dim]{len(strays)} files that belong to no scan; --json names them[/]")
+    for line in result.attrs.get("guesses", ()):
+        out.print(f"[dim]by header[/] {escape(line)}")
+    for line in result.attrs.get("not_taken", ()):
+        out.print(f"[yellow]not taken[/] {escape(line)}")
+    strays(result.attrs.get("strays", ()))
     if result.attrs.get("padding"):
         out.print(f"[yellow]padding[/] {escape(result.attrs['padding'])}")
     read = float(result["source_bytes"].sum()) / 1e6
     store = escape(redacted(store))
     out.print(f"{read:,.0f} MB read in {seconds:.1f} s ({read / max(seconds, 1e-3):,.0f} MB/s)  →  [bold]{store}[/]")
+
+
+def strays(paths: Sequence[str]) -> None:
+    """Print files that belong to no scan by place and kind; not by name, which can tell who it is."""
+    from npczarr.sources.file_kinds import group_strays
+
+    if not paths:
+        return
+    out.print(f"[dim]{len(paths)} files that belong to no scan; --json names them[/]")
+    for line in group_strays(paths):
+        out.print(f"[dim]  {escape(line)}[/]")
 
 
 def problem_list(problems: list[dict[str, str]]) -> None:

@@ -92,8 +92,9 @@ def convert(
     -------
     xarray.Dataset
         On (patient, sequence) of the source: `status`, `message`, `mask_status`, `action` (written, replaced,
-        kept or none), `seconds`, `source_bytes`; in the attributes what was found beside the scans, and what padding
-        costs where it is much.
+        kept or none), `seconds`, `source_bytes`. In the attributes: files that belong to no scan (`strays`), what is
+        odd in tables (`table_warnings`), what series were taken for by their headers and which were not taken
+        (`guesses`, `not_taken`), and what padding costs where it is much.
 
     Raises
     ------
@@ -143,7 +144,12 @@ def convert(
             add_history(
                 root, "convert", {"codec": codec if fresh else None, "rewrite": len(rewrite), "replace": replace}
             )
-    return result.assign_attrs(strays=[file.path for file in cohort.strays], table_warnings=list(tables.warnings))
+    return result.assign_attrs(
+        strays=[file.path for file in cohort.strays],
+        table_warnings=list(tables.warnings),
+        guesses=list(cohort.guesses),
+        not_taken=list(cohort.not_taken),
+    )
 
 
 def _work(root: zarr.Group, source: Source, cohort: Cohort, *, replace: bool, clear_absent: bool) -> Work:

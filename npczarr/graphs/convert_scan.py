@@ -18,8 +18,8 @@ from npczarr.errors import SourceError
 from npczarr.model.cohort import File, ScanFiles
 from npczarr.model.geometry import Grid, Shape
 from npczarr.model.records import PADDING, Mask, Row, Scan
-from npczarr.sources.dicom import peek, read_scan
 from npczarr.sources.files import Source
+from npczarr.sources.images import peek_image, read_image
 from npczarr.sources.masks import read_scan_mask
 from npczarr.sources.raters import read_raters
 from npczarr.store.chunks import ScanPlace, digest
@@ -100,7 +100,7 @@ def peek_scans(task: PeekTask) -> list[Peek]:
                 z, y, x = masks.shape[1:]
                 found.append(Peek((z, y, x), identity=digest(masks)))
             else:
-                first = peek(task.source, scan.images, where=scan.where)
+                first = peek_image(task.source, scan)
                 found.append(Peek(first.shape_zyx, first.dtype, uid_digest(first.series_uid, task.salt)))
         except Exception as error:  # what is wrong is said again, at length, when the scan is read
             found.append(Peek(problem=f"{scan.patient}/{scan.sequence}: {failure_reason(error)}"))
@@ -170,7 +170,7 @@ def _read_scan(task: ScanTask) -> Scan:
         def held(uid: str) -> bool:
             return uid_digest(uid, task.salt) == task.held_series
 
-    return read_scan(task.source, files.images, masks=files.masks, held=held, where=files.where)
+    return read_image(task.source, files, held=held)
 
 
 def _write_rated(task: ScanTask, started: float) -> Row:

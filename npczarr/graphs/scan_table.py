@@ -13,6 +13,7 @@ import xarray as xr
 import zarr
 
 from npczarr.errors import MissingStoreError, NpczarrError, ParameterError
+from npczarr.graphs.visits import add_volume_changes
 from npczarr.model.clinical import CLINICAL
 from npczarr.model.geometry import AXES
 from npczarr.model.schema import ACQUISITION_NAMES, SCAN, SCAN_TABLES, voxel_variables
@@ -32,7 +33,11 @@ _LEFT_OUT = {v.name for v in voxel_variables("int16")} | {
 _WORDS = frozenset({*SCAN, "status", "message", "mask_status"})
 _SPREAD = ("axis", "rater", "pair", "label")  # dimensions that become columns
 _ACQUISITION = tuple(v.name for v in SCAN_TABLES if v.name in ACQUISITION_NAMES)
-_ORDER = tuple(dict.fromkeys((*_FIRST, *(f.name for f in CLINICAL), *_ACQUISITION, *(v.name for v in SCAN_TABLES))))
+_ORDER = tuple(
+    dict.fromkeys(
+        ("subject", "session", *_FIRST, *(f.name for f in CLINICAL), *_ACQUISITION, *(v.name for v in SCAN_TABLES))
+    )
+)
 _NEEDED_FOR_RESULTS = ("mask_digest", "shape", "spacing")
 
 
@@ -52,7 +57,9 @@ def scan_table(dataset: xr.Dataset, *, results: bool = True) -> pd.DataFrame:
         `patient`, `sequence`, `status`, `message`, `mask_status`; `shape_z` … and `spacing_z` … (mm); acquisition and
         clinical values by name; results as ``morphology.volume``, ``agreement.dice``, ``score/<name>.dice``, of several
         raters or labels ``morphology.volume.<rater>``, ``morphology.volume.<label>``. A result is NaN for a scan
-        that changed after it was measured. Text that is not known is None; ``attrs["units"]`` gives the unit of each
+        that changed after it was measured. Of several visits each row also has the change since the subject's visit
+        before: ``morphology.volume_change`` (mm3) and ``morphology.volume_change_percent``. Text that is not known
+        is None; ``attrs["units"]`` gives the unit of each
         column that has one.
 
     Raises
@@ -81,6 +88,7 @@ def scan_table(dataset: xr.Dataset, *, results: bool = True) -> pd.DataFrame:
     if results:
         for group, found in _results(dataset, tables):
             _add_columns(columns, units, found, [str(name) for name in found.data_vars], prefix=f"{group}.")
+        add_volume_changes(columns, units)
     frame = pd.DataFrame(columns)
     frame.attrs["units"] = units
     return frame
@@ -133,7 +141,7 @@ def _results(dataset: xr.Dataset, tables: xr.Dataset) -> Iterator[tuple[str, xr.
     source = dataset.encoding.get("source")
     if not isinstance(source, str) or any(name not in dataset.variables for name in _NEEDED_FOR_RESULTS):
         return
-    if "://" not in source and not Path(source).is_dir():
+    if "://" not in source and not Path(source).is_dir() and not source.lower().endswith(".zip"):
         return  # a file, such as netCDF: nothing is beside it
     location = locate(source, dataset.encoding.get("storage_options"))
     digests = input_digests(_inputs(dataset))

@@ -9,10 +9,11 @@ import numpy as np
 import xarray as xr
 
 from npczarr.kernels.bootstrap import summarise
+from npczarr.model.cohort import subject_of
 
 
 def summary(result: xr.Dataset, metrics: Sequence[str]) -> list[dict[str, Any]]:
-    """Summarise metrics of a result for each sequence.
+    """Summarise metrics of a result for each sequence; intervals are over subjects, whatever the number of visits.
 
     Returns
     -------
@@ -33,7 +34,7 @@ def summary(result: xr.Dataset, metrics: Sequence[str]) -> list[dict[str, Any]]:
                 tumour = np.atleast_1d((counts.sel(sequence=sequence) if "sequence" in counts.dims else counts).values)
                 values = np.atleast_1d(one.values)
                 known = values[~np.isnan(values)]
-                found = summarise(values)
+                found = summarise(values, subjects=_subjects(one))
                 rows.append(
                     {"metric": metric, "sequence": str(sequence), "units": variable.attrs.get("units", "1")}
                     | ({} if pair is None else {"pair": str(pair)})
@@ -43,3 +44,10 @@ def summary(result: xr.Dataset, metrics: Sequence[str]) -> list[dict[str, Any]]:
                     | {f"median{end}": getattr(found, f"median{end}") for end in ("", "_low", "_high")}
                 )
     return rows
+
+
+def _subjects(values: xr.DataArray) -> list[str] | None:
+    """Subject of each value; None where the values are not of patients."""
+    if values.dims != ("patient",) or "patient" not in values.coords:
+        return None
+    return [subject_of(str(label)) for label in values["patient"].values]

@@ -15,9 +15,9 @@ from npczarr.model.cohort import ScanFiles
 from npczarr.model.schema import STORED
 from npczarr.runner import Meter, OnProgress, Runner
 from npczarr.sources.config import load_config
-from npczarr.sources.dicom import read_scan
 from npczarr.sources.discover import discover
 from npczarr.sources.files import Source, open_source
+from npczarr.sources.images import read_image
 from npczarr.sources.masks import read_scan_mask
 from npczarr.sources.raters import read_raters
 from npczarr.store.chunks import digest
@@ -140,13 +140,7 @@ def _compare(task: CheckTask, source: Source) -> list[str]:
         return _compare_rated(task, source, files)
     held = str(task.claims["series_digest"])
     try:
-        scan = read_scan(
-            source,
-            files.images,
-            masks=files.masks,
-            held=(lambda uid: uid_digest(uid, task.salt) == held) if held else None,
-            where=files.where,
-        )
+        scan = read_image(source, files, held=(lambda uid: uid_digest(uid, task.salt) == held) if held else None)
     except Exception as error:
         return [f"stored, but the source cannot be read: {error}"] if stored else []
     dtype, extent = np.dtype(task.scan.image_array.dtype), task.scan.image_array.shape[-3:]

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from npczarr.errors import ParameterError
 
@@ -35,7 +36,14 @@ class Summary:
     median_high: float
 
 
-def summarise(values: ArrayLike, *, level: float = 0.95, resamples: int = 2000, seed: int = 0) -> Summary:
+def summarise(
+    values: ArrayLike,
+    *,
+    subjects: Sequence[str] | None = None,
+    level: float = 0.95,
+    resamples: int = 2000,
+    seed: int = 0,
+) -> Summary:
     """Summarise a vector: mean and median, each with its percentile-bootstrap interval.
 
     Parameters
@@ -43,6 +51,8 @@ def summarise(values: ArrayLike, *, level: float = 0.95, resamples: int = 2000, 
     values
         One number per patient. NaN is counted and left out. Infinite values count: a distance to an empty mask makes
         the mean infinite, while the median may stay finite.
+    subjects
+        Who each value is of, where some have several visits: then subjects are drawn, each with all its values.
     level
         Share of resampled means or medians that the interval holds.
     resamples
@@ -70,12 +80,19 @@ def summarise(values: ArrayLike, *, level: float = 0.95, resamples: int = 2000, 
     if kept.size == 0:
         return Summary(0, n_empty, *[math.nan] * 6)
     rng = np.random.default_rng(seed)
+    of_subject = np.arange(kept.size)
+    if subjects is not None:
+        _, of_subject = np.unique(np.asarray(subjects, dtype=str)[~np.isnan(vector)], return_inverse=True)
+    one_each = int(of_subject.max()) + 1 == kept.size
     means, medians = np.empty(resamples), np.empty(resamples)
     block = max(1, 1_000_000 // kept.size)  # draws held at once: tens of megabytes at most
     for start in range(0, resamples, block):
         rows = slice(start, min(start + block, resamples))
-        draws = kept[rng.integers(kept.size, size=(rows.stop - start, kept.size))]
-        means[rows], medians[rows] = draws.mean(axis=1), np.median(draws, axis=1)
+        if one_each:
+            draws = kept[rng.integers(kept.size, size=(rows.stop - start, kept.size))]
+            means[rows], medians[rows] = draws.mean(axis=1), np.median(draws, axis=1)
+        else:
+            means[rows], medians[rows] = _draw_subjects(kept, of_subject, rng, rows.stop - start)
     tails = ((1 - level) / 2, (1 + level) / 2)
     # inverted_cdf takes one of the resampled values: interpolating would turn infinite ones into NaN
     mean_low, mean_high = np.quantile(means, tails, method="inverted_cdf")
@@ -84,3 +101,21 @@ def summarise(values: ArrayLike, *, level: float = 0.95, resamples: int = 2000, 
     return Summary(
         kept.size, n_empty, mean, float(mean_low), float(mean_high), median, float(median_low), float(median_high)
     )
+
+
+def _draw_subjects(
+    values: NDArray[np.float64], of_subject: NDArray[np.intp], rng: np.random.Generator, draws: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Means and medians (draws,) of subjects drawn with replacement, each with all its values."""
+    subjects = int(of_subject.max()) + 1
+    drawn = rng.integers(subjects, size=(draws, subjects))
+    counts = np.bincount(of_subject)
+    totals = np.array([values[of_subject == subject].sum() for subject in range(subjects)])
+    means = totals[drawn].sum(axis=1) / counts[drawn].sum(axis=1)
+    times = np.zeros((draws, subjects), dtype=np.intp)
+    np.add.at(times, (np.arange(draws)[:, np.newaxis], drawn), 1)
+    order = values.argsort()
+    reached = times[:, of_subject[order]].cumsum(axis=1)  # how many drawn values are this large or smaller
+    total = reached[:, -1:]
+    lower, upper = (values[order][(reached > rank).argmax(axis=1)] for rank in ((total - 1) // 2, total // 2))
+    return means, np.where(lower == upper, lower, (lower + upper) / 2)

@@ -8,7 +8,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
-from npczarr.model.clinical import MISSING, plain
+from npczarr.model import words
+from npczarr.model.clinical import MISSING, fold, plain
 
 _ROMAN = {"i": "1", "ii": "2", "iii": "3", "iv": "4"}
 _STAGE_LETTER = {"t_stage": "t", "n_stage": "n", "m_stage": "m"}
@@ -17,15 +18,15 @@ _NO_YES = (
     "yes", "1 yes y true dead died death deceased event observed progressed progression relapse recurrence",
 )  # fmt: skip
 _SIGN = (
-    "negative", "0 negative neg (-) no false undetectable notdetected 阴性",
-    "positive", "1 positive pos + (+) yes true detectable detected 阳性",
+    "negative", "0 negative neg (-) no false undetectable notdetected",
+    "positive", "1 positive pos + (+) yes true detectable detected",
 )  # fmt: skip
 _PATHOLOGY = (
     "Basaloid squamous", "Keratinized squamous", "Non-keratinized squamous",
 )  # fmt: skip
 #: By field: labels in their order, each with the words that mean it.
 _WORDS: dict[str, tuple[str, ...]] = {
-    "sex": ("female", "f female woman w weiblich 女", "male", "m male man männlich 男"),
+    "sex": ("female", "f female woman w", "male", "m male man"),
     "ebv": _SIGN,
     "vca": _SIGN,
     "death": _NO_YES,
@@ -51,17 +52,19 @@ def canonical(name: str, values: Sequence[str]) -> list[str]:
     ['T3', 'T3', 'T3', 'T3', 'TX', '', 'T2a']
     >>> canonical("clinical_stage", ["IVa", "Stage 4B", "2", "iii"]), canonical("ebv", ["+", "-", "1"])
     (['4a', '4b', '2', '3'], ['positive', 'negative', 'positive'])
+    >>> canonical("sex", ["男", "女"]), canonical("sex", ["H", "M"]), canonical("clinical_stage", ["Ⅳa期", "III期"])
+    (['male', 'female'], ['male', 'female'], ['4a', '3'])
     """
-    words = _words(name)
+    known = _words(name) | _letters_of_sex(name, values)
     signs = name in ("ebv", "vca") and any(value.strip() == "+" for value in values)
     labels = []
     for value in values:
         text = value.strip()
-        lower = text.lower()
-        word = words.get(re.sub(r"\s|\.0+$", "", lower))
-        if lower == "-":
+        lower = fold(text)
+        word = known.get(re.sub(r"\s|\.0+$", "", lower))
+        if lower in ("-", "－", "−"):
             labels.append("negative" if signs else "")
-        elif word or lower not in MISSING:
+        elif word or not MISSING & {lower, text.lower()}:
             labels.append(word or _stage(name, lower) or _histology(name, lower) or text)
         else:
             labels.append("")
@@ -70,11 +73,23 @@ def canonical(name: str, values: Sequence[str]) -> list[str]:
 
 def _words(name: str) -> dict[str, str]:
     pairs = _WORDS.get(name, ())
-    return {word: label for label, words in zip(pairs[::2], pairs[1::2], strict=True) for word in words.split()}
+    own = dict(zip(pairs[::2], pairs[1::2], strict=True))
+    listed = [*own.items(), *words.VALUES.get(name, {}).items()]
+    return {word: label for label, text in listed for word in text.split()}
+
+
+def _letters_of_sex(name: str, values: Sequence[str]) -> dict[str, str]:
+    """Read single letters where a column has no others: of h and m, m is a woman (mujer)."""
+    if name != "sex":
+        return {}
+    letters = frozenset(letter for value in values if len(letter := fold(value.strip())) == 1 and letter.isalpha())
+    return words.SEX_LETTERS.get(letters, {})
 
 
 def _stage(name: str, text: str) -> str | None:
     compact = re.sub(r"[\s_()-]", "", text)
+    for word in words.STAGE:
+        compact = compact.replace(word, "")
     if letter := _STAGE_LETTER.get(name):
         found = re.fullmatch(rf"(?:{letter}?stage)?(?:[ry]?[acp]?{letter})?(is|x|[0-4]|iv|i{{1,3}})([a-d]?)", compact)
         number = re.fullmatch(r"([0-4])\.0+()", compact)
@@ -96,7 +111,8 @@ def _histology(name: str, text: str) -> str | None:
         r"(basaloid|(?:non)?keratini[sz](?:ed|ing))(?:squamous)?(?:cell)?(?:carcinoma)?(?:scc)?", plain(text)
     )
     if found is None:
-        return None
+        plain_text = plain(text)
+        return next((label for label, parts in words.PATHOLOGY if any(p in plain_text for p in parts.split())), None)
     return _PATHOLOGY[0 if found[1] == "basaloid" else 1 + found[1].startswith("non")]
 
 

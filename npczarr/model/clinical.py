@@ -1,14 +1,17 @@
 """The clinical variables that npczarr knows: by which names tables call them, and in which units.
 
-Aliases are compared in lower case with everything but letters and digits left out, so "EBV-DNA" is "ebvdna"; units and
-editions at the end of a name are no part of it.
+Aliases are compared in lower case, without accents, and with everything but letters and digits left out, so "EBV-DNA"
+is "ebvdna"; units and editions at the end of a name are no part of it. Those of other languages are in `words.py`.
 """
 
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
+
+from npczarr.model import words
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +32,8 @@ class ClinicalField:
 def _field(
     name: str, dtype: str, description: str, aliases: str, units: str | None = None, highest: float | None = None
 ) -> ClinicalField:
-    return ClinicalField(name, dtype, description, units, tuple(aliases.split()), highest)
+    every = dict.fromkeys([*aliases.split(), *words.COLUMNS.get(name, "").split()])
+    return ClinicalField(name, dtype, description, units, tuple(every), highest)
 
 
 CLINICAL: tuple[ClinicalField, ...] = (
@@ -115,42 +119,74 @@ PATIENT_ALIASES = (
     "subject",
     "subjectid",
     "pid",
+    "participantid",
+    "participant",
+    *words.PATIENT_COLUMNS.split(),
 )
-SEQUENCE_ALIASES = ("sequence", "series", "modality", "mrsequence", "scan")
+SEQUENCE_ALIASES = ("sequence", "series", "modality", "mrsequence", "scan", *words.SEQUENCE_COLUMNS.split())
+SESSION_ALIASES = (
+    *("session", "sessionid", "ses", "visit", "visitid", "visitno", "visitnumber", "timepoint"),
+    *words.SESSION_COLUMNS.split(),
+)
 
 #: Entries, in lower case, that say there is no value.
-MISSING = frozenset({"", ".", "-", "--", "?", "na", "n/a", "n.a.", "#n/a", "nan", "none", "null"}) | {
-    *("unknown", "unk", "missing", "not available", "not known", "not recorded", "not reported"),
-}
+MISSING = (
+    words.MISSING
+    | frozenset({"", ".", "-", "--", "?", "na", "n/a", "n.a.", "#n/a", "nan", "none", "null"})
+    | {
+        *("unknown", "unk", "missing", "not available", "not known", "not recorded", "not reported"),
+    }
+)
 
 _MONTHS_PER: Mapping[str, float] = {"day": 12 / 365.25, "week": 7 * 12 / 365.25, "month": 1.0, "year": 12.0}
 _UNIT_WORDS = {
     word: unit
-    for unit, words in {
+    for unit, listed in {
         "day": "day days d",
         "week": "week weeks wk wks w",
         "month": "month months mo mos mon mth mths m",
         "year": "year years yr yrs y",
     }.items()
-    for word in words.split()
+    for word in f"{listed} {words.UNITS[unit]}".split()
 }
+_CJK_UNIT = re.compile(r"(.+?)(个月|個月|ヶ月|か月|カ月|月数|日数|年数|月|天|日|周|週|年)")
 _EDITION = re.compile(r"((ajcc|uicc)[6-9]?|[6-9]th|ed(ition)?)+$")
 
 
 def plain(name: str) -> str:
     """Column name as aliases are compared.
 
-    >>> plain("EBV-DNA"), plain(" Overall survival (months)")
-    ('ebvdna', 'overallsurvivalmonths')
+    >>> plain("EBV-DNA"), plain(" Overall survival (months)"), plain("Überleben")
+    ('ebvdna', 'overallsurvivalmonths', 'uberleben')
     """
-    return re.sub(r"[^a-z0-9]", "", name.lower())
+    return re.sub(r"[\W_]", "", fold(name))
+
+
+def fold(text: str) -> str:
+    """Text in lower case, without accents; full-width letters and roman numerals become plain ones.
+
+    >>> fold("Décédé"), fold("Ⅳａ期"), fold("がん")
+    ('decede', 'iva期', 'がん')
+    """
+    apart = unicodedata.normalize("NFKD", text.casefold())
+    return unicodedata.normalize("NFC", re.sub("[\u0300-\u036f]", "", apart)).casefold()
+
+
+def is_known_column(name: str) -> bool:
+    """Whether a column's name is known: a clinical field, or whose row it is.
+
+    >>> is_known_column("年龄"), is_known_column("participant_id"), is_known_column("ward")
+    (True, True, False)
+    """
+    keys = {*PATIENT_ALIASES, *SEQUENCE_ALIASES, *SESSION_ALIASES}
+    return plain(name) in keys or known_field(name) is not None
 
 
 def known_field(name: str) -> ClinicalField | None:
     """Find what a column means by its name; None if nobody knows.
 
-    >>> [known_field(name).name for name in ("T-stage (AJCC 8th)", "OS_days", "Gender")]
-    ['t_stage', 'overall_survival', 'sex']
+    >>> [known_field(name).name for name in ("T-stage (AJCC 8th)", "OS_days", "Gender", "总生存期（月）")]
+    ['t_stage', 'overall_survival', 'sex', 'overall_survival']
     """
     called = plain(name)
     stem, unit = _split_unit(name)
@@ -172,10 +208,10 @@ def unit_of(name: str) -> str | None:
 
 def _split_unit(name: str) -> tuple[str, str | None]:
     """Return a name without its unit, as aliases are compared, and the unit."""
-    found = re.fullmatch(r"(.+?)[\s_(\[,./-]+([a-z]+)[)\].\s]*", name.strip().lower())
+    found = re.fullmatch(r"(.+?)[\s_(\[,./-]+([^\W\d_]+)[)\].\s]*", fold(name).strip())
     if found and found[2] in _UNIT_WORDS:
         return plain(found[1]), _UNIT_WORDS[found[2]]
-    found = re.fullmatch(r"(.+?)(days?|weeks?|months?|years?)", plain(name))
+    found = re.fullmatch(r"(.+?)(days?|weeks?|months?|years?)", plain(name)) or _CJK_UNIT.fullmatch(plain(name))
     return (found[1], _UNIT_WORDS[found[2]]) if found else (plain(name), None)
 
 
@@ -197,8 +233,12 @@ def time_in(text: str, *, given: str, wanted: str) -> float | None:
     (45.0, 1.5)
     >>> time_in("730.5", given="day", wanted="month"), time_in(">80", given="year", wanted="year")
     (24.0, None)
+    >>> time_in("12,5 Monate", given="year", wanted="month"), time_in("45岁", given="year", wanted="year")
+    (12.5, 45.0)
     """
-    found = re.fullmatch(r"([-+]?\d*\.?\d+(?:e[-+]?\d+)?|[-+]?\d+\.)\s*([a-z]*)\.?", text.strip().lower())
+    # a comma before one or two digits is a decimal one; "1,234" may be either, and is no number
+    plain_text = re.sub(r"^(\d+),(\d{1,2})(?!\d)", r"\1.\2", fold(text).strip())
+    found = re.fullmatch(r"([-+]?\d*\.?\d+(?:e[-+]?\d+)?|[-+]?\d+\.)\s*([^\W\d_]*)\.?", plain_text)
     if found is None or (found[2] and found[2] not in _UNIT_WORDS):
         return None
     unit = _UNIT_WORDS.get(found[2], given)

@@ -27,7 +27,7 @@ class File:
 
 @dataclass(frozen=True, slots=True)
 class ScanFiles:
-    """The files of one scan: whatever lies in its folder, and its masks.
+    """The files of one scan: every file of its folder, and its masks.
 
     Parameters
     ----------
@@ -41,6 +41,8 @@ class ScanFiles:
         Files of the patient that may outline this scan, if they name its series.
     labels
         What the masks are made of; empty if whatever is outlined is tumor.
+    note, doubt
+        Why these files were taken for this sequence, where their headers decided, and what they leave open.
     """
 
     patient: str
@@ -51,6 +53,34 @@ class ScanFiles:
     where: Where = ()
     structures: tuple[File, ...] = field(default=(), repr=False)
     labels: Labels = ()
+    note: str = ""
+    doubt: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """Whose scans a row of the store holds: a subject, and the session, "" where the subject has one visit only."""
+
+    subject: str
+    session: str = ""
+
+    @property
+    def label(self) -> str:
+        """Label in the store.
+
+        >>> Visit("001").label, Visit("001", "02").label
+        ('001', '001_ses-02')
+        """
+        return f"{self.subject}_ses-{self.session}" if self.session else self.subject
+
+
+def subject_of(label: str) -> str:
+    """Return the subject of a patient label in a store; statistics take the subject as their unit.
+
+    >>> subject_of("001_ses-02"), subject_of("001")
+    ('001', '001')
+    """
+    return label.partition("_ses-")[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,9 +96,15 @@ class Cohort:
     tables
         Clinical tables.
     strays
-        Files that nothing explains, named in the result.
+        Files that belong to no scan, named in the result.
     raters
         Who outlined the masks, where a cohort is of raters; it has no images.
+    visits
+        Subject and session by patient label, where the layout has sessions; empty where it has none.
+    guesses
+        Which series were taken for which sequence by their headers, and why; one line each.
+    not_taken
+        Series and masks that were found but not taken, and why; one line each.
     """
 
     patients: tuple[str, ...]
@@ -77,3 +113,11 @@ class Cohort:
     tables: tuple[File, ...] = ()
     strays: tuple[File, ...] = ()
     raters: tuple[str, ...] = ()
+    visits: Mapping[str, Visit] = field(default_factory=dict)
+    guesses: tuple[str, ...] = ()
+    not_taken: tuple[str, ...] = ()
+
+    @property
+    def has_images(self) -> bool:
+        """Whether there is anything to convert: images, or the masks of several raters."""
+        return any(scan.images or scan.raters for scan in self.scans.values())

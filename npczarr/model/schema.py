@@ -234,9 +234,20 @@ def voxel_variables(
     )
 
 
+#: Whose visit a row is, in a cohort whose layout has sessions; else a patient is a subject.
+VISIT: tuple[Variable, ...] = (
+    Variable("subject", ("patient",), "string", "person, who may have several visits; the unit of statistics"),
+    Variable("session", ("patient",), "string", "visit of the subject, as its folder is named"),
+)
+
 #: Index coordinates.
 INDEXES: tuple[Variable, ...] = (
-    Variable("patient", ("patient",), "string", "patient, as its folder is named"),
+    Variable(
+        "patient",
+        ("patient",),
+        "string",
+        "patient, as its folder is named; of several visits each is a row, such as 001_ses-02",
+    ),
     Variable("sequence", ("sequence",), "string", "MR sequence"),
     Variable("axis", ("axis",), "string", "voxel axis, slowest first"),
 )
@@ -244,7 +255,7 @@ INDEXES: tuple[Variable, ...] = (
 RATER = Variable("rater", ("rater",), "string", "who outlined the mask")
 
 #: Names that a column of a table cannot take.
-RESERVED = frozenset(v.name for v in (*SCAN_TABLES, *INDEXES, *voxel_variables("int16"))) | {
+RESERVED = frozenset(v.name for v in (*SCAN_TABLES, *INDEXES, *VISIT, *voxel_variables("int16"))) | {
     *AXES,
     *("rater", "affine_row", "affine_column"),
     *("y_mm", "x_mm"),  # what the accessor calls positions along y and x

@@ -16,8 +16,8 @@ from npczarr.privacy.clean import clean_dicom, clean_nifti
 from npczarr.privacy.names import DICOM_ENDINGS, Copy, Names, plan
 from npczarr.runner import Meter, OnProgress, Runner
 from npczarr.sources.config import load_config
-from npczarr.sources.discover import IGNORED
 from npczarr.sources.files import Source, open_source, refusal_reason
+from npczarr.sources.labels import IGNORED
 
 SMALL_FILES = 500  # read in about the time that two processes take to start
 _TEMPORARY = ".npczarr-part"

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from itertools import takewhile
 
 from npczarr.model.cohort import File
-from npczarr.sources.config import SourceConfig, path_regex
+from npczarr.sources.config import SourceConfig
+from npczarr.sources.patterns import path_regex
 
 DICOM_ENDINGS = ("dcm", "dicom", "ima")
 _NIFTI = re.compile(r"\.nii(\.gz)?$", re.IGNORECASE)
@@ -64,7 +65,7 @@ class Names:
             "mask": "|".join(re.escape(rule.mask) for rule in layout.sequences),
             "slice": r"\d+",
         }
-        self._patterns = [(p.split("/"), path_regex(p, groups)) for p in (layout.images, *layout.masks)]
+        self._patterns = [(p.split("/"), path_regex(p, groups)) for p in (*layout.images, *layout.masks)]
         self._strict = strict
         self._kept: set[str] = set()
         self._folders: dict[str, str] = {"": ""}

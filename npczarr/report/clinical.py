@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from npczarr.model.categories import canonical, ranked
 from npczarr.model.clinical import CLINICAL, MISSING, time_in
 from npczarr.report.published import with_published
-from npczarr.report.table_text import Floats, known, labels, make_table, many, texts, three_digits
+from npczarr.report.table_text import Floats, first_visits, known, labels, make_table, many, texts, three_digits
 
 Texts = NDArray[np.object_]
 Columns = Mapping[str, NDArray[np.bool_]]
@@ -57,11 +57,14 @@ def clinical_stages(dataset: xr.Dataset) -> pd.DataFrame:
         are written "mean (SD)", with n - 1, and "median [min, max]".
     """
     title = "Patients by clinical stage"
+    visits, dataset = len(labels(dataset, "patient")), first_visits(dataset)
     stage = _entries(dataset, "clinical_stage")
     entries = {name: _entries(dataset, name) for name in (*_CHARACTERISTICS, *_BESIDES)}
     absent = ["clinical stage"] * (not any(stage))
     absent += [label.split(",")[0] for name, label in _CHARACTERISTICS.items() if not any(entries[name])]
     notes = []
+    if visits > len(stage):
+        notes.append(f"{len(stage)} patients with {visits} visits together: each is counted once, at the first visit.")
     if absent:
         notes.append(
             f"Not in the store: {', '.join(absent)}. Convert again with a table that holds what is missing; columns of "

@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 from npczarr.errors import ParameterError
 from npczarr.model.categories import canonical, ranked
 from npczarr.report.style import GRAY, blank, colors_of, short, styled
+from npczarr.report.table_text import first_visits
 
 _LINES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 1)))
 _STEP_MONTHS = 12
@@ -25,6 +26,8 @@ def survival_times(
     dataset: xr.Dataset, by: str = "clinical_stage", *, time: str = "overall_survival", event: str = "death"
 ) -> pd.DataFrame:
     """Return a row for each patient with all three: `months`, `event` (whether it was observed) and `group`.
+
+    Of a subject with several visits the first one counts.
 
     Raises
     ------
@@ -37,6 +40,7 @@ def survival_times(
             f"the store holds no {' and no '.join(name.replace('_', ' ') for name in absent)}: convert it again with "
             "its clinical table"
         )
+    dataset = first_visits(dataset)
     months, events, groups = (np.atleast_1d(dataset[name].values) for name in (time, event, by))
     observed = pd.Series(canonical(event, [_text(value) for value in events])).map({"yes": True, "no": False})
     frame = pd.DataFrame(

@@ -10,6 +10,7 @@ import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
+from npczarr.model.cohort import subject_of
 from npczarr.model.schema import SCAN
 
 Floats = NDArray[np.float64]
@@ -40,6 +41,14 @@ def texts(dataset: xr.Dataset, name: str, dims: tuple[str, ...] = SCAN) -> NDArr
         "" if value != value else f"{value:g}" if isinstance(value, float) else str(value) for value in values.flat
     ]
     return np.array(written, dtype=object).reshape(values.shape)
+
+
+def first_visits(dataset: xr.Dataset) -> xr.Dataset:
+    """Keep the first visit of each subject: statistics never count one person twice."""
+    if "patient" not in dataset.dims:
+        return dataset
+    first = {subject_of(label): i for i, label in reversed(list(enumerate(labels(dataset, "patient"))))}
+    return dataset if len(first) == dataset.sizes["patient"] else dataset.isel(patient=sorted(first.values()))
 
 
 def scans_there(dataset: xr.Dataset) -> NDArray[np.bool_]:

@@ -8,7 +8,7 @@ stand in the next columns (:mod:`npczarr.report.published`).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ import pandas as pd
 import xarray as xr
 
 from npczarr.kernels.bootstrap import summarise
+from npczarr.model.cohort import subject_of
 from npczarr.model.results import AGREEMENT, AGREEMENT_TABLE
 from npczarr.report.clinical import clinical_columns, clinical_stages
 from npczarr.report.published import with_published
@@ -228,6 +229,7 @@ def agreement(result: xr.Dataset | None) -> pd.DataFrame:
         lacking = "No raters are compared yet: `npczarr agreement STORE`, on a store of several raters' masks, does it."
         return make_table({}, "metric", title, [lacking])
     pairs = [str(pair) for pair in result["pair"].values] if "pair" in result.dims else [None]
+    subjects = [subject_of(label) for label in labels(result, "patient")]
     rows = {}
     for name in names:
         metric = name.replace("_", " ") + ("" if units[name] == "1" else f", {units[name]}")
@@ -236,7 +238,7 @@ def agreement(result: xr.Dataset | None) -> pd.DataFrame:
             values, a, b = (numbers(of_pair, found)[..., 0] for found in (name, "voxels_a", "voxels_b"))
             for i, sequence in enumerate(labels(result, "sequence")):
                 key = (metric, sequence) if pair is None else (metric, sequence, pair)
-                rows[key] = _agreement_row(values[:, i], (a + b)[:, i])
+                rows[key] = _agreement_row(values[:, i], (a + b)[:, i], subjects)
     notes = []
     if any("inf" in row["min-max"] for row in rows.values()):
         notes.append("A distance is infinite (inf) where one of the two masks is empty.")
@@ -245,8 +247,8 @@ def agreement(result: xr.Dataset | None) -> pd.DataFrame:
     return make_table(rows, ("metric", "sequence") if pairs == [None] else ("metric", "sequence", "pair"), title, notes)
 
 
-def _agreement_row(values: Floats, voxels: Floats) -> dict[str, Any]:
-    found = summarise(values)
+def _agreement_row(values: Floats, voxels: Floats, subjects: Sequence[str]) -> dict[str, Any]:
+    found = summarise(values, subjects=subjects)
     some = known(values)
     return {
         "n": found.n,

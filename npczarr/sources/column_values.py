@@ -31,9 +31,9 @@ class ColumnValues:
     column
         float64 with NaN, or str (dtype object) with "", where there is no entry.
     attributes
-        What was changed on the way: `source_units`, `missing_codes`.
+        What was changed while reading: `source_units`, `missing_codes`.
     warnings
-        What is to be looked at.
+        What the user should look at.
     """
 
     column: NDArray[Any]
@@ -42,7 +42,11 @@ class ColumnValues:
 
 
 def read_values(
-    name: str, entries: Mapping[At, str], shape: tuple[int, ...], known: ClinicalField | None
+    name: str,
+    entries: Mapping[At, str],
+    shape: tuple[int, ...],
+    known: ClinicalField | None,
+    meanings: Mapping[str, str] | None = None,
 ) -> ColumnValues:
     """Read a column's entries.
 
@@ -56,9 +60,11 @@ def read_values(
         (patient,) or (patient, sequence).
     known
         The clinical field that the column holds, if it is one.
+    meanings
+        Meaning by entry, from the configuration; such entries are replaced in the store.
     """
     if known is not None and known.dtype == "string":
-        return _text(known, entries, shape)
+        return _text(known, {at: (meanings or {}).get(text, text) for at, text in entries.items()}, shape)
     if known is not None:
         return _times(name, known, entries, shape)
     numbers = {at: _number(text) for at, text in entries.items() if text.lower() not in MISSING}
@@ -97,28 +103,43 @@ def _times(name: str, known: ClinicalField, entries: Mapping[At, str], shape: tu
     kept = {at: text for at, text in entries.items() if text.lower() not in MISSING}
     values = {at: time_in(text, given=given, wanted=unit) for at, text in kept.items()}
     odd = [kept[at] for at, value in values.items() if value is None]
-    if odd or not values:
-        said = f"{name}: {odd[0]!r} is no number, so the column is kept as text" if odd else ""
-        return ColumnValues(_filled(shape, entries, ""), warnings=(said,) if odd else ())
+    if odd:
+        warning = f"{name}: {odd[0]!r} is no number, so the column is kept as text"
+        return ColumnValues(_filled(shape, entries, ""), warnings=(warning,))
+    if not values:
+        return ColumnValues(_filled(shape, entries, ""))
     numbers = {at: value for at, value in values.items() if value is not None}
-    senseless = [at for at, value in numbers.items() if not 0 <= value <= (known.highest or np.inf)]
-    codes = [at for at in senseless if (raw := _number(kept[at])) is not None and is_missing_code(raw)]
-    warnings = []
-    if len(senseless) > len(codes):
-        warnings.append(
-            f"{name}: {len(senseless) - len(codes)} values outside 0 to {known.highest:g} {unit}s, kept as they are"
-        )
+    codes, warnings = _missing_codes(name, known, numbers, kept)
     numbers = {at: value for at, value in numbers.items() if at not in codes}
-    if unit == "month" and unit_of(name) is None and max(numbers.values(), default=0) > _LONG_MONTHS:
-        longest = max(numbers.values())
-        warnings.append(
-            f"{name}: taken as months, up to {longest:g}; if it is not, write the unit into the column's name, as in "
-            f"'{name} (days)'"
-        )
+    if unit == "month" and unit_of(name) is None:
+        warnings += _long_months(name, numbers)
     recorded: dict[str, Any] = {"missing_codes": sorted({kept[at] for at in codes})} if codes else {}
     if given != unit:
         recorded["source_units"] = given
     return ColumnValues(_filled(shape, numbers, np.nan), recorded, tuple(warnings))
+
+
+def _missing_codes(
+    name: str, known: ClinicalField, numbers: Mapping[At, float], entries: Mapping[At, str]
+) -> tuple[list[At], list[str]]:
+    """Find entries such as 999 that stand for a missing value, and warn of other numbers that make no sense."""
+    senseless = [at for at in numbers if not 0 <= numbers[at] <= (known.highest or np.inf)]
+    codes = [at for at in senseless if (raw := _number(entries[at])) is not None and is_missing_code(raw)]
+    if len(senseless) == len(codes):
+        return codes, []
+    count = len(senseless) - len(codes)
+    return codes, [f"{name}: {count} values outside 0 to {known.highest:g} {known.units}s, kept as they are"]
+
+
+def _long_months(name: str, numbers: Mapping[At, float]) -> list[str]:
+    """Warn of times in months that are rather days."""
+    longest = max(numbers.values(), default=0.0)
+    if longest <= _LONG_MONTHS:
+        return []
+    return [
+        f"{name}: taken as months, up to {longest:g}; if it is not, write the unit into the column's name, as in "
+        f"'{name} (days)'"
+    ]
 
 
 def _filled(shape: tuple[int, ...], entries: Mapping[At, Any], fill: Any) -> NDArray[Any]:  # noqa: ANN401

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from npczarr.errors import SourceError
 from npczarr.model.clinical import CLINICAL, MISSING, PATIENT_ALIASES, SEQUENCE_ALIASES, known_field, plain
-from npczarr.sources.tables import parse_csv
+from npczarr.sources.csv_files import parse_csv
 
 _FEW = 6  # different entries that are shown: more of them may tell who the patients are
 

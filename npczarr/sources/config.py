@@ -1,17 +1,18 @@
-"""How a cohort is laid out: the published layout by default, anything else by a TOML file.
+"""How a cohort is laid out: the published layout by default, any other by a TOML file.
 
 .. code-block:: toml
 
     [layout]
-    images = "{patient}/{sequence}/**"       # below any folder; * is within one name, ** across folders
-    masks = ["{patient}/ROI-{mask}.nii*"]    # NIfTI, or DICOM: RTSTRUCT and SEG
+    images = "{patient}/{session}/{sequence}/**"   # below any folder; * is within one name, ** across folders
+    masks = ["{patient}/{session}/ROI-{mask}.nii*"]    # NIfTI, or DICOM: RTSTRUCT and SEG
     structures = ["{patient}/RTSTRUCT/**"]   # RTSTRUCT and SEG of any series of the patient; they name it themselves
     raters = ["{rater}/{patient}/ROI-{mask}.nii*"]   # masks of several raters, without images
     tables = ["*.csv"]
+    patient = "PatientID"                    # one folder with everything: the header field that names the patient
 
     [sequences]                              # name in the store = how folders and masks call it
     T1WI = { folder = "T1WI", mask = "T1" }
-    T2WI = { folder = "T2WI", mask = "T2", where = { EchoTime = ">60", ImageType = "!DERIVED" } }   # of its images
+    T2WI = { folder = "*t2*", mask = "T2", where = { EchoTime = ">60", ImageType = "!DERIVED" } }   # of its images
 
     [columns]                                # column of a table = name in the store
     "Alter" = "age"
@@ -19,6 +20,8 @@
     [labels]                                 # of several structures: name in the store = value, or name of an outline
     tumor = 1
     node = ["node*", 2]
+    [values.sex]                             # entry of a table = what it means
+    "H" = "male"
 
     [cohort]                                 # what a new store says of its data
     title = "My cohort"
@@ -41,16 +44,19 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from pydicom.datadict import tag_for_keyword
+
 from npczarr.errors import ParameterError, SourceError
+from npczarr.model.clinical import CLINICAL
 from npczarr.model.cohort import Where
 from npczarr.model.label_set import Labels
 from npczarr.model.limits import Limits
 from npczarr.sources.label_config import parse_labels
+from npczarr.sources.patterns import check_pattern
 from npczarr.sources.where import parse_where
 
 _LARGEST = 2**20
 _NAME = re.compile(r"[^\W\d_][\w-]{0,99}")
-_FREE = re.compile(r"\{(?!slice\})\w*\}|\*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,10 +79,14 @@ class SourceConfig:
         Patterns for paths below any folder.
     structures
         Patterns of RTSTRUCT and SEG files that lie beside the series; the series that each names decides.
+    patient
+        DICOM keyword of the header field that names the patient, where folders do not; "" where they do.
     sequences
-        In the order of the store; empty means that every folder at `{sequence}` is one.
+        In the order of the store; empty means that every name at `{sequence}` is one.
     columns
         Name in the store by column name, ahead of the built-in aliases.
+    values
+        Meaning by entry, by name of the clinical field, ahead of the built-in words.
     cohort
         What a new store says of its data: title, license, references.
     limits
@@ -85,7 +95,7 @@ class SourceConfig:
         Structures of the masks; empty if whatever is outlined is tumor.
     """
 
-    images: str = "{patient}/{sequence}/**"
+    images: tuple[str, ...] = ("{patient}/{sequence}/**",)
     masks: tuple[str, ...] = ("{patient}/ROI-{mask}.nii", "{patient}/ROI-{mask}.nii.gz", "{patient}/ROI-{mask}.dcm")
     structures: tuple[str, ...] = (
         *("{patient}/*.dcm", "{patient}/RTSTRUCT/**", "{patient}/RTSS/**", "{patient}/RS/**", "{patient}/SEG/**"),
@@ -98,12 +108,14 @@ class SourceConfig:
         "{rater}/{patient}/{sequence}_{slice}.tif*",
     )
     tables: tuple[str, ...] = ("*.csv",)
+    patient: str = ""
     sequences: tuple[SequenceRule, ...] = (
         SequenceRule("T1WI", "T1WI", "T1"),
         SequenceRule("T2WI", "T2WI", "T2"),
         SequenceRule("CE-T1WI", "CE-T1WI", "CE-T1"),
     )
     columns: Mapping[str, str] = field(default_factory=dict)
+    values: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     cohort: Mapping[str, str] = field(default_factory=dict)
     limits: Limits = field(default_factory=Limits)
     labels: Labels = ()
@@ -124,67 +136,76 @@ def load_config(path: str | Path | None) -> SourceConfig:
     except (OSError, ValueError, RecursionError) as error:
         reason = getattr(error, "strerror", None) or error
         raise SourceError(f"{path}: cannot be read as TOML ({reason}); check the file") from error
-    _only(text, {"layout", "sequences", "columns", "cohort", "limits", "labels"}, str(path))
-    for key in ("sequences", "columns"):
+    _only(text, {"layout", "sequences", "columns", "values", "cohort", "limits", "labels"}, str(path))
+    for key in ("sequences", "columns", "values"):
         if not isinstance(text.get(key, {}), dict):
             raise SourceError(f"{path}, [{key}]: expected a table, got {text[key]!r}")
-    layout = text.get("layout", {})
-    _only(layout, {"images", "masks", "structures", "raters", "tables"}, f"{path}, [layout]")
-    given: dict[str, Any] = {}
-    if "images" in layout:
-        given["images"] = _pattern(layout["images"], ("{patient}",), f"{path}, layout.images")
-        given["sequences"] = ()
-    patterns = {"masks": ("{patient}",), "structures": ("{patient}",), "raters": ("{rater}", "{patient}"), "tables": ()}
-    for key, needed in patterns.items():
-        if key in layout:
-            values = [layout[key]] if isinstance(layout[key], str) else layout[key]
-            if not isinstance(values, list):
-                raise SourceError(f"{path}, layout.{key}: expected a pattern or a list of patterns, got {values!r}")
-            given[key] = tuple(_pattern(value, needed, f"{path}, layout.{key}") for value in values)
+    given = _layout(text.get("layout", {}), f"{path}, [layout]")
     if "sequences" in text:
         given["sequences"] = tuple(_rule(name, rule, str(path)) for name, rule in text["sequences"].items())
-    columns = text.get("columns", {})
-    if not all(isinstance(value, str) for value in columns.values()):
-        raise SourceError(f'{path}, [columns]: expected lines of the form "column in the table" = "name in the store"')
-    for column, name in columns.items():
-        if not _NAME.fullmatch(name):
-            raise SourceError(
-                f"{path}, [columns], {column!r}: {name!r} cannot name an array of the store; expected letters, digits, "
-                "- and _, beginning with a letter"
-            )
     return SourceConfig(
         **given,
-        columns=columns,
+        columns=_columns(text.get("columns", {}), f"{path}, [columns]"),
+        values=_values(text.get("values", {}), f"{path}, [values]"),
         cohort=_cohort(text.get("cohort", {}), f"{path}, [cohort]"),
         limits=_limits(text.get("limits", {}), f"{path}, [limits]"),
         labels=parse_labels(text.get("labels", {}), f"{path}, [labels]"),
     )
 
 
-def path_regex(pattern: str, groups: Mapping[str, str]) -> re.Pattern[str]:
-    """Compile a layout pattern, to be matched against the whole path below the source's root.
+def _layout(layout: Any, where: str) -> dict[str, Any]:  # noqa: ANN401 - parsed TOML
+    """Check the table of patterns; what it leaves out keeps its default."""
+    _only(layout, {"images", "masks", "structures", "raters", "tables", "patient"}, where)
+    place = where.removesuffix(", [layout]")
+    given: dict[str, Any] = {}
+    if "patient" in layout:
+        given["patient"] = _keyword(layout["patient"], f"{place}, layout.patient")
+        given["images"] = ("**",)
+        given["masks"] = given["structures"] = ()
+    owner = () if "patient" in given else ("{patient}",)
+    needs = {"images": owner, "masks": owner, "structures": owner, "raters": ("{rater}", "{patient}"), "tables": ()}
+    for key, needed in needs.items():
+        if key not in layout:
+            continue
+        values = [layout[key]] if isinstance(layout[key], str) else layout[key]
+        if not isinstance(values, list) or (key == "images" and not values):
+            raise SourceError(f"{place}, layout.{key}: expected a pattern or a list of patterns, got {values!r}")
+        given[key] = tuple(check_pattern(value, needed, f"{place}, layout.{key}") for value in values)
+    if "images" in layout:
+        given["sequences"] = ()
+    if any("{session}" in pattern for pattern in given.get("images", ())):
+        given.setdefault("masks", tuple(f"{{patient}}/{{session}}/ROI-{{mask}}.{end}" for end in ("nii", "nii.gz")))
+        for pattern in given["masks"]:
+            check_pattern(pattern, ("{session}",), f"{place}, layout.masks, as the images have sessions")
+    return given
 
-    ``{name}`` becomes the named group with the expression that ``groups`` gives, or one path component; the pattern may
-    lie below any folder, which is the group ``below``.
-    """
-    seen: set[str] = set()
-    folders = [_component(component, groups, seen) for component in pattern.split("/")]
-    # (?>…): once a name fits it is not tried another way, or the time would grow with a power of the path's length
-    expression = "".join(f"(?>{folder}/)" if "**" not in p else f"{folder}/" for folder, p in folders[:-1])
-    return re.compile(f"(?P<below>(?:.*/)?){expression}{folders[-1][0]}", re.IGNORECASE)
+
+def _keyword(value: Any, where: str) -> str:  # noqa: ANN401 - parsed TOML
+    if not isinstance(value, str) or tag_for_keyword(value) is None:
+        raise SourceError(f"{where}: expected a DICOM keyword such as PatientID, got {value!r}")
+    return value
 
 
-def _component(component: str, groups: Mapping[str, str], seen: set[str]) -> tuple[str, str]:
-    """Compile the part of a pattern between two slashes; return it with the part itself."""
-    expression = ""
-    for part in re.split(r"(\{\w+\}|\*\*|\*)", component):
-        if re.fullmatch(r"\{\w+\}", part):
-            name = part[1:-1]
-            expression += f"(?P={name})" if name in seen else f"(?P<{name}>{groups.get(name, '[^/]+')})"
-            seen.add(name)
-        else:
-            expression += {"**": ".+", "*": "[^/]*"}.get(part, re.escape(part))
-    return expression, component
+def _columns(columns: Mapping[str, Any], where: str) -> Mapping[str, str]:
+    if not all(isinstance(value, str) for value in columns.values()):
+        raise SourceError(f'{where}: expected lines of the form "column in the table" = "name in the store"')
+    for column, name in columns.items():
+        if not _NAME.fullmatch(name):
+            raise SourceError(
+                f"{where}, {column!r}: {name!r} cannot name an array of the store; expected letters, digits, "
+                "- and _, beginning with a letter"
+            )
+    return columns
+
+
+def _values(values: Mapping[str, Any], where: str) -> Mapping[str, Mapping[str, str]]:
+    known = [known.name for known in CLINICAL if known.dtype == "string"]
+    for name, meanings in values.items():
+        if name not in known:
+            raise SourceError(f"{where}: {name!r} is no clinical field of text, expected one of {', '.join(known)}")
+        if not isinstance(meanings, dict) or not all(isinstance(one, str) and one for one in meanings.values()):
+            raise SourceError(f'{where}, {name}: expected lines of the form "entry in the table" = "meaning"')
+    return values
 
 
 def _read(path: Path) -> str:
@@ -201,28 +222,6 @@ def _only(table: Any, known: set[str], where: str) -> None:  # noqa: ANN401 - pa
     unknown = sorted(set(table) - known)
     if unknown:
         raise SourceError(f"{where}: unknown key {unknown[0]!r}, expected one of {sorted(known)}")
-
-
-def _pattern(value: Any, needed: tuple[str, ...], where: str) -> str:  # noqa: ANN401 - parsed TOML
-    if not isinstance(value, str) or not all(token in value for token in needed):
-        held = f" that holds {', '.join(needed)}" if needed else ""
-        raise SourceError(f"{where}: expected a pattern{held}, got {value!r}")
-    unknown = set(re.findall(r"\{(\w*)\}", value)) - {"patient", "sequence", "mask", "rater", "slice"}
-    if unknown:
-        raise SourceError(
-            f"{where}: unknown field {{{sorted(unknown)[0]}}}; known are patient, sequence, mask, rater, slice"
-        )
-    parts = value.split("/")
-    if any("**" in part and part != "**" for part in parts):
-        raise SourceError(f"{where}: ** stands for folders, expected it between slashes, got {value[:100]!r}")
-    # what a path costs grows with the power of these
-    freedom = parts.count("**") + max(len(_FREE.findall(part)) for part in parts)
-    if freedom > 4 or len(value) > 1000:
-        raise SourceError(
-            f"{where}: too many of *, ** and {{field}} in {value[:100]!r}, which fits in more ways than can be tried; "
-            "write out more of the names"
-        )
-    return value
 
 
 def _rule(name: str, rule: Any, path: str) -> SequenceRule:  # noqa: ANN401 - parsed TOML

@@ -17,6 +17,7 @@ from npczarr.model.geometry import Grid, Shape
 from npczarr.model.records import Scan
 from npczarr.sources.acquisition import acquisition
 from npczarr.sources.fields import text_values
+from npczarr.sources.file_kinds import describe_kinds
 from npczarr.sources.files import Source, describe_files
 from npczarr.sources.frames import frames_of
 from npczarr.sources.headers import EMPTY, STRUCTURES, quiet, read_folder
@@ -92,7 +93,7 @@ def read_scan(
         folder = read_folder(contents, source.limits, keywords=keywords_of(where))
         notes = [f"passed over: {kind} ({count} file{'s'[: count > 1]})" for kind, count in folder.passed_over.items()]
         if not folder.series:
-            raise SourceError("; ".join(["no image in the folder", *notes]))
+            raise SourceError("; ".join([_no_image(files), *notes]))
         notes = [note for note, kind in zip(notes, folder.passed_over, strict=True) if kind not in STRUCTURES]
         chosen = choose_series(
             folder,
@@ -145,7 +146,14 @@ def peek(source: Source, files: Sequence[File], *, where: Where = ()) -> Peeked:
                 localizer = localizer or peeked
     if localizer is not None:
         return localizer
-    raise SourceError("no image in the folder" + (" meets the rule `where` of this sequence" if where else ""))
+    raise SourceError(_no_image(files) + ("; or none meets the rule `where` of this sequence" if where else ""))
+
+
+def _no_image(files: Sequence[File]) -> str:
+    return (
+        f"no image in the folder, which holds {describe_kinds(files)}; expected DICOM images, or one NIfTI file (.nii, "
+        ".nii.gz)"
+    )
 
 
 def _peeked(source: Source, dataset: Dataset, files: int, where: Where) -> Peeked | None:

@@ -3,164 +3,181 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 
 from npczarr.errors import SourceError
-from npczarr.model.cohort import Cohort, File, ScanFiles
-from npczarr.sources.config import SequenceRule, SourceConfig, path_regex
+from npczarr.model.cohort import Cohort, File, ScanFiles, Visit
+from npczarr.sources.bids import sort_bids
+from npczarr.sources.config import SourceConfig
+from npczarr.sources.file_kinds import describe_kinds
 from npczarr.sources.files import Source
+from npczarr.sources.group_series import by_headers, group_series, is_grouped
+from npczarr.sources.labels import Tokens, natural, visible_files
+from npczarr.sources.patterns import path_regex
+from npczarr.sources.rater_files import sort_raters
 from npczarr.sources.structure_files import assign_structures, of_patient
 
-LONGEST_PATH, DEEPEST_PATH = 1000, 40
-IGNORED = re.compile(r"(^|/)(__MACOSX/|\.|Thumbs\.db$|desktop\.ini$)", re.IGNORECASE)
+Key = tuple[str, str]
+_SIDECAR = re.compile(r"\.(json|bval|bvec)$", re.IGNORECASE)
+_NIFTI = re.compile(r"\.nii(\.gz)?$", re.IGNORECASE)
 
 
 def discover(source: Source, config: SourceConfig) -> Cohort:
     """Sort the files of ``source`` into scans, masks, tables and strays.
 
+    Tried in this order: the patterns of the configuration; and where it gives none, the masks of two raters, the
+    published layout, BIDS, and at last the headers of every DICOM file below a folder for each patient.
+
     Raises
     ------
     SourceError
-        If no file matches the patterns; the message says which were tried and how to give others.
+        If no file matches; the message says what was tried, what is there, and how to describe another layout.
     """
     files = source.files()
-    cohort = sort_raters(files, config) or sort_files(files, config)
+    if is_grouped(config):
+        cohort = group_series(source, files, config)
+    else:
+        cohort = sort_raters(files, config) or sort_files(files, config)
+    if not cohort.patients and any(file.path == "zarr.json" for file in files):
+        raise SourceError(f"{source.shown}: a Zarr store, expected the images and masks that one is made from")
+    if not cohort.has_images and config.images == SourceConfig().images:
+        other = sort_bids(files, config) or group_series(source, files, by_headers(config))
+        cohort = other if other.patients or not cohort.patients else cohort
     if not cohort.patients:
-        if any(file.path == "zarr.json" for file in files):
-            raise SourceError(f"{source.shown}: a Zarr store, expected the DICOM files and masks that one is made from")
-        folders = ", ".join(rule.folder for rule in config.sequences) or "any name"
-        raise SourceError(
-            f"{source.shown}: no scan found. Looked below every folder for {config.images} ({{sequence}}: {folders}) "
-            f"and {' or '.join(config.masks)}, and for masks of two raters in {' or '.join(config.raters)}; "
-            "if the cohort is laid out otherwise, describe it in a TOML file (--config)"
-        )
-    return cohort
+        raise _nothing_found(source, files, cohort, config)
+    return assign_structures(cohort, config)
 
 
 def sort_files(files: Sequence[File], config: SourceConfig) -> Cohort:
-    """Sort a list of files; hidden files and what macOS leaves in archives are left out."""
-    files, strays = _visible(files)
-    by_folder = {rule.folder.lower(): rule for rule in config.sequences}
-    by_mask = {rule.mask.lower(): rule for rule in config.sequences}
-    image_pattern = path_regex(config.images, _alternatives("sequence", by_folder))
-    mask_patterns = [
-        path_regex(pattern, _alternatives("mask", by_mask) | _alternatives("sequence", by_folder))
-        for pattern in config.masks
-        if not of_patient(pattern, config)
-    ]
-    table_patterns = [path_regex(pattern, {}) for pattern in config.tables]
-
-    images: dict[tuple[str, str], list[File]] = {}
-    masks: dict[tuple[str, str], list[File]] = {}
-    tables: list[File] = []
-    homes: dict[str, str] = {}
-    for file in files:
-        if match := image_pattern.fullmatch(file.path):
-            images.setdefault(_labels(match, by_folder, by_mask, homes), []).append(file)
-        elif match := next((m for p in mask_patterns if (m := p.fullmatch(file.path))), None):
-            masks.setdefault(_labels(match, by_folder, by_mask, homes), []).append(file)
-        elif any(pattern.fullmatch(file.path) for pattern in table_patterns):
-            tables.append(file)
-        else:
-            strays.append(file)
-
-    keys = images.keys() | masks.keys()
-    named = tuple(rule.name for rule in config.sequences)
-    where = {rule.name: rule.where for rule in config.sequences}
+    """Sort a list of files by their paths; hidden files and what macOS leaves in archives are left out."""
+    visible, odd = visible_files(files)
+    layout = _Layout(config)
+    found = _Sorted(strays=odd)
+    for file in visible:
+        layout.sort(file, found)
+    found.give_sidecars()
+    found.give_masks()
+    keys = found.images.keys() | found.masks.keys()
+    rules = {rule.name: rule.where for rule in config.sequences}
     cohort = Cohort(
-        patients=tuple(sorted({patient for patient, _ in keys}, key=_natural)),
-        sequences=named or tuple(sorted({sequence for _, sequence in keys}, key=_natural)),
+        patients=tuple(sorted({patient for patient, _ in keys}, key=natural)),
+        sequences=tuple(rules) or tuple(sorted({sequence for _, sequence in keys}, key=natural)),
         scans={
-            key: ScanFiles(*key, tuple(images.get(key, ())), tuple(masks.get(key, ())), where=where.get(key[1], ()))
+            key: ScanFiles(
+                *key, tuple(found.images.get(key, ())), tuple(found.masks.get(key, ())), where=rules.get(key[1], ())
+            )
             for key in sorted(keys)
         },
-        tables=tuple(tables),
-        strays=tuple(strays),
+        tables=tuple(found.tables),
+        strays=tuple(found.strays),
+        visits={label: visit for label, visit in found.visits.items() if found.has_sessions},
     )
     return assign_structures(cohort, config)
 
 
-def sort_raters(files: Sequence[File], config: SourceConfig) -> Cohort | None:
-    """Sort the files of a cohort of raters; None where there are images, or not two raters."""
-    files, strays = _visible(files)
-    images = path_regex(config.images, _alternatives("sequence", {r.folder.lower(): r for r in config.sequences}))
-    if any(images.fullmatch(file.path) for file in files):
-        return None
-    tokens = {rule.folder.lower(): rule for rule in config.sequences} | {r.mask.lower(): r for r in config.sequences}
-    groups = _alternatives("mask", tokens) | _alternatives("sequence", tokens) | {"slice": r"\d+"}
-    patterns = [path_regex(pattern, groups) for pattern in config.raters]
-    found: dict[tuple[str, str], dict[str, list[File]]] = {}
-    for file in files:
-        match = next((m for pattern in patterns if (m := pattern.fullmatch(file.path))), None)
-        if match is None:
-            strays.append(file)
-            continue
-        groups_of = match.groupdict()
-        token = groups_of.get("mask") or groups_of.get("sequence") or "mask"
-        sequence = tokens[token.lower()].name if token.lower() in tokens else token
-        found.setdefault((groups_of["patient"], sequence), {}).setdefault(groups_of["rater"], []).append(file)
-    raters = tuple(sorted({rater for by_rater in found.values() for rater in by_rater}, key=_natural))
-    if len(raters) < 2:
-        return None
-    named = tuple(rule.name for rule in config.sequences)
-    return Cohort(
-        patients=tuple(sorted({patient for patient, _ in found}, key=_natural)),
-        sequences=tuple(s for s in named if any(s == key[1] for key in found))
-        or tuple(sorted({sequence for _, sequence in found}, key=_natural)),
-        scans={key: replace(_rated_files(key, files), labels=config.labels) for key, files in sorted(found.items())},
-        strays=tuple(strays),
-        raters=raters,
+@dataclass
+class _Sorted:
+    """Files by what they are."""
+
+    images: dict[Key, list[File]] = field(default_factory=dict)
+    masks: dict[Key, list[File]] = field(default_factory=dict)
+    masks_of_all: dict[str, list[File]] = field(default_factory=dict)
+    tables: list[File] = field(default_factory=list)
+    strays: list[File] = field(default_factory=list)
+    visits: dict[str, Visit] = field(default_factory=dict)
+    homes: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def has_sessions(self) -> bool:
+        return any(visit.session for visit in self.visits.values())
+
+    def patient(self, match: re.Match[str]) -> str:
+        """Label of the patient, who must be in one place."""
+        found = match.groupdict()
+        visit = Visit(found["patient"], re.sub("^ses-", "", found.get("session") or ""))
+        home, here = self.homes.setdefault(visit.subject, found["below"]), found["below"]
+        if home != here:
+            raise SourceError(
+                f"patient {visit.subject} is in two places, below {home or './'} and {here or './'}: two "
+                "cohorts, or two copies of one; point at one of them"
+            )
+        if self.visits.setdefault(visit.label, visit) != visit:
+            raise SourceError(f"two patients would be called {visit.label} in the store; rename one of the folders")
+        return visit.label
+
+    def give_sidecars(self) -> None:
+        """Give the JSON file beside a NIfTI image to its scan."""
+        stems = {
+            _stem(file.path): files for files in self.images.values() for file in files if _NIFTI.search(file.path)
+        }
+        left: list[File] = []
+        for file in self.strays:
+            beside = stems.get(_stem(file.path)) if _SIDECAR.search(file.path) else None
+            (left if beside is None else beside).append(file)
+        self.strays = left
+
+    def give_masks(self) -> None:
+        """Give a mask whose path names no sequence to every scan of its patient."""
+        for patient, masks in self.masks_of_all.items():
+            scans = [key for key in self.images if key[0] == patient] or [(patient, "image")]
+            for key in scans:
+                self.masks.setdefault(key, []).extend(masks)
+
+
+class _Layout:
+    """The patterns of a configuration, compiled."""
+
+    def __init__(self, config: SourceConfig) -> None:
+        self._folders = Tokens((rule.folder, rule.name) for rule in config.sequences)
+        self._masks = Tokens((rule.mask, rule.name) for rule in config.sequences)
+        groups = self._folders.group("sequence")
+        self._image_patterns = [path_regex(pattern, groups) for pattern in config.images]
+        of_scans = [pattern for pattern in config.masks if not of_patient(pattern, config)]
+        self._mask_patterns = [path_regex(pattern, self._masks.group("mask") | groups) for pattern in of_scans]
+        self._table_patterns = [path_regex(pattern, {}) for pattern in config.tables]
+        # where images are files beside their masks, the pattern of the mask says more
+        self._masks_first = any(".nii" in pattern.lower() for pattern in config.images)
+
+    def sort(self, file: File, found: _Sorted) -> None:
+        image, mask = _match(self._image_patterns, file), _match(self._mask_patterns, file)
+        if mask is not None and (image is None or self._masks_first):
+            self._add_mask(file, mask, found)
+        elif image is not None:
+            token = image.groupdict().get("sequence")
+            sequence = "image" if token is None else self._folders.name(token)
+            found.images.setdefault((found.patient(image), sequence), []).append(file)
+        elif _match(self._table_patterns, file):
+            found.tables.append(file)
+        else:
+            found.strays.append(file)
+
+    def _add_mask(self, file: File, match: re.Match[str], found: _Sorted) -> None:
+        patient, groups = found.patient(match), match.groupdict()
+        if token := groups.get("sequence"):
+            found.masks.setdefault((patient, self._folders.name(token)), []).append(file)
+        elif token := groups.get("mask"):
+            found.masks.setdefault((patient, self._masks.name(token)), []).append(file)
+        else:
+            found.masks_of_all.setdefault(patient, []).append(file)
+
+
+def _match(patterns: Iterable[re.Pattern[str]], file: File) -> re.Match[str] | None:
+    return next((match for pattern in patterns if (match := pattern.fullmatch(file.path))), None)
+
+
+def _stem(path: str) -> str:
+    return re.sub(r"\.(nii(\.gz)?|json|bval|bvec)$", "", path, flags=re.IGNORECASE)
+
+
+def _nothing_found(source: Source, files: Sequence[File], cohort: Cohort, config: SourceConfig) -> SourceError:
+    folders = ", ".join(rule.folder for rule in config.sequences) or "any name"
+    left = "; ".join(cohort.not_taken[:3])
+    series = f"; series that were found but not taken: {left}" if left else ""
+    return SourceError(
+        f"{source.shown}: no scan found. Looked below every folder for {' or '.join(config.images)} ({{sequence}}: "
+        f"{folders}) and {' or '.join(config.masks)}, for masks of two raters in {' or '.join(config.raters)}, for "
+        "BIDS (sub-*/anat/*.nii.gz), and for DICOM series that their headers tell apart. There are "
+        f"{describe_kinds(files)}{series}. If the cohort is laid out otherwise, describe it in a TOML file (--config), "
+        "which `npczarr scout` begins for you"
     )
-
-
-def _rated_files(key: tuple[str, str], by_rater: dict[str, list[File]]) -> ScanFiles:
-    masks: list[File] = []
-    raters: list[str] = []
-    for rater, files in sorted(by_rater.items()):
-        outlines = [file for file in files if "_mask." in file.name.lower()]  # beside them lie the images
-        masks += outlines or files
-        raters += [rater] * len(outlines or files)
-    return ScanFiles(*key, masks=tuple(masks), raters=tuple(raters))
-
-
-def _visible(files: Sequence[File]) -> tuple[list[File], list[File]]:
-    """Tell files to be sorted from those whose path is not a plain one; hidden ones are in neither."""
-    plain, odd = [], []
-    for file in files:
-        if not _is_plain(file.path):
-            odd.append(file)
-        elif not IGNORED.search(file.path):
-            plain.append(file)
-    return plain, odd
-
-
-def _is_plain(path: str) -> bool:
-    """Whether a path names a place below the root, at a bearable length: matching takes its cube in the worst case."""
-    parts = path.split("/")
-    return len(path) <= LONGEST_PATH and len(parts) <= DEEPEST_PATH and "" not in parts and ".." not in parts
-
-
-def _alternatives(group: str, rules: dict[str, SequenceRule]) -> dict[str, str]:
-    return {group: "|".join(re.escape(token) for token in sorted(rules, key=len, reverse=True))} if rules else {}
-
-
-def _labels(
-    match: re.Match[str], by_folder: dict[str, SequenceRule], by_mask: dict[str, SequenceRule], homes: dict[str, str]
-) -> tuple[str, str]:
-    found = match.groupdict()
-    here = found["below"]
-    home = homes.setdefault(found["patient"], here)
-    if home != here:
-        raise SourceError(
-            f"patient {found['patient']} is in two places, below {home or './'} and {here or './'}: two "
-            "cohorts, or two copies of one; point at one of them"
-        )
-    token = found.get("sequence") or found.get("mask") or "image"
-    rule = by_folder.get(token.lower()) if found.get("sequence") else by_mask.get(token.lower())
-    return found["patient"], rule.name if rule else token
-
-
-def _natural(label: str) -> list[tuple[int, int | str]]:
-    """Sort key by which "9" comes before "10"."""
-    return [(0, int(part)) if part.isdecimal() else (1, part) for part in re.split(r"(\d+)", label) if part]

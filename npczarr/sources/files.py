@@ -14,13 +14,13 @@ from typing import Any
 import fsspec
 from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
-from fsspec.implementations.zip import ZipFileSystem
 
 from npczarr.errors import SourceError
 from npczarr.model.cohort import File
 from npczarr.model.limits import Limits
 from npczarr.model.options import Options, fsspec_options, normalize_options, redacted
-from npczarr.sources.local import PERMISSIONS, list_folder, read_file, read_member
+from npczarr.sources.archive import Archive
+from npczarr.sources.local import PERMISSIONS, list_folder, read_file, read_file_head, read_member, read_member_head
 
 #: A slice's number or a published mask: tells nothing of the patient, where a UID, a date or a word might.
 _PLAIN_NAME = re.compile(
@@ -31,7 +31,7 @@ _PLAIN_NAME = re.compile(
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Source:
-    """Where a cohort lies. Small and free of secrets, so it can travel in a task; each process opens it for itself.
+    """Place of a cohort. Small and free of secrets, so it can travel in a task; each process opens it for itself.
 
     Parameters
     ----------
@@ -67,6 +67,8 @@ class Source:
         try:
             if isinstance(fs, LocalFileSystem):
                 files = list_folder(root)
+            elif isinstance(fs, Archive):
+                files = fs.files()
             else:
                 found = fs.find(root, detail=True)
                 prefix = len(root.rstrip("/")) + 1 if root else 0
@@ -82,14 +84,34 @@ class Source:
     def read(self, paths: Sequence[str]) -> list[bytes | Exception]:
         """Read files at once; where one cannot be read its place holds the exception, see :func:`refusal_reason`."""
         fs, root = _open(self)
-        if isinstance(fs, ZipFileSystem):
-            return [read_member(fs.zip, path, self.limits) for path in paths]
+        if isinstance(fs, Archive):
+            return [read_member(fs, path, self.limits) for path in paths]
         if isinstance(fs, LocalFileSystem):
             return [read_file(root, path, self.limits) for path in paths]
         full = [f"{root.rstrip('/')}/{path}" if root else path for path in paths]
         # cat_ranges takes paths as they are, where cat would expand a * or [ in a file name
         found: list[bytes | Exception] = fs.cat_ranges(full, None, None, on_error="return")
         return found
+
+    def read_heads(self, files: Sequence[File], nbytes: int) -> list[bytes | Exception]:
+        """Read the beginning of each file, as far as ``nbytes``; as :meth:`read` does in all else."""
+        fs, root = _open(self)
+        if isinstance(fs, LocalFileSystem | Archive):
+            return [self._read_head(fs, root, file, nbytes) for file in files]
+        full = [f"{root.rstrip('/')}/{file.path}" if root else file.path for file in files]
+        ends = [min(nbytes, file.size) for file in files]
+        found: list[bytes | Exception] = fs.cat_ranges(full, [0] * len(files), ends, on_error="return")
+        return found
+
+    def _read_head(self, fs: Any, root: str, file: File, nbytes: int) -> bytes | Exception:  # noqa: ANN401 - fsspec
+        if file.size <= nbytes:
+            return self.read([file.path])[0]
+        try:
+            if isinstance(fs, Archive):
+                return read_member_head(fs, file.path, nbytes)
+            return read_file_head(root, file.path, nbytes)
+        except Exception as error:  # zipfile and zlib name damage in a dozen ways
+            return error
 
 
 def open_source(url: str | Path, options: Mapping[str, Any] | None = None, limits: Limits | None = None) -> Source:
@@ -159,7 +181,9 @@ def _open(source: Source) -> tuple[Any, str]:
         ) from error
     try:
         if ("://" not in source.url or root.lower().endswith(".zip")) and fs.isfile(root):
-            return ZipFileSystem(fo=fsspec.open(source.url, **options).open()), ""
+            return Archive(fsspec.open(source.url, **options).open()), ""
+    except SourceError as error:
+        raise SourceError(redacted(f"{source.url}: {error}")) from error
     except Exception as error:  # zipfile names damage in a dozen ways
         raise SourceError(redacted(f"{source.url}: the archive is damaged ({error}); download it again")) from error
     return fs, root

@@ -157,7 +157,7 @@ def _kind(dataset: Dataset | None) -> str | None:
     """Name the kind of an object that is not a slice of a series, or None where it is one."""
     if dataset is None:
         return "not DICOM"
-    kind = _class_name(dataset)
+    kind = class_name(dataset)
     has_pixels = "Rows" in dataset and any(name in dataset for name in _PIXELS)
     if not kind:
         return None if has_pixels else _NO_IMAGE
@@ -181,7 +181,7 @@ def _cut_short(dataset: Dataset, kind: str) -> bool:
     return is_image or (headless and (kind == _NO_IMAGE or bool(getattr(dataset, "preamble", None))))
 
 
-def _class_name(dataset: Dataset) -> str:
+def class_name(dataset: Dataset) -> str:
     """Name of the kind of an object; empty if it is private or not known."""
     uid = UID(str(dataset.file_meta.get("MediaStorageSOPClassUID", "") or dataset.get("SOPClassUID", "")))
     return _NEW_KINDS.get(str(uid)) or ("" if uid.name == uid else uid.name)

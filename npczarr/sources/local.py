@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from npczarr.errors import SourceError
 from npczarr.model.cohort import File
 from npczarr.model.limits import Limits
+from npczarr.sources.archive import Archive
 
 #: Stands for the files of a folder that may not be listed, so that their loss is named.
 UNLISTED = "folder that cannot be listed"
@@ -157,7 +158,7 @@ def _explain(error: OSError, path: str) -> Exception:
     return error
 
 
-def read_member(archive: zipfile.ZipFile, path: str, limits: Limits) -> bytes | Exception:
+def read_member(archive: Archive, path: str, limits: Limits) -> bytes | Exception:
     """Read a member of an archive, or return why not; no more is unpacked than the archive says of its size."""
     try:
         info = archive.getinfo(path)
@@ -178,6 +179,26 @@ def read_member(archive: zipfile.ZipFile, path: str, limits: Limits) -> bytes | 
         return FileNotFoundError(path)
     except Exception as error:  # zipfile and zlib name damage in a dozen ways
         return error
+
+
+def read_file_head(root: str, path: str, nbytes: int) -> bytes:
+    """Read the beginning of a regular file below a folder."""
+    full = f"{root.rstrip('/')}/{path}"
+    if not os.path.exists(full):
+        full = _RAW_BYTE.sub(lambda byte: chr(0xDC00 + int(byte[1], 16)), full)
+    if not stat.S_ISREG(os.stat(full).st_mode):
+        raise SourceError("is a pipe or a device, expected a file; remove it")
+    with open(full, "rb") as file:
+        return file.read(nbytes)
+
+
+def read_member_head(archive: Archive, path: str, nbytes: int) -> bytes:
+    """Read the beginning of a member of an archive."""
+    info = archive.getinfo(path)
+    if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise SourceError("is packed in a way that is not read (expected deflate); unpack the archive first")
+    with archive.open(info) as member:
+        return member.read(nbytes)
 
 
 def _check_size(nbytes: int, limits: Limits) -> None:

@@ -91,7 +91,7 @@ def parse(content: bytes, limits: Limits | None = None, labels: Labels = ()) -> 
     if values.ndim != 3 or values.dtype.kind not in "iufb":
         raise SourceError(f"the mask is {values.dtype} {values.shape}, expected one 3-D volume of real numbers")
     with silent("nibabel.global"):
-        affines = _affines(image)
+        affines = read_affines(image)
     if not affines:
         raise SourceError(
             "the mask has neither sform nor qform, so nothing tells which way its rows run; save it with its affine"
@@ -146,14 +146,14 @@ def file_size(content: bytes, limits: Limits | None = None) -> int:
     return int(header.get_data_offset()) + voxels * itemsize
 
 
-def _affines(image: Any) -> dict[str, Floats]:  # noqa: ANN401 - nibabel has no types
+def read_affines(image: Any, what: str = "the mask") -> dict[str, Floats]:  # noqa: ANN401 - nibabel has no types
     """Affines by header field; one that is no rigid or affine map is left out."""
     found = {}
     for name, get in (("sform", image.get_sform), ("qform", image.get_qform)):
         try:
             affine = get(coded=True)[0]
         except ValueError as error:  # a quaternion longer than 1
-            raise SourceError(f"the mask's {name} is damaged ({error}); save it again with its affine") from error
+            raise SourceError(f"the {name} of {what} is damaged ({error}); save it again with its affine") from error
         if affine is not None:
             found[name] = affine
     if len(found) == 2 and _says_the_same(image, found["sform"], found["qform"]):

@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import re
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from npczarr.errors import SourceError
-from npczarr.model.clinical import CLINICAL, PATIENT_ALIASES, SEQUENCE_ALIASES, ClinicalField, known_field, plain
+from npczarr.model.clinical import CLINICAL, ClinicalField, known_field
 from npczarr.model.cohort import Cohort, File
-from npczarr.model.schema import RESERVED, SCAN, Variable
+from npczarr.model.schema import RESERVED, SCAN, VISIT, Variable
 from npczarr.sources.column_values import read_values, split_tnm
 from npczarr.sources.config import SourceConfig
+from npczarr.sources.csv_files import parse_csv
 from npczarr.sources.files import Source, refusal_reason
+from npczarr.sources.table_rows import At, PlacedRows, place_rows
 
-_MOST_COLUMNS = 2000
 _LONGEST_LABEL = 80
+_SESSIONS = re.compile(r"(?:.*/)?sub-([^/]+)_sessions\.tsv")
+_FEW = 6
+Columns = dict[str, tuple[Variable, NDArray[Any]]]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -41,148 +43,110 @@ class Tables:
 
 
 def read_tables(source: Source, cohort: Cohort, config: SourceConfig) -> Tables:
-    """Read a cohort's tables; one that cannot be understood is a warning and costs no scan."""
-    columns: dict[str, tuple[Variable, NDArray[Any]]] = {}
+    """Read a cohort's tables; one that cannot be understood is a warning and costs no scan.
+
+    Subject and session of each visit are columns too, where the cohort has sessions.
+    """
+    columns = _visit_columns(cohort)
     warnings: list[str] = []
-    for file, content in zip(cohort.tables, source.read([file.path for file in cohort.tables]), strict=True):
+    for file, rows in _tables(source, cohort, warnings):
         try:
-            if isinstance(content, Exception):
-                raise SourceError(refusal_reason(content))
-            rows = parse_csv(content)
             warnings += [f"{file.path}: {warning}" for warning in _add(rows, file, cohort, config, columns)]
         except SourceError as error:
             warnings.append(f"{file.path}: {error}; the table was left out")
     return Tables(columns, tuple(warnings))
 
 
-def parse_csv(content: bytes) -> list[dict[str, str]]:
-    """Rows of a CSV file by column name; encoding (UTF-8, UTF-16, GB 18030, Latin-1) and separator are detected.
-
-    Raises
-    ------
-    SourceError
-        If there is no header with two columns, or a name occurs twice.
-    """
-    text = _decode(content)
-    lines = text.splitlines()
-    header = next((line for line in lines if line.strip()), "")
-    separator = max(",;\t|", key=header.count)
-    try:
-        lines_of = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
-        rows = [row for row in lines_of if any(cell.strip() for cell in row)]
-    except csv.Error as error:
-        raise SourceError(f"cannot be read as a table ({error}); save it again as CSV") from error
-    if not rows or len(rows[0]) < 2:
-        raise SourceError("expected a header line with at least two columns separated by comma, semicolon, tab or |")
-    names = [cell.strip() for cell in rows[0]]
-    if len(names) > _MOST_COLUMNS:
-        raise SourceError(f"{len(names)} columns, expected {_MOST_COLUMNS} or fewer; is this a table of patients?")
-    rows = [row + [""] * (len(names) - len(row)) for row in rows]
-    # Spreadsheets leave separators behind the last column: without a name and without values, it is no column
-    kept = [i for i, name in enumerate(names) if name or any(row[i].strip() for row in rows)]
-    names = [names[i] for i in kept]
-    twice = sorted(name for name, count in Counter(names).items() if count > 1)
-    if twice:
-        raise SourceError(f"the column {twice[0]!r} occurs twice; rename one")
-    return [dict(zip(names, (row[i].strip() for i in kept), strict=True)) for row in rows[1:]]
+def _visit_columns(cohort: Cohort) -> Columns:
+    """Subject and session of each patient of the cohort."""
+    if not cohort.visits:
+        return {}
+    visits = [cohort.visits[label] for label in cohort.patients]
+    subject, session = VISIT
+    return {
+        subject.name: (subject, np.array([visit.subject for visit in visits], dtype=object)),
+        session.name: (session, np.array([visit.session for visit in visits], dtype=object)),
+    }
 
 
-def _decode(content: bytes) -> str:
-    if content[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        return content.decode("utf-16", errors="replace")
-    # Chinese characters are pairs of high bytes; accented letters stand alone, though many read as GB 18030 as well
-    high, paired = (sum(map(len, re.findall(pattern, content))) for pattern in (rb"[\x80-\xff]", rb"[\x80-\xff]{2,}"))
-    for encoding in ("utf-8-sig", *(["gb18030"] if 2 * paired > high else [])):
+def _tables(source: Source, cohort: Cohort, warnings: list[str]) -> Iterator[tuple[File, list[dict[str, str]]]]:
+    """Yield each table's rows; the tables of sessions that BIDS has for each subject are one table."""
+    of_sessions: list[dict[str, str]] = []
+    first = None
+    for file, content in zip(cohort.tables, source.read([file.path for file in cohort.tables]), strict=True):
         try:
-            return content.decode(encoding)
-        except UnicodeDecodeError:
+            if isinstance(content, Exception):
+                raise SourceError(refusal_reason(content))
+            rows = parse_csv(content)
+        except SourceError as error:
+            warnings.append(f"{file.path}: {error}; the table was left out")
             continue
-    return content.decode("latin-1")
+        if match := _SESSIONS.fullmatch(file.path):
+            of_sessions += [{"participant_id": match[1], **row} for row in rows]
+            first = first or file
+        else:
+            yield file, rows
+    if first is not None:
+        yield first, of_sessions
 
 
 def _add(
-    rows: Sequence[Mapping[str, str]],
-    file: File,
-    cohort: Cohort,
-    config: SourceConfig,
-    columns: dict[str, tuple[Variable, NDArray[Any]]],
+    rows: Sequence[Mapping[str, str]], file: File, cohort: Cohort, config: SourceConfig, columns: Columns
 ) -> list[str]:
     """Add a table's columns; return what could not be placed."""
     if not rows:
         raise SourceError("no rows below the header")
-    names = list(rows[0])
-    patient_column = _find(names, PATIENT_ALIASES, config, "patient")
-    if patient_column is None:
-        raise SourceError(
-            f'no column of patient numbers among {names}; name it in a TOML file: [columns] "…" = "patient"'
-        )
-    sequence_column = _find(names, SEQUENCE_ALIASES, config, "sequence")
-    patients = {_key(label): i for i, label in enumerate(cohort.patients)}
-    sequences = {plain(label): i for i, label in enumerate(cohort.sequences)}
-    by_scan = sequence_column is not None and {plain(r.get(sequence_column, "")) for r in rows} <= sequences.keys()
-
-    placed: dict[tuple[int, ...], Mapping[str, str]] = {}
-    strangers, repeated = [], []
-    for row in rows:
-        patient = patients.get(_key(row[patient_column]))
-        if patient is None:
-            strangers.append(row[patient_column])
-            continue
-        at = (patient, sequences[plain(row[str(sequence_column)])]) if by_scan else (patient,)
-        if at in placed and placed[at] != row:
-            repeated.append(row[patient_column])
-        placed.setdefault(at, row)
-    shape = (len(cohort.patients), len(cohort.sequences))[: 1 + by_scan]
-    warnings = [f"{len(strangers)} rows of patients who have no folder"] if strangers else []
-    warnings += [f"{len(repeated)} patients have several rows; the first is kept"] if repeated else []
-    staged: dict[tuple[str, ClinicalField | None], dict[tuple[int, ...], str]] = {}
+    placed = place_rows(rows, cohort, config)
+    warnings = list(placed.warnings)
+    names = [name for name in dict.fromkeys(name for row in rows for name in row) if name not in placed.keys]
+    meanings = {} if placed.by_scan else {name: known for name in names if (known := _known(name, config))}
+    of_people = not placed.by_scan and not _SESSIONS.fullmatch(file.path)
+    if names and of_people and not meanings and not any(name in config.columns for name in names):
+        warnings.append(_nothing_known(names))
+    staged: list[tuple[str, ClinicalField, Mapping[At, str]]] = []
     for name in names:
-        if name != patient_column and not (by_scan and name == sequence_column):
-            values = {at: row.get(name, "") for at, row in placed.items()}
-            known = None if by_scan else _known(name, config)
-            if known is not None and known.name == "clinical_stage" and (parts := split_tnm(values)):
-                staged |= {(name, known_field(stage)): part for stage, part in zip("TNM", parts, strict=True)}
-                known = None
-            warnings += _place(name, known, values, shape, file, config, columns)
-    for (name, stage), part in staged.items():  # last: a column of T alone says it better
-        if stage is not None and stage.name not in columns:
-            _place(name, stage, part, shape, file, config, columns)
+        values = {at: row.get(name, "") for at, row in placed.rows.items()}
+        known = meanings.get(name)
+        if known is not None and known.name == "clinical_stage" and (parts := split_tnm(values)):
+            fields = (known_field(letter) for letter in "TNM")
+            staged += [(name, stage, part) for stage, part in zip(fields, parts, strict=True) if stage is not None]
+            known = None
+        warnings += _place(name, known, values, placed, file, config, columns)
+    for name, stage, part in staged:  # last: a column of T alone says it better
+        if stage.name not in columns:
+            _place(name, stage, part, placed, file, config, columns)
     return warnings
 
 
-def _find(names: Sequence[str], aliases: Sequence[str], config: SourceConfig, meaning: str) -> str | None:
-    named = next((name for name in names if config.columns.get(name) == meaning), None)
-    by_alias = {plain(name): name for name in reversed(names)}
-    return named or next((by_alias[alias] for alias in aliases if alias in by_alias), None)
-
-
-def _key(label: str) -> str:
-    """Patients are "001" in one table and "1" or "1.0" in another."""
-    text = label.strip().lower()
-    return str(int(float(text))) if re.fullmatch(r"\d{1,9}(\.0*)?", text) else text
+def _nothing_known(names: Sequence[str]) -> str:
+    shown = ", ".join(names[:_FEW]) + (", …" if len(names) > _FEW else "")
+    return (
+        f"none of its columns ({shown}) is a clinical field that is known by its name: all were kept as they are. If "
+        "some hold age, sex, stage or survival, say so in a TOML file, which `npczarr columns` begins for you"
+    )
 
 
 def _place(
     name: str,
     known: ClinicalField | None,
-    entries: Mapping[tuple[int, ...], str],
-    shape: tuple[int, ...],
+    entries: Mapping[At, str],
+    placed: PlacedRows,
     file: File,
     config: SourceConfig,
-    columns: dict[str, tuple[Variable, NDArray[Any]]],
+    columns: Columns,
 ) -> list[str]:
     """Make one variable of one column: a known clinical field, or the column as it is; return what to look at."""
     # in lower case: some file systems make one folder of "age" and "Age"
     used = {name.lower() for name in (*columns, *RESERVED)}
     if known is not None and known.name in used:
         known = None
-    values = read_values(name, entries, shape, known)
+    values = read_values(name, entries, placed.shape, known, config.values.get(known.name, {}) if known else {})
     numeric = values.column.dtype.kind == "f"
     label = known.name if known is not None else _label(name, file, config, used)
     columns[label] = (
         Variable(
             label,
-            SCAN[: len(shape)],
+            SCAN[: len(placed.shape)],
             "float64" if numeric else "string",
             name if known is None else known.description,
             known.units if known is not None and numeric else None,
@@ -194,7 +158,7 @@ def _place(
 
 
 def _label(name: str, file: File, config: SourceConfig, used: set[str]) -> str:
-    """Name a column that is no clinical field: as it is called, and told apart by its table where that is taken."""
+    """Name a column that is no clinical field: as it is called, with its table's name where that is taken."""
     # a label names a folder or an object of every store: no separators, nothing that a file system refuses
     label = re.sub(r'[\s/\\:*?"<>|\x00-\x1f\x7f]+', "_", name.strip()).lstrip("_.")[:_LONGEST_LABEL] or "unnamed"
     label = config.columns.get(name) or (f"{label}_" if label.lower() in ("c", "zarr.json") else label)

@@ -10,9 +10,10 @@ from typing import Any
 from zarr.abc.store import Store
 from zarr.storage import FsspecStore, LocalStore
 
-from npczarr.errors import StoreError
+from npczarr.errors import ReadOnlyError, StoreError
 from npczarr.model.options import Options, fsspec_options, normalize_options, redacted
 from npczarr.store.object_store import credentials_in_environment, is_object_store, open_objects
+from npczarr.store.packed_store import PackedStore
 from npczarr.store.storage_errors import first_line, translate_errors
 from npczarr.store.zarr_library import Buffer, as_buffer, no_range, run
 
@@ -24,7 +25,7 @@ class Location:
     Parameters
     ----------
     url
-        Folder, or the URL of one.
+        Folder, zip file of a packed store, or the URL of either.
     options
         Storage options, normalized; credentials belong in the environment of the process that reads or writes.
     """
@@ -49,6 +50,8 @@ class Location:
             If the protocol is not known or what it needs is not installed.
         """
         url, options = self.url, self.options
+        if url.lower().endswith(".zip"):
+            return self._open_packed(read_only=read_only)
         if "://" not in url:
             return _Files(url, read_only=read_only)
         try:
@@ -57,6 +60,15 @@ class Location:
             return FsspecStore.from_url(url, storage_options=fsspec_options(url, options), read_only=read_only)
         except (ImportError, ValueError, TypeError) as error:
             raise StoreError(f"{self.shown}: cannot be opened ({first_line(error)}); {_needs(url)}") from error
+
+    def _open_packed(self, *, read_only: bool) -> Store:
+        """Open a store in one zip file, by way of the folder that the file is in."""
+        if not read_only:
+            raise ReadOnlyError(
+                f"{self.shown}: a packed store is never changed; change the store it was made of, and pack it again"
+            )
+        folder, _, name = self.url.rpartition("/")
+        return PackedStore(Location(folder or "/", self.options).open(read_only=True), name)
 
     @property
     def is_remote(self) -> bool:
@@ -142,10 +154,10 @@ def exists(store: Store, key: str) -> bool:
 
 
 def keys_below(store: Store, prefix: str) -> list[str]:
-    """List the objects in a folder and its folders."""
+    """List the objects in a folder and its folders; "" is the whole store."""
 
     async def listed() -> list[str]:
-        return [key async for key in store.list_prefix(f"{prefix}/")]
+        return [key async for key in store.list_prefix(f"{prefix}/" if prefix else "")]
 
     with translate_errors(store, f"list {prefix}"):
         return run(listed())

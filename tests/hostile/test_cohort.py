@@ -78,7 +78,7 @@ BAD_SCANS = {
     "deep sequences": (deep_sequences, "RecursionError"),
     "loop of links": (lambda f: (f / "x").symlink_to("x"), "is a link to itself"),
     "pipe": (lambda f: os.mkfifo(f / "x"), "is a pipe or a device"),
-    "pickles": (pickled, "no image in the folder; passed over: not DICOM"),
+    "pickles": (pickled, "no image in the folder, which holds"),
 }
 
 

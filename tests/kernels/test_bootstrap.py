@@ -59,3 +59,28 @@ def test_wrong_arguments_are_refused(wrong):
         summarise([1.0], **wrong)
     with pytest.raises(ParameterError, match="found shape"):
         summarise([[1.0]])
+
+
+def test_subjects_are_drawn_whole():
+    """Copies of each value under one subject leave the intervals as they are; as subjects of their own they narrow."""
+    values = np.random.default_rng(3).normal(size=40)
+    who = [f"s{i}" for i in range(40)]
+    once = summarise(values, subjects=who)
+    assert once == summarise(values)
+    twice = summarise(np.repeat(values, 2), subjects=np.repeat(who, 2).tolist())
+    as_others = summarise(np.repeat(values, 2))
+    assert twice.mean == pytest.approx(once.mean)
+    width, narrower = ((found.mean_high - found.mean_low) for found in (twice, as_others))
+    assert width == pytest.approx(once.mean_high - once.mean_low, rel=0.1)
+    assert narrower < 0.85 * width
+
+
+def test_the_median_of_drawn_subjects_is_that_of_their_values():
+    values = np.array([1.0, 2, 3, 4, 5, 6, np.inf])
+    subjects = ["a", "a", "b", "c", "c", "c", "d"]
+    found = summarise(values, subjects=subjects, resamples=500)
+    rng = np.random.default_rng(0)
+    parts = [[1.0, 2], [3], [4, 5, 6], [np.inf]]
+    medians = [np.median(np.concatenate([parts[i] for i in rng.integers(4, size=4)])) for _ in range(500)]
+    low, high = np.quantile(medians, (0.025, 0.975), method="inverted_cdf")
+    assert (found.median_low, found.median_high) == (low, high)

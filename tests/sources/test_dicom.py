@@ -152,7 +152,10 @@ def _as_localizer(ds, z):
 
 def test_a_folder_without_an_image_says_what_it_holds(tmp_path):
     (tmp_path / "notes.txt").write_text("x")
-    assert refusal(tmp_path) == "no image in the folder; passed over: not DICOM (1 file)"
+    assert refusal(tmp_path) == (
+        "no image in the folder, which holds 1 .txt; expected DICOM images, or one NIfTI file (.nii, .nii.gz); passed "
+        "over: not DICOM (1 file)"
+    )
     source = open_source(tmp_path)
     with pytest.raises(SourceError, match="no image"):
         peek(source, source.files())

@@ -298,7 +298,9 @@ def test_maps_are_named_for_what_they_are(folder, kind, words):
     ds.SOPClassUID = ds.file_meta.MediaStorageSOPClassUID = kind
     folder.mkdir()
     ds.save_as(folder / "1.dcm")
-    assert refusal(folder) == f"no image in the folder; passed over: {words} (1 file)"
+    said = refusal(folder)
+    assert said.startswith("no image in the folder, which holds 1 .dcm; expected DICOM images, or one NIfTI file")
+    assert said.endswith(f"passed over: {words} (1 file)")
 
 
 # frames at one position

@@ -2,9 +2,10 @@ import pytest
 
 from npczarr.errors import SourceError
 from npczarr.model.cohort import File
-from npczarr.sources.config import SourceConfig, load_config, path_regex
+from npczarr.sources.config import SourceConfig, load_config
 from npczarr.sources.discover import discover, sort_files
 from npczarr.sources.files import open_source
+from npczarr.sources.patterns import path_regex
 from tests.builders import write_cohort
 
 
@@ -154,7 +155,7 @@ def test_a_toml_file_names_columns_and_keeps_the_rest(tmp_path):
         ("layout = 3", "expected a table"),
         ("[layout]\nimage = 'x'", "unknown key 'image', expected one of"),
         ("[layout]\nimages = '{sequence}/*'", r"layout\.images: expected a pattern that holds \{patient\}"),
-        ("[layout]\nimages = '{patient}/{session}/*'", r"unknown field \{session\}"),
+        ("[layout]\nimages = '{patient}/{visit}/*'", r"unknown field \{visit\}"),
         ("[layout]\nmasks = 3", r"layout\.masks: expected a pattern or a list"),
         ("[layout]\ntables = [3]", r"layout\.tables: expected a pattern"),
         ("[sequences]\nT1 = 'T1'", r"sequences\.T1: expected a table"),

@@ -20,12 +20,13 @@ from pydicom.uid import JPEG2000Lossless, JPEGLosslessSV1, JPEGLSLossless
 from npczarr.errors import ParameterError, SourceError
 from npczarr.model.cohort import File
 from npczarr.model.limits import Limits
-from npczarr.sources.config import SourceConfig, load_config, path_regex
+from npczarr.sources.config import SourceConfig, load_config
 from npczarr.sources.decompression import check_codestream, check_deflated
 from npczarr.sources.dicom import peek, read_scan
 from npczarr.sources.discover import discover, sort_files
 from npczarr.sources.files import open_source
 from npczarr.sources.nifti import parse, read_mask
+from npczarr.sources.patterns import path_regex
 from tests.builders import blob, nifti_image, noise, oblique_grid, slice_dataset, write_cohort, write_series
 from tests.hostile.corpus import CSV, GRID, Held, as_bytes, deep, dicom_slices, read_table, read_tiff
 

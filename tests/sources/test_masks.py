@@ -16,7 +16,7 @@ from npczarr.sources.discover import discover
 from npczarr.sources.files import open_source
 from npczarr.sources.masks import read_scan_mask
 from tests.builders import nifti_image, noise, write_series
-from tests.sources.structures.build import box, contour_item, rtstruct, seg, straight_grid, to_mm
+from tests.sources.structures.build import SECRET, box, contour_item, rtstruct, seg, straight_grid, to_mm
 
 GRID = straight_grid()
 SERIES, OTHER = "1.2.3", "1.2.9"
@@ -301,3 +301,49 @@ def test_the_structures_of_a_folder_are_listed_by_name(patient):
         ("001/rs.dcm", "RTSTRUCT", 3, "empty", "GTV", 0),
     ]
     assert [one.path for one in found if one.problem] == ["001/bad.dcm"]
+
+
+def test_of_one_folder_with_everything_each_series_gets_its_own_outlines(tmp_path):
+    def edit(dataset, echo):
+        dataset.EchoTime, dataset.PatientID = echo, SECRET  # as the outlines say
+
+    for series, seed, echo in ((SERIES, 1, "12"), (OTHER, 2, "90")):
+        write_series(
+            tmp_path / "001",
+            noise(GRID, seed=seed),
+            GRID,
+            series=series,
+            names=f"{seed}-{{}}.dcm".format,
+            edit=lambda dataset, z, echo=echo: edit(dataset, echo),
+        )
+    (tmp_path / "001" / "a.dcm").write_bytes(rtstruct({"GTV": TUMOR}, series=SERIES, frame=FRAME))
+    (tmp_path / "001" / "b.dcm").write_bytes(rtstruct({"GTV": FAR}, series=OTHER, frame=FRAME))
+    (tmp_path / "layout.toml").write_text(
+        '[layout]\nimages = "{patient}/**"\n[sequences]\n'
+        'T1WI = { where = { EchoTime = "<50" } }\nT2WI = { where = { EchoTime = ">50" } }\n'
+    )
+    rules = load_config(tmp_path / "layout.toml")
+    for sequence, expected in (("T1WI", TUMOR_VOXELS), ("T2WI", FAR_VOXELS)):
+        assert_array_equal(read(tmp_path / "001", rules, sequence).mask, expected)
+
+
+@pytest.mark.parametrize("where", ["001/ses-02/rs.dcm", "001/rs.dcm"])
+def test_of_several_visits_the_one_that_is_named_gets_the_outlines(tmp_path, where):
+    for series, session in ((SERIES, "01"), (OTHER, "02")):
+        folder = tmp_path / "001" / f"ses-{session}" / "T1WI"
+        write_series(folder, noise(GRID, seed=int(session)), GRID, series=series)
+    (tmp_path / where).write_bytes(rtstruct({"GTV": TUMOR}, series=OTHER, frame=FRAME))
+    (tmp_path / "layout.toml").write_text(
+        '[layout]\nimages = "{patient}/{session}/{sequence}/**"\n'
+        'structures = ["{patient}/{session}/*.dcm", "{patient}/*.dcm"]\n'
+    )
+    source = open_source(tmp_path)
+    cohort = discover(source, load_config(tmp_path / "layout.toml"))
+    assert cohort.strays == () or [file.path for file in cohort.strays] == ["layout.toml"]
+    for label, expected in (("001_ses-01", None), ("001_ses-02", TUMOR_VOXELS)):
+        files = cohort.scans[label, "T1WI"]
+        mask = read_scan_mask(source, files, read_scan(source, files.images))
+        if expected is None:
+            assert isinstance(mask, str)
+        else:
+            assert_array_equal(mask.mask, expected)

@@ -12,8 +12,9 @@ from npczarr.phantom.plan import SEQUENCES, plan_cohort
 from npczarr.phantom.tables import diagnoses, parameters
 from npczarr.sources.columns import starting_map
 from npczarr.sources.config import SourceConfig, load_config
+from npczarr.sources.csv_files import parse_csv
 from npczarr.sources.files import open_source
-from npczarr.sources.tables import parse_csv, read_tables
+from npczarr.sources.tables import read_tables
 
 
 @pytest.fixture
@@ -242,7 +243,7 @@ def test_a_starting_map_changes_nothing_until_it_is_edited(tmp_path):
 
 def test_a_starting_map_is_toml_whatever_columns_are_called_and_names_no_patient(tmp_path):
     path = tmp_path / "a\nb.csv"
-    odd = ['say "so"', "back\\slash", "two\nlines", "年龄", "del\x7fete", "Name", "Größe # 1"]
+    odd = ['say "so"', "back\\slash", "two\nlines", "床位", "del\x7fete", "Name", "Größe # 1"]
     with path.open("w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows([odd, ["#", '"', "\x1b[31m", "x\ny", "=", "Doe, Jane", "1"]])
     text = starting_map(path)

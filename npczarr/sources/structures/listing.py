@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from npczarr.errors import SourceError
-from npczarr.sources.discover import IGNORED
 from npczarr.sources.files import open_source
+from npczarr.sources.labels import IGNORED
 from npczarr.sources.structures.masks import is_structure, read_object
 from npczarr.sources.structures.records import SegmentationObject, StructureSet
 

@@ -1,0 +1,44 @@
+"""The command that looks at a source before it is converted."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from npczarr.cli import show
+from npczarr.cli.options import Json, Source, SourceOption, as_options, new_file
+from npczarr.errors import ParameterError
+
+
+def scout(
+    source: Source,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", callback=new_file, help="TOML file to write; default: print it.")
+    ] = None,
+    source_option: SourceOption = None,
+    as_json: Json = False,
+) -> None:
+    """Show which series a source holds, what each is taken for and why; write the TOML file to start from."""
+    from npczarr.sources.scout import scout as run
+
+    if out is not None and out.exists():
+        raise ParameterError(f"{out} is there already; name another file")
+    with show.progress() as draw:
+        found = run(source, source_options=as_options(source_option), on_progress=draw)
+    if as_json:
+        typer.echo(json.dumps(asdict(found), ensure_ascii=False, indent=1))
+        return
+    if out is None:
+        typer.echo(found.toml)
+        return
+    out.write_text(found.toml, encoding="utf-8")
+    show.out.print(
+        f"{found.patients} patients, {found.scans} scans, {len(found.not_taken)} remarks on what is not taken  →  "
+        f"{out}\n"
+        f"Read and correct it, then: npczarr convert {source} STORE --config {out}",
+        markup=False,
+    )

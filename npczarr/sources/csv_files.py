@@ -1,0 +1,87 @@
+"""A CSV file, whatever its encoding and separator, as rows by column name."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections import Counter
+from collections.abc import Sequence
+
+from npczarr.errors import SourceError
+from npczarr.model.clinical import is_known_column
+from npczarr.sources.encodings import is_paired, is_shift_jis
+
+_MOST_COLUMNS = 2000
+_SEPARATORS = ",;\t|"
+
+
+def parse_csv(content: bytes) -> list[dict[str, str]]:
+    """Rows of a CSV file by column name; encoding and separator are detected.
+
+    Encodings are UTF-8, UTF-16, GB 18030 (Chinese), Shift-JIS (Japanese) and Latin-1; separators comma, semicolon, tab
+    and |.
+
+    Raises
+    ------
+    SourceError
+        If there is no header with two columns, or a name occurs twice.
+    """
+    rows = _split(_decode(content))
+    if not rows or len(rows[0]) < 2:
+        raise SourceError("expected a header line with at least two columns separated by comma, semicolon, tab or |")
+    names = [cell.strip() for cell in rows[0]]
+    if len(names) > _MOST_COLUMNS:
+        raise SourceError(f"{len(names)} columns, expected {_MOST_COLUMNS} or fewer; is this a table of patients?")
+    rows = [row + [""] * (len(names) - len(row)) for row in rows]
+    # Spreadsheets leave separators behind the last column: without a name and without values, it is no column
+    kept = [i for i, name in enumerate(names) if name or any(row[i].strip() for row in rows)]
+    names = [names[i] for i in kept]
+    twice = sorted(name for name, count in Counter(names).items() if count > 1)
+    if twice:
+        raise SourceError(f"the column {twice[0]!r} occurs twice; rename one")
+    return [dict(zip(names, (row[i].strip() for i in kept), strict=True)) for row in rows[1:]]
+
+
+def _split(text: str) -> list[list[str]]:
+    """Split text into rows of cells; rows without any entry are left out."""
+    separator = _separator(_header(text))
+    try:
+        lines = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
+        return [row for row in lines if any(cell.strip() for cell in row)]
+    except csv.Error as error:
+        raise SourceError(f"cannot be read as a table ({error}); save it again as CSV") from error
+
+
+def _header(text: str) -> str:
+    return next((line for line in text.splitlines() if line.strip()), "")
+
+
+def _separator(header: str) -> str:
+    return max(_SEPARATORS, key=header.count)
+
+
+def _decode(content: bytes) -> str:
+    """Decode a table; of several encodings that fit, take the one in which most columns are known."""
+    if content[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        return content.decode("utf-16", errors="replace")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        pass
+    # Chinese and Japanese characters are pairs of bytes; accented letters stand alone
+    chinese, japanese = is_paired(content), is_shift_jis(content)
+    candidates = ["gb18030"] * chinese + ["cp932"] * japanese + ["latin-1"]
+    texts = [text for encoding in candidates if (text := _try(content, encoding)) is not None]
+    return max(texts, key=lambda text: _count_known(_header(text)))
+
+
+def _try(content: bytes, encoding: str) -> str | None:
+    try:
+        return content.decode(encoding)
+    except UnicodeDecodeError:
+        return None
+
+
+def _count_known(header: str) -> int:
+    names: Sequence[str] = header.split(_separator(header))
+    return sum(is_known_column(name.strip(" \"'")) for name in names)

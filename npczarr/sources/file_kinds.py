@@ -1,0 +1,47 @@
+"""Files by place and kind, in words that hold nothing of a patient."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+from npczarr.model.cohort import File
+
+_SHOWN = 5
+#: Endings that are named; any other may be a part of a name.
+_ENDINGS = (
+    ".nii.gz", ".nii", ".dcm", ".dicom", ".ima", ".csv", ".tsv", ".txt", ".json", ".xml", ".xls", ".xlsx", ".pdf",
+    ".doc", ".docx", ".html", ".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".nrrd", ".mha", ".mhd", ".raw",
+    ".npy", ".npz", ".mat", ".h5", ".mgz", ".mgh", ".hdr", ".img", ".zip", ".gz", ".tar", ".bval", ".bvec", ".md",
+    ".py", ".toml", ".yaml", ".log",
+)  # fmt: skip
+
+
+def describe_kinds(files: Sequence[File]) -> str:
+    """Count files by the ending of their names.
+
+    >>> describe_kinds([File("1/a.dcm", 0, ""), File("1/b.DCM", 0, ""), File("IM_0001", 0, "")])
+    '2 .dcm, 1 of another ending'
+    """
+    endings = (next((one for one in _ENDINGS if file.name.lower().endswith(one)), "") for file in files)
+    counts = Counter(endings).most_common()
+    shown = [f"{count} {ending or 'of another ending'}" for ending, count in counts[:_SHOWN]]
+    rest = sum(count for _, count in counts[_SHOWN:])
+    return ", ".join([*shown, *([f"{rest} more"] if rest else [])]) or "no files"
+
+
+def group_strays(paths: Sequence[str]) -> list[str]:
+    """Describe files that belong to no scan by how deep they are and by kind; names of folders are left out.
+
+    >>> group_strays(["readme.txt", "001/FLAIR/1.dcm", "002/FLAIR/1.dcm"])
+    ['at the top: 1 .txt', '2 folders deep, in 2 folders: 2 .dcm']
+    """
+    by_depth: dict[int, list[str]] = {}
+    for path in paths:
+        by_depth.setdefault(path.count("/"), []).append(path)
+    lines = []
+    for depth, found in sorted(by_depth.items()):
+        folders = len({path.rpartition("/")[0] for path in found})
+        place = f"{depth} folder{'s' if depth > 1 else ''} deep, in {folders} folder{'s' if folders > 1 else ''}"
+        lines.append(f"{place if depth else 'at the top'}: {describe_kinds([File(path, 0, '') for path in found])}")
+    return lines

@@ -1,0 +1,60 @@
+"""Labels of scans by the names of files: what a name stands for, in which order, and which files are looked at."""
+
+from __future__ import annotations
+
+import fnmatch
+import re
+from collections.abc import Iterable, Sequence
+
+from npczarr.model.cohort import File
+
+LONGEST_PATH, DEEPEST_PATH = 1000, 40
+IGNORED = re.compile(r"(^|/)(__MACOSX/|\.|Thumbs\.db$|desktop\.ini$)", re.IGNORECASE)
+
+
+class Tokens:
+    """Names of sequences by how folders or masks call them; letter case does not matter, ``*`` is any text.
+
+    Parameters
+    ----------
+    pairs
+        How it is called, and its name in the store.
+    """
+
+    def __init__(self, pairs: Iterable[tuple[str, str]]) -> None:
+        self._names = {token.lower(): name for token, name in pairs}
+
+    def group(self, name: str) -> dict[str, str]:
+        """Expression of a group of this name, for a pattern; none where any name is taken."""
+        longest_first = sorted(self._names, key=len, reverse=True)
+        parts = [re.escape(token).replace(r"\*", "[^/]*") for token in longest_first]
+        return {name: "|".join(parts)} if parts else {}
+
+    def name(self, token: str) -> str:
+        """Name in the store; the token itself where nothing is said of it."""
+        lower = token.lower()
+        if lower in self._names:
+            return self._names[lower]
+        return next((name for glob, name in self._names.items() if "*" in glob and fnmatch.fnmatch(lower, glob)), token)
+
+
+def visible_files(files: Sequence[File]) -> tuple[list[File], list[File]]:
+    """Split files into those to be sorted and those whose path is odd; hidden ones are in neither."""
+    plain, odd = [], []
+    for file in files:
+        if not _is_plain(file.path):
+            odd.append(file)
+        elif not IGNORED.search(file.path):
+            plain.append(file)
+    return plain, odd
+
+
+def natural(label: str) -> list[tuple[int, int | str]]:
+    """Sort key by which "9" comes before "10"."""
+    return [(0, int(part)) if part.isdecimal() else (1, part) for part in re.split(r"(\d+)", label) if part]
+
+
+def _is_plain(path: str) -> bool:
+    """Whether a path names a place below the root, at a bearable length: matching takes its cube in the worst case."""
+    parts = path.split("/")
+    return len(path) <= LONGEST_PATH and len(parts) <= DEEPEST_PATH and "" not in parts and ".." not in parts

@@ -1,0 +1,203 @@
+"""A look at a source before it is converted: what there is, what it is taken for and why, as a TOML file."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from npczarr.errors import SourceError
+from npczarr.model.cohort import Cohort, File
+from npczarr.runner import Meter, OnProgress
+from npczarr.sources.bids import sort_bids
+from npczarr.sources.config import SourceConfig
+from npczarr.sources.discover import sort_files
+from npczarr.sources.file_kinds import describe_kinds, group_strays
+from npczarr.sources.files import Source, open_source
+from npczarr.sources.group_series import FoundSeries, Series, by_headers, choose_series_of, find_series
+from npczarr.sources.labels import visible_files
+from npczarr.sources.rater_files import sort_raters
+
+_MOST_LINES = 40
+_LONGEST = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Scouted:
+    """What a source holds.
+
+    Parameters
+    ----------
+    layout
+        "published", "raters", "BIDS", or "headers" where folders do not tell which series is which.
+    patients, scans
+        How many there would be in a store.
+    toml
+        The configuration to start from; what could not be decided is in its comments.
+    not_taken
+        Series that would not be converted, and why.
+    """
+
+    layout: str
+    patients: int
+    scans: int
+    toml: str = field(repr=False)
+    not_taken: tuple[str, ...] = field(default=(), repr=False)
+
+
+def scout(
+    source: str | Path,
+    *,
+    source_options: Mapping[str, Any] | None = None,
+    on_progress: OnProgress | None = None,
+) -> Scouted:
+    """Look at a source, and write the configuration from which to start.
+
+    Nothing is converted. Of DICOM files the headers are read, of other layouts only the names.
+
+    Parameters
+    ----------
+    source
+        Folder, zip archive or URL.
+    source_options
+        Options of its file system; credentials belong in the environment.
+    on_progress
+        Called with a :class:`npczarr.Progress` as headers are read.
+
+    Raises
+    ------
+    SourceError
+        If the source cannot be read, or holds no image that npczarr knows.
+    """
+    opened = open_source(source, source_options)
+    files = opened.files()
+    config = SourceConfig()
+    for layout, cohort in (
+        ("raters", sort_raters(files, config)),
+        ("published", sort_files(files, config)),
+        ("BIDS", sort_bids(files, config)),
+    ):
+        if cohort is not None and cohort.has_images:
+            return _known_layout(layout, cohort)
+    return _by_headers(opened, files, on_progress)
+
+
+def _known_layout(layout: str, cohort: Cohort) -> Scouted:
+    """Describe a layout that needs no configuration."""
+    named = {"raters": "masks of several raters", "published": "laid out as the published cohort"}
+    counts = Counter(sequence for _, sequence in cohort.scans)
+    lines = [
+        f"# This source is {named.get(layout, 'a BIDS dataset')}: npczarr convert SOURCE STORE needs no configuration.",
+        f"# {len(cohort.patients)} patients" + (" (rows of the store; one each visit)" if cohort.visits else "") + ":",
+        *(f"#   {sequence}: {count} scans" for sequence, count in counts.items()),
+        *(f"# not taken: {line}" for line in cohort.not_taken),
+        *(f"# belongs to no scan, {line}" for line in group_strays([file.path for file in cohort.strays])),
+    ]
+    if layout == "BIDS":
+        lines += ["#", "# To choose sequences and to name them otherwise:", "# [sequences]"]
+        lines += [f"# {_quoted(name)} = {{ folder = {_quoted(name)} }}" for name in counts]
+    return Scouted(layout, len(cohort.patients), len(cohort.scans), "\n".join(lines) + "\n", cohort.not_taken)
+
+
+def _by_headers(source: Source, files: Sequence[File], on_progress: OnProgress | None) -> Scouted:
+    config = by_headers(SourceConfig())
+    meter: list[Meter] = []
+
+    def count(done: int, total: int) -> None:
+        if not meter:
+            meter.append(Meter(on_progress, total, "files", {}))
+        meter[0].add(counts={})
+
+    try:
+        found = find_series(source, files, config, on_file=count)
+        patient = ""
+    except SourceError as error:
+        if "PatientID" not in str(error):
+            raise
+        patient = "PatientID"
+        found = find_series(source, files, replace(config, images=("**",), patient=patient))
+    if not found.series:
+        visible, _ = visible_files(files)
+        raise SourceError(
+            f"{source.shown}: no DICOM series, no BIDS dataset and no cohort in the published layout; there are "
+            f"{describe_kinds(visible)}. For NIfTI images say in a TOML file how they are named, such as [layout] "
+            'images = "{patient}/{sequence}.nii.gz"'
+        )
+    taken, not_taken = choose_series_of(found.series)
+    text = _toml(found, taken, not_taken, patient)
+    return Scouted("headers", len({one.patient for one in taken}), len(taken), text, tuple(not_taken))
+
+
+def _toml(found: FoundSeries, taken: Sequence[Series], not_taken: Sequence[str], patient: str) -> str:
+    """Write the configuration, with what each series was taken for in comments."""
+    people = {one.patient for one in found.series} - {""}
+    lines = [
+        "# Written by `npczarr scout`: correct it, then npczarr convert SOURCE STORE --config THIS_FILE",
+        f"# {len(found.series)} series of {len(people)} patients; {len(taken)} would be taken.",
+        "# Descriptions are from the headers of the images: read them before you give this file away.",
+        "",
+        "[layout]",
+    ]
+    if patient:
+        lines += [
+            "# Folders do not tell patients apart. This header field names them, and its values become the labels of",
+            "# the store: they must not identify a person.",
+            f'patient = "{patient}"',
+        ]
+    else:
+        lines += [f"images = {_quoted(_pattern(found))}"]
+    lines += [
+        f"masks = {_quoted('{patient}/ROI-{mask}.nii*')}  # how files of masks are named, if there are any",
+        "",
+        "# Conditions on header fields say which series is which, such as",
+        '#   T1WI = { where = { SeriesDescription = "*t1*", EchoTime = "<30", ImageType = "!DERIVED" } }',
+        "# T1WI, T2WI and CE-T1WI without conditions are found by built-in rules.",
+        "[sequences]",
+    ]
+    for rule in SourceConfig().sequences:
+        count = sum(one.sequence == rule.name for one in taken)
+        line = f"{rule.name} = {{ mask = {_quoted(rule.mask)} }}"
+        lines.append(f"{line}  # {count} scans" if count else f"# {line}  # none was found")
+    if not taken:
+        lines.append('# SEQUENCE = { where = { SeriesDescription = "*…*" } }')
+    lines += ["", "# Taken, by kind:", *_kinds([one for one in found.series if one in taken])]
+    lines += ["", "# Not taken:", *(f"#   {_one_line(line, 400)}" for line in not_taken[:_MOST_LINES])]
+    lines += ["", "# Not taken, by kind:", *_kinds([one for one in found.series if one not in taken])]
+    lines += ["", "# Other files:", *(f"#   {line}" for line in group_strays([file.path for file in found.others]))]
+    return "\n".join(lines) + "\n"
+
+
+def _pattern(found: FoundSeries) -> str:
+    """Write the pattern of the patients' folders: those above them are spelled out."""
+    path = found.series[0].group.files[0].path.split("/")
+    above = [re.sub(r"[{}*]", "*", folder) for folder in path[: found.owner.depth]]
+    return "/".join([*above, "{patient}/**"])
+
+
+def _kinds(series: Sequence[Series]) -> list[str]:
+    """List series that look alike on one line: what they are taken for, why, and how they describe themselves."""
+    counts: Counter[tuple[str, str, str, str]] = Counter()
+    for one in series:
+        described = re.sub(r"^\d+ slices of \d+ x \d+(, )?", "", one.described)
+        counts[one.sequence or "-", one.description, described, one.reason] += 1
+    lines = [
+        f"#   {count} x {sequence}: {_quoted(_one_line(description, _LONGEST))}"
+        + (f", {described}" if described else "")
+        + f" ({_one_line(reason, 200)})"
+        for (sequence, description, described, reason), count in counts.most_common(_MOST_LINES)
+    ]
+    more = len(counts) - _MOST_LINES
+    return [*lines, *([f"#   and {more} more kinds"] if more > 0 else [])] or ["#   none"]
+
+
+def _quoted(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+def _one_line(text: str, longest: int) -> str:
+    shown = re.sub(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+", " ", text)
+    return shown if len(shown) <= longest else f"{shown[: longest - 1]}…"

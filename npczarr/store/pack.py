@@ -1,0 +1,150 @@
+"""One file for an archive: a store as an uncompressed zip, with a description for data hubs beside it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from zarr.abc.store import Store
+
+from npczarr.errors import LeaseError, ParameterError, StoreError
+from npczarr.runner import Meter, OnProgress
+from npczarr.store.croissant import describe
+from npczarr.store.hierarchy import RESIZING, array, open_group
+from npczarr.store.lease import LEASE_KEY
+from npczarr.store.location import exists, get, keys_below, locate
+from npczarr.store.storage_errors import translate_damage
+
+_NEVER = (1980, 1, 1, 0, 0, 0)  # the same store gives the same bytes
+_PIECE = 2**22
+
+
+@dataclass(frozen=True, slots=True)
+class Packed:
+    """What was packed.
+
+    Parameters
+    ----------
+    path, description
+        The zip file, and the Croissant description of it.
+    objects, bytes
+        Objects of the store, and size of the file.
+    sha256
+        Of the file.
+    """
+
+    path: Path
+    description: Path
+    objects: int
+    bytes: int
+    sha256: str
+
+
+def pack(
+    store: str | Path,
+    out: str | Path,
+    *,
+    url: str = "",
+    overwrite: bool = False,
+    storage_options: Mapping[str, Any] | None = None,
+    on_progress: OnProgress | None = None,
+) -> Packed:
+    """Write a store as one uncompressed zip file, which opens in place: ``npczarr.open("out.zarr.zip")``.
+
+    Zarr readers open it locally as ``xr.open_zarr("zip::out.zarr.zip")``, and npczarr also over HTTP, S3 and the
+    like, by ranges of bytes: nothing has to be downloaded. A packed store is never changed. The same store gives the
+    same bytes.
+
+    Parameters
+    ----------
+    store
+        Folder or URL.
+    out
+        Path of the file, which ends in ``.zip``; ``.zarr.zip`` says best what it is.
+    url
+        Where the file will be published; for its description.
+    overwrite
+        Replace files that are there.
+    storage_options
+        Options of the store's file system; credentials belong in the environment.
+    on_progress
+        Called with a :class:`npczarr.Progress` as objects are written.
+
+    Raises
+    ------
+    StoreError, LeaseError
+        If there is no store, an interrupted run left it incomplete, or somebody is writing it.
+    ParameterError
+        If the path does not end in .zip, or there is a file and `overwrite` is not set.
+    """
+    path = Path(out).expanduser()
+    description = path.with_name(path.name + ".croissant.json")
+    _check_path(path, description, overwrite=overwrite)
+    location = locate(store, storage_options)
+    source = location.open(read_only=True)
+    root = open_group(source, location.shown, mode="r")
+    with translate_damage(location.shown):
+        _check_complete(source, array(root, "status")[...], location.shown)
+        keys = _ordered([key for key in keys_below(source, "") if key])
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = path.with_name(path.name + ".part")
+        try:
+            _write(part, source, keys, Meter(on_progress, len(keys), "objects"))
+            os.replace(part, path)
+        finally:
+            part.unlink(missing_ok=True)
+    digest = _sha256(path)
+    words = describe(root, file=path.name, size=path.stat().st_size, sha256=digest, url=url)
+    description.write_text(json.dumps(words, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    return Packed(path, description, len(keys), path.stat().st_size, digest)
+
+
+def _check_path(path: Path, description: Path, *, overwrite: bool) -> None:
+    if path.suffix.lower() != ".zip":
+        raise ParameterError(f"{path}: expected a file that ends in .zip, such as {path.name}.zip")
+    there = next((one for one in (path, description) if one.exists()), None)
+    if there is not None and not overwrite:
+        raise ParameterError(f"{there} is there already; name another file, or overwrite it (--overwrite)")
+
+
+def _check_complete(store: Store, status: Any, url: str) -> None:  # noqa: ANN401 - a NumPy array of strings
+    if exists(store, LEASE_KEY):
+        raise LeaseError(f"{url}: somebody is writing it, or was interrupted; let convert complete it, then pack it")
+    pending = int((status == "pending").sum())
+    if pending or exists(store, RESIZING):
+        raise StoreError(f"{url}: an interrupted run left {pending} scans incomplete; convert again, then pack it")
+
+
+def _ordered(keys: list[str]) -> list[str]:
+    """Metadata first, then tables, then masks and images: what is read together is together."""
+
+    def rank(key: str) -> tuple[int, str]:
+        if key.endswith("zarr.json"):
+            return 0, key
+        return {"mask": 2, "image": 3}.get(key.partition("/")[0], 1), key
+
+    return sorted(keys, key=rank)
+
+
+def _write(path: Path, store: Store, keys: list[str], meter: Meter) -> None:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED, allowZip64=True) as packed:
+        for key in keys:
+            content = get(store, key)
+            if content is None:
+                raise StoreError(f"{store}: {key} went away while it was packed; pack it again")
+            packed.writestr(zipfile.ZipInfo(key, _NEVER), content)
+            meter.add(bytes=len(content))
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while piece := file.read(_PIECE):
+            digest.update(piece)
+    return digest.hexdigest()

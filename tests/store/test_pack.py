@@ -1,0 +1,141 @@
+"""A store in one file: the same to every reader, in place, locally and by ranges over HTTP; never changed."""
+
+import json
+import shutil
+import zipfile
+
+import numpy as np
+import pytest
+import xarray as xr
+from typer.testing import CliRunner
+
+import npczarr as npc
+from npczarr.cli.app import app
+from npczarr.store.location import locate
+from tests.http_ranges import ranges_over_http
+
+
+@pytest.fixture(scope="module")
+def packed(store, tmp_path_factory):
+    """A packed store with results beside its scans, and the folder that it was made of."""
+    folder = tmp_path_factory.mktemp("pack")
+    shutil.copytree(store, folder / "a.zarr")
+    npc.measure_store(folder / "a.zarr", "morphology", workers=0)
+    made = npc.pack(folder / "a.zarr", folder / "a.zarr.zip", url="https://example.org/a.zarr.zip")
+    return made, folder / "a.zarr"
+
+
+def test_every_object_is_there_uncompressed_and_the_same_store_gives_the_same_bytes(packed, tmp_path):
+    made, store = packed
+    with zipfile.ZipFile(made.path) as archive:
+        names = set(archive.namelist())
+        assert {info.compress_type for info in archive.infolist()} == {zipfile.ZIP_STORED}
+        assert archive.testzip() is None
+    assert names == {path.relative_to(store).as_posix() for path in store.rglob("*") if path.is_file()}
+    assert len(names) == made.objects
+    assert npc.pack(store, tmp_path / "again.zip").sha256 == made.sha256
+
+
+def test_a_packed_store_reads_as_the_store(packed):
+    made, store = packed
+    one, other = npc.open(store), npc.open(made.path)
+    xr.testing.assert_identical(one.compute(), other.compute())
+    one, other = (npc.open(url, group="morphology").compute() for url in (store, made.path))
+    xr.testing.assert_identical(one, other)
+    table = npc.open(made.path).npc.table()
+    assert table["morphology.volume"].notna().any()
+    scan = npc.open(made.path).npc.scan("001", "T1WI")
+    assert scan["mask"].sum() > 0
+    assert npc.validate(made.path, workers=0) == ()
+    assert npc.info(made.path)["patients"] == 3
+
+
+def test_plain_xarray_opens_it_in_place(packed):
+    made, store = packed
+    with_zip = xr.open_zarr(f"zip::{made.path}")
+    xr.testing.assert_identical(with_zip.compute(), xr.open_zarr(store).compute())
+    xr.testing.assert_identical(
+        xr.open_dataset(str(made.path), engine="npczarr").compute(), npc.open(made.path).compute()
+    )
+
+
+def test_over_http_by_ranges_and_not_whole(packed):
+    made, store = packed
+    with ranges_over_http(made.path.parent) as (url, requests):
+        ds = npc.open(f"{url}/{made.path.name}")
+        one = ds["image"].sel(patient="001", sequence="T1WI").isel(z=0).values
+        read = sum(length for path, length in requests if path.endswith(".zip"))
+        assert 0 < read < made.path.stat().st_size
+        there = npc.open(store)["image"].sel(patient="001", sequence="T1WI").isel(z=0).values
+        np.testing.assert_array_equal(one, there)
+
+
+def test_nothing_changes_it(packed, cohort):
+    made, _ = packed
+    before = made.path.read_bytes()
+    for write in (
+        lambda: npc.convert(cohort / "primary_data", made.path, workers=0),
+        lambda: npc.measure_store(made.path, "morphology", workers=0),
+    ):
+        with pytest.raises(npc.ReadOnlyError, match="a packed store is never changed"):
+            write()
+    assert made.path.read_bytes() == before
+
+
+def test_what_is_no_whole_zip_file_is_refused_with_what_to_do(packed, tmp_path):
+    made, _ = packed
+    content = made.path.read_bytes()
+    (tmp_path / "cut.zip").write_bytes(content[:-1000])
+    with pytest.raises(npc.StoreError, match="no whole zip file"):
+        npc.open(tmp_path / "cut.zip")
+    with zipfile.ZipFile(tmp_path / "small.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("zarr.json", "{}" * 1000)
+    with pytest.raises(npc.StoreError, match="its members are compressed"):
+        npc.open(tmp_path / "small.zip")
+    with pytest.raises(npc.MissingStoreError):
+        npc.open(tmp_path / "none.zip")
+
+
+def test_a_file_that_is_there_and_a_store_that_is_written_are_refused(packed, tmp_path):
+    made, store = packed
+    with pytest.raises(npc.ParameterError, match=r"is there already.*--overwrite"):
+        npc.pack(store, made.path)
+    with pytest.raises(npc.ParameterError, match=r"ends in \.zip, such as a\.tar\.zip"):
+        npc.pack(store, tmp_path / "a.tar")
+    shutil.copytree(store, tmp_path / "b.zarr")
+    (tmp_path / "b.zarr" / "status" / "lease.json").write_text("{}")
+    with pytest.raises(npc.LeaseError, match="let convert complete it"):
+        npc.pack(tmp_path / "b.zarr", tmp_path / "b.zip")
+    assert not list(tmp_path.glob("*.zip*"))
+
+
+def test_a_long_directory_is_read_whole(tmp_path):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        for i in range(6000):
+            archive.writestr(f"a/{i:04d}" + "x" * 40, str(i))
+    from npczarr.store.location import get, keys_below
+
+    opened = locate(tmp_path / "a.zip").open(read_only=True)
+    assert len(keys_below(opened, "")) == 6000
+    assert get(opened, "a/5999" + "x" * 40) == b"5999"
+    assert get(opened, "a/0000" + "x" * 40) == b"0"
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # rdflib's own, within mlcroissant
+def test_the_description_is_croissant(packed):
+    made, _ = packed
+    words = json.loads(made.description.read_text(encoding="utf-8"))
+    (file,) = words["distribution"]
+    assert (file["sha256"], file["contentUrl"]) == (made.sha256, "https://example.org/a.zarr.zip")
+    arrays = {record["arrays/name"]: record for record in words["recordSet"][0]["data"]}
+    assert arrays["image"]["arrays/dimensions"] == "patient sequence z y x"
+    mlcroissant = pytest.importorskip("mlcroissant", reason="mlcroissant is not installed: it checks the description")
+    dataset = mlcroissant.Dataset(jsonld=words)
+    assert not dataset.metadata.issues.errors
+    assert len(list(dataset.records(record_set="arrays"))) == len(arrays)
+
+
+def test_the_command_says_how_to_open_it(store, tmp_path):
+    ran = CliRunner().invoke(app, ["pack", str(store), str(tmp_path / "a.zarr.zip")])
+    assert ran.exit_code == 0, ran.output
+    assert f"zip::{tmp_path / 'a.zarr.zip'}" in ran.output
