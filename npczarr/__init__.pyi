@@ -47,5 +47,7 @@ from .store.open import open as open
 from .store.pack import Packed as Packed
 from .store.pack import pack as pack
 from .store.validate import Finding as Finding
+from .viewer.page import export_page as export_page
+from .viewer.serve import view as view
 
 __version__: str

@@ -13,6 +13,7 @@ from npczarr.model.geometry import AXES, Grid
 from npczarr.model.schema import SCAN, STORED
 from npczarr.store.backend import OneScan, WholeScan
 from npczarr.store.cohort import StoredCohort
+from npczarr.store.entries import DatasetTables
 from npczarr.store.origin import cohort_behind
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ class CohortAccessor:
         self._dataset = dataset
         self._cohort: StoredCohort | None = None
         self._searched = False
+        self._tables = DatasetTables(dataset, _VOXELS)
 
     def scan(self, patient: str, sequence: str, *, real: bool = False) -> xr.Dataset:
         """Return one scan, without its padding.
@@ -59,30 +61,43 @@ class CohortAccessor:
         StoreError
             If the scan is damaged; for some damage only when its values are read.
         """
-        found = self._one(patient, sequence)
-        voxels = {name: found[name].variable for name in _VOXELS if name in found}
-        tables = found.drop_vars(list(voxels)).load()
+        place = self._place(patient, sequence)
+        label = f"{patient}/{sequence}"
+        tables = self._tables.entries(place)
+        if "shape" not in tables:
+            raise ParameterError("the Dataset has no 'shape'; open it with npczarr.open or xr.open_zarr from a store")
         depth, rows, columns = (int(n) for n in tables["shape"].values)
         if not min(depth, rows, columns):
             status, message = (str(tables[name].values) if name in tables else "" for name in ("status", "message"))
-            raise ParameterError(f"{patient}/{sequence} has no image in the store: {status}, {message}")
-        self._check_whole(found, (depth, rows, columns), f"{patient}/{sequence}")
-        tables = tables.isel(
-            {dim: slice(n) for dim, n in zip(AXES, (depth, rows, columns), strict=True) if dim in tables.dims}
-        )
+            raise ParameterError(f"{label} has no image in the store: {status}, {message}")
         grid = Grid((depth, rows, columns), tables["affine"].values)
-        cropped = tables.drop_vars([name for name in ("z_mm", *AXES) if name in tables.variables])
-        cropped = cropped.assign(self._voxels(voxels, tables, (patient, sequence), grid.shape_zyx))
+        self._check_whole(grid.shape_zyx, label)
+        coordinates, variables = self._split(tables, grid.shape_zyx)
         known = np.isfinite(tables["spacing"].values) if "spacing" in tables else np.ones(3, dtype=bool)
         for axis, positions, in_mm in zip(AXES, grid.axis_positions_mm(), known, strict=True):
             attributes = {"units": "mm", "long_name": f"position of the voxel center along {axis}"}
             if not in_mm:
                 attributes = {"units": "1", "long_name": f"number of the voxel along {axis}, whose size is not known"}
-            cropped = cropped.assign_coords({axis: (axis, positions, attributes)})
-        if real and "image" in cropped:
-            slope, intercept = cropped["rescale_slope"], cropped["rescale_intercept"]
-            cropped["image"] = cropped["image"] * slope + intercept
-        return cropped
+            coordinates[axis] = xr.Variable(axis, positions, attributes)
+        voxels = self._voxels(place, tables, (patient, sequence), grid.shape_zyx)
+        scan = xr.Dataset({**voxels, **variables}, coordinates, self._dataset.attrs)
+        if real and "image" in scan:
+            scan["image"] = scan["image"] * scan["rescale_slope"] + scan["rescale_intercept"]
+        return scan
+
+    def _split(
+        self, tables: dict[str, xr.Variable], shape_zyx: tuple[int, int, int]
+    ) -> tuple[dict[str, xr.Variable], dict[str, xr.Variable]]:
+        """Cut what runs along z, y or x to the scan, and tell coordinates from data variables."""
+        sizes = dict(zip(AXES, shape_zyx, strict=True))
+        coordinates: dict[str, xr.Variable] = {}
+        variables: dict[str, xr.Variable] = {}
+        for name, found in tables.items():
+            if name not in ("z_mm", *AXES):
+                spans = {dim: slice(n) for dim, n in sizes.items() if dim in found.dims}
+                kept = coordinates if name in self._dataset.coords else variables
+                kept[name] = found.isel(spans) if spans else found
+        return coordinates, variables
 
     def table(self, *, results: bool = True) -> pd.DataFrame:
         """Return one row a scan: status, geometry, acquisition, clinical values, results; no voxels are read.
@@ -213,8 +228,8 @@ class CohortAccessor:
         wanted = [sequences] if isinstance(sequences, str) else list(known if sequences is None else sequences)
         problems, found = [], {}
         for sequence in wanted:
-            one = self._one(patient, sequence)
-            status = str(one["status"].values) if "status" in one else STORED[0]
+            entries = self._tables.entries(self._place(patient, sequence))
+            status = str(entries["status"].values) if "status" in entries else STORED[0]
             if status in STORED:
                 found[sequence] = self.scan(patient, sequence)
             else:
@@ -223,8 +238,9 @@ class CohortAccessor:
             raise ParameterError(f"{patient}: no scan to draw; {', '.join(problems) or 'no sequence was named'}")
         return found
 
-    def _check_whole(self, found: xr.Dataset, shape_zyx: tuple[int, int, int], label: str) -> None:
+    def _check_whole(self, shape_zyx: tuple[int, int, int], label: str) -> None:
         """Refuse a Dataset that was cut along z, y or x: it no longer says where its voxels are."""
+        found = self._dataset
         cut = [axis for axis, n in zip(AXES, shape_zyx, strict=True) if found.sizes.get(axis, n) < n]
         gone = [axis for axis in AXES if axis not in found.dims and any(name in found for name in _VOXELS)]
         if cut or gone:
@@ -235,22 +251,23 @@ class CohortAccessor:
 
     def _voxels(
         self,
-        voxels: dict[str, xr.Variable],
-        tables: xr.Dataset,
+        place: dict[str, int],
+        tables: dict[str, xr.Variable],
         labels: tuple[str, str],
         shape_zyx: tuple[int, int, int],
     ) -> dict[str, xr.Variable]:
         """Return image and mask of a scan as they are stored, checked when they are read."""
         cohort = self._stored_cohort()
         found = {}
-        for name, variable in voxels.items():
-            dims = tuple(str(dim) for dim in variable.dims)
+        for name in (name for name in _VOXELS if name in self._dataset):
+            variable = self._dataset.variables[name]
+            dims = tuple(str(dim) for dim in variable.dims if dim not in place)
             if cohort is not None:
-                array: Any = OneScan(cohort.scan(*labels), name)
+                array: Any = OneScan(cohort.scan(*labels, voxels_only=True), name)
             else:
                 box = {dim: slice(n) for dim, n in zip(AXES, shape_zyx, strict=True)}
                 expected = str(tables[f"{name}_digest"].values) if f"{name}_digest" in tables else ""
-                array = WholeScan(variable.isel(box), expected, f"{'/'.join(labels)}: {name}")
+                array = WholeScan(variable.isel({**place, **box}), expected, f"{'/'.join(labels)}: {name}")
             attributes = {key: value for key, value in variable.attrs.items() if key != "_FillValue"}
             found[name] = xr.Variable(dims, array.lazy(), attributes)
         return found
@@ -263,14 +280,15 @@ class CohortAccessor:
             self._cohort = cohort_behind(self._dataset, names) if names else None
         return self._cohort
 
-    def _one(self, patient: str, sequence: str) -> xr.Dataset:
-        dataset = self._dataset
+    def _place(self, patient: str, sequence: str) -> dict[str, int]:
+        """Index of a scan along the dimensions that the Dataset still has."""
+        place = {}
         for dim, label in zip(SCAN, (patient, sequence), strict=True):
-            if dim not in dataset.coords:
+            if dim not in self._dataset.coords:
                 raise ParameterError(f"the Dataset has no {dim} coordinate; is it opened from a cohort store?")
-            known = [str(value) for value in np.atleast_1d(dataset[dim].values)]
+            known = [str(value) for value in np.atleast_1d(self._dataset[dim].values)]
             if label not in known:
                 raise unknown_label(dim, label, known, where="the Dataset")
-            if dim in dataset.dims:
-                dataset = dataset.isel({dim: known.index(label)})
-        return dataset
+            if dim in self._dataset.dims:
+                place[dim] = known.index(label)
+        return place

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import logging
 import os
 import re
@@ -10,11 +9,9 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from itertools import islice
-from pathlib import Path
-from types import FrameType
 from typing import Any, Literal, Self, TypeVar
 
 from npczarr.errors import ClusterError, ParameterError
@@ -105,7 +102,7 @@ class Runner:
     Raises
     ------
     ParameterError
-        If both are given, the scheduler cannot be reached, or processes would run a script that calls this again.
+        If both are given, or the scheduler cannot be reached.
     """
 
     def __init__(self, workers: int | None = None, scheduler: str | None = None, *, idle: Idle = "processes") -> None:
@@ -118,8 +115,6 @@ class Runner:
         free = workers is None and scheduler is None and active_client() is None
         if free and idle == "here":
             workers = 0
-        if workers or (free and idle == "processes"):
-            _check_guard()
         self._threads = free and idle == "threads"
         self._workers = workers
         self._scheduler = scheduler
@@ -219,6 +214,7 @@ class Runner:
     def _local(self) -> Any:  # noqa: ANN401
         from distributed import Client, LocalCluster
 
+        self._stack.enter_context(_without_main_module())
         try:
             local = LocalCluster(
                 n_workers=self._workers or os.cpu_count() or 1,
@@ -228,10 +224,7 @@ class Runner:
                 silence_logs=logging.CRITICAL,
             )
         except RuntimeError as error:
-            raise ClusterError(
-                f"the worker processes cannot be started ({error}); if this is a script, put its work into a function "
-                'that is called under `if __name__ == "__main__":`, or give workers=0'
-            ) from error
+            raise ClusterError(f"the worker processes cannot be started ({error}); give workers=0") from error
         self._stack.enter_context(local)
         return self._stack.enter_context(Client(local, set_as_default=False))
 
@@ -247,43 +240,21 @@ def _on_threads(
             yield running.pop(future), future.result() if error is None else error
 
 
-def _check_guard() -> None:
-    """Refuse to start processes from a script without a guard: each would run it from its top, and start others.
+@contextmanager
+def _without_main_module() -> Iterator[None]:
+    """Hide from multiprocessing where the ``__main__`` module was loaded from.
 
-    Raises
-    ------
-    ParameterError
-        If this process is such a worker already, or the running statement of the script stands in no ``if``. Where
-        it does, the condition is not judged.
+    A spawned process imports the caller's script before it begins, so a script without a guard would run again in every
+    worker, which starts workers of its own. Tasks of this package are functions of its modules and need no script.
     """
-    frame: FrameType | None = sys._getframe()
-    while frame is not None:
-        name, code = frame.f_globals.get("__name__"), frame.f_code
-        again = name == "__mp_main__" or (name == "__main__" and _is_run_again(code.co_filename, frame.f_lineno))
-        if code.co_name == "<module>" and again:
-            raise ParameterError(
-                f"{code.co_filename}, line {frame.f_lineno}: worker processes run this script too, and would come to "
-                'this line; put it into a function that is called under `if __name__ == "__main__":`, or give workers=0'
-            )
-        frame = frame.f_back
-
-
-def _is_run_again(script: str, line: int) -> bool:
-    """Whether a spawned process would run a line of the main script."""
-    from distributed.utils import get_mp_context
-
     main = sys.modules["__main__"]
-    package = getattr(main.__spec__, "name", "")  # of `python -m package`, whose __main__ is not run again
-    if script != getattr(main, "__file__", None) or package.endswith("__main__"):
-        return False
-    if get_mp_context().get_start_method() == "fork":
-        return False
+    hidden = {name: getattr(main, name) for name in ("__file__", "__spec__") if hasattr(main, name)}
+    main.__dict__.pop("__file__", None)
+    main.__spec__ = None
     try:
-        tree = ast.parse(Path(script).read_bytes())
-    except (OSError, SyntaxError):
-        return False
-    conditions = (node for node in ast.walk(tree) if isinstance(node, ast.If))
-    return not any(node.lineno <= line <= (node.end_lineno or line) for node in conditions)
+        yield
+    finally:
+        main.__dict__.update(hidden)
 
 
 def active_client() -> Any:  # noqa: ANN401 - a distributed.Client or None

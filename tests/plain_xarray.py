@@ -51,6 +51,7 @@ STEPS: dict[str, Callable[[Path, Path], None]] = {}
 NOT_OURS = (
     "Consolidated metadata is currently not part in the Zarr format 3 specification",
     "endian-ness of dtype and endian kwarg do not match, using endian kwarg",
+    r"numpy\.\w+ size changed, may indicate binary incompatibility",  # NumPy ignores it itself; see its release notes
 )
 
 

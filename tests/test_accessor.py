@@ -318,3 +318,15 @@ def test_wrong_use_of_the_accessor_is_named(store):
 def test_a_plot_reads_what_it_shows_and_no_more(store):
     with dask.config.set(scheduler=lambda *args, **kwargs: pytest.fail("a Dask graph was computed")):
         npc.open(store).npc.plot("001")
+
+
+@pytest.mark.parametrize("chunks", [None, {}])
+def test_a_scan_says_what_its_tables_say_now(store, chunks):
+    ds = xr.open_zarr(store, chunks=chunks)
+    first = ds.npc.scan("002", "T2WI")
+    for name in ("age", "echo_time", "manufacturer", "image_digest"):
+        xr.testing.assert_equal(first[name].variable, ds.load().sel(patient="002", sequence="T2WI")[name].variable)
+    ds["age"] = ds["age"] + 1
+    assert float(ds.npc.scan("002", "T2WI").age) == float(first.age) + 1
+    changed = ds.assign(t_stage=("patient", ["a", "b", "c"])).isel(patient=[1])
+    assert str(changed.npc.scan("002", "T2WI").t_stage.values) == "b"

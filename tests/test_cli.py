@@ -119,6 +119,7 @@ def test_demo_ends_well_and_is_quiet_where_there_is_no_terminal(tmp_path):
     assert (done.returncode, done.stderr) == (0, "")
     assert "npczarr-demo/report.html" in done.stdout
     assert (tmp_path / "npczarr-demo/report.html").stat().st_size > 100_000
+    assert "npczarr view npczarr-demo/demo.zarr" in done.stdout
     assert not set(done.stdout) & set("\x1b\r━╸")
     again = npczarr("demo", cwd=tmp_path)
     assert again.returncode == 2
@@ -195,7 +196,7 @@ def test_json_is_json(source, store, tmp_path, capsys, monkeypatch):
         (("convert", "{source}", "s.zarr", "--config", "nowhere.toml"), "nowhere.toml"),
         (("convert", "{source}", "{source}/meta_data.csv/s.zarr"), "s.zarr"),
         (("convert", "{source}", "s.zarr", "--scheduler", "nonsense"), "tcp://host:8786"),
-        (("convert", "{store}", "s.zarr"), "a Zarr store, expected the DICOM files"),
+        (("convert", "{store}", "s.zarr"), "a Zarr store, expected the images and masks"),
         (("convert", "{source}", "/proc/s.zarr", "--workers", "0"), "/proc/s.zarr: cannot write"),
         *(
             ((command, "nowhere.zarr", *more), "nowhere.zarr: no store here; check the path, or make one")
@@ -223,7 +224,7 @@ def test_json_is_json(source, store, tmp_path, capsys, monkeypatch):
         (("info", "zzz://a"), "known are s3://, gs://, az:// and https://"),
         (("info", "{store}", "--storage-option", "secret=1"), "looks like a secret"),
         (("info", "{source}"), "no store here"),
-        (("phantom", "p", "--size", "big"), "small or full"),
+        (("phantom", "p", "--size", "big"), "small, medium or full"),
         (("agreement", "{store}"), "raters"),
         (("morphology", "{store}", "--method", "cubes", "--workers", "0"), "lorensen, lewiner"),
     ],

@@ -13,7 +13,7 @@ import npczarr
 PACKAGE = Path(npczarr.__file__).parent
 FLOORS = (
     {"errors"},
-    {"model", "runner"},
+    {"model", "outputs", "runner"},
     {"sources", "store", "kernels", "phantom"},
     {"graphs", "engine", "report", "export", "privacy", "training", "viewer"},
     {"accessor"},

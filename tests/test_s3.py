@@ -1,6 +1,7 @@
 """Stores and sources on a real S3 server, through a proxy that counts requests and breaks some of them."""
 
 import contextlib
+import json
 import logging
 import os
 import pickle
@@ -16,6 +17,7 @@ from pathlib import Path
 import dask
 import numpy as np
 import obstore
+import pydicom
 import pytest
 import xarray as xr
 from obstore.store import from_url
@@ -23,9 +25,14 @@ from typer.testing import CliRunner
 
 import npczarr as npc
 from npczarr.cli.app import app
-from npczarr.errors import NpczarrError, ParameterError, SourceError, StoreError
+from npczarr.errors import LeaseError, NpczarrError, ParameterError, SourceError, StoreError
 from npczarr.privacy.audit import audit
-from npczarr.store.location import locate
+from npczarr.store.cohort import StoredCohort
+from npczarr.store.create import resize
+from npczarr.store.hierarchy import array, labels, open_group
+from npczarr.store.holder import identity
+from npczarr.store.lease import LEASE_KEY, hold_lease
+from npczarr.store.location import delete, keys_below, locate, put
 from tests.stores import comparable
 
 from .servers import KEY, SECRET, Faults, environment, proxy_to, s3_server, weed
@@ -117,6 +124,24 @@ def test_memory_and_http(s3, cohort, store):
     upload(store, "s3://public/cohort.zarr")
     by_http = npc.open(f"{s3.url}/public/cohort.zarr")
     xr.testing.assert_identical(by_http.compute(), npc.open(store).compute())
+
+
+def test_a_first_slice_with_its_coordinates_takes_few_requests(s3, store):
+    upload(store, "s3://public/first.zarr")
+    url = f"{s3.url}/public/first.zarr"
+    local = npc.open(store)
+    for dask_ in (True, False):
+        first = npc.open(url, dask=dask_)
+        s3.use(Faults())
+        one = first.image.isel(patient=0, sequence=0, z=3).load()
+        assert s3.count() <= 20
+        xr.testing.assert_identical(one, local.image.isel(patient=0, sequence=0, z=3).load())
+    other = npc.open(url)
+    s3.use(Faults())
+    scan = other.npc.scan("002", "T2WI")
+    assert s3.count() <= 20
+    assert not isinstance(scan.variables["manufacturer"]._data, np.ndarray)  # not asked for yet
+    xr.testing.assert_identical(scan.load(), local.npc.scan("002", "T2WI").load())
 
 
 def measures(url, rated):
@@ -457,3 +482,83 @@ def test_a_reader_during_a_write_sees_whole_scans_or_none(s3, cohort, store):
 
     npc.convert(cohort / "primary_data", "s3://priv/growing.zarr", workers=0, on_progress=look)
     assert len(seen) == 10  # at the start, and after each scan
+
+
+def test_of_takers_of_one_stale_lease_on_s3_one_alone_has_it(s3):
+    """The server compares (If-Match), so however many see the same stale lease, one replaces it."""
+    holders = []
+    for i in range(20):
+        store = locate(f"s3://priv/leases/{i}").open()
+        stale = {**identity(), "process": 2**22 + 5, "since": "2026", "token": f"{i}"}
+        put(store, LEASE_KEY, json.dumps(stale).encode())
+        begin, end, won = threading.Barrier(4), threading.Barrier(4), []
+
+        def take(store=store, begin=begin, end=end, won=won):
+            begin.wait()
+            try:
+                with hold_lease(store, "x") as lease:
+                    won.append(lease.token)
+                    end.wait()
+                    lease.check()
+            except LeaseError:
+                end.wait()
+
+        threads = [threading.Thread(target=take) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        holders.append(len(won))
+    assert holders == [1] * 20
+
+
+def test_a_store_on_s3_is_sealed_repaired_and_watched(s3, cohort, tmp_path):
+    url = "s3://priv/sealed.zarr"
+    npc.convert(cohort / "primary_data", url, workers=0)
+    assert npc.validate(url, workers=0) == ()
+    assert npc.info(url)["sealed"] == "as npczarr wrote it"
+    store = locate(url).open()
+    key = next(key for key in keys_below(store, "spacing/c"))
+    delete(store, key)
+    assert [f for f in npc.validate(url, workers=0) if "spacing" in f.problem]
+    assert npc.validate(url, against=cohort / "primary_data", repair=True, workers=0) == ()
+    with pytest.raises(StoreError, match="changed while it was read"):
+        replaced_scan(cohort, tmp_path, url).image((slice(0, 1), slice(0, 4), slice(0, 4)))
+
+
+def replaced_scan(cohort, tmp_path, url):
+    """A scan that was described before its slices moved apart, with the same voxels."""
+    scan = StoredCohort(locate(url)).scan("002", "T1WI")
+    assert scan.stored
+    shutil.copytree(cohort / "primary_data", tmp_path / "moved")
+    for path in (tmp_path / "moved").rglob("002/T1WI/*.dcm"):
+        header = pydicom.dcmread(path)
+        header.PixelSpacing = [2 * float(n) for n in header.PixelSpacing]
+        header.save_as(path)
+    npc.convert(tmp_path / "moved", url, workers=0)
+    return scan
+
+
+def test_a_table_that_another_has_written_since_is_not_overwritten_on_s3(s3, cohort):
+    """Between the check of the lease and a write the server compares: what the other wrote stays."""
+    url = "s3://priv/guarded.zarr"
+    npc.convert(cohort / "primary_data", url, workers=0)
+    opened = locate(url).open()
+    ours, theirs = open_group(opened, url), open_group(opened, url)
+    before = array(ours, "message")[...]
+    array(ours, "message")[...] = before  # read, and written by itself: no conflict
+    array(theirs, "message")[...] = array(theirs, "message")[...] + "theirs"
+    with pytest.raises(LeaseError, match=r"message/c/0/0 was written by another process"):
+        array(ours, "message")[...] = before
+    with pytest.raises(LeaseError, match="written by another process"):
+        resize_twice(ours, theirs)
+    assert (npc.open(url).message.values == before + "theirs").all()
+    assert npc.open(url).sizes["patient"] == 4
+
+
+def resize_twice(ours, theirs):
+    """The first makes room for a patient, the other, who does not know, takes it away."""
+    patients, sequences = labels(ours, "patient"), labels(ours, "sequence")
+    extent = array(ours, "image").shape[-3:]
+    resize(theirs, patients=[*patients, "new"], sequences=sequences, extent_zyx=extent)
+    resize(ours, patients=patients[:1], sequences=sequences, extent_zyx=extent)

@@ -7,12 +7,12 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
 from npczarr import __version__
-from npczarr.cli import download, export, measure, pack, privacy, report, resample, scout, show, structures
+from npczarr.cli import download, export, measure, pack, privacy, report, resample, scout, show, structures, view
 from npczarr.cli.options import (
     BreakLock,
     Config,
@@ -28,6 +28,10 @@ from npczarr.cli.options import (
 )
 from npczarr.errors import NpczarrError, ParameterError
 from npczarr.model.options import redacted
+from npczarr.outputs import write_whole
+
+if TYPE_CHECKING:
+    from npczarr.phantom.plan import Size
 
 app = typer.Typer(
     name="npczarr",
@@ -86,25 +90,27 @@ def demo(
     source, store, raters, page = out / "source", out / "demo.zarr", out / "raters.zarr", out / "report.html"
     if out.exists() and any(out.iterdir()):
         raise ParameterError(f"{out} is not empty; choose another folder: npczarr demo OTHER")
-    here = 0 if workers is None else workers  # starting processes takes longer than a few small scans
+    here = 0 if workers is None else workers  # starting processes takes longer than a few scans
     _step(1, f"a synthetic cohort of {patients} patients, three MR series each, as its scanners write them")
-    phantom(source, patients=patients)
+    phantom(source, patients=patients, size="medium", workers=here)
     _step(2, "one Zarr store of it, and one of the two raters' outlines")
     failed = _convert(str(source / "primary_data"), str(store), workers=here)
     failed |= _convert(str(source / "inner_reliability.zip"), str(raters), workers=here)
     _step(3, "every voxel read back")
     failed |= _validate(str(store), workers=here)
-    _step(4, "every tumour measured, and the raters compared")
+    _step(4, "every tumor measured, and the raters compared")
     failed |= measure.measure_tumours(str(store), "lorensen", None, {"workers": workers})
     failed |= measure.compare_raters(str(raters), 2.0, None, {"workers": workers})
-    _step(5, "a report of it, tables and figures")
+    _step(5, "a report of it: every patient, tables and figures")
     report.write(str(store), page, str(raters), runs={"workers": workers})
     show.out.print(
-        "\n[bold]Now look at it[/]: open "
-        f"[bold]{page}[/] in a browser, or in Python:\n\n"
+        f"\n[bold]Now look at it[/]\n\n"
+        f"  open [bold]{page}[/] in a browser\n"
+        f"  npczarr view {store}\n\n"
+        "or in Python:\n\n"
         "  import npczarr as npc\n"
         f'  ds = npc.open("{store}")\n'
-        '  ds.npc.plot("001").savefig("patient.png")   # its sequences, the tumor outlined\n'
+        '  ds.npc.plot("001").savefig("patient.png")   # its sequences, upright, the tumor outlined\n'
         "  ds.npc.table()                              # one row a scan, with everything that is known of it\n"
     )
     raise typer.Exit(int(failed))
@@ -119,23 +125,23 @@ def phantom(
     out: Annotated[Path, typer.Argument(help="Folder to create.")],
     patients: Annotated[int, typer.Option(help="277 give the counts of the published tables.", min=1)] = 277,
     size: Annotated[
-        str, typer.Option(help="small: tens of MB; full: 512 x 512, some 20 GB for 277 patients.")
+        str, typer.Option(help="small: tens of MB; medium: 256 x 256; full: 512 x 512, some 20 GB for 277 patients.")
     ] = "small",
     seed: Annotated[int, typer.Option(help="The same seed gives the same bytes.", min=0)] = 0,
     workers: Workers = None,
     scheduler: Scheduler = None,
 ) -> None:
     """Write a synthetic cohort in the published layout."""
-    from npczarr.phantom import make_cohort
+    from npczarr.phantom import SIZES, make_cohort
 
-    if size not in ("small", "full"):
-        raise ParameterError(f"--size must be small or full, got {size!r}")
+    if size not in SIZES:
+        raise ParameterError(f"--size must be small, medium or full, got {size!r}")
     started = time.perf_counter()
     with show.progress() as draw:
         made = make_cohort(
             out,
             patients=patients,
-            size="full" if size == "full" else "small",
+            size=cast("Size", size),
             seed=seed,
             workers=workers,
             scheduler=scheduler,
@@ -163,6 +169,9 @@ def convert(
     replace: Annotated[
         bool, typer.Option("--replace", help="Take scans of other series than those that the store holds.")
     ] = False,
+    keep: Annotated[
+        list[str] | None, typer.Option(help="Take a table column (Name, MRN) though it may tell who the patients are.")
+    ] = None,
     break_lock: BreakLock = False,
     storage_option: StorageOption = None,
     source_option: SourceOption = None,
@@ -180,6 +189,7 @@ def convert(
         dtype=dtype,
         rewrite=rewrite or (),
         replace=replace,
+        keep=keep or (),
         break_lock=break_lock,
         storage_options=as_options(storage_option),
         source_options=as_options(source_option),
@@ -204,7 +214,7 @@ def columns(
         return
     if out.exists():
         raise ParameterError(f"{out} is there already; name another file")
-    out.write_text(text, encoding="utf-8")
+    write_whole(out, text.encode())
     show.out.print(f"wrote {out}; correct it, then: npczarr convert SOURCE STORE --columns {out}", markup=False)
 
 
@@ -224,6 +234,8 @@ def info(store: Store, storage_option: StorageOption = None, as_json: Json = Fal
 def validate(
     store: Store,
     against: Annotated[str | None, typer.Option(help="Read this source again and compare every voxel.")] = None,
+    repair: Annotated[bool, typer.Option("--repair", help="Write what is damaged again, from --against.")] = False,
+    seal: Annotated[bool, typer.Option("--seal", help="Accept the store as it is, with what others changed.")] = False,
     config: Config = None,
     workers: Workers = None,
     scheduler: Scheduler = None,
@@ -231,10 +243,12 @@ def validate(
     source_option: SourceOption = None,
     as_json: Json = False,
 ) -> None:
-    """Check a store: schema, digests of every voxel, masks, coordinates."""
+    """Check a store: schema, seal, digests of every voxel, masks, coordinates; repair it from its source."""
     found = _validate(
         store,
         against=against,
+        repair=repair,
+        seal=seal,
         config=config,
         workers=workers,
         scheduler=scheduler,
@@ -247,6 +261,7 @@ def validate(
 
 _COMMANDS: dict[str, tuple[Callable[..., None], str]] = {
     "download": (download.download, "npczarr download data/"),
+    "view": (view.view, "npczarr view npc.zarr --patient 012"),
     "scout": (scout.scout, "npczarr scout exports/ --out layout.toml"),
     "structures": (structures.structures, "npczarr structures primary_data/"),
     "morphology": (measure.morphology, "npczarr morphology npc.zarr --csv tumours.csv"),

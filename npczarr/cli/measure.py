@@ -22,6 +22,7 @@ from npczarr.cli.options import (
     new_file,
 )
 from npczarr.model.options import redacted
+from npczarr.outputs import to_csv, write_whole
 
 Label = Annotated[
     list[str] | None, typer.Option(help="Label to measure, of masks with several; repeatable. All by default.")
@@ -203,7 +204,7 @@ def _measure(
         )
     if csv is not None:
         scalars = result[[name for name in result.data_vars if "axis" not in result[name].dims]]
-        scalars.to_dataframe().to_csv(csv)
+        write_whole(csv, to_csv(scalars.to_dataframe()).encode())
         show.err.print(f"wrote {csv}")
     if not result.attrs["kept"]:
         show.err.print(f"the store may not be written by this process: the result is not kept in {redacted(store)}")

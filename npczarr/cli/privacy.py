@@ -11,6 +11,14 @@ import typer
 from npczarr.cli import show
 from npczarr.cli.options import Config, Json, Scheduler, Source, StorageOption, Workers, as_options
 
+_NOTES = {
+    "face": (
+        "a face can be drawn from it. npczarr removes none: pydeface, mri_deface or quickshear do it for whole heads; "
+        "check that they leave the tumor, which in a nasopharynx lies close behind the face"
+    ),
+    "text": "text that stays in a cleaned copy: look at it with --values",
+}
+
 
 def audit(
     source: Source,
@@ -21,6 +29,7 @@ def audit(
     as_json: Json = False,
 ) -> None:
     """Look for what could identify someone; exit code 1 if something is found."""
+    from rich.markup import escape
     from rich.table import Table
 
     from npczarr.privacy.audit import audit as look
@@ -43,7 +52,8 @@ def audit(
         if found.findings:
             show.out.print(table)
         for one in found.notes:
-            show.out.print(f"[yellow]note[/] {one.files} files: {one.name}; a face can be drawn from it")
+            shown = f" ({' | '.join(one.values)})" if values else ""
+            show.out.print(f"[yellow]note[/] {one.files} files: {escape(one.name + shown)}; {_NOTES[one.kind]}")
         _failed(found.unread)
         show.out.print(f"{found.files} files, {len(found.findings)} kinds of finding, {len(found.unread)} not read")
     raise typer.Exit(int(not found.clean))
@@ -57,6 +67,9 @@ def deidentify(
         typer.Option(help="File with a secret: a second run with it continues. Default: random, forgotten."),
     ] = None,
     table: Annotated[list[str] | None, typer.Option(help="Path of a CSV file in the source to copy as it is.")] = None,
+    keep_patients: Annotated[
+        bool, typer.Option("--keep-patients", help="Keep the names of patients' folders: pseudonyms already.")
+    ] = False,
     config: Config = None,
     workers: Workers = None,
     scheduler: Scheduler = None,
@@ -65,6 +78,8 @@ def deidentify(
 ) -> None:
     """Write a cleaned copy, by the Basic Profile of DICOM PS3.15."""
     from dataclasses import asdict
+
+    from rich.markup import escape
 
     from npczarr.errors import ParameterError
     from npczarr.privacy.deidentify import deidentify as clean
@@ -79,6 +94,7 @@ def deidentify(
             out,
             key=key,
             tables=table or (),
+            keep_patients=keep_patients,
             config=config,
             workers=workers,
             scheduler=scheduler,
@@ -89,8 +105,13 @@ def deidentify(
         typer.echo(json.dumps(asdict(done), indent=1))
     else:
         _failed(done.failed)
-        for path in done.not_copied:
-            show.out.print(f"[dim]not copied[/] {path}", markup=True)
+        for path, reason in done.not_copied.items():
+            show.out.print(f"[dim]not copied[/] {escape(path)}: {escape(reason)}")
+        if done.numbered:
+            show.out.print(
+                f"{done.numbered} folders of patients are numbered, for their names may tell who they are "
+                "(--keep-patients keeps them)"
+            )
         show.out.print(f"{done.written} files written, {done.kept} were there, {len(done.failed)} failed")
     raise typer.Exit(int(bool(done.failed)))
 

@@ -23,13 +23,15 @@ def report(
     quality_csv: Annotated[
         Path | None, typer.Option(callback=new_file, help="CSV file for the scans to look at again.")
     ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite a file that is no earlier report.")] = False,
     workers: Workers = None,
     scheduler: Scheduler = None,
     storage_option: StorageOption = None,
 ) -> None:
-    """Write a report: the paper's tables and figures, and every scan to look at again. One HTML file."""
+    """Write a report: every patient, the paper's tables and figures, and the scans to look at again. One HTML file."""
     where = {"figures": figures, "tables": tables, "quality_csv": quality_csv}
-    write(store, out, reliability, storage_option, {"workers": workers, "scheduler": scheduler}, **where)
+    runs = {"workers": workers, "scheduler": scheduler}
+    write(store, out, reliability, storage_option, runs, force=force, **where)
 
 
 def write(
@@ -38,6 +40,8 @@ def write(
     reliability: str | None = None,
     storage_option: list[str] | None = None,
     runs: dict[str, Any] | None = None,
+    *,
+    force: bool = False,
     **where: Any,  # noqa: ANN401 - figures, tables, quality_csv: paths or None
 ) -> None:
     """Write a report with a progress bar, and say where it is."""
@@ -56,6 +60,7 @@ def write(
             out,
             reliability=reliability,
             storage_options=as_options(storage_option),
+            force=force,
             on_progress=draw,
             **(runs or {}),
             **where,

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import time
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from npczarr.cli import show
 from npczarr.cli.options import BreakLock, Json, Scheduler, SourceOption, StorageOption, Store, Workers, as_options
 from npczarr.errors import ParameterError
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 
 def resample(
@@ -42,23 +45,21 @@ def resample(
     """Resample every scan into another store, or complete an interrupted run."""
     from npczarr.graphs.resample_store import resample_store
 
-    asked: dict[str, Any] = {
-        "spacing": _triple("--spacing", spacing, float),
-        "shape": _triple("--shape", shape, int),
-        "like": like,
-        "window": _triple("--window", window, float),
-        "center": center,
-        "bounds": _triple("--bounds", bounds, _pair),
-        "method": method,
-        "mask_method": mask_method,
-        "normalize": normalize,
-    }
+    # one word of several each: resample_store refuses any other, and names the known ones
+    choices: dict[str, Any] = {
+        "center": center, "method": method, "mask_method": mask_method, "normalize": normalize
+    }  # fmt: skip
     started = time.perf_counter()
     with show.progress() as draw:
         result = resample_store(
             store,
             out,
-            **asked,
+            spacing=_triple("--spacing", spacing, float),
+            shape=_triple("--shape", shape, int),
+            like=like,
+            window=_triple("--window", window, float),
+            bounds=_triple("--bounds", bounds, _pair),
+            **choices,
             codec=codec,
             workers=workers,
             scheduler=scheduler,
@@ -70,14 +71,18 @@ def resample(
     if as_json:
         typer.echo(json.dumps(result.to_dict(), default=str))
     else:
-        show.out.print("[dim]resampled as[/]", end=" ")
-        show.out.print(result.attrs["resampling"], markup=False)
-        show.conversion(result, out, time.perf_counter() - started)
-    incomplete = (result["status"] == "refused") | (result["status"] == "pending")
-    raise typer.Exit(int(bool(incomplete.any())))
+        _print(result, out, time.perf_counter() - started)
+    raise typer.Exit(int(bool(result["status"].isin(["refused", "pending"]).any())))
+
+
+def _print(result: xr.Dataset, out: str, seconds: float) -> None:
+    show.out.print("[dim]resampled as[/]", end=" ")
+    show.out.print(result.attrs["resampling"], markup=False)
+    show.conversion(result, out, seconds)
 
 
 def _triple(option: str, text: str | None, kind: Any) -> Any:  # noqa: ANN401 - makes one part
+    """Read one value, or three for z,y,x; "-" is None."""
     if text is None:
         return None
     try:

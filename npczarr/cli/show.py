@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from npczarr.model.options import redacted
+from npczarr.outputs import printable
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -20,9 +22,17 @@ if TYPE_CHECKING:
     from npczarr.runner import OnProgress, Progress
     from npczarr.store.validate import Finding
 
+
+class _Harmless(Console):
+    """A console that shows what a label or a message would do to the terminal, and does not do it."""
+
+    def render_str(self, text: str, **options: Any) -> Text:  # noqa: ANN401 - those of the base class
+        return super().render_str(printable(text), **options)
+
+
 # tables in a file or a pipe are as wide as they need to be
-out = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 160)
-err = Console(stderr=True, highlight=False, soft_wrap=True)
+out = _Harmless(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 160)
+err = _Harmless(stderr=True, highlight=False, soft_wrap=True)
 _STYLES = {"ok": "green", "warning": "yellow", "refused": "red", "missing": "dim", "pending": "magenta"}
 _EXPECTED = ("ok", "sound", "measured", "seen", "written")  # what is well needs no word beside the bar
 _LISTED = 20
@@ -159,6 +169,7 @@ def description(about: Mapping[str, Any]) -> None:
         out.print("clinical  " + escape(", ".join(about["clinical"])))
     if about["results"]:
         out.print("results   " + ", ".join(about["results"]))
+    out.print(f"seal      {about['seal']}, {escape(about['sealed'])}")
     if about["padding"]:
         out.print(f"[yellow]padding[/] {escape(about['padding'])}")
     problem_list(about["problems"])

@@ -1,4 +1,4 @@
-"""Masks edited elsewhere, back into the store in place of its own, with a record of where they came from."""
+"""Import of masks that were edited elsewhere, in place of the store's, with a record of their origin."""
 
 from __future__ import annotations
 
@@ -31,6 +31,7 @@ from npczarr.store.lease import Lease, hold_lease
 from npczarr.store.location import Location, locate
 from npczarr.store.rows import Rows
 from npczarr.store.scans import StoredScan
+from npczarr.store.seal import status_before
 
 _EVIDENCE = tuple(v.name for v in SCAN_TABLES if v.name.startswith("mask_"))
 Key = tuple[str, str]
@@ -38,7 +39,7 @@ Key = tuple[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Imported:
-    """What became of one mask.
+    """Outcome of the import of one mask.
 
     Parameters
     ----------
@@ -121,7 +122,7 @@ def import_masks(
         root = open_group(opened, location.shown)
         if array(root, "mask").ndim != 5:
             raise ParameterError(f"{location.shown}: a store of several raters' masks; convert it again to change them")
-        target = _Target(location, Rows(root), read_layout(root, location.shown), lease)
+        target = _Target(location, Rows(root, lease), read_layout(root, location.shown), lease)
         tables = {v.name: target.rows.read(v.name) for v in SCAN_TABLES}
         stored = StoredCohort(location, root)
         names = mask_labels(root)
@@ -135,8 +136,8 @@ def import_masks(
             meter.add(counts={one.status: 1})
         replaced = sum(one.status == "replaced" for one in done.values())
         if replaced:
-            lease.check()
-            add_history(root, "import-masks", {"replaced": replaced})
+            with lease.writing():
+                add_history(root, "import-masks", {"replaced": replaced})
     return tuple(done[scan.patient, scan.sequence] for scan in scans)
 
 
@@ -150,7 +151,7 @@ class _Target:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ImportTask:
-    """One mask to read: its files, and the scan that it is for, or why there is none that can take it.
+    """One mask to read: its files, and its scan in the store, or the reason why no scan can take it.
 
     `held` is the digest of the stored mask; empty where another must be written even if it is the same.
     """
@@ -165,7 +166,7 @@ class ImportTask:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ReadMask:
-    """A mask that differs from the stored one, its digest and its file's; or no mask, and why nothing is to do."""
+    """A mask that differs from the stored one, with its digest and its file's; or no mask, and the reason."""
 
     mask: Mask | None
     digest: str = ""
@@ -207,7 +208,7 @@ def read_task(task: ImportTask) -> ReadMask:
 def _imported(
     task: ImportTask, outcome: ReadMask | BaseException, target: _Target, tables: Mapping[str, Mapping[Key, Any]]
 ) -> Imported:
-    """Replace one mask by what was read: say pending, write its chunks, then the row."""
+    """Replace one mask: mark the scan as pending, write its chunks, then the row."""
     if isinstance(outcome, StoreError) or not isinstance(outcome, Exception | ReadMask):
         raise outcome
     if isinstance(outcome, Exception):  # out of memory, or a decoder that crashed, more than once
@@ -215,14 +216,13 @@ def _imported(
     if outcome.mask is None:
         return Imported(*task.key, outcome.status, outcome.message)
     row = {name: values[task.key] for name, values in tables.items()}
+    row["status"] = status_before(*task.key, row)
     replaced = (
         f"mask replaced on {datetime.now(UTC).date().isoformat()} from {task.files.masks[0].path} "
         f"(digest {outcome.file_digest}), was {row['mask_digest'] or row['mask_status']}"
     )
-    target.lease.check()
     target.rows.mark_pending([task.key])
     _write(outcome.mask, target, task.key)
-    target.lease.check()
     target.rows.write([_row(task.key, row, outcome.mask, outcome.digest, replaced)])
     return Imported(*task.key, "replaced", "; ".join([*outcome.mask.warnings, replaced]))
 
@@ -238,12 +238,12 @@ def _usable_grid(scan: StoredScan) -> Grid:
 
 
 def _write(mask: Mask, target: _Target, key: Key) -> None:
-    place = ScanPlace(target.location, target.rows.place(key), target.layout, clear=True)
+    place = ScanPlace(target.location, target.rows.place(key), target.layout, clear=True, token=target.lease.token)
     place.write("mask", mask.mask, 0)
 
 
 def _row(key: Key, row: Mapping[str, Any], mask: Mask, new: str, replaced: str) -> Row:
-    """Return the scan's row with what is new of its mask; what was said before stays said."""
+    """Return the scan's row with the new fields of its mask; earlier messages are kept."""
     fresh = {v.name: v.fill for v in SCAN_TABLES if v.name in _EVIDENCE}
     values = {**row, **fresh, **mask.evidence, "mask_digest": new}
     values["mask_status"] = "warning" if mask.warnings else "ok"

@@ -1,4 +1,4 @@
-"""A store's scans as files of other tools: which, where, and what became of each."""
+"""Export of a store: which scans, into which files, and the outcome of each."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ import numpy as np
 import xxhash
 
 from npczarr.errors import NpczarrError, ParameterError, unknown_label
-from npczarr.export.files import check_name
 from npczarr.export.manifest import Manifest
+from npczarr.export.names import check_name
 from npczarr.export.origin import OriginFiles
 from npczarr.export.scan import ExportTask, read
 from npczarr.model.options import check_local
@@ -36,7 +36,7 @@ _SMALL_VOXELS = 50_000_000  # written in about the time that two processes take 
 
 @dataclass(frozen=True, slots=True)
 class Exported:
-    """What became of one scan.
+    """Outcome of the export of one scan.
 
     Parameters
     ----------
@@ -88,7 +88,7 @@ def export_scans(
         Local folder: new, empty, or of an earlier export of the same kind.
     format
         ``"tiff"``, slices scaled over the whole volume; ``"nifti"``, ``"ome-zarr"``, stored values; ``"png"``, the
-        slice with most tumour and its outline; ``"seg"``, ``"rtstruct"``, the mask alone as a DICOM object.
+        slice with most tumor and its outline; ``"seg"``, ``"rtstruct"``, the mask alone as a DICOM object.
     size
         Resample in-plane to ``size`` x ``size``; None keeps the matrix.
     patients, sequences
@@ -160,7 +160,7 @@ def export_scans(
 
 
 def export_scan(task: ExportTask) -> Exported:
-    """Export one scan; safe to run twice. What is wrong with it is told, not raised."""
+    """Export one scan; safe to run twice. A problem is returned, not raised."""
     try:
         parts = [part for part in (task.rater_label, task.scan.patient) if part]
         folder = Path(task.out, *(check_name(part) for part in parts))
@@ -183,7 +183,7 @@ def _check(format: str, size: int | None, bits: int, out: str | Path) -> None:
 
 
 def _load(format: str) -> Callable[..., Any]:
-    """Return the writer of a format; each needs libraries that the others do not."""
+    """Return the writer of a format; imported here, since each needs libraries of its own."""
     try:
         write: Callable[..., Any] = import_module(f"npczarr.export.{FORMATS[format]}").write
     except ModuleNotFoundError as error:
@@ -206,7 +206,7 @@ def _plan(
     form: Mapping[str, Any],
     origins: Mapping[tuple[str, str], OriginFiles] | None,
 ) -> Iterator[ExportTask | Exported]:
-    """Give a task for each scan that the store has, and for each that it has not, why."""
+    """Yield a task for each stored scan, and the reason for each that is not stored."""
     for at in product(*chosen):
         scan = cohort.at((at[0], at[1]))
         for rater in range(len(scan.raters)) if scan.raters else [None]:
@@ -232,7 +232,7 @@ def _origins(
 
 
 def _digest(scan: StoredScan) -> str:
-    """Digest of everything in a scan that its files depend on."""
+    """Digest of the parts of a scan that its files depend on."""
     affine = None if scan.grid is None else scan.grid.affine.tolist()
     facts = [scan.image_digest, scan.mask_digest, scan.shape_zyx, affine, scan.known_zyx]
     facts += [scan.slope.tolist(), scan.intercept.tolist(), scan.has_mask]

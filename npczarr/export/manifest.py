@@ -1,4 +1,4 @@
-"""What an export folder holds and how it was made: ``export.json``, by which a later run knows what to keep."""
+"""The record of an export folder, ``export.json``, by which a later run knows which files to keep."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from npczarr.errors import ParameterError
-from npczarr.export.files import write_whole
+from npczarr.outputs import write_whole
 
 NAME = "export.json"
 _FLUSH_SECONDS = 2.0
@@ -19,7 +19,7 @@ _FLUSH_SECONDS = 2.0
 
 @dataclass(slots=True)
 class Manifest:
-    """The record of an export folder; one process writes it, after the files that it speaks of."""
+    """The record of an export folder; one process writes it, after the files that it lists."""
 
     folder: Path
     parameters: Mapping[str, Any]
@@ -54,14 +54,14 @@ class Manifest:
         return manifest
 
     def kept(self, key: str, digest: str) -> tuple[str, ...] | None:
-        """Files of a scan that are there, made from the same voxels; else None."""
+        """Files of a scan that exist and were made from the same voxels; else None."""
         entry = self.scans.get(key, {})
         files = tuple(entry.get("files", ()))
         same = files and entry.get("digest") == digest and all((self.folder / name).exists() for name in files)
         return files if same else None
 
     def add(self, key: str, digest: str, files: Sequence[str]) -> None:
-        """Take in a scan that was written, and take away the files that an earlier version of it had besides."""
+        """Add a scan that was written, and delete files that only an earlier version of it had."""
         for name in set(self.scans.get(key, {}).get("files", ())) - set(files):
             path = (self.folder / name).resolve()
             if path.is_file() and path.is_relative_to(self.folder):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from npczarr.export.files import check_name
+from npczarr.export.names import check_name
 from npczarr.sources.config import SourceConfig
 
 _MASK_NAMES = {rule.name: rule.mask for rule in SourceConfig().sequences}

@@ -13,17 +13,18 @@ import nibabel
 import numpy as np
 from numpy.typing import NDArray
 
-from npczarr.export.files import check_name, write_whole
 from npczarr.export.mask_names import mask_stem
+from npczarr.export.names import check_name
 from npczarr.export.scan import ScanVoxels
 from npczarr.model.geometry import RAS_TO_LPS, Floats
+from npczarr.outputs import write_whole
 
 _SCANNER = 1  # NIFTI_XFORM_SCANNER_ANAT
 _NOTICED_MM = 0.01  # between sform and qform
 
 
 def write(scan: ScanVoxels, folder: Path, bits: int) -> tuple[list[Path], list[str]]:
-    """Write ``<sequence>.nii.gz`` and ``ROI-<mask>.nii.gz``; return the files and what is to be said of them.
+    """Write ``<sequence>.nii.gz`` and ``ROI-<mask>.nii.gz``; return the files and remarks on them.
 
     Stored values are kept bit for bit; where all slices share one rescale it is the header's scl_slope and scl_inter.
     """

@@ -7,9 +7,10 @@ from typing import Any
 
 from npczarr.errors import SourceError
 from npczarr.export.colors import color_of
-from npczarr.export.files import check_name, whole
+from npczarr.export.names import check_name
 from npczarr.export.scan import ScanVoxels
 from npczarr.model.geometry import AXES
+from npczarr.outputs import whole
 from npczarr.store.ome import Node, write_groups
 
 VERSION = "0.5"

@@ -1,4 +1,4 @@
-"""PNG overlays as the paper's Figure 1: the slice with most tumour, its outline drawn, pixels square."""
+"""PNG overlays as the paper's Figure 1: the slice with most tumor, its outline drawn, pixels square."""
 
 from __future__ import annotations
 
@@ -12,15 +12,16 @@ from skimage.measure import find_contours
 
 from npczarr.errors import SourceError
 from npczarr.export.colors import color_of
-from npczarr.export.files import check_name, write_whole
+from npczarr.export.names import check_name
 from npczarr.export.scan import ScanVoxels
+from npczarr.outputs import write_whole
 
-_PERCENTILES = (0.5, 99.5)  # of the volume: noise and bright vessels must not take the gray levels of the tumour
+_PERCENTILES = (0.5, 99.5)  # of the volume: noise and bright vessels must not take the gray levels of the tumor
 _SIDE = 768  # pixels of the longer side, or more
 
 
 def write(scan: ScanVoxels, folder: Path, bits: int) -> tuple[list[Path], list[str]]:
-    """Write ``<sequence>.png``: the slice with the largest tumour area, or the middle one where there is no tumour.
+    """Write ``<sequence>.png``: the slice with the largest tumor area, or the middle one where there is no tumor.
 
     The slice, its window (in real values) and the percentiles that gave it are the picture's text fields.
     """
@@ -44,7 +45,7 @@ def write(scan: ScanVoxels, folder: Path, bits: int) -> tuple[list[Path], list[s
     picture.save(buffer, "PNG", pnginfo=fields)
     path = folder / f"{check_name(scan.sequence)}.png"
     write_whole(path, buffer.getvalue())
-    return [path], [] if areas.any() else ["no tumour to outline, the middle slice was drawn"]
+    return [path], [] if areas.any() else ["no tumor to outline, the middle slice was drawn"]
 
 
 def draw(gray: NDArray[np.uint8], mask: NDArray[np.uint8] | None, y_mm: float, x_mm: float) -> Image.Image:
@@ -57,7 +58,7 @@ def draw(gray: NDArray[np.uint8], mask: NDArray[np.uint8] | None, y_mm: float, x
         canvas = ImageDraw.Draw(picture)
         for number in np.unique(mask[mask > 0]):
             for line in find_contours(np.pad(mask == number, 1).astype(float), 0.5):
-                # padded by one, and the center of a voxel lies half a voxel inside it
+                # padded by one, and the center of a voxel is half a voxel inside it
                 points = [((x - 0.5) * x_mm * scale, (y - 0.5) * y_mm * scale) for y, x in line]
                 canvas.line(points, fill=color_of(int(number)), width=2, joint="curve")
     return picture

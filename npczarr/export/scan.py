@@ -1,4 +1,4 @@
-"""One scan as every export starts from it: voxels, mask, grid, and the scale of its values."""
+"""One scan to export: voxels, mask, grid, and the scale of its values."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class ExportTask:
     rater
         Place of the rater whose mask it is, in a store of several; else None.
     digest
-        Digest of everything that the files depend on.
+        Digest of the parts of the scan that the files depend on.
     out, format, size, bits
         Folder and form of the files.
     origin
@@ -49,7 +49,7 @@ class ExportTask:
 
     @property
     def remark(self) -> str:
-        """What is to be said of the scan whatever happens: why it has no mask."""
+        """Remark on the scan in any case: why it has no mask."""
         return "" if self.scan.has_mask else f"no mask ({self.scan.mask_status}: {self.scan.message})"
 
     @property
@@ -111,7 +111,7 @@ class ScanVoxels:
 
 
 def read(task: ExportTask) -> ScanVoxels:
-    """Read a scan, and lay it on another matrix where one is asked for.
+    """Read a scan, and resample it to another matrix where `size` is given.
 
     Raises
     ------

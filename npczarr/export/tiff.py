@@ -14,12 +14,13 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
-from npczarr.export.files import check_name, write_whole
+from npczarr.export.names import check_name
 from npczarr.export.scan import ScanVoxels
+from npczarr.outputs import write_whole
 
 
 def write(scan: ScanVoxels, folder: Path, bits: int) -> tuple[list[Path], list[str]]:
-    """Write a TIFF for each slice and each slice of the mask, and a JSON that says how to get real values back.
+    """Write a TIFF for each slice and each slice of the mask, and a JSON file with the scale of real values.
 
     Slices are numbered from 1, by their position along the slice normal. Masks are 0 and 2**bits - 1; of several labels
     the numbers of the labels, which the JSON names.

@@ -16,6 +16,7 @@ from npczarr.errors import ParameterError, SourceError, StoreError
 from npczarr.graphs.convert_scan import Peek, PeekTask, ScanTask, missing_row, peek_scans, source_digest, write_scan
 from npczarr.graphs.store_writer import StoreWriter, Work, changed
 from npczarr.model.cohort import Cohort, ScanFiles
+from npczarr.model.identifiers import identifies_by_name
 from npczarr.model.label_set import Labels, label_names
 from npczarr.model.layout import Layout, check_codec, plan_layout
 from npczarr.model.schema import RESAMPLING, STORED, Variable
@@ -47,6 +48,7 @@ def convert(
     dtype: str | None = None,
     rewrite: Collection[str] = (),
     replace: bool = False,
+    keep: Collection[str] = (),
     break_lock: bool = False,
     storage_options: Mapping[str, Any] | None = None,
     source_options: Mapping[str, Any] | None = None,
@@ -69,8 +71,7 @@ def convert(
     columns
         TOML file of column names alone, such as ``npczarr columns`` writes; instead of those in `config`.
     workers
-        Local worker processes; 0 for this process. By default the active ``distributed.Client``, or one a core. A
-        script that starts processes needs ``if __name__ == "__main__":`` around its work.
+        Local worker processes; 0 for this process. By default the active ``distributed.Client``, or one a core.
     scheduler
         Address of a running scheduler instead.
     codec
@@ -81,6 +82,8 @@ def convert(
         Patients (``"003"``) or scans (``"003/T1WI"``) to write again though they did not change, after damage.
     replace
         Put scans in the place of those that the store holds under the same labels, though they are of other series.
+    keep
+        Columns of tables to take though their names say that they tell who the patients are, such as ``"Name"``.
     break_lock
         Take over from another writer that no longer runs.
     storage_options, source_options
@@ -110,7 +113,7 @@ def convert(
     origin = open_source(source, source_options, rules.limits)
     target = locate(store, storage_options)
     cohort = discover(origin, rules)
-    tables = read_tables(origin, cohort, rules)
+    tables = _without_identities(read_tables(origin, cohort, rules), keep)
     unknown = sorted(set(rewrite) - {*cohort.patients, *("/".join(key) for key in cohort.scans)})
     if unknown:
         raise ParameterError(f"cannot rewrite {unknown[0]}: the source has no such patient or patient/sequence")
@@ -121,9 +124,9 @@ def convert(
         if fresh:
             layout = _survey(runner, origin, cohort, codec, dtype)
             attributes = root_attributes(layout.dtype, rated=bool(cohort.raters), of=rules.cohort)
-            create(
-                opened, cohort.patients, cohort.sequences, layout, attributes, cohort.raters, label_names(rules.labels)
-            )
+            with lease.writing():
+                names = label_names(rules.labels)
+                create(opened, cohort.patients, cohort.sequences, layout, attributes, cohort.raters, names)
         root = open_group(opened, target.shown)
         stranger = False
         if not fresh:
@@ -134,16 +137,18 @@ def convert(
                 raise _other_cohort(root, cohort, target.shown)
             patients = _joined(labels(root, "patient"), cohort.patients)
             sequences = _joined(labels(root, "sequence"), cohort.sequences)
-            resize(root, patients=patients, sequences=sequences, extent_zyx=layout.extent_zyx)
-        new_columns = add_columns(root, _over_store(root, cohort, tables))
+            with lease.writing():
+                extent = layout.extent_zyx
+                resize(root, patients=patients, sequences=sequences, extent_zyx=extent, check=lease.check)
+        with lease.writing():
+            new_columns = add_columns(root, _over_store(root, cohort, tables))
         writer = StoreWriter(root, target, layout, lease, clear=not fresh, limits=origin.limits)
         work = _work(root, origin, cohort, replace=replace, clear_absent=stranger)
         result = writer.run(runner, work, rewrite, on_progress)
         if new_columns or changed(result):
-            lease.check()
-            add_history(
-                root, "convert", {"codec": codec if fresh else None, "rewrite": len(rewrite), "replace": replace}
-            )
+            options = {"codec": codec if fresh else None, "rewrite": len(rewrite), "replace": replace}
+            with lease.writing():
+                add_history(root, "convert", options)
     return result.assign_attrs(
         strays=[file.path for file in cohort.strays],
         table_warnings=list(tables.warnings),
@@ -174,6 +179,21 @@ def _work(root: zarr.Group, source: Source, cohort: Cohort, *, replace: bool, cl
         task=task,
         clear_absent=clear_absent,
     )
+
+
+def _without_identities(tables: Tables, keep: Collection[str]) -> Tables:
+    """Leave out the columns whose names say that they tell who the patients are, and say so."""
+    kept = {name.casefold() for name in keep}
+    columns, warnings = {}, list(tables.warnings)
+    for name, (variable, values) in tables.columns.items():
+        column = str(variable.attributes.get("source_column", name))
+        if identifies_by_name(column) and not {name.casefold(), column.casefold()} & kept:
+            warnings.append(
+                f"column {column!r}: left out, for it may tell who the patients are; take it with --keep {column!r}"
+            )
+        else:
+            columns[name] = variable, values
+    return Tables(columns, tuple(warnings))
 
 
 def _check(codec: str, dtype: str | None) -> None:

@@ -147,9 +147,9 @@ def measure_store(
         failures = _measure_all(runner, tasks, result, patients, template, meter)
         result["input_digest"] = (SCAN, digests)
         if todo and lease is not None:
-            lease.check()
             written_by = {**provenance, "npczarr_version": version("npczarr")}
-            write_result(root, path, _stored_form(result, failures), written_by)
+            with lease.writing():
+                write_result(root, path, _stored_form(result, failures), written_by)
     return result.assign_attrs(provenance, kept=int(lease is not None)), tuple(failures)
 
 

@@ -19,7 +19,7 @@ from npczarr.model.geometry import AXES
 from npczarr.model.layout import Layout, plan_layout
 from npczarr.model.per_axis import PerAxis
 from npczarr.model.resampling import Center, MaskMethod, Method, Normalization, Resampling, make_resampling
-from npczarr.model.schema import STORED
+from npczarr.model.schema import ROW_DIGEST, STORED
 
 TEXT = np.dtypes.StringDType()
 
@@ -154,4 +154,7 @@ def _digests(dataset: xr.Dataset, plans: NDArray[Any], request: Resampling) -> d
         of_like = None if like is None or "sequence" not in found.dims else tables["mask_digest"][(*at[:-1], like)]
         plan: Any = plans[at]
         values[at] = plan_digest({name: table[at] for name, table in tables.items()}, plan, request, of_like)
-    return {"source_digest": xr.Variable(found.dims, np.asarray(values, dtype=TEXT), found.attrs)}
+    digests = {"source_digest": xr.Variable(found.dims, np.asarray(values, dtype=TEXT), found.attrs)}
+    if ROW_DIGEST in dataset:  # that of the source is of other values; whoever writes this Dataset seals nothing
+        digests[ROW_DIGEST] = xr.Variable(found.dims, np.full(found.shape, "", TEXT), dataset[ROW_DIGEST].attrs)
+    return digests

@@ -115,19 +115,23 @@ def resample_store(
         if fresh:
             raters = labels(source, "rater") if "rater" in source else ()
             attributes = _attributes(source, request, bool(raters))
-            create(opened, patients, sequences, layout, attributes, raters, mask_labels(source))
+            with lease.writing():
+                create(opened, patients, sequences, layout, attributes, raters, mask_labels(source))
         root = open_group(opened, target.shown)
         if not fresh:
             _check_same(root, request, target.shown)
             layout = read_layout(root, target.shown)
-            resize(root, patients=patients, sequences=sequences, extent_zyx=layout.extent_zyx)
-        new_columns = add_columns(root, _columns(dataset))
+            with lease.writing():
+                extent = layout.extent_zyx
+                resize(root, patients=patients, sequences=sequences, extent_zyx=extent, check=lease.check)
+        with lease.writing():
+            new_columns = add_columns(root, _columns(dataset))
         work = _work(plans, request, StoredCohort(origin), source)
         writer = StoreWriter(root, target, layout, lease, clear=not fresh, limits=Limits())
         result = writer.run(runner, work, (), on_progress)
         if new_columns or changed(result):
-            lease.check()
-            add_history(root, "resample", request.described())
+            with lease.writing():
+                add_history(root, "resample", request.described())
     return result.assign_attrs({RESAMPLING: json.dumps(request.described())})
 
 

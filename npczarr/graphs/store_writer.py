@@ -106,7 +106,7 @@ class StoreWriter:
         self._unwritten: list[Row] = []
         self._flushed = time.monotonic()
         self._pause = _FLUSH_SECONDS
-        self._rows = Rows(root)
+        self._rows = Rows(root, lease)
         self._raters = len(labels(root, "rater")) if "rater" in root else 0
         self._before: dict[Key, str] = {}
 
@@ -181,7 +181,7 @@ class StoreWriter:
         return queue, absent, counts
 
     def _place(self, key: Key) -> ScanPlace:
-        return ScanPlace(self._target, self._rows.place(key), self._layout, self._clear)
+        return ScanPlace(self._target, self._rows.place(key), self._layout, self._clear, self._lease.token)
 
     def _tasks(self, work: Work, queue: list[Key]) -> Iterator[Task]:
         while queue:
@@ -201,7 +201,6 @@ class StoreWriter:
 
     def _flush(self) -> None:
         started = time.monotonic()
-        self._lease.check()
         self._rows.write(self._unwritten)
         self._unwritten = []
         self._flushed = time.monotonic()
@@ -210,7 +209,7 @@ class StoreWriter:
     def _compare_frames(self, work: Work) -> None:
         """Warn of scans of a patient that do not share its frame of reference: their positions cannot be compared."""
         frames, status, message = (self._rows.read(name) for name in ("frame_digest", "status", "message"))
-        new: dict[str, dict[Key, str]] = {"message": {}, "status": {}}
+        new: dict[Key, dict[str, str]] = {}
         for patient in work.patients:
             keys = [(patient, s) for s in self._rows.sequences if frames[patient, s] and status[patient, s] in STORED]
             for key in keys:
@@ -218,10 +217,8 @@ class StoreWriter:
                 warning = [f"{_OTHER_FRAME}{keys[0][1]}: their patient coordinates may not be comparable"]
                 parts = [*(warning if frames[key] != frames[keys[0]] else []), *(part for part in rest if part)]
                 if "; ".join(parts) != message[key]:
-                    new["message"][key] = "; ".join(parts)
-                    new["status"][key] = "warning" if parts else "ok"
-        self._lease.check()
-        self._rows.set_texts(new)
+                    new[key] = {"message": "; ".join(parts), "status": "warning" if parts else "ok"}
+        self._rows.amend(new)
 
     def _trim(self) -> None:
         """Cut the arrays to the largest scan, so that neither the order of scans nor a wrong guess leaves a trace."""
@@ -244,9 +241,15 @@ class StoreWriter:
         return Row(*key, values)
 
     def _resize(self, layout: Layout) -> None:
-        self._lease.check()
         patients, sequences = list(self._rows.patients), list(self._rows.sequences)
-        resize(self._root, patients=patients, sequences=sequences, extent_zyx=layout.extent_zyx)
+        with self._lease.writing():
+            resize(
+                self._root,
+                patients=patients,
+                sequences=sequences,
+                extent_zyx=layout.extent_zyx,
+                check=self._lease.check,
+            )
         self._layout = layout
 
     def _result(self, work: Work, rows: Mapping[Key, Row]) -> xr.Dataset:

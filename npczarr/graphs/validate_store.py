@@ -10,10 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from npczarr.errors import ParameterError
 from npczarr.graphs.convert_scan import uid_digest
+from npczarr.graphs.repair_store import accept, repair_store
 from npczarr.model.cohort import ScanFiles
-from npczarr.model.schema import STORED
-from npczarr.runner import Meter, OnProgress, Runner
+from npczarr.model.schema import SCAN_TABLES, STORED
+from npczarr.runner import Idle, Meter, OnProgress, Runner
 from npczarr.sources.config import load_config
 from npczarr.sources.discover import discover
 from npczarr.sources.files import Source, open_source
@@ -21,13 +23,24 @@ from npczarr.sources.images import read_image
 from npczarr.sources.masks import read_scan_mask
 from npczarr.sources.raters import read_raters
 from npczarr.store.chunks import digest
-from npczarr.store.cohort import StoredCohort, open_consolidated
+from npczarr.store.cohort import StoredCohort
 from npczarr.store.describe import SALT
 from npczarr.store.hierarchy import array, labels, open_group
-from npczarr.store.location import locate
+from npczarr.store.lease import lease_is_held
+from npczarr.store.location import Location, locate
 from npczarr.store.scans import StoredScan
 from npczarr.store.storage_errors import translate_damage
-from npczarr.store.validate import CLAIMS, Finding, check_scan, check_schema_of, check_tables
+from npczarr.store.validate import (
+    CLAIMS,
+    Finding,
+    check_consolidated,
+    check_rows,
+    check_scan,
+    check_schema_of,
+    check_seal,
+    check_tables,
+)
+from npczarr.store.whole import is_written_whole
 
 _SMALL_VOXELS = 50_000_000  # read back in about the time that two processes take to start
 
@@ -38,6 +51,7 @@ class CheckTask:
 
     scan: StoredScan
     claims: Mapping[str, Any]
+    whole: bool
     salt: str = field(default="", repr=False)
     source: Source | None = field(default=None, repr=False)
     files: ScanFiles | None = None
@@ -47,6 +61,8 @@ def validate(
     store: str | Path,
     *,
     against: str | Path | None = None,
+    repair: bool = False,
+    seal: bool = False,
     config: str | Path | None = None,
     workers: int | None = None,
     scheduler: str | None = None,
@@ -54,7 +70,7 @@ def validate(
     source_options: Mapping[str, Any] | None = None,
     on_progress: OnProgress | None = None,
 ) -> tuple[Finding, ...]:
-    """Check a store: schema, digests of every voxel, masks, coordinates.
+    """Check a store: schema, metadata as readers see them, the seal, digests of every voxel, masks, coordinates.
 
     Parameters
     ----------
@@ -62,6 +78,11 @@ def validate(
         Folder or URL of the store.
     against
         The source it was made from: every scan is read again and compared, voxel for voxel.
+    repair
+        Write again from the source what is damaged, put labels and attributes back, then check once more. Damaged scans
+        lose masks that were imported, and damaged results are deleted.
+    seal
+        Accept the store as it is: what another program changed or added is no finding any more.
     config
         TOML file that describes the source.
     workers, scheduler, on_progress
@@ -72,59 +93,117 @@ def validate(
     Returns
     -------
     tuple of Finding
-        What is wrong; empty where all is well.
+        What is wrong, and after a repair what still is; empty where all is well.
 
     Raises
     ------
     StoreError, SourceError
         If there is no store, or no source, to be read.
+    ParameterError
+        If a repair has no source, or is to be sealed at once.
     """
+    if repair and (against is None or seal):
+        raise ParameterError("a repair needs the source (against=…, --against), and is sealed by itself")
     location = locate(store, storage_options)
+    if seal:
+        accept(location)
+
+    reading = _Reading(config, workers, scheduler, source_options, on_progress)
+    found = _check(location, None if repair else against, reading)
+    if not (repair and found and against is not None):
+        return found
+    repair_store(
+        location,
+        against,
+        [(finding.patient, finding.sequence) for finding in found if finding.patient],
+        config=config,
+        workers=workers,
+        scheduler=scheduler,
+        source_options=source_options,
+        on_progress=on_progress,
+    )
+    return _check(location, against, reading)
+
+
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """How a store and its source are read."""
+
+    config: str | Path | None
+    workers: int | None
+    scheduler: str | None
+    source_options: Mapping[str, Any] | None
+    on_progress: OnProgress | None
+
+
+def _check(location: Location, against: str | Path | None, reading: _Reading) -> tuple[Finding, ...]:
+    """Read everything back and return what is wrong."""
     with translate_damage(location.shown):
         root = open_group(location.open(read_only=True), location.shown, mode="r", whole=False)
-        findings = check_schema_of(root) or check_tables(root)
+        findings = check_schema_of(root) or check_tables(root, results=False)
         if findings:
             return tuple(findings)
-        source = cohort = None
-        if against is not None:
-            source = open_source(against, source_options, load_config(config).limits)
-            cohort = discover(source, load_config(config))
-            known = {(p, s) for p in labels(root, "patient") for s in labels(root, "sequence")}
-            strange = [key for key in cohort.scans if key not in known]
-            findings += [Finding(*key, "in the source but not in the store; convert again") for key in strange]
-        tables = {name: array(root, name)[...] for name in CLAIMS}
-        stored = StoredCohort(location, open_consolidated(location))
-        salt = str(root.attrs.asdict().get(SALT, ""))
-        tasks = [
-            CheckTask(
-                stored.at((p, s), check=False),
-                {name: values[p, s] for name, values in tables.items()},
-                salt=salt,
-                source=source,
-                files=None if cohort is None else cohort.scans.get((patient, sequence)),
-            )
+        findings += check_consolidated(root) + check_tables(root, results=True)
+        findings += check_seal(root, held=lease_is_held(root.store))
+        source, scans = _open_source(against, reading)
+        places = [
+            ((p, s), (patient, sequence))
             for p, patient in enumerate(labels(root, "patient"))
             for s, sequence in enumerate(labels(root, "sequence"))
         ]
-        voxels = int(tables["shape"].prod(axis=-1).sum())
-        with Runner(
-            workers, scheduler, idle="here" if voxels < _SMALL_VOXELS and source is None else "processes"
-        ) as runner:
-            outcomes = runner.run(
-                check_task, tasks, name=lambda task: f"validate-{task.scan.patient}-{task.scan.sequence}"
+        known = {key for _, key in places}
+        findings += [
+            Finding(*key, "in the source but not in the store; convert again") for key in scans if key not in known
+        ]
+        tables = {variable.name: array(root, variable.name)[...] for variable in SCAN_TABLES}
+        findings += check_rows(root, tables)
+        stored = StoredCohort(location, root)
+        attributes = root.attrs.asdict()
+        whole, salt = is_written_whole(attributes), str(attributes.get(SALT, ""))
+        tasks = [
+            CheckTask(
+                stored.at(at, check=False),
+                {name: tables[name][at] for name in CLAIMS},
+                whole=whole,
+                salt=salt,
+                source=source,
+                files=scans.get(key),
             )
-            meter = Meter(on_progress, len(tasks), "scans")
-            for task, outcome in outcomes:
-                problems = [f"cannot be checked: {outcome}"] if isinstance(outcome, BaseException) else outcome
-                findings += [Finding(task.scan.patient, task.scan.sequence, problem) for problem in problems]
-                meter.add(counts={"damaged" if problems else "sound": 1})
+            for at, key in places
+        ]
+        small = int(tables["shape"].prod(axis=-1).sum()) < _SMALL_VOXELS and source is None
+        findings += _check_scans(tasks, reading, "here" if small else "processes")
         order = {label: i for i, label in enumerate(labels(root, "patient"))}
         return tuple(sorted(findings, key=lambda f: (order.get(f.patient, -1), f.sequence, f.problem)))
 
 
+def _open_source(
+    against: str | Path | None, reading: _Reading
+) -> tuple[Source | None, Mapping[tuple[str, str], ScanFiles]]:
+    """Open the source to compare with, and list its scans; nothing where there is none."""
+    if against is None:
+        return None, {}
+    rules = load_config(reading.config)
+    source = open_source(against, reading.source_options, rules.limits)
+    return source, discover(source, rules).scans
+
+
+def _check_scans(tasks: list[CheckTask], reading: _Reading, idle: Idle) -> list[Finding]:
+    """Read every scan back."""
+    findings = []
+    with Runner(reading.workers, reading.scheduler, idle=idle) as runner:
+        outcomes = runner.run(check_task, tasks, name=lambda task: f"validate-{task.scan.patient}-{task.scan.sequence}")
+        meter = Meter(reading.on_progress, len(tasks), "scans")
+        for task, outcome in outcomes:
+            problems = [f"cannot be checked: {outcome}"] if isinstance(outcome, BaseException) else outcome
+            findings += [Finding(task.scan.patient, task.scan.sequence, problem) for problem in problems]
+            meter.add(counts={"damaged" if problems else "sound": 1})
+    return findings
+
+
 def check_task(task: CheckTask) -> list[str]:
     """Return what is wrong with one scan."""
-    problems = list(check_scan(task.scan, task.claims))
+    problems = list(check_scan(task.scan, task.claims, whole=task.whole))
     if task.source is not None:
         problems += _compare(task, task.source)
     return problems

@@ -1,6 +1,6 @@
 """What the entries of clinical columns mean, and the order of categories.
 
-A store keeps text as its table has it: :func:`canonical` reads what is meant, :func:`ranked` puts it in order.
+A store keeps text as its table has it: :func:`canonical` returns its meaning, :func:`ranked` sorts it.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _WORDS: dict[str, tuple[str, ...]] = {
 
 
 def canonical(name: str, values: Sequence[str]) -> list[str]:
-    """Read what the entries of a clinical column mean; "" where there is none.
+    """Return the meaning of the entries of a clinical column; "" for a missing entry.
 
     Stages become T0-T4, N0-N3, M0, M1 and 1-4c, whether written "T3", "cT3", "3", "3.0", "III" or "Stage IVa"; sex
     female and male; EBV and VCA negative and positive; events no and yes; histology as the dataset's paper writes it.

@@ -1,4 +1,4 @@
-"""The clinical variables that npczarr knows: by which names tables call them, and in which units.
+"""The clinical variables that npczarr knows, with their column names in tables and their units.
 
 Aliases are compared in lower case, without accents, and with everything but letters and digits left out, so "EBV-DNA"
 is "ebvdna"; units and editions at the end of a name are no part of it. Those of other languages are in `words.py`.
@@ -18,7 +18,7 @@ from npczarr.model import words
 class ClinicalField:
     """A clinical variable: its name in the store, dtype ("float64" or "string"), meaning, units, and aliases.
 
-    highest is the largest number that makes sense, from 0 on: a missing code such as 999 lies beyond it.
+    highest is the largest number that makes sense, from 0 on: a missing code such as 999 is larger.
     """
 
     name: str
@@ -216,7 +216,7 @@ def _split_unit(name: str) -> tuple[str, str | None]:
 
 
 def time_in(text: str, *, given: str, wanted: str) -> float | None:
-    """Read a time as tables and DICOM write it; None if it is none.
+    """Read a time as tables and DICOM write it; None if the text is no time.
 
     Parameters
     ----------
@@ -247,9 +247,9 @@ def time_in(text: str, *, given: str, wanted: str) -> float | None:
 
 
 def is_missing_code(number: float) -> bool:
-    """Tell whether a number is one that tables put for a missing value: -1, or only nines.
+    """Return whether a number is a code for a missing value: -1, or only nines.
 
-    What has a meaning as a value is none: ask only of numbers that make no sense.
+    Ask only for numbers that make no sense as values: 9 may be a valid age.
 
     >>> [is_missing_code(number) for number in (-1, 999, -9, 150, 9.9)]
     [True, True, True, False, False]

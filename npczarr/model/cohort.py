@@ -1,4 +1,4 @@
-"""What was found in a source: which files make up which scan."""
+"""The files of a source by scan."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What one scan may cost. Beyond it the scan is refused with its reason, and the rest converts."""
+"""Limits of memory and time for one scan. A scan beyond them is refused with the reason; the others convert."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ GB = 10**9
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """The most that is spent on one scan; no real series comes near the defaults.
+    """Limits for one scan; no real series comes near the defaults.
 
     Parameters
     ----------

@@ -41,6 +41,8 @@ _PASSWORD = re.compile(r"(?<=://)[^\s/?#@:]*:(?!\d*[/?#])[^\s'\"<>]*@")
 _USER = re.compile(r"(?<=://)[^\s/?#'\"<>]*@")
 _CONTAINER = re.compile(r"\b(az|abfss?|wasbs?)://[^\s/?#@:]+@", re.IGNORECASE)  # Azure: its name stands before the @
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s'\"<>]*")
+#: A URL that was taken for a path, and lost a slash.
+_ONE_SLASH = re.compile(r"\b([A-Za-z][A-Za-z0-9+.-]+):/(?=[^/\s'\"<>][^\s'\"<>]*[?@])")
 _QUERY = re.compile(r"\?.*?(?=[)\],;:.]*$)")
 
 
@@ -62,6 +64,7 @@ def redacted(text: str) -> str:
 
     A query can hold a signature. Names of containers, which Azure writes before an @, stay.
     """
+    text = _ONE_SLASH.sub(r"\1://", text)
     return _URL.sub(lambda found: _without_secrets(found.group()), text)
 
 

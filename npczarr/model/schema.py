@@ -16,6 +16,7 @@ SCHEMA_VERSION = 2
 SCHEMA_ATTRIBUTE = "npczarr_schema"
 RESAMPLING = "resampling"  # attribute of a resampled cohort: what was asked for, as JSON text
 SCAN = ("patient", "sequence")
+ROW_DIGEST = "row_digest"
 
 STATUSES = {
     "ok": "stored, nothing to report",
@@ -137,6 +138,13 @@ _PROVENANCE = [
         SCAN,
         "string",
         "digest of the names, sizes and time stamps of the source files, by which a changed scan is known",
+        attributes={"algorithm": "XXH3-128"},
+    ),
+    Variable(
+        ROW_DIGEST,
+        SCAN,
+        "string",
+        "digest of all that the tables say of the scan, its labels and its own slices of tables along z",
         attributes={"algorithm": "XXH3-128"},
     ),
 ]

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter
 
 from npczarr.model.geometry import Grid
 from npczarr.phantom.noise import NoisePool
@@ -17,7 +18,7 @@ from npczarr.phantom.noise import NoisePool
 Floats = NDArray[np.float32]
 Vector = tuple[float, float, float]
 
-HEAD_CENTRE_MM = (0.0, 8.0, 6.0)  # where a scanner's volume is centred
+HEAD_CENTER_MM = (0.0, 8.0, 6.0)  # where a scanner's volume is centered
 
 #: Brightness of 12 bits by sequence: T1WI, T2WI, CE-T1WI.
 _BRIGHTNESS = {
@@ -29,16 +30,16 @@ _BRIGHTNESS = {
     "muscle": (600, 360, 680),
     "gland": (850, 800, 1000),
     "white": (900, 680, 930),
-    "grey": (740, 840, 790),
+    "gray": (740, 840, 790),
     "fluid": (260, 1900, 270),
     "mucosa": (660, 1300, 1250),
     "vessel": (150, 90, 1500),
-    "tumour": (640, 1050, 1380),
+    "tumor": (640, 1050, 1380),
 }
 _TISSUES = tuple(_BRIGHTNESS)
 _COLUMNS = {"T1WI": 0, "T2WI": 1, "CE-T1WI": 2}
 
-#: Tissue, centre and half axes (x, y, z) in mm; later ones cover earlier ones. A centre off the middle comes twice.
+#: Tissue, center and half axes (x, y, z) in mm; later ones cover earlier ones. A center off the middle comes twice.
 _SHAPES: tuple[tuple[str, Vector, Vector], ...] = (
     ("fat", (0, 30, -75), (66, 66, 95)),
     ("muscle", (0, 30, -75), (59, 59, 92)),
@@ -48,7 +49,7 @@ _SHAPES: tuple[tuple[str, Vector, Vector], ...] = (
     ("marrow", (0, 8, 45), (71, 90, 84)),
     ("bone", (0, 8, 45), (69, 88, 82)),
     ("fluid", (0, 8, 45), (67, 86, 80)),
-    ("grey", (0, 8, 45), (65, 84, 78)),
+    ("gray", (0, 8, 45), (65, 84, 78)),
     ("white", (27, 8, 58), (27, 66, 40)),
     ("white", (24, 52, 4), (17, 20, 20)),
     ("fat", (0, -32, -25), (61, 53, 60)),
@@ -85,23 +86,24 @@ _SHAPES: tuple[tuple[str, Vector, Vector], ...] = (
     ("vessel", (33, 12, -35), (5, 5, 45)),
     ("vessel", (0, 91, 45), (4, 4, 45)),
 )
+_BLUR_PIXELS = 0.7  # of a scanner's point spread: without it, tissues have edges as if cut by scissors
 _BLOCK_VOXELS = 70_000  # of shapes evaluated at once: what a core's cache holds
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Head:
-    """Where a patient's head lies: axes (3, 3), unit vectors of head space in LPS as columns; centre_mm (3,) in LPS.
+    """Position of a patient's head: axes (3, 3), unit vectors of head space in LPS as columns; center_mm (3,) in LPS.
 
     scale is the size of the head, 1 for the ellipsoids as listed.
     """
 
     axes: NDArray[np.float64]
-    centre_mm: NDArray[np.float64]
+    center_mm: NDArray[np.float64]
     scale: float
 
     def to_lps(self, point: Vector) -> NDArray[np.float64]:
         """(3,) LPS mm of a point of head space."""
-        lps: NDArray[np.float64] = self.centre_mm + self.axes @ np.array(point) * self.scale
+        lps: NDArray[np.float64] = self.center_mm + self.axes @ np.array(point) * self.scale
         return lps
 
 
@@ -109,13 +111,13 @@ def draw_series(
     sequence: str,
     head: Head,
     grid: Grid,
-    tumour: NDArray[np.uint8],
+    tumor: NDArray[np.uint8],
     pool: NoisePool,
     rng: np.random.Generator,
 ) -> Iterator[NDArray[np.uint16]]:
-    """Draw (rows, columns) 12-bit images slice by slice in the order of z, with the tumour (z, y, x) in them."""
+    """Draw (rows, columns) 12-bit images slice by slice in the order of z, with the tumor (z, y, x) in them."""
     depth, side, _ = grid.shape_zyx
-    shrink = 2 if side >= 128 else 1  # shapes on half the matrix, then interpolated: the eye sees no difference
+    shrink = 2 if side >= 384 else 1  # shapes on half the matrix, then interpolated: the eye sees no difference
     coarse = side // shrink
     brightness = np.array([values[_COLUMNS[sequence]] for values in _BRIGHTNESS.values()], dtype=np.float32)
     position = np.linspace(-1, 1, coarse, dtype=np.float32)
@@ -130,15 +132,17 @@ def draw_series(
             signal = brightness[tissue] * bias * pool.cut_texture(rng, coarse)
             if shrink == 2:
                 signal = _double(signal)
-            inside = np.nonzero(tumour[z].view(bool))  # of bytes it takes twenty times longer
+            inside = np.nonzero(tumor[z].view(bool))  # of bytes it takes twenty times longer
             signal[inside] = brightness[-1] * pool.cut_texture(rng, coarse)[inside[0] // shrink, inside[1] // shrink]
+            if shrink == 1 and side >= 128:
+                signal = gaussian_filter(signal, _BLUR_PIXELS)
             yield pool.magnitude(signal, starts[z])
 
 
 def _tissues(head: Head, grid: Grid, planes: NDArray[np.intp], shrink: int) -> NDArray[np.uint8]:
     """(planes, rows, columns) index of the tissue at each voxel, on a matrix that is ``shrink`` times coarser."""
     to_head = head.axes.T @ grid.affine[:3, :3] / head.scale
-    start = head.axes.T @ (grid.affine[:3, 3] - head.centre_mm) / head.scale
+    start = head.axes.T @ (grid.affine[:3, 3] - head.center_mm) / head.scale
     side = grid.shape_zyx[1] // shrink
     pixel = np.arange(side) * shrink + (shrink - 1) / 2
     x, y, z = (
@@ -162,8 +166,8 @@ def _tissues(head: Head, grid: Grid, planes: NDArray[np.intp], shrink: int) -> N
 
 
 _ELLIPSOIDS = tuple(
-    (_TISSUES.index(name), (x, *centre), half_axes)
-    for name, (cx, *centre), half_axes in _SHAPES
+    (_TISSUES.index(name), (x, *center), half_axes)
+    for name, (cx, *center), half_axes in _SHAPES
     for x in ((cx, -cx) if cx else (cx,))
 )
 
@@ -171,13 +175,13 @@ _ELLIPSOIDS = tuple(
 def _boxes(start: NDArray[np.float64], to_head: NDArray[np.float64]) -> NDArray[np.float64]:
     """(n, 2, 3) first and last voxel index (x, y, z) that each ellipsoid reaches."""
     to_voxel = np.linalg.inv(to_head)
-    middle = (np.array([centre for _, centre, _ in _ELLIPSOIDS]) - start) @ to_voxel.T
+    middle = (np.array([center for _, center, _ in _ELLIPSOIDS]) - start) @ to_voxel.T
     reach = np.sqrt(np.square([half for _, _, half in _ELLIPSOIDS]) @ np.square(to_voxel.T))
     return np.stack([middle - reach, middle + reach], axis=1)
 
 
 def _double(coarse: Floats) -> Floats:
-    """Twice the matrix, each new pixel between its neighbours."""
+    """Double the matrix; each new pixel is the mean of its neighbors."""
     for axis in (0, 1):
         lines = np.moveaxis(coarse, axis, 0)
         fine = np.empty((2 * len(lines), *lines.shape[1:]), dtype=np.float32)

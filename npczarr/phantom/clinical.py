@@ -1,24 +1,21 @@
 """The clinical course of 277 patients: Table 4 of the dataset's paper, cell for cell where it adds up.
 
-The columns of Table 4 add up to 278 patients, so one cannot exist. It is taken from stage 4a, whose N row adds up to
-95 for 94 patients and is in doubt anyway: the plan has 93 in stage 4a, and in that column only, one fewer of male (75),
-non-keratinized (89), T4 (75), M0 (92), EBV negative (57) and VCA positive (74), and two fewer of N3 (28). Every other
-cell is the paper's. Ages and months of survival have the published median, minimum and maximum, and mean and standard
-deviation within 0.3.
+The stages of Table 4 add up to 278 patients, one too many. That patient is taken from stage 4a, whose N categories add
+up to 95 for 94 patients: `_TOO_MANY` lists the cells of that stage that differ. Every other cell is the paper's. Ages
+and months of survival have the published median, minimum and maximum, and mean and standard deviation within 0.3.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from npczarr.model import published
 from npczarr.phantom.deal import spread
 
-_PATHOLOGY = ("Basaloid squamous", "Keratinized squamous", "Non-keratinized squamous")
-_SIGNS = ("negative", "positive")
+_SEX = {"female": "F", "male": "M"}
 _FOLLOW_UP_MONTHS = 60
 
 
@@ -43,73 +40,83 @@ class Clinical:
         return self.survival_months < _FOLLOW_UP_MONTHS
 
 
-@dataclass(frozen=True, slots=True)
-class _Stage:
-    """One column of Table 4: counts in the paper's order.
+#: The patient too many: by how much stage 4a has fewer here than in the paper.
+_TOO_MANY = {
+    ("sex", "male"): 1,
+    ("pathology", "Non-keratinized squamous"): 1,
+    ("t_stage", "T4"): 1,
+    ("n_stage", "N3"): 2,
+    ("m_stage", "M0"): 1,
+    ("ebv", "negative"): 1,
+    ("vca", "positive"): 1,
+}
 
-    age: median, minimum, maximum, and the two exponents of `spread` that give the published mean and SD. died: how
-    many, first and last month, exponent of the rise between them.
+
+@dataclass(frozen=True, slots=True)
+class _Shape:
+    """Distributions in a stage, which the paper does not publish: chosen to give the published means and deviations.
+
+    Parameters
+    ----------
+    age
+        The two exponents of `spread`.
+    died
+        Number of deaths, first and last month, exponent of the rise between them.
     """
 
-    name: str
-    patients: int
-    female: int
-    age: tuple[float, float, float, float, float]
-    pathology: tuple[int, int, int]
-    t: tuple[int, int, int, int, int]
-    n: tuple[int, int, int, int]
-    m0: int
-    ebv_negative: int
-    vca_negative: int
+    age: tuple[float, float]
     died: tuple[int, int, int, float]
 
 
-_STAGES = (
-    _Stage("1", 5, 1, (45, 44, 70, 0.1, 1.2), (0, 1, 4), (0, 5, 0, 0, 0), (4, 1, 0, 0), 5, 5, 4, (1, 0, 0, 1)),
-    _Stage("2", 26, 10, (48.5, 27, 80, 1.5, 2), (0, 2, 24), (0, 8, 18, 0, 0), (6, 20, 0, 0), 26, 21, 6,
-           (6, 0, 59, 4.8)),
-    _Stage("3", 140, 41, (50, 22, 91, 2.9, 3.7), (0, 5, 135), (0, 2, 41, 97, 0), (10, 31, 99, 0), 140, 109, 45,
-           (21, 0, 59, 4.5)),
-    _Stage("4a", 93, 18, (49, 20, 74, 2.3, 1.6), (0, 4, 89), (0, 0, 3, 15, 75), (5, 31, 29, 28), 92, 57, 19,
-           (38, 0, 59, 1.4)),
+_SHAPES = {
+    "1": _Shape((0.1, 1.2), (1, 0, 0, 1)),
+    "2": _Shape((1.5, 2), (6, 0, 59, 4.8)),
+    "3": _Shape((2.9, 3.7), (21, 0, 59, 4.5)),
+    "4a": _Shape((2.3, 1.6), (38, 0, 59, 1.4)),
     # the median of stage 4b is 18 months: its deaths are spread around that, and one patient lives
-    _Stage("4b", 13, 4, (59, 36, 71, 2.5, 1.2), (1, 0, 12), (1, 0, 2, 4, 6), (0, 1, 4, 8), 0, 7, 3, (13, 5, 60, 0)),
-)  # fmt: skip
+    "4b": _Shape((2.5, 1.2), (13, 5, 60, 0)),
+}
 
-STAGES: tuple[tuple[str, int], ...] = tuple((stage.name, stage.patients) for stage in _STAGES)
+STAGES: tuple[tuple[str, int], ...] = tuple(
+    (stage, count - (stage == "4a")) for stage, count in published.STAGES.items()
+)
 
 
 def stage_courses(rng: np.random.Generator) -> dict[str, list[Clinical]]:
     """Courses of the 277 patients by stage, each column shuffled on its own."""
-    return {stage.name: _courses(stage, rng) for stage in _STAGES}
+    return {stage: _courses(number, stage, count, rng) for number, (stage, count) in enumerate(STAGES)}
 
 
-def _courses(stage: _Stage, rng: np.random.Generator) -> list[Clinical]:
-    def shuffled(names: Sequence[str], counts: Sequence[int]) -> list[str]:
+def _courses(number: int, stage: str, count: int, rng: np.random.Generator) -> list[Clinical]:
+    def shuffled(variable: str) -> list[str]:
+        categories = published.STAGE_COUNTS[variable]
+        names = [_SEX.get(name, name) for name in categories]
+        counts = [
+            of_stages[number] - (stage == "4a") * _TOO_MANY.get((variable, name), 0)
+            for name, of_stages in categories.items()
+        ]
         return [str(name) for name in rng.permutation(np.repeat(names, counts))]
 
-    count = stage.patients
-    median, low, high, below, above = stage.age
+    ages = published.AGE[number]
+    below, above = _SHAPES[stage].age
     columns = (
-        shuffled(("F", "M"), (stage.female, count - stage.female)),
-        rng.permutation(_whole(spread(median, low, high, count, below=below, above=above), median)).tolist(),
-        shuffled(_PATHOLOGY, stage.pathology),
-        shuffled([f"T{i}" for i in range(5)], stage.t),
-        shuffled([f"N{i}" for i in range(4)], stage.n),
-        shuffled(("M0", "M1"), (stage.m0, count - stage.m0)),
-        [stage.name] * count,
-        shuffled(_SIGNS, (stage.ebv_negative, count - stage.ebv_negative)),
-        shuffled(_SIGNS, (stage.vca_negative, count - stage.vca_negative)),
-        rng.permutation(_survival(stage)).tolist(),
+        shuffled("sex"),
+        rng.permutation(
+            _whole(spread(ages.median, ages.low, ages.high, count, below=below, above=above), ages.median)
+        ).tolist(),
+        *(shuffled(variable) for variable in ("pathology", "t_stage", "n_stage", "m_stage")),
+        [stage] * count,
+        *(shuffled(variable) for variable in ("ebv", "vca")),
+        rng.permutation(_survival(stage, count, published.SURVIVAL[number].median)).tolist(),
     )
     return [Clinical(*row) for row in zip(*columns, strict=True)]
 
 
-def _survival(stage: _Stage) -> NDArray[np.int64]:
-    died, first, last, rise = stage.died
-    if died == stage.patients:
-        return _whole(spread(18, first, last, died, below=1.8, above=2.7), 18)
-    months = np.full(stage.patients, float(_FOLLOW_UP_MONTHS))
+def _survival(stage: str, count: int, median: float) -> NDArray[np.int64]:
+    died, first, last, rise = _SHAPES[stage].died
+    if died == count:
+        return _whole(spread(median, first, last, died, below=1.8, above=2.7), median)
+    months = np.full(count, float(_FOLLOW_UP_MONTHS))
     months[:died] = first + (last - first) * np.linspace(0, 1, died) ** rise
     return _whole(months, _FOLLOW_UP_MONTHS)
 

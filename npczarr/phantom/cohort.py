@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,24 +15,25 @@ from numpy.typing import NDArray
 from npczarr.errors import ParameterError
 from npczarr.model.geometry import Grid
 from npczarr.model.options import check_local
+from npczarr.model.published import PATIENTS
 from npczarr.phantom.anatomy import draw_series
 from npczarr.phantom.dicom import series_files, slice_order
 from npczarr.phantom.nifti import MASK_NAMES, Storage, mask_file
 from npczarr.phantom.noise import NoisePool
 from npczarr.phantom.place import place_head, place_scan
-from npczarr.phantom.plan import PATIENTS, PatientPlan, ScanPlan, Size, plan_cohort
+from npczarr.phantom.plan import SIZES, PatientPlan, ScanPlan, Size, plan_cohort
 from npczarr.phantom.raters import RATED, leave_outlines, pack_outlines
 from npczarr.phantom.tables import diagnoses, morphology, parameters
-from npczarr.phantom.tumour import Lumps, Measures, Tumour, bounding_box, measure
+from npczarr.phantom.tumor import Lumps, Measures, Tumor, bounding_box, measure
 from npczarr.runner import Meter, OnProgress, Runner
 
 _FEW = 24  # small patients are written in about the time that two processes take to start
-_CENTRE_MM = (3.0, -10.0, 2.0)  # of a tumour, in head space: the roof of the nasopharynx
+_CENTER_MM = (3.0, -10.0, 2.0)  # of a tumor, in head space: the roof of the nasopharynx
 
 
 @dataclass(frozen=True, slots=True)
 class CohortSummary:
-    """What was written: patients, files and bytes in all."""
+    """Number of patients, files and bytes written."""
 
     patients: int
     files: int
@@ -50,7 +51,7 @@ class _Job:
 
 @dataclass(slots=True)
 class _Done:
-    """What was written of a patient; the only record that grows."""
+    """Files, truth and measures of a patient; the one record that is filled step by step."""
 
     label: str
     written: int = 0
@@ -74,18 +75,19 @@ def make_cohort(
     reliability: bool = True,
     on_progress: OnProgress | None = None,
 ) -> CohortSummary:
-    """Write a synthetic cohort; the same seed gives the same bytes, whatever the workers.
+    """Write a synthetic cohort; the same seed gives the same bytes with any number of workers.
 
     Parameters
     ----------
     out
         Folder to create: `primary_data` in the published layout, `inner_reliability.zip` with two raters' masks, and
-        `truth.json` with what was planted.
+        `truth.json` with the planned geometry and tumors.
     patients
         277 give the counts of the paper's tables; fewer are the first of these, a fair sample with every scanner and
         stage from six on.
     size
-        ``"small"``: mostly 64 pixel matrices and about 14 slices; ``"full"``: mostly 512 and 30, as published.
+        ``"small"``: mostly 64 pixel matrices and about 14 slices; ``"medium"``: 256 and 20, which look like a scan;
+        ``"full"``: 512 and 30, as published.
     seed
         Seed of the random generator.
     workers
@@ -103,14 +105,7 @@ def make_cohort(
     ParameterError
         If an argument makes no sense, or the folder is not empty.
     """
-    check_local(out)
-    target = Path(out).expanduser().resolve()
-    if patients < 1 or seed < 0 or size not in get_args(Size):
-        raise ParameterError(
-            f"expected one or more patients, size small or full and a seed from 0 on, got {patients}, {size!r}, {seed}"
-        )
-    if target.exists() and (not target.is_dir() or any(target.iterdir())):
-        raise ParameterError(f"{target} is not an empty folder; choose another, nothing was written")
+    target = _checked_target(out, patients, size, seed)
     plans = plan_cohort(patients, size, seed)
     jobs = [_Job(target, plan, size, seed, reliability and plan.index <= RATED) for plan in plans]
     done: dict[str, _Done] = {}
@@ -129,16 +124,30 @@ def make_cohort(
     return CohortSummary(patients, len(sizes), sum(sizes))
 
 
+def _checked_target(out: str | Path, patients: int, size: str, seed: int) -> Path:
+    """Return the folder to write, once the arguments make sense."""
+    check_local(out)
+    target = Path(out).expanduser().resolve()
+    if patients < 1 or seed < 0 or size not in SIZES:
+        raise ParameterError(
+            f"expected one or more patients, size small, medium or full and a seed from 0 on, "
+            f"got {patients}, {size!r}, {seed}"
+        )
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise ParameterError(f"{target} is not an empty folder; choose another, nothing was written")
+    return target
+
+
 def _write_patient(job: _Job) -> _Done:
     folder = job.out / "primary_data/data/MRI-Segments" / job.plan.label
     rng = np.random.default_rng([job.seed, 2, job.plan.index])
     head = place_head(rng)
-    tumour = Tumour.draw(rng, head.to_lps(_CENTRE_MM) + rng.normal(0, 3, 3))
+    tumor = Tumor.draw(rng, head.to_lps(_CENTER_MM) + rng.normal(0, 3, 3))
     done = _Done(job.plan.label)
     for number, scan in enumerate(job.plan.scans):
         rng = np.random.default_rng([job.seed, 3, job.plan.index, number])
         grid = place_scan(scan, head, rng)
-        mask = tumour.outline(grid, scan.tumour_cm3, Lumps.draw(rng, 0.03))
+        mask = tumor.outline(grid, scan.tumor_cm3, Lumps.draw(rng, 0.03))
         storage = Storage.draw(rng)
         order = slice_order(scan.slices, rng)
         images = draw_series(scan.sequence, head, grid, mask, _pool(job.seed), rng)
@@ -148,7 +157,7 @@ def _write_patient(job: _Job) -> _Done:
         done.measures[scan.sequence] = measure(mask, grid.spacing_zyx_mm)
         done.truth[scan.sequence] = _truth(job.plan, scan, grid, mask, storage, order)
         if job.rated:
-            leave_outlines(job.out, job.plan, number, tumour, grid, job.size, job.seed)
+            leave_outlines(job.out, job.plan, number, tumor, grid, job.size, job.seed)
     return done
 
 
@@ -170,8 +179,8 @@ def _truth(
         "affine": grid.affine.tolist(),
         "z_by_file_name": order.tolist(),
         "mask": asdict(storage),
-        "tumour_voxels": int(mask.sum()),
-        "tumour_box_zyx": [[span.start for span in box], [span.stop - 1 for span in box]],
+        "tumor_voxels": int(mask.sum()),
+        "tumor_box_zyx": [[span.start for span in box], [span.stop - 1 for span in box]],
     }
 
 

@@ -1,4 +1,4 @@
-"""Published summaries to values for each patient: counts are dealt out, medians and ranges are spread."""
+"""Values for each patient from published summaries: counts are dealt out, medians and ranges are spread."""
 
 from __future__ import annotations
 

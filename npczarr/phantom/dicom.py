@@ -1,4 +1,4 @@
-"""One series as DICOM files: the header is serialised once, and each slice fills in what is its own."""
+"""One series as DICOM files: the header is serialized once, and each slice fills in its own fields."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from pydicom.filewriter import dcmwrite
 from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian, MRImageStorage
 
 from npczarr.model.geometry import Grid
-from npczarr.phantom.plan import SEQUENCES, PatientPlan, ScanPlan
+from npczarr.model.published import SEQUENCES
+from npczarr.phantom.plan import PatientPlan, ScanPlan
 from npczarr.phantom.vendors import vendor_fields
 
 # As wide as any value that takes their place, so that no length in the header changes, and like no other value in it
@@ -71,7 +72,7 @@ def series_files(
 
 
 def _template(patient: PatientPlan, scan: ScanPlan, grid: Grid, seed: int, rng: np.random.Generator) -> bytes:
-    """Serialise the header of a slice up to its pixels, with placeholders for what differs between slices."""
+    """Serialize the header of a slice up to its pixels, with placeholders for the fields that differ between slices."""
     scanner = patient.scanner
     study = _uid(seed, patient.label)
     series = _uid(seed, patient.label, scan.sequence)
@@ -84,7 +85,8 @@ def _template(patient: PatientPlan, scan: ScanPlan, grid: Grid, seed: int, rng: 
     cosines = grid.directions[:, :2].T.ravel()
     fields = {
         "SpecificCharacterSet": "ISO_IR 100",
-        "ImageType": ["ORIGINAL", "PRIMARY", "M"],
+        "ImageType": ["ORIGINAL", "PRIMARY", "M", "SYNTHETIC"],
+        "SyntheticData": "YES",
         "SOPClassUID": MRImageStorage,
         "SOPInstanceUID": series + _SLICE_UID,
         "Modality": "MR",

@@ -1,4 +1,4 @@
-"""Masks as the published ones are stored: any number type, and rows that run against the image's."""
+"""Masks as the published ones are stored: in several number types, mostly with rows reversed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MASK_NAMES = {"T1WI": "ROI-T1.nii", "T2WI": "ROI-T2.nii", "CE-T1WI": "ROI-CE-T1.
 
 @dataclass(frozen=True, slots=True)
 class Storage:
-    """How a mask is stored: its number type, the value of tumour, and the voxel axes that run against the image's."""
+    """Storage of a mask: its number type, the value of tumor, and the voxel axes reversed against the image."""
 
     dtype: str
     value: int
@@ -32,9 +32,9 @@ _NUMBERS = (("uint8", 1), ("int16", 1), ("float32", 1), ("float64", 1), ("uint8"
 _OFTEN = (0.62, 0.18, 0.1, 0.02, 0.04, 0.04)
 
 
-def mask_file(tumour: NDArray[np.uint8], grid: Grid, storage: Storage, rng: np.random.Generator) -> bytes:
+def mask_file(tumor: NDArray[np.uint8], grid: Grid, storage: Storage, rng: np.random.Generator) -> bytes:
     """Store a mask (z, y, x) as NIfTI-1 so that its affine puts it exactly on the grid."""
-    data = (tumour * np.uint8(storage.value)).transpose(2, 1, 0).astype(storage.dtype)
+    data = (tumor * np.uint8(storage.value)).transpose(2, 1, 0).astype(storage.dtype)
     affine = RAS_TO_LPS @ grid.affine
     for axis in ("xyz".index(name) for name in storage.flipped):
         data = np.flip(data, axis)

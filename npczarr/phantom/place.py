@@ -1,4 +1,4 @@
-"""Where heads and scans lie in patient space."""
+"""Positions of heads and scans in patient space."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from npczarr.model.geometry import Grid
-from npczarr.phantom.anatomy import HEAD_CENTRE_MM, Head
+from npczarr.phantom.anatomy import HEAD_CENTER_MM, Head
 from npczarr.phantom.plan import ScanPlan
 
 
 def place_head(rng: np.random.Generator) -> Head:
-    """Place a head near the isocentre: two in three oblique, by up to 14 degrees about one or two axes."""
+    """Place a head near the isocenter: two in three oblique, by up to 14 degrees about one or two axes."""
     tilt, turn = rng.uniform(-14, 14), rng.uniform(-6, 6)
     kind = rng.random()
     if kind < 1 / 3:
@@ -22,7 +22,7 @@ def place_head(rng: np.random.Generator) -> Head:
 
 
 def place_scan(scan: ScanPlan, head: Head, rng: np.random.Generator) -> Grid:
-    """Place a scan around the head, along it but for up to a degree and a few mm where the head is oblique.
+    """Place a scan around the head, and off it by up to a degree and a few mm where the head is oblique.
 
     Direction cosines have six decimals and positions four, as headers hold them.
     """
@@ -34,7 +34,7 @@ def place_scan(scan: ScanPlan, head: Head, rng: np.random.Generator) -> Grid:
     affine[:3, :3] = directions * (scan.pixel_spacing_mm, scan.pixel_spacing_mm, scan.slice_spacing_mm)
     shape_zyx = (scan.slices, scan.matrix, scan.matrix)
     half = (np.array(shape_zyx[::-1]) - 1) / 2
-    middle = head.to_lps(HEAD_CENTRE_MM) + rng.uniform(-2, 2, 3)
+    middle = head.to_lps(HEAD_CENTER_MM) + rng.uniform(-2, 2, 3)
     affine[:3, 3] = np.round(middle - affine[:3, :3] @ half, 4)
     return Grid(shape_zyx, affine)
 

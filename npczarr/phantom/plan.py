@@ -1,4 +1,4 @@
-"""Who gets which scanner, parameters, tumour and clinical course: the published tables as a plan, before any file.
+"""The plan of a cohort before any file: scanner, parameters, tumor and clinical course of each patient.
 
 Tables 1 to 4 of the dataset's paper (doi 10.1038/s41597-025-05815-x). The plan is always that of 277 patients, in an
 order whose every beginning is a fair sample, so patient k is the same in a cohort of any size; past 277, another 277
@@ -12,17 +12,18 @@ each has such a pixel, as of an image padded to a square.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
+from npczarr.model.published import MRI_PARAMETERS, PATIENTS, SEQUENCES, TUMOR_SIZE
+from npczarr.model.published import SCANNERS as PATIENTS_OF
 from npczarr.phantom.clinical import STAGES, Clinical, stage_courses
 from npczarr.phantom.deal import deal, spread
 
-Size = Literal["small", "full"]
-SEQUENCES = ("T1WI", "T2WI", "CE-T1WI")
-PATIENTS = 277
+Size = Literal["small", "medium", "full"]
+SIZES: tuple[str, ...] = get_args(Size)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,12 +32,10 @@ class Scanner:
 
     Parameters
     ----------
-    patients
-        Number of patients, of 277.
     signed
         16-bit signed pixels, as GE writes; 12-bit unsigned otherwise.
     gap_in_header
-        Whether SpacingBetweenSlices holds the gap between slices, not the distance of their centres.
+        Whether SpacingBetweenSlices holds the gap between slices, not the distance of their centers.
     implicit
         Whether value representations are left out (implicit VR little endian).
     """
@@ -44,27 +43,26 @@ class Scanner:
     model: str
     manufacturer: str
     field_strength_t: float
-    patients: int
     signed: bool = True
     gap_in_header: bool = False
     implicit: bool = False
 
 
 SCANNERS = (
-    Scanner("Achieva", "Philips Medical Systems", 3.0, 146, signed=False),
-    Scanner("DISCOVERY MR750w", "GE MEDICAL SYSTEMS", 3.0, 12),
-    Scanner("MAGNETOM IMPACT", "SIEMENS", 1.5, 93, signed=False, gap_in_header=True),
-    Scanner("OPTIMA MR360", "GE MEDICAL SYSTEMS", 1.5, 5),
-    Scanner("SIGNA EXCITE", "GE MEDICAL SYSTEMS", 1.5, 1, implicit=True),
-    Scanner("Signa HDxt", "GE MEDICAL SYSTEMS", 1.5, 20, implicit=True),
+    Scanner("Achieva", "Philips Medical Systems", 3.0, signed=False),
+    Scanner("DISCOVERY MR750w", "GE MEDICAL SYSTEMS", 3.0),
+    Scanner("MAGNETOM IMPACT", "SIEMENS", 1.5, signed=False, gap_in_header=True),
+    Scanner("OPTIMA MR360", "GE MEDICAL SYSTEMS", 1.5),
+    Scanner("SIGNA EXCITE", "GE MEDICAL SYSTEMS", 1.5, implicit=True),
+    Scanner("Signa HDxt", "GE MEDICAL SYSTEMS", 1.5, implicit=True),
 )
 
 
 @dataclass(frozen=True, slots=True)
 class ScanPlan:
-    """One series: what its scanner was set to, and how large its tumour is.
+    """One series: the scanner's settings, and the volume of the tumor.
 
-    slice_spacing_mm is the true distance between slice centres, header_spacing_mm what SpacingBetweenSlices says.
+    slice_spacing_mm is the true distance between slice centers, header_spacing_mm the value of SpacingBetweenSlices.
     """
 
     sequence: str
@@ -78,7 +76,7 @@ class ScanPlan:
     header_spacing_mm: float
     pixel_spacing_mm: float
     field_of_view_mm: float
-    tumour_cm3: float
+    tumor_cm3: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,32 +94,13 @@ class PatientPlan:
         return f"{self.index:03d}"
 
 
-@dataclass(frozen=True, slots=True)
-class _Sequence:
-    """Tables 1 and 2 for one sequence: (median, minimum, maximum), and the counts of (matrix, field of view in mm)."""
-
-    echo_time_ms: tuple[float, float, float]
-    repetition_time_ms: tuple[float, float, float]
-    flip_angle_deg: tuple[float, float, float]
-    volume_cm3: tuple[float, float, float]
-    matrices: tuple[tuple[tuple[int, int], int], ...]
-
-
-_SEQUENCES = (
-    _Sequence(
-        (12.0, 8.6, 16.4), (570.88, 366.67, 2283.34), (90.0, 65.0, 142.0), (8.60, 0.68, 70.34),
-        (((512, 220), 160), ((512, 230), 60), ((512, 240), 30), ((512, 250), 9), ((640, 243), 13), ((640, 250), 5)),
-    ),
-    _Sequence(
-        (80.0, 66.46, 123.09), (3192.87, 2500.0, 7633.34), (90.0, 90.0, 180.0), (8.67, 0.40, 73.12),
-        (((512, 220), 130), ((512, 225), 60), ((512, 230), 40), ((512, 240), 17), ((512, 250), 9), ((640, 243), 20),
-         ((256, 250), 1)),
-    ),
-    _Sequence(
-        (12.0, 1.67, 16.4), (632.0, 330.0, 1100.0), (90.0, 80.0, 142.0), (9.42, 0.61, 84.24),
-        (((512, 220), 100), ((480, 220), 45), ((512, 230), 80), ((512, 240), 35), ((512, 250), 10), ((432, 220), 5),
-         ((432, 238), 1), ((640, 250), 1)),
-    ),
+#: (matrix, field of view in mm) with their counts, for each sequence.
+_MATRICES: tuple[tuple[tuple[tuple[int, int], int], ...], ...] = (
+    (((512, 220), 160), ((512, 230), 60), ((512, 240), 30), ((512, 250), 9), ((640, 243), 13), ((640, 250), 5)),
+    (((512, 220), 130), ((512, 225), 60), ((512, 230), 40), ((512, 240), 17), ((512, 250), 9), ((640, 243), 20),
+     ((256, 250), 1)),
+    (((512, 220), 100), ((480, 220), 45), ((512, 230), 80), ((512, 240), 35), ((512, 250), 10), ((432, 220), 5),
+     ((432, 238), 1), ((640, 250), 1)),
 )  # fmt: skip
 
 #: (thickness, gap) in mm with their counts. Fewer than 46 lie below 5.5 mm together: with the 93 patients whose header
@@ -134,11 +113,13 @@ _SLICES = (
 #: Pixel spacing in mm of one scan of a kind, by sequence: what the kind itself cannot give.
 _PADDED: dict[int, tuple[tuple[float, tuple[int, int]], ...]] = {0: ((0.55, (512, 250)),), 2: ((0.4, (640, 250)),)}
 
-_DEPTHS = {"small": (12, 16), "full": (25, 35)}
+_DEPTHS = {"small": (12, 16), "medium": (18, 23), "full": (25, 35)}
+#: By how much a matrix is smaller than the published one.
+_SHRINK = {"small": 8, "medium": 2, "full": 1}
 
 
 def plan_cohort(patients: int, size: Size, seed: int) -> tuple[PatientPlan, ...]:
-    """Plan a cohort; the same arguments give the same plan, and the same beginning whatever the number of patients."""
+    """Plan a cohort; the same arguments give the same plan, and more patients begin with the same ones."""
     blocks = -(-patients // PATIENTS)
     return tuple(plan for block in range(blocks) for plan in _plan_block(block, size, seed))[:patients]
 
@@ -147,8 +128,8 @@ def _plan_block(block: int, size: Size, seed: int) -> list[PatientPlan]:
     rng = np.random.default_rng([seed, 0, block])
     courses = stage_courses(rng)
     clinical = [courses[stage].pop() for stage in deal(STAGES, rng)]
-    scanners = deal([(scanner, scanner.patients) for scanner in SCANNERS], rng)
-    # larger tumours have higher T stages, as they do in patients
+    scanners = deal([(scanner, PATIENTS_OF[scanner.model]) for scanner in SCANNERS], rng)
+    # larger tumors have higher T stages, as they do in patients
     bulk = [int(course.t[1]) + rng.normal(0, 1.2) for course in clinical]
     order = np.argsort(bulk, kind="stable")
     scans = [_plan_scans(sequence, scanners, order, size, rng) for sequence in range(len(SEQUENCES))]
@@ -162,13 +143,14 @@ def _plan_scans(
     number: int, scanners: list[Scanner], by_bulk: NDArray[np.intp], size: Size, rng: np.random.Generator
 ) -> list[ScanPlan]:
     """Plan one sequence of every patient, each column shuffled on its own."""
-    sequence = _SEQUENCES[number]
-    settings = (sequence.echo_time_ms, sequence.repetition_time_ms, sequence.flip_angle_deg)
-    echo, repetition, flip = (rng.permutation(spread(*setting, PATIENTS)) for setting in settings)
+    echo, repetition, flip = (
+        rng.permutation(spread(*MRI_PARAMETERS[name][number], PATIENTS))
+        for name in ("echo_time", "repetition_time", "flip_angle")
+    )
     volume = np.empty(PATIENTS)
-    volume[by_bulk] = spread(*sequence.volume_cm3, PATIENTS, below=1.4)
+    volume[by_bulk] = spread(*TUMOR_SIZE["volume"][number], PATIENTS, below=1.4)
     slices = deal(_SLICES, rng)
-    matrices = deal(sequence.matrices, rng)
+    matrices = deal(_MATRICES[number], rng)
     pixels = [field_of_view / matrix for matrix, field_of_view in matrices]
     for wanted, kind in _PADDED.get(number, ()):
         pixels[matrices.index(kind)] = wanted
@@ -177,7 +159,7 @@ def _plan_scans(
     for i, scanner in enumerate(scanners):
         (matrix, field_of_view), (thickness, gap) = matrices[i], slices[i]
         spacing = round(thickness + gap, 2)
-        stored = matrix if size == "full" else matrix // 8
+        stored = matrix // _SHRINK[size]
         scans.append(
             ScanPlan(
                 SEQUENCES[number],

@@ -1,4 +1,4 @@
-"""The reliability set: the same tumours outlined by two raters."""
+"""The reliability set: the same tumors outlined by two raters."""
 
 from __future__ import annotations
 
@@ -12,29 +12,27 @@ from npczarr.model.geometry import Grid
 from npczarr.phantom.nifti import MASK_NAMES, Storage, mask_file
 from npczarr.phantom.place import coarser
 from npczarr.phantom.plan import PatientPlan, Size
-from npczarr.phantom.tumour import Lumps, Tumour
+from npczarr.phantom.tumor import Lumps, Tumor
 
 RATED = 30  # patients, the first of the cohort
-_MATRIX = {"small": 64, "full": 256}
+_MATRIX = {"small": 64, "medium": 128, "full": 256}
 _FOLDER = ".outlines"  # where workers leave the masks until they are packed: thirty patients do not fit in memory
 
 
-def leave_outlines(
-    out: Path, plan: PatientPlan, number: int, tumour: Tumour, grid: Grid, size: Size, seed: int
-) -> None:
-    """Outline the tumour of a patient's scan as two raters would, on a coarser grid of the same field of view."""
+def leave_outlines(out: Path, plan: PatientPlan, number: int, tumor: Tumor, grid: Grid, size: Size, seed: int) -> None:
+    """Outline the tumor of a patient's scan as two raters would, on a coarser grid of the same field of view."""
     scan = plan.scans[number]
     coarse = coarser(grid, _MATRIX[size])
     for rater in (1, 2):
         rng = np.random.default_rng([seed, 4, plan.index, number, rater])
-        mask = tumour.outline(coarse, scan.tumour_cm3 * rng.uniform(0.92, 1.08), Lumps.draw(rng, 0.06))
+        mask = tumor.outline(coarse, scan.tumor_cm3 * rng.uniform(0.92, 1.08), Lumps.draw(rng, 0.06))
         path = out / _FOLDER / f"rater{rater}" / plan.label / MASK_NAMES[scan.sequence]
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(mask_file(mask, coarse, Storage.draw(rng), rng))
 
 
 def pack_outlines(out: Path) -> None:
-    """Move what was left into `inner_reliability.zip`."""
+    """Move the outlines into `inner_reliability.zip`."""
     folder = out / _FOLDER
     with zipfile.ZipFile(out / "inner_reliability.zip", "w") as archive:
         for path in sorted(folder.rglob("*.nii")):

@@ -7,7 +7,7 @@ import io
 from collections.abc import Iterable, Mapping, Sequence
 
 from npczarr.phantom.plan import PatientPlan
-from npczarr.phantom.tumour import Measures
+from npczarr.phantom.tumor import Measures
 
 
 def diagnoses(plans: Sequence[PatientPlan]) -> str:

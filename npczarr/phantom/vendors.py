@@ -1,4 +1,4 @@
-"""What each maker adds to a header: rescaling, and private blocks of its kind and size with made-up content."""
+"""Header fields of each maker: rescaling, and private blocks of its kind and size with made-up content."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def vendor_fields(dataset: Dataset, scanner: Scanner, rng: np.random.Generator) 
 
 
 def _fill(dataset: Dataset, group: int, creator: str, offsets: Iterable[int], rng: np.random.Generator) -> None:
-    """Add those elements of a private block that pydicom knows, so that implicit headers read as they were written."""
+    """Add those elements of a private block that pydicom knows: implicit headers are then read as they were written."""
     block = dataset.private_block(group, creator, create=True)
     for offset in offsets:
         try:

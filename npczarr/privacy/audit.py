@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from npczarr.errors import SourceError
+from npczarr.model.identifiers import DATE, UID, tells_who
 from npczarr.model.limits import Limits
 from npczarr.privacy.clean import burned_in, gzip_name, nifti_layout, nifti_text, read_dicom
 from npczarr.privacy.deidentify import SMALL_FILES
-from npczarr.privacy.profile import identifies, is_cleaned
+from npczarr.privacy.profile import identifies, is_cleaned, is_kept_text, words_of
 from npczarr.runner import Meter, OnProgress, Runner
 from npczarr.sources.decompression import unpack_gzip
 from npczarr.sources.files import Source, open_source, refusal_reason
@@ -24,14 +25,13 @@ if TYPE_CHECKING:
 
 _BATCH = 64  # files of one task: enough to hide the cost of starting it
 _EXAMPLES = 3
+_NOTES = ("face", "text")  # for a person to decide
 _HEAD = re.compile(r"head|brain|skull|face|neck|nasoph|orbit|sinus|\bH&N\b|\bHN\b", re.IGNORECASE)
-_DATE = re.compile(r"(?<!\d)(19|20)\d\d([-_.]?)(0[1-9]|1[0-2])\2(0[1-9]|[12]\d|3[01])(?!\d)")
-_UID = re.compile(r"(?<![\d.])[0-2](\.\d+){5,}")
 _PERSON = re.compile(r"\^|(?<![A-Za-z])[A-Z][a-z]{2,}[ _,]+[A-Z][a-z]{2,}(?![A-Za-z])")
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class Leak:
     """One thing that could identify someone; `values` holds examples, and only if they were asked for."""
 
     kind: str
@@ -45,8 +45,8 @@ class Audit:
     """What was looked at, what was found, what to keep in mind, and what could not be read and why, by path."""
 
     files: int
-    findings: tuple[Finding, ...]
-    notes: tuple[Finding, ...]
+    findings: tuple[Leak, ...]
+    notes: tuple[Leak, ...]
     unread: dict[str, str]
 
     @property
@@ -78,7 +78,9 @@ def audit(
 
     Counted by number of files: filled attributes of the Basic Profile of DICOM PS3.15, at every level of sequences;
     private attributes by creator; dates, UIDs and names in paths; text in NIfTI headers; annotations burned into
-    pixels, as far as headers tell. Scans of a head are noted: a face can be drawn from them.
+    pixels, as far as headers tell; words of the patient's names and numbers, dates and UIDs in texts that a cleaned
+    copy keeps. Noted for a person to decide: other texts that stay, and scans of a head, from which a face can be
+    drawn.
 
     Parameters
     ----------
@@ -122,13 +124,13 @@ def audit(
                     examples[what].add(value)
             meter.add(len(task.paths), counts={"unread": len(missed)})
     findings = [
-        Finding(*what, count, tuple(sorted(examples[what])[:_EXAMPLES]) if values else ())
+        Leak(*what, count, tuple(sorted(examples[what])[:_EXAMPLES]) if values else ())
         for what, count in sorted(counts.items())
     ]
     return Audit(
         len(paths),
-        tuple(f for f in findings if f.kind != "face"),
-        tuple(f for f in findings if f.kind == "face"),
+        tuple(f for f in findings if f.kind not in _NOTES),
+        tuple(f for f in findings if f.kind in _NOTES),
         dict(sorted(unread.items())),
     )
 
@@ -161,7 +163,7 @@ def look(task: _Task) -> Looked:
 
 
 def _in_path(path: str) -> dict[tuple[str, str], str]:
-    patterns = {"date": _DATE, "UID": _UID, "name of a person, perhaps": _PERSON}
+    patterns = {"date": DATE, "UID": UID, "name of a person, perhaps": _PERSON}
     return {("path", name): match[0] for name, pattern in patterns.items() if (match := pattern.search(path))}
 
 
@@ -194,11 +196,15 @@ def _in_content(path: str, content: bytes, limits: Limits) -> dict[tuple[str, st
 def _in_dicom(path: str, dataset: Dataset) -> dict[tuple[str, str], str]:
     found: dict[tuple[str, str], str] = {}
     folders = frozenset([*path.split("/"), "unknown"])
+    words = words_of(dataset)
     for element in dataset.iterall():
         if element.tag.is_private:
             found["private", element.private_creator or "no creator"] = str(element.tag)
         elif identifies(element, dataset, folders):
             found[_kind(element.VR), element.keyword or str(element.tag)] = str(element.value)
+        elif is_kept_text(element):
+            kind = "kept text" if tells_who(str(element.value), words) else "text"
+            found[kind, element.keyword] = str(element.value)
     meta = dataset.file_meta
     found |= {
         ("attribute", tag): str(meta[tag].value)

@@ -7,12 +7,23 @@ import hashlib
 import hmac
 import struct
 import sys
+from collections.abc import Collection
 from io import BytesIO
 from typing import TYPE_CHECKING
 
 from npczarr.errors import SourceError
+from npczarr.model.identifiers import tells_who
 from npczarr.model.limits import Limits
-from npczarr.privacy.profile import DUMMIES, METHOD, STANDARD_UIDS, UID_ROOT, action, is_text_for_number
+from npczarr.privacy.profile import (
+    DUMMIES,
+    METHOD,
+    STANDARD_UIDS,
+    UID_ROOT,
+    action,
+    is_kept_text,
+    is_text_for_number,
+    words_of,
+)
 from npczarr.sources.decompression import check_dataset, unpack_gzip
 from npczarr.sources.nifti_file import file_size, silent
 
@@ -132,7 +143,11 @@ def clean_dataset(dataset: Dataset, key: bytes, patient: str) -> None:
     """Clean a dataset and its file meta information in place."""
     # in enhanced objects dates and names are of type 1: there, empty is not allowed and a dummy is
     enhanced = "SharedFunctionalGroupsSequence" in dataset or "PerFrameFunctionalGroupsSequence" in dataset
+    words = words_of(dataset)
     _clean_level(dataset, key, enhanced=enhanced)
+    for element in dataset.iterall():
+        if is_kept_text(element):
+            _clean_text(element, words)
     dataset.PatientID = dataset.PatientName = patient
     dataset.PatientIdentityRemoved = "YES"
     dataset.DeidentificationMethod = METHOD
@@ -145,6 +160,14 @@ def clean_dataset(dataset: Dataset, key: bytes, patient: str) -> None:
         meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
     elif "MediaStorageSOPInstanceUID" in meta:
         dataset.file_meta["MediaStorageSOPInstanceUID"].value = new_uid(str(meta.MediaStorageSOPInstanceUID), key)
+
+
+def _clean_text(element: DataElement, words: Collection[str]) -> None:
+    """Replace the values of a text that hold a word of the patient's names or numbers, a date or a UID."""
+    values = [element.value] if element.VM == 1 else list(element.value)
+    if any(tells_who(str(value), words) for value in values):
+        cleaned = [DUMMIES[element.VR] if tells_who(str(value), words) else value for value in values]
+        element.value = cleaned if len(cleaned) > 1 else cleaned[0]
 
 
 def new_uid(uid: str, key: bytes) -> str:

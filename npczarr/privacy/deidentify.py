@@ -35,12 +35,23 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class Deidentified:
-    """What became of the files: how many were written or already there, and why the others were not, by path."""
+    """What became of the files.
+
+    Parameters
+    ----------
+    written, kept
+        How many were written, and how many were there already.
+    failed, not_copied
+        Why the others were not, by path: those that should have been, and those that are no images.
+    numbered
+        Folders of patients whose names may tell who they are, and which got numbers instead.
+    """
 
     written: int
     kept: int
     failed: dict[str, str]
-    not_copied: tuple[str, ...]
+    not_copied: dict[str, str]
+    numbered: int = 0
 
 
 def deidentify(
@@ -49,6 +60,7 @@ def deidentify(
     *,
     key: bytes | None = None,
     tables: Collection[str] = (),
+    keep_patients: bool = False,
     config: str | Path | None = None,
     workers: int | None = None,
     scheduler: str | None = None,
@@ -58,8 +70,10 @@ def deidentify(
     """Write a cleaned copy of a cohort.
 
     DICOM is cleaned by the Basic Profile of PS3.15: dates are emptied, private attributes removed, UIDs replaced alike
-    in every file. The patient's folder becomes PatientID and PatientName; other names of files and folders become
-    numbers in the same order, save those that the layout spells out. Pixels stay bit for bit, in their encoding.
+    in every file. Texts that stay by the profile lose words of the patient's names and numbers, dates and UIDs. The
+    patient's folder becomes PatientID and PatientName, by a number of its own where it is called more than a short
+    number; other names of files and folders become numbers in the same order, save those that the layout spells out.
+    Pixels stay bit for bit, in their encoding: a face can still be drawn from a scan of a head, see :func:`audit`.
 
     Parameters
     ----------
@@ -72,6 +86,8 @@ def deidentify(
         Without one, a random key is used and forgotten: such a copy cannot be continued nor tied to its source.
     tables
         Paths of CSV files to copy as they are; look at them first.
+    keep_patients
+        Keep the names of patients' folders whatever they are: they are pseudonyms already.
     config
         TOML file that describes another layout, as for :func:`npczarr.convert`, and limits. What does not fit it is not
         copied. Without one, files that do not lie in the published layout belong to the folder above their series.
@@ -103,7 +119,8 @@ def deidentify(
     files = [file for file in where.files() if not IGNORED.search(file.path)]
     runner = Runner(workers, scheduler, idle="here" if len(files) < SMALL_FILES else "processes")
     _make(out)
-    copies, ignored = plan(files, tables, Names(layout, strict=config is not None))
+    names = Names(layout, strict=config is not None, keep_patients=keep_patients)
+    copies, ignored = plan(files, tables, names)
     secret = key or secrets.token_bytes(32)
     folders: dict[str, list[Copy]] = defaultdict(list)
     for copy in copies:
@@ -122,9 +139,9 @@ def deidentify(
                 raise outcome
             written, kept = written + outcome.written, kept + outcome.kept
             failed |= outcome.failed
-            ignored += outcome.foreign
+            ignored |= dict.fromkeys(outcome.foreign, "not a DICOM file")
             meter.add(counts={"failed": int(bool(outcome.failed))}, bytes=outcome.bytes)
-    return Deidentified(written, kept, dict(sorted(failed.items())), tuple(sorted(ignored)))
+    return Deidentified(written, kept, dict(sorted(failed.items())), dict(sorted(ignored.items())), len(names.numbered))
 
 
 @dataclass(frozen=True, slots=True)

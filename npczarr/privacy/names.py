@@ -9,12 +9,17 @@ from dataclasses import dataclass
 from itertools import takewhile
 
 from npczarr.model.cohort import File
+from npczarr.model.identifiers import is_plain_label
 from npczarr.sources.config import SourceConfig
 from npczarr.sources.patterns import path_regex
 
 DICOM_ENDINGS = ("dcm", "dicom", "ima")
 _NIFTI = re.compile(r"\.nii(\.gz)?$", re.IGNORECASE)
 _FOLDERS = frozenset(("data", "MRI-Segments"))  # above the patients, as published; any other may name a person
+
+
+_FOREIGN = "neither DICOM nor NIfTI by its name, and no table that was named: it may hold anything"
+_ELSEWHERE = "does not fit the layout of the configuration, so it is not known whose it is"
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,16 +32,17 @@ class Copy:
     patient: str
 
 
-def plan(files: Iterable[File], tables: Collection[str], names: Names) -> tuple[list[Copy], list[str]]:
-    """Say where each file goes, by the paths alone, so that a second run says the same; and which are not copied."""
+def plan(files: Iterable[File], tables: Collection[str], names: Names) -> tuple[list[Copy], dict[str, str]]:
+    """Say where each file goes, by the paths alone, so that a second run says the same; and why some go nowhere."""
     kinds = {path: "table" if path in tables else _kind(path) for path in sorted(file.path for file in files)}
     owners = {path: names.owner(path, kind) for path, kind in kinds.items() if kind}
     copies = [
-        Copy(path, names.renamed(path, kinds[path]), kinds[path], owner.rpartition("/")[2])
+        Copy(path, names.renamed(path, kinds[path]), kinds[path], names.patient(owner))
         for path, owner in owners.items()
         if owner is not None
     ]
-    return copies, [path for path in kinds if owners.get(path) is None]
+    reasons = {path: _FOREIGN if not kind else _ELSEWHERE for path, kind in kinds.items() if owners.get(path) is None}
+    return copies, reasons
 
 
 def _kind(path: str) -> str:
@@ -57,9 +63,11 @@ class Names:
         Where patients, sequences and masks lie.
     strict
         Whether a file that does not fit the layout has no owner; else it is of the folder above its series.
+    keep_patients
+        Whether folders of patients keep names that are more than a short number.
     """
 
-    def __init__(self, layout: SourceConfig, *, strict: bool) -> None:
+    def __init__(self, layout: SourceConfig, *, strict: bool, keep_patients: bool = False) -> None:
         groups = {
             "sequence": "|".join(re.escape(rule.folder) for rule in layout.sequences),
             "mask": "|".join(re.escape(rule.mask) for rule in layout.sequences),
@@ -67,6 +75,9 @@ class Names:
         }
         self._patterns = [(p.split("/"), path_regex(p, groups)) for p in (*layout.images, *layout.masks)]
         self._strict = strict
+        self._keep_patients = keep_patients
+        #: Folders of patients whose names may tell who they are: they get numbers.
+        self.numbered: set[str] = set()
         self._kept: set[str] = set()
         self._folders: dict[str, str] = {"": ""}
         self._counts: dict[tuple[str, str], int] = defaultdict(int)
@@ -79,13 +90,25 @@ class Names:
         for wanted, pattern in self._patterns:
             if match := pattern.fullmatch(path):
                 self._kept |= _spelt(path.split("/"), wanted, match["below"].count("/"))
-                return path[: match.end("patient")]
+                return self._owned(path[: match.end("patient")])
         if self._strict:
             return None
         folders = path.split("/")[:-1]
         owner = "/".join(folders[:-1] if kind == "dicom" and len(folders) > 1 else folders)
-        self._kept.add(owner)
-        return owner or "unknown"
+        return self._owned(owner) if owner else "unknown"
+
+    def _owned(self, folder: str) -> str:
+        """Keep the name of a patient's folder if it is a short number, or if names are to be kept."""
+        if self._keep_patients or is_plain_label(folder.rpartition("/")[2]):
+            self._kept.add(folder)
+        else:
+            self._kept.discard(folder)
+            self.numbered.add(folder)
+        return folder
+
+    def patient(self, owner: str) -> str:
+        """Return the new name of a patient, which is that of the folder."""
+        return owner if owner in ("", "unknown") else self._folder(owner).split("/")[-2]
 
     def renamed(self, path: str, kind: str) -> str:
         """Return the new path of a file; every file has had its owner told before."""
@@ -101,7 +124,7 @@ class Names:
             above, _, name = path.rpartition("/")
             parent = self._folder(above)
             if path not in self._kept and name not in _FOLDERS:
-                name = self._number(above, "folder-{:03d}")
+                name = self._number(above, "patient-{:03d}" if path in self.numbered else "folder-{:03d}")
             self._folders[path] = f"{parent}{name}/"
         return self._folders[path]
 

@@ -7,6 +7,8 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from npczarr.errors import ParameterError
+from npczarr.model.identifiers import identity_words
+from npczarr.sources.acquisition import IDENTITIES
 
 try:
     from dicomanonymizer.dicom_anonymization_databases import dicomfields_2026c as table
@@ -51,6 +53,8 @@ _CLASSES = re.compile(
     r"(Class|Syntax|CodingScheme|ContextGroupExtensionCreator)\w*UID$|^ContextUID$|^MappingResourceUID$"
 )
 _NUMBERS = frozenset(("DS", "IS", "FD", "FL", "SL", "SS", "SV", "UL", "US", "UV"))
+#: Code strings that some scanners fill with whatever is typed.
+_TYPED_CODES = ("ImageType", "ScanOptions", "ScanningSequence", "SequenceVariant", "BodyPartExamined")
 _PATIENT = ("PatientID", "PatientName")
 
 
@@ -95,6 +99,17 @@ def identifies(element: DataElement, dataset: Dataset, folders: frozenset[str] =
     if element.keyword in _PATIENT and str(element.value) in folders:
         return False
     return any(not _is_dummy(element.VR, v) for v in values)
+
+
+def is_kept_text(element: DataElement) -> bool:
+    """Whether an attribute is text that somebody may have typed, and that the profile lets stand."""
+    free = element.VR in ("LO", "SH", "UC") or element.keyword in _TYPED_CODES
+    return free and not element.is_empty and action(int(element.tag), element.VR, element.keyword) == "K"
+
+
+def words_of(dataset: Dataset) -> frozenset[str]:
+    """Words of the patient's names and numbers, and of the people around; none in a file that was cleaned."""
+    return frozenset() if is_cleaned(dataset) else identity_words(dataset.get(name, "") for name in IDENTITIES)
 
 
 def is_text_for_number(element: DataElement) -> bool:

@@ -1,8 +1,7 @@
-"""What a page is built of: words, tables, figures and lists, as the template lays them out."""
+"""The blocks of a page, as the template lays them out: paragraphs, tables, figures and lists."""
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
@@ -10,8 +9,9 @@ from typing import Any, ClassVar
 import pandas as pd
 from matplotlib.figure import Figure
 
+from npczarr.outputs import to_csv
 from npczarr.report.published import DIFFERS
-from npczarr.report.style import data_url, encoded
+from npczarr.report.style import COLUMN_INCHES, data_url, encoded
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +24,7 @@ class Words:
 
 @dataclass(frozen=True, slots=True)
 class Absent:
-    """What would be shown and is missing, and the command that makes it, if there is one."""
+    """Something missing, and the command that makes it; "" if there is none."""
 
     kind: ClassVar[str] = "absent"
     what: str
@@ -40,8 +40,45 @@ class Tiles:
 
 
 @dataclass(frozen=True, slots=True)
+class Tile:
+    """One patient on the contact sheet.
+
+    Parameters
+    ----------
+    patient
+        Label.
+    url
+        The picture; "" where the patient has no image.
+    left, right
+        Side of the patient at either edge of the picture.
+    lines
+        Lines of text below the picture.
+    stage, volume_cm3
+        Sort keys: rank of the stage, and volume; -1 where not known.
+    """
+
+    patient: str
+    url: str
+    left: str
+    right: str
+    lines: tuple[str, ...]
+    stage: int
+    volume_cm3: float
+
+
+@dataclass(frozen=True, slots=True)
+class Sheet:
+    """The contact sheet: a tile for each patient, and the keys that it can be sorted by."""
+
+    kind: ClassVar[str] = "sheet"
+    caption: str
+    tiles: tuple[Tile, ...]
+    keys: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Glossary:
-    """Words and what they mean."""
+    """Terms and their definitions."""
 
     kind: ClassVar[str] = "glossary"
     title: str
@@ -76,6 +113,8 @@ class Picture:
     url: str
     width: int
     height: int
+    wide: bool = False
+    photographic: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +127,7 @@ class Figures:
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """One cell of a table; `key` is what it sorts by where that is not its text."""
+    """One cell of a table; `key` is its sort key where that differs from its text."""
 
     text: str
     tag: str = "td"
@@ -101,7 +140,10 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A table, folded away behind a line of words where it is long; a wide one breaks "median (min-max)" in two."""
+    """A table; with `folded`, hidden behind that line of text.
+
+    A wide one breaks "median (min-max)" in two; a tall one scrolls in a box of its own.
+    """
 
     kind: ClassVar[str] = "table"
     caption: str
@@ -111,11 +153,12 @@ class Table:
     sortable: bool = True
     folded: str = ""
     wide: bool = False
+    tall: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class ProblemRow:
-    """Every problem of one scan, or of one patient."""
+    """Every problem of one scan or one patient, or of several whose problems are the same and that have no picture."""
 
     patient: str
     sequence: str
@@ -136,13 +179,14 @@ class Problems:
 
 
 _NARROW = 6  # columns
+_SHORT = 30  # rows
 
-Block = Words | Absent | Tiles | Glossary | Lines | File | Figures | Table | Problems
+Block = Words | Absent | Tiles | Sheet | Glossary | Lines | File | Figures | Table | Problems
 
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """A heading and what stands under it; `fresh` begins a page on paper."""
+    """A heading and its blocks; `fresh` begins a page on paper."""
 
     name: str
     title: str
@@ -152,9 +196,11 @@ class Section:
 
 def as_picture(figure: Figure, name: str, title: str, caption: str, *, photographic: bool = False) -> Picture:
     """Put a figure on the page: as vectors, or as pixels where it is made of images."""
-    width, height = (int(inches * 160) for inches in figure.get_size_inches())
+    inches = figure.get_size_inches()
+    width, height = (int(side * 160) for side in inches)
     kind = "webp" if photographic else "svg"
-    return Picture(name, title, caption, data_url(encoded(figure, kind), kind), width, height)
+    url = data_url(encoded(figure, kind, transparent=not photographic), kind)
+    return Picture(name, title, caption, url, width, height, inches[0] > COLUMN_INCHES, photographic)
 
 
 def as_table(
@@ -164,33 +210,27 @@ def as_table(
 
     In a table that keeps its order, a group is named in its first row only.
     """
-    depth = frame.columns.nlevels
-    numbers = [all(_numeric(value) for value in frame.iloc[:, i]) for i in range(frame.shape[1])]
+    numbers = [all(map(_numeric, frame.iloc[:, i])) for i in range(frame.shape[1])]
     published = [str(label).endswith(", paper") for label in frame.columns.get_level_values(-1)]
-    kinds = list(zip(numbers, published, strict=True))
     head = tuple(
-        (*_corner(frame, level, sortable), *_heads(frame.columns, level, numbers, sortable)) for level in range(depth)
+        (*_corner(frame, level, sortable), *_heads(frame.columns, level, numbers, sortable))
+        for level in range(frame.columns.nlevels)
     )
-    rows = tuple(
-        (
-            *(Cell(label, "th") for label in labels),
-            *(_cell(value, *kind) for value, kind in zip(values, kinds, strict=True)),
-        )
-        for labels, values in zip(
-            _row_labels(frame.index, sortable), frame.itertuples(index=False, name=None), strict=True
-        )
-    )
-    said = frame.attrs.get("notes", []) if notes is None else notes
-    return Table(caption, head, rows, tuple(str(line) for line in said), sortable, folded, frame.shape[1] > _NARROW)
+    rows = []
+    values_of = frame.itertuples(index=False, name=None)
+    for labels, values in zip(_row_labels(frame.index, sortable), values_of, strict=True):
+        rows.append((*(Cell(label, "th") for label in labels), *map(_cell, values, numbers, published)))
+    lines = frame.attrs.get("notes", []) if notes is None else notes
+    wide, tall = frame.shape[1] > _NARROW, sortable and len(frame) > _SHORT
+    return Table(caption, head, tuple(rows), tuple(map(str, lines)), sortable, folded, wide, tall)
 
 
 def as_csv(frame: pd.DataFrame, name: str, text: str) -> File:
     """Offer a DataFrame as a CSV file."""
     import base64
 
-    buffer = io.StringIO()
-    frame.to_csv(buffer, index=False)
-    return File(name, text, f"data:text/csv;base64,{base64.b64encode(buffer.getvalue().encode()).decode()}")
+    content = to_csv(frame, index=False).encode()
+    return File(name, text, f"data:text/csv;base64,{base64.b64encode(content).decode()}")
 
 
 def _corner(frame: pd.DataFrame, level: int, sortable: bool) -> list[Cell]:
@@ -221,7 +261,7 @@ def _heads(columns: pd.Index[Any], level: int, numbers: list[bool], sortable: bo
     return cells
 
 
-def _cell(value: Any, number: bool, published: bool) -> Cell:  # noqa: ANN401 - whatever a DataFrame holds
+def _cell(value: Any, number: bool, published: bool) -> Cell:  # noqa: ANN401 - any value of a DataFrame
     text = _text(value)
     classes = {
         "n": number,

@@ -13,31 +13,21 @@ from numpy.typing import NDArray
 
 from npczarr.model.categories import canonical, ranked
 from npczarr.model.clinical import CLINICAL, MISSING, time_in
-from npczarr.report.published import with_published
+from npczarr.report.published import CHARACTERISTICS, with_published
 from npczarr.report.table_text import Floats, first_visits, known, labels, make_table, many, texts, three_digits
 
 Texts = NDArray[np.object_]
 Columns = Mapping[str, NDArray[np.bool_]]
 Rows = dict[tuple[str, str], dict[str, Any]]
 
-NOT_SAID = "not said"
-#: Characteristics in the paper's order, and what else follows patients; a note says which of the first are absent.
-_CHARACTERISTICS = {
-    "sex": "Sex",
-    "age": "Age, years",
-    "pathology": "Pathology",
-    "t_stage": "T stage",
-    "n_stage": "N stage",
-    "m_stage": "M stage",
-    "ebv": "EBV DNA",
-    "vca": "VCA IgA",
-    "overall_survival": "Overall survival, months",
-}
+NOT_STATED = "not stated"
+#: What follows patients besides the paper's characteristics.
 _BESIDES = {
     "death": "Death",
     "progression_free_survival": "Progression-free survival, months",
     "progression": "Progression",
 }
+_LABELS = CHARACTERISTICS | _BESIDES
 _UNITS = {field.name: field.units for field in CLINICAL}
 _TITRES = 3  # distinct numbers from which a column of EBV or VCA holds measurements, not yes and no
 _EXAMPLES = 5
@@ -47,8 +37,8 @@ _MOST = 12  # different entries that are counted apart
 def clinical_stages(dataset: xr.Dataset) -> pd.DataFrame:
     """Table 4: number, sex, age, histology, TNM, EBV, VCA and survival of the patients in each clinical stage.
 
-    Entries are read by meaning ("III", "T3" and "3" are one), and patients without an entry count as "not said": every
-    characteristic adds up to the number of patients.
+    Entries are read by meaning ("III", "T3" and "3" are one), and patients without an entry count as "not stated":
+    every characteristic adds up to the number of patients.
 
     Returns
     -------
@@ -59,32 +49,45 @@ def clinical_stages(dataset: xr.Dataset) -> pd.DataFrame:
     title = "Patients by clinical stage"
     visits, dataset = len(labels(dataset, "patient")), first_visits(dataset)
     stage = _entries(dataset, "clinical_stage")
-    entries = {name: _entries(dataset, name) for name in (*_CHARACTERISTICS, *_BESIDES)}
-    absent = ["clinical stage"] * (not any(stage))
-    absent += [label.split(",")[0] for name, label in _CHARACTERISTICS.items() if not any(entries[name])]
+    entries = {name: _entries(dataset, name) for name in _LABELS}
     notes = []
     if visits > len(stage):
         notes.append(f"{len(stage)} patients with {visits} visits together: each is counted once, at the first visit.")
-    if absent:
-        notes.append(
-            f"Not in the store: {', '.join(absent)}. Convert again with a table that holds what is missing; columns of "
-            "other names are named in a TOML file (`npczarr convert SOURCE STORE --columns map.toml`)."
-        )
-    if not any(stage) and not any(any(found) for found in entries.values()):
+    notes += _absent(stage, entries)
+    known_ones = {name: found for name, found in entries.items() if any(found)}
+    if not any(stage) and not known_ones:
         return make_table({}, "characteristic", title, notes)
     unstaged = int((stage == "").sum())
     if any(stage) and unstaged:
-        notes.append(f"{many(unstaged, 'patient has', 'patients have')} no clinical stage: column {NOT_SAID!r}.")
-    columns: dict[str, NDArray[np.bool_]] = {label: stage == label for label in ranked("clinical_stage", stage)}
-    columns |= {NOT_SAID: stage == ""} if columns and unstaged else {}
-    columns["all"] = np.full(len(stage), True)
+        notes.append(f"{many(unstaged, 'patient has', 'patients have')} no clinical stage: column {NOT_STATED!r}.")
+    columns = _stage_columns(stage)
     rows: Rows = {("N", ""): {label: int(its.sum()) for label, its in columns.items()}}
-    for name, label in (_CHARACTERISTICS | _BESIDES).items():
-        if any(entries[name]):
-            values = _as_numbers(dataset, name, entries[name])
-            rows |= _counted(name, label, entries[name], columns) if values is None else _spread(label, values, columns)
+    for name, found in known_ones.items():
+        label, values = _LABELS[name], _as_numbers(dataset, name, found)
+        rows |= _counted(name, label, found, columns) if values is None else _spread(label, values, columns)
     table = make_table(rows, ("characteristic", "value"), title, notes + _doubts(dataset, stage, entries))
     return with_published(table, "clinical_stages", dataset)
+
+
+def _absent(stage: Texts, entries: Mapping[str, Texts]) -> list[str]:
+    """Name the characteristics that the store lacks, and say how to get them."""
+    absent = [label.split(",")[0] for name, label in CHARACTERISTICS.items() if not any(entries[name])]
+    if not any(stage):
+        absent.insert(0, "clinical stage")
+    if not absent:
+        return []
+    return [
+        f"Not in the store: {', '.join(absent)}. Convert again with a table that holds what is missing; columns of "
+        "other names are named in a TOML file (`npczarr convert SOURCE STORE --columns map.toml`)."
+    ]
+
+
+def _stage_columns(stage: Texts) -> dict[str, NDArray[np.bool_]]:
+    """Patients of each stage, of no stage, and all."""
+    columns: dict[str, NDArray[np.bool_]] = {label: stage == label for label in ranked("clinical_stage", stage)}
+    if columns and (stage == "").any():
+        columns[NOT_STATED] = stage == ""
+    return columns | {"all": np.full(len(stage), True)}
 
 
 def _entries(dataset: xr.Dataset, name: str) -> Texts:
@@ -115,13 +118,14 @@ def _titres(dataset: xr.Dataset, name: str) -> Floats | None:
 
 
 def _counted(name: str, label: str, entries: Texts, columns: Columns) -> Rows:
-    common = Counter(entry for entry in entries if entry)
+    """Count the entries of each column; of many different ones the rarest together."""
+    common = Counter(entries[entries != ""])
+    rare = [value for value, _ in common.most_common()[_MOST - 1 :]] if len(common) > _MOST else []
+    others_label = f"{len(rare)} others"
     shown = entries.copy()
-    if len(common) > _MOST:
-        rare = [value for value, _ in common.most_common()[_MOST - 1 :]]
-        shown[np.isin(shown.astype(str), rare)] = f"{len(rare)} others"
-    shown[shown == ""] = NOT_SAID
-    others = [value for value in (f"{len(common) - _MOST + 1} others", NOT_SAID) if value in shown]
+    shown[np.isin(shown.astype(str), rare)] = others_label
+    shown[shown == ""] = NOT_STATED
+    others = [value for value in (others_label, NOT_STATED) if value in shown]
     found = [value for value in ranked(name, shown) if value not in others] + others
     return {(label, value): {c: int((its & (shown == value)).sum()) for c, its in columns.items()} for value in found}
 
@@ -133,7 +137,7 @@ def _spread(label: str, values: Floats, columns: Columns) -> Rows:
         (label, "median [min, max]"): {column: _median_and_range(some) for column, some in there.items()},
     }
     if np.isnan(values).any():
-        rows[label, NOT_SAID] = {column: int((its & np.isnan(values)).sum()) for column, its in columns.items()}
+        rows[label, NOT_STATED] = {column: int((its & np.isnan(values)).sum()) for column, its in columns.items()}
     return rows
 
 
@@ -151,13 +155,11 @@ def _median_and_range(values: Floats) -> str:
 
 def _doubts(dataset: xr.Dataset, stage: Texts, entries: Mapping[str, Texts]) -> list[str]:
     """Say what in the store itself cannot be right, or was not understood."""
-    notes = []
-    for name in ("age", "overall_survival", "progression_free_survival"):
-        if any(entries[name]) and dataset[name].dtype.kind != "f":
-            read = _as_numbers(dataset, name, entries[name])
-            odd = sorted({*entries[name][np.isnan(read)]} - {""}) if read is not None else []
-            if odd:
-                notes.append(f"{(_CHARACTERISTICS | _BESIDES)[name]}: no number in {_some(odd)}.")
+    notes = [
+        f"{_LABELS[name]}: no number in {_some(odd)}."
+        for name in ("age", "overall_survival", "progression_free_survival")
+        if (odd := _not_numbers(dataset, name, entries[name]))
+    ]
     if {*entries["sex"]} & {"0", "1", "2"}:
         notes.append("Sex: the table has codes for it and does not say which is which.")
     if any(stage) and any(entries["m_stage"]):
@@ -168,6 +170,14 @@ def _doubts(dataset: xr.Dataset, stage: Texts, entries: Mapping[str, Texts]) -> 
         if wrong:
             notes.append(f"{many(wrong, 'patient is', 'patients are')} M1 but not of stage {of_m1}, or the reverse.")
     return notes
+
+
+def _not_numbers(dataset: xr.Dataset, name: str, entries: Texts) -> list[str]:
+    """Entries of a column of numbers that are none."""
+    if not any(entries) or dataset[name].dtype.kind == "f":
+        return []
+    read = _as_numbers(dataset, name, entries)
+    return [] if read is None else sorted({*entries[np.isnan(read)]} - {""})
 
 
 def clinical_columns(dataset: xr.Dataset) -> pd.DataFrame:
@@ -181,27 +191,31 @@ def clinical_columns(dataset: xr.Dataset) -> pd.DataFrame:
     """
     title = "Columns of the clinical tables"
     meanings = {field.name: field.description for field in CLINICAL}
-    rows = {}
-    for name, variable in dataset.variables.items():
-        if "source_column" in variable.attrs:
-            values = np.atleast_1d(variable.values).ravel()
-            number = values.dtype.kind == "f"
-            there = values[~np.isnan(values)] if number else np.array([str(v) for v in values if str(v)], dtype=object)
-            shown = f"{there.min():g} to {there.max():g}" if number and len(there) else _some(sorted({*there}))
-            rows[str(name)] = {
-                "table": variable.attrs.get("source_table", ""),
-                "column": variable.attrs["source_column"],
-                "meaning": meanings.get(str(name), ""),
-                "units": variable.attrs.get("units", ""),
-                "entries": len(there),
-                "values": shown,
-            }
+    rows = {
+        str(name): _column_row(variable, meanings.get(str(name), ""))
+        for name, variable in dataset.variables.items()
+        if "source_column" in variable.attrs
+    }
     if not rows:
         return make_table({}, "variable", title, ["The store holds no clinical table: convert again with CSV files."])
     rows = dict(sorted(rows.items(), key=lambda row: (row[1]["meaning"] == "", [*meanings, row[0]].index(row[0]))))
     unknown = [name for name, row in rows.items() if not row["meaning"]]
     notes = [f"Kept as they are, for npczarr does not know what they mean: {', '.join(unknown)}."] if unknown else []
     return make_table(rows, "variable", title, notes)
+
+
+def _column_row(variable: xr.Variable, meaning: str) -> dict[str, Any]:
+    values = np.atleast_1d(variable.values).ravel()
+    number = values.dtype.kind == "f"
+    there = values[~np.isnan(values)] if number else np.array([str(v) for v in values if str(v)], dtype=object)
+    return {
+        "table": variable.attrs.get("source_table", ""),
+        "column": variable.attrs["source_column"],
+        "meaning": meaning,
+        "units": variable.attrs.get("units", ""),
+        "entries": len(there),
+        "values": f"{there.min():g} to {there.max():g}" if number and len(there) else _some(sorted({*there})),
+    }
 
 
 def _some(values: list[Any]) -> str:

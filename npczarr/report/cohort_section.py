@@ -1,4 +1,4 @@
-"""What a cohort is made of: numbers at a glance, what is absent, scans and scanners."""
+"""The cohort: numbers at a glance, what is absent, scans and scanners."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import shlex
 import numpy as np
 import pandas as pd
 import xarray as xr
+from numpy.typing import NDArray
 
 from npczarr.model.clinical import CLINICAL
 from npczarr.model.schema import STATUSES
@@ -28,16 +29,23 @@ def glance_blocks(inputs: ReportInputs, contents: Contents) -> list[Block]:
     pairs = (
         ("patients", f"{dataset.sizes['patient']}"),
         (f"scans stored, of {there.size}", f"{int(there.sum())}"),
-        ("tumours outlined", f"{int(masked.sum())}"),
+        ("tumors outlined", f"{int(masked.sum())}"),
         ("scanner models", f"{len(about['scanners'])}"),
-        ("field strength, T", " and ".join(f"{n:g}" for n in strengths) or "not said"),
+        ("field strength, T", " and ".join(f"{n:g}" for n in strengths) or "not stated"),
         ("of voxels", _bytes(about["voxel_bytes"])),
         ("clinical variables known", f"{len(clinical)}"),
         ("scans or patients to look at again", f"{len(again)}"),
     )
+    table = as_table(_statuses(dataset), "Scans and masks by status")
+    return [Tiles(pairs), table, *_absent(inputs, there, bool(clinical))]
+
+
+def _absent(inputs: ReportInputs, there: NDArray[np.bool_], has_clinical: bool) -> list[Block]:
+    """Say what the store lacks, and which command adds it; there: (patient, sequence), whether a scan is stored."""
     absent: list[Block] = []
     named = shlex.quote(inputs.name)
-    empty = [str(s) for s, found in zip(dataset["sequence"].values, there.T, strict=True) if not found.any()]
+    sequences = inputs.dataset["sequence"].values
+    empty = [str(s) for s, found in zip(sequences, there.T, strict=True) if not found.any()]
     if empty:
         absent.append(
             Absent(
@@ -45,7 +53,7 @@ def glance_blocks(inputs: ReportInputs, contents: Contents) -> list[Block]:
                 f"npczarr convert SOURCE {named}",
             )
         )
-    if not clinical:
+    if not has_clinical:
         absent.append(
             Absent(
                 "The store holds no clinical variable that is known by name. Put the clinical table beside the images, "
@@ -53,8 +61,7 @@ def glance_blocks(inputs: ReportInputs, contents: Contents) -> list[Block]:
                 f"npczarr convert SOURCE {named} --columns map.toml",
             )
         )
-    absent += [found for found in (inputs.morphology, inputs.agreement) if isinstance(found, Absent)]
-    return [Tiles(pairs), as_table(_statuses(dataset), "Scans and masks by what became of them"), *absent]
+    return absent + [found for found in (inputs.morphology, inputs.agreement) if isinstance(found, Absent)]
 
 
 def _statuses(dataset: xr.Dataset) -> pd.DataFrame:
@@ -70,31 +77,28 @@ def _statuses(dataset: xr.Dataset) -> pd.DataFrame:
 
 
 def scans_blocks(inputs: ReportInputs, contents: Contents) -> list[Block]:
-    """Write Tables 1 and 3, and the sizes of voxels."""
+    """Write Table 1, and the sizes of voxels."""
     dataset = inputs.dataset
     sizes = contents.drawn(
         "resolution",
         "Voxel sizes",
-        "Above, the distance between slices: SpacingBetweenSlices of the header against the distance that the slice "
-        "positions give. Scans below the line hold the gap in that field, so only positions can be trusted. Below, "
+        "Left, the distance between slices: SpacingBetweenSlices of the header against the distance that the slice "
+        "positions give. Scans below the line hold the gap in that field, so only positions can be trusted. Right, "
         "pixel spacing against matrix. Bubbles grow with the number of scans; those of sequences with the same values "
         "stand side by side.",
         lambda: figures.resolution(dataset),
     )
-    return [
-        *contents.add_or_explain(
-            "table_1_mri_parameters",
-            "Table 1. MRI parameters",
-            lambda: tables.mri_parameters(dataset),
-        ),
-        *contents.add_or_explain(
-            "table_3_scanners",
-            "Table 3. Scanners",
-            lambda: tables.scanners(dataset),
-            sortable=True,
-        ),
-        sizes,
-    ]
+    table = contents.add_or_explain(
+        "table_1_mri_parameters", "Table 1. MRI parameters", lambda: tables.mri_parameters(dataset)
+    )
+    return [*table, sizes]
+
+
+def scanners_blocks(inputs: ReportInputs, contents: Contents) -> list[Block]:
+    """Write Table 3."""
+    return contents.add_or_explain(
+        "table_3_scanners", "Table 3. Scanners", lambda: tables.scanners(inputs.dataset), sortable=True
+    )
 
 
 def _bytes(count: int) -> str:

@@ -1,4 +1,4 @@
-"""A report before it is laid out, and how figures and tables get into it or say why they do not."""
+"""The contents of a report before it is laid out; a figure or table that cannot be made is replaced by the reason."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ class Contents:
         self,
         name: str,
         caption: str,
-        tell: Callable[[], pd.DataFrame],
+        make: Callable[[], pd.DataFrame],
         *,
         sortable: bool = False,
         folded: bool = False,
     ) -> list[Block]:
         """Make a table and put it on the page; or say why it cannot be made."""
         try:
-            frame = tell()
+            frame = make()
         except NpczarrError as error:
             return [Absent(f"{caption}: {error}.")]
         if frame.empty:

@@ -1,7 +1,7 @@
 """Figures of a cohort's numbers: box plots, agreement of volumes, voxel sizes, scores of quality.
 
-Every function takes Datasets as a store gives them and returns a matplotlib Figure one column wide, drawn in colors
-that color-blind readers tell apart; ``figure.savefig("volume.svg")`` writes it.
+Every function takes Datasets as a store gives them and returns a matplotlib Figure, one column wide or one and a half,
+in colors that color-blind readers can distinguish; ``figure.savefig("volume.svg")`` writes it.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from matplotlib.transforms import ScaledTranslation
 from numpy.typing import NDArray
 
 from npczarr.errors import ParameterError
-from npczarr.report.images import contact_sheet, outlined_panel
-from npczarr.report.style import GRAY, blank, box, colors_of, styled
-from npczarr.report.survival import survival_curves, survival_summary, survival_times
+from npczarr.report.outlined_figure import outlined_panel
+from npczarr.report.style import GRAY, WIDE_INCHES, blank, box, colors_of, styled
+from npczarr.report.survival import LEAST_PATIENTS, survival_curves, survival_summary, survival_times
 from npczarr.report.volumes import bland_altman, volume_agreement, volume_by_stage
 
 __all__ = [
+    "LEAST_PATIENTS",
     "agreement_boxes",
     "bland_altman",
-    "contact_sheet",
     "outlined_panel",
     "resolution",
     "scores_by_sequence",
@@ -53,7 +53,7 @@ def agreement_boxes(agreement: xr.Dataset, metric: str = "dice") -> Figure:
     Raises
     ------
     ParameterError
-        If the result does not hold the metric, or no value of it.
+        If the result lacks the metric, or has no value of it.
     """
     groups = _by_sequence(_variable(agreement, metric, "npczarr agreement"))
     if not any(len(values) for values in groups.values()):
@@ -86,28 +86,28 @@ def resolution(dataset: xr.Dataset) -> Figure:
     frame = _voxel_sizes(dataset)
     if frame.empty:
         raise ParameterError("no scan is stored, so there are no voxel sizes")
-    figure = blank(4.9)
-    above, below = figure.subplots(2, 1)
-    _bubbles(above, frame.dropna(subset=["measured", "header"]), "measured", "header")
+    figure = blank(2.7, width_inches=WIDE_INCHES)
+    left, right = figure.subplots(1, 2)
+    _bubbles(left, frame.dropna(subset=["measured", "header"]), "measured", "header")
     finite = frame[["measured", "header"]].to_numpy()
     finite = finite[np.isfinite(finite)]
     if frame[["measured", "header"]].dropna().empty:
-        above.text(0.5, 0.5, "no header says it", transform=above.transAxes, ha="center", color=GRAY)
+        left.text(0.5, 0.5, "no header says it", transform=left.transAxes, ha="center", color=GRAY)
     elif finite.size:
         ends = [finite.min() * 0.9, finite.max() * 1.05]
-        above.plot(ends, ends, color=GRAY, linewidth=0.7, zorder=0)
-        above.annotate("equal", (ends[1], ends[1]), color=GRAY, fontsize=6, ha="right", va="bottom")
-    above.set_title("Distance between slices")
-    above.set_xlabel("From slice positions, mm")
-    above.set_ylabel("SpacingBetweenSlices, mm")
-    _bubbles(below, frame, "columns", "pixel")
-    below.set_title("Pixels")
-    below.set_xlabel("Matrix, pixels to a row")
-    below.set_ylabel("Pixel spacing, mm")
-    for axes in (above, below):
+        left.plot(ends, ends, color=GRAY, linewidth=0.7, zorder=0)
+        left.annotate("equal", (ends[1], ends[1]), color=GRAY, fontsize=6, ha="right", va="bottom")
+    left.set_title("Distance between slices")
+    left.set_xlabel("From slice positions, mm")
+    left.set_ylabel("SpacingBetweenSlices, mm")
+    _bubbles(right, frame, "columns", "pixel")
+    right.set_title("Pixels")
+    right.set_xlabel("Matrix, pixels to a row")
+    right.set_ylabel("Pixel spacing, mm")
+    for axes in (left, right):
         axes.margins(0.12)
         axes.grid()
-    handles, labels = below.get_legend_handles_labels()
+    handles, labels = right.get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper left", ncols=4, handletextpad=0.2)
     return figure
 
@@ -123,9 +123,9 @@ def scores_by_sequence(
     scores
         A row for each scan, with a column `sequence`.
     sequences
-        In their order.
+        Labels, in the order in which they are drawn.
     columns, titles
-        What to show, and how to call it.
+        Columns of `scores` to draw, and the title of each panel.
 
     Raises
     ------
@@ -135,7 +135,7 @@ def scores_by_sequence(
     if scores.empty or not scores[list(columns)].notna().to_numpy().any():
         raise ParameterError("no scan has a score: there are no images")
     colors = colors_of(sequences)
-    figure = blank(2.5)
+    figure = blank(2.3, width_inches=WIDE_INCHES)
     for axes, column, title in zip(figure.subplots(1, len(columns), squeeze=False)[0], columns, titles, strict=True):
         for at, sequence in enumerate(sequences):
             values = scores.loc[scores["sequence"] == sequence, column].dropna().to_numpy()

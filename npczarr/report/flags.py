@@ -1,4 +1,4 @@
-"""Scans to look at again, by their morphology."""
+"""Scans to look at again because of their morphology."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import xarray as xr
 
 from npczarr.errors import ParameterError
 
-VOLUME_RATIO = 2.0  # between sequences of one patient: they outline one tumour
+VOLUME_RATIO = 2.0  # between sequences of one patient: they outline one tumor
 
 
 def quality(result: xr.Dataset, *, volume_ratio: float = VOLUME_RATIO) -> xr.Dataset:
@@ -17,7 +17,7 @@ def quality(result: xr.Dataset, *, volume_ratio: float = VOLUME_RATIO) -> xr.Dat
     result
         What :func:`npczarr.morphology` gives for a cohort.
     volume_ratio
-        Largest volume of a patient's sequences over the smallest beyond which they disagree: they outline one tumour.
+        Largest volume of a patient's sequences over the smallest beyond which they disagree: they outline one tumor.
 
     Returns
     -------

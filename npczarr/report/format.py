@@ -1,4 +1,4 @@
-"""A table as Markdown, CSV, LaTeX or a fragment of HTML, with its title and notes; whatever a cell holds stays text."""
+"""A table as Markdown, CSV, LaTeX or a fragment of HTML, with its title and notes; markup in a cell stays text."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 
 from npczarr.errors import ParameterError
+from npczarr.outputs import to_csv, write_whole
 
 # each character once: a second pass would escape what the first wrote
 _LATEX = str.maketrans(
@@ -48,13 +49,8 @@ def to_markdown(table: pd.DataFrame) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def to_csv(table: pd.DataFrame) -> str:
-    """Write a table as CSV, its labels in every row; title and notes are no part of it."""
-    return str(table.to_csv(lineterminator="\n"))
-
-
 def to_latex(table: pd.DataFrame) -> str:
-    r"""Write a table as a LaTeX float, with the lines of the booktabs package; notes stand below it.
+    r"""Write a table as a LaTeX float, with the lines of the booktabs package; notes follow below.
 
     >>> print(to_latex(pd.DataFrame({"R&D": ["5 %"]}, index=pd.Index(["x"], name="row"))))
     \begin{table}
@@ -84,7 +80,7 @@ def to_html(table: pd.DataFrame) -> str:
     """Write a table as a fragment of HTML: a figure of class `table`, with its title as caption and a list of notes."""
     title, notes = _words(table, html.escape)
     parts = [f"<figcaption>{title}</figcaption>"] if title else []
-    # pandas cuts long cells to the width of a screen unless told otherwise
+    # by default pandas cuts long cells to the width of a screen
     with pd.option_context("display.max_colwidth", None):
         parts += [] if table.empty else [table.to_html(escape=True, border=0, na_rep="")]
     parts += [f"<ul>{''.join(f'<li>{note}</li>' for note in notes)}</ul>"] if notes else []
@@ -100,7 +96,7 @@ _WRITERS: dict[str, Callable[[pd.DataFrame], str]] = {
 
 
 def write_table(table: pd.DataFrame, path: str | Path) -> None:
-    """Write a table to a file in the form that the end of its name says: .md, .csv, .tex or .html.
+    """Write a table to a file in the format that its suffix names: .md, .csv, .tex or .html.
 
     Raises
     ------
@@ -110,7 +106,7 @@ def write_table(table: pd.DataFrame, path: str | Path) -> None:
     suffix = Path(path).suffix.lower()
     if suffix not in _WRITERS:
         raise ParameterError(f"{path}: expected a name that ends in {', '.join(_WRITERS)}; choose one")
-    Path(path).write_text(_WRITERS[suffix](table), encoding="utf-8", newline="\n")
+    write_whole(Path(path), _WRITERS[suffix](table).encode())
 
 
 def _words(table: pd.DataFrame, escape: Callable[[str], str]) -> tuple[str, list[str]]:

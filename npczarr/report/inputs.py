@@ -1,4 +1,4 @@
-"""Everything that a report is made of, read once: tables, results beside them, and scores of every scan."""
+"""The inputs of a report, read once: tables, results beside them, and scores of every scan."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ from npczarr.store.open import open_store
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ReportInputs:
-    """What a report is made of.
+    """The inputs of a report.
 
     Attributes
     ----------
     name, about, dataset
-        The store as it was given, what :func:`npczarr.info` tells of it, and the cohort.
+        The store as it was given, its description by :func:`npczarr.info`, and the cohort.
     morphology, agreement
         Results, or what to do to have them.
     scored, scores, findings
-        What was seen of each scan, as numbers, and what is to be looked at again.
+        Scores and picture of each scan, the scores as a table, and the scans to look at again.
     """
 
     name: str
@@ -63,7 +63,7 @@ def read_inputs(
     dataset = open_store(store, storage_options=storage_options)
     named = shlex.quote(redacted(str(store)))
     morphology: xr.Dataset | Absent = Absent(
-        "The tumours of this store were not measured.", f"npczarr morphology {named}"
+        "The tumors of this store were not measured.", f"npczarr morphology {named}"
     )
     if "morphology" in about["results"]:
         morphology = open_store(store, group="morphology", storage_options=storage_options)
@@ -115,3 +115,14 @@ def _of_first_label(result: xr.Dataset) -> xr.Dataset:
 def stored(dataset: xr.Dataset) -> np.ndarray[Any, np.dtype[np.bool_]]:
     """Whether each scan is stored."""
     return np.isin(dataset["status"].transpose("patient", "sequence").values.astype(object), ("ok", "warning"))
+
+
+#: What the page of a synthetic cohort says at its head.
+SYNTHETIC = "Synthetic cohort: images and numbers are made by a program, and no patient is behind them."
+
+
+def is_synthetic(dataset: xr.Dataset) -> bool:
+    """Whether a scan of the cohort says in its ImageType that it is synthetic, as those of `npczarr phantom` do."""
+    return "image_type" in dataset and any(
+        "SYNTHETIC" in str(words).split("\\") for words in dataset["image_type"].values.flat
+    )

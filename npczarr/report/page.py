@@ -1,4 +1,4 @@
-"""The report: one HTML file that holds everything it shows and asks nothing of any other place."""
+"""The report: one HTML file that holds everything it shows and loads nothing from elsewhere."""
 
 from __future__ import annotations
 
@@ -14,14 +14,19 @@ from typing import Any
 import jinja2
 from markupsafe import Markup, escape
 
+from npczarr.errors import ParameterError
 from npczarr.model.label_set import flag_names
 from npczarr.model.options import check_local
+from npczarr.outputs import to_csv, write_whole
 from npczarr.report.contents import Contents
 from npczarr.report.format import write_table
-from npczarr.report.inputs import ReportInputs, read_inputs
+from npczarr.report.inputs import SYNTHETIC, ReportInputs, is_synthetic, read_inputs
+from npczarr.report.quality import COLUMNS
 from npczarr.report.sections import contents_of
 from npczarr.report.style import save_all
 from npczarr.runner import OnProgress
+
+_START = 4096  # characters in which a file shows what it is
 
 
 def write_report(
@@ -32,6 +37,7 @@ def write_report(
     figures: str | Path | None = None,
     tables: str | Path | None = None,
     quality_csv: str | Path | None = None,
+    force: bool = False,
     workers: int | None = None,
     scheduler: str | None = None,
     storage_options: Mapping[str, Any] | None = None,
@@ -56,6 +62,8 @@ def write_report(
         Folder for every table as CSV, Markdown and LaTeX.
     quality_csv
         File for the list of scans to look at again.
+    force
+        Overwrite a file at `out` or `quality_csv` that no earlier report is.
     workers
         Local worker processes; 0 for this process. By default the active ``distributed.Client``, or threads of this
         process.
@@ -75,7 +83,11 @@ def write_report(
     ------
     StoreError
         If there is no store, or no store of raters where one is named.
+    ParameterError
+        If there is a file that no earlier report is, and not `force`.
     """
+    out = _writable(out, _OUR_PAGE, force)
+    list_path = None if quality_csv is None else _writable(quality_csv, ",".join(COLUMNS), force)
     inputs = read_inputs(
         store,
         reliability=reliability,
@@ -85,17 +97,39 @@ def write_report(
         on_progress=on_progress,
     )
     contents = contents_of(inputs)
-    check_local(out)
-    out = Path(out)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(render(inputs, contents), encoding="utf-8")
+    write_whole(out, render(inputs, contents).encode())
     if figures is not None:
         save_all(contents.figures, Path(figures))
     if tables is not None:
         _save_tables(contents, Path(tables))
-    if quality_csv is not None:
-        inputs.findings.to_csv(quality_csv, index=False)
+    if list_path is not None:
+        write_whole(list_path, to_csv(inputs.findings, index=False).encode())
     return out
+
+
+_OUR_PAGE = '<meta name="generator" content="npczarr'  # what every report has near its start
+
+
+def _writable(path: str | Path, ours: str, force: bool) -> Path:
+    """Return a path that a report may be written to: a new one, or one that holds what an earlier report left.
+
+    Raises
+    ------
+    ParameterError
+        If something else is there.
+    """
+    check_local(path)
+    path = Path(path)
+    if path.is_dir():
+        raise ParameterError(f"{path} is a folder; name a file to write, such as {path / 'report.html'}")
+    if path.exists() and not force:
+        with path.open(encoding="utf-8", errors="replace") as file:
+            start = file.read(_START)
+        if start.strip() and ours not in start:
+            raise ParameterError(
+                f"{path} was not written by npczarr; name another file, or overwrite it with --force (force=True)"
+            )
+    return path
 
 
 def render(inputs: ReportInputs, contents: Contents) -> str:
@@ -106,12 +140,14 @@ def render(inputs: ReportInputs, contents: Contents) -> str:
     environment.filters |= {"code": _with_code, "broken": _broken}
     name = inputs.name.rstrip("/").rsplit("/", 1)[-1]
     patients = inputs.dataset.sizes["patient"]
+    counted = "1 patient" if patients == 1 else f"{patients} patients"
     sequences = ", ".join(str(label) for label in inputs.dataset["sequence"].values)
     labels = list(flag_names(inputs.dataset["mask"].attrs)) if "mask" in inputs.dataset else []
     measured = f"; of {len(labels)} labels, {labels[0]} is measured" if len(labels) > 1 else ""
     return environment.from_string(template).render(
         title=f"Report of {name}",
-        subtitle=f"{patients} patient{'s' * (patients != 1)}, {sequences}{measured}",
+        subtitle=f"{counted}, {sequences}{measured}",
+        banner=SYNTHETIC if is_synthetic(inputs.dataset) else "",
         sections=contents.sections,
         version=version("npczarr"),
         footer=f"Written on {date.today():%d %B %Y} by npczarr {version('npczarr')} from a store of schema "

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -15,13 +14,10 @@ from matplotlib.patheffects import Stroke
 from numpy.typing import NDArray
 
 from npczarr.errors import ParameterError
-from npczarr.model.geometry import AXES, Floats
-from npczarr.model.schema import STORED
+from npczarr.report.panel import Panel, SliceChoice, choose_slices, largest_tumor, panel_of
 from npczarr.report.slice_view import SliceView
 from npczarr.report.style import COLORS, OUTLINE, encoded, short, styled
 
-LARGEST = "largest tumor"
-SliceChoice = int | float | Literal["largest tumor"] | None
 Extent = tuple[float, float, float, float]  # left, right, bottom, top
 _PANEL_INCHES = 2.6
 _BARS_MM = (50.0, 20.0, 10.0)  # lengths of the scale, the longest that leaves room is drawn
@@ -31,43 +27,7 @@ class PatientFigure(Figure):
     """A matplotlib Figure that notebooks show, and no window does."""
 
     def _repr_png_(self) -> bytes:
-        return encoded(self, "png", dpi=150)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Panel:
-    """What is drawn of one sequence.
-
-    Parameters
-    ----------
-    sequence, scan, view
-        Label, voxels, and how its slices lie on the paper.
-    masks
-        (rater, z, y, x) of each rater, or of one; none where the scan has no mask.
-    raters
-        A label for each mask; "" where there is only one.
-    has_image
-        Whether there is an image behind the masks.
-    """
-
-    sequence: str
-    scan: xr.Dataset
-    view: SliceView
-    masks: NDArray[Any]
-    raters: tuple[str, ...]
-    has_image: bool
-
-    @property
-    def z_mm(self) -> Floats:
-        """(z,) positions of the slices."""
-        return self.view.positions_zyx_mm[0]
-
-    def areas_mm2(self) -> Floats:
-        """(z,) area of the tumor in each slice, by any rater."""
-        if not len(self.masks):
-            return np.zeros(len(self.z_mm))
-        pixels = np.count_nonzero(self.masks.any(axis=0), axis=(1, 2))
-        return np.asarray(pixels * np.prod(self.view.spacing_zyx_mm[1:]), dtype=np.float64)
+        return encoded(self, "png", dpi=110)
 
 
 @styled
@@ -99,8 +59,8 @@ def patient_figure(
         If no scan has such a slice, or an argument is not as described.
     """
     low, high = _checked(percentiles)
-    panels = [_panel(sequence, scan) for sequence, scan in scans.items()]
-    levels = _levels(panels, slice)
+    panels = [panel_of(sequence, scan) for sequence, scan in scans.items()]
+    levels = choose_slices(panels, slice)
     frame = _common_frame(panels)
     if figure is None:
         left, right, bottom, top = frame or panels[0].view.extent_mm
@@ -111,17 +71,22 @@ def patient_figure(
         if level is None:
             _blank(axes, panel, "does not reach this level")
         else:
-            _draw(axes, panel, level, (low, high), frame)
+            draw_panel(axes, panel, level, (low, high), frame)
     shown = next(i for i, level in enumerate(_reference_first(panels, levels)) if level is not None)
     figure.suptitle(_title(panels[shown], levels[shown]), x=0.01, ha="left", fontsize=9)
+    _rater_legend(figure, panels)
+    return figure
+
+
+def _rater_legend(figure: Figure, panels: list[Panel]) -> None:
+    """Name the raters by the color of their outlines, where there are several."""
     raters = [rater for rater in dict.fromkeys(r for panel in panels for r in panel.raters) if rater]
     if raters:
         lines = [Line2D([], [], color=_color(raters, rater), label=short(rater)) for rater in raters]
         figure.legend(handles=lines, loc="outside lower left", ncols=len(lines), fontsize=7)
-    return figure
 
 
-def _checked(percentiles: Any) -> tuple[float, float]:  # noqa: ANN401 - whatever the user gave
+def _checked(percentiles: Any) -> tuple[float, float]:  # noqa: ANN401 - any argument of a user
     try:
         low, high = (float(value) for value in percentiles)
     except (TypeError, ValueError) as error:
@@ -131,73 +96,10 @@ def _checked(percentiles: Any) -> tuple[float, float]:  # noqa: ANN401 - whateve
     return low, high
 
 
-def _panel(sequence: str, scan: xr.Dataset) -> Panel:
-    has_mask = "mask" in scan and ("mask_status" not in scan or str(scan["mask_status"].values) in STORED)
-    view = SliceView(scan["affine"].values, tuple(scan[axis].values for axis in AXES), scan["spacing"].values)
-    masks = np.zeros((0, *(len(scan[axis]) for axis in AXES)), dtype=np.uint8)
-    raters: tuple[str, ...] = ()
-    if has_mask:
-        masks = scan["mask"].transpose(..., *AXES).values.reshape(-1, *masks.shape[1:])
-        raters = tuple(str(label) for label in scan["rater"].values) if "rater" in scan["mask"].dims else ("",)
-    has_image = "image" in scan and ("image_digest" not in scan or bool(str(scan["image_digest"].values)))
-    return Panel(sequence, scan, view, masks, raters, has_image)
-
-
-def _levels(panels: list[Panel], choice: Any) -> list[int | None]:  # noqa: ANN401 - whatever the user gave
-    """Slice of each panel; None where it has none there."""
-    if choice is None or choice == LARGEST:
-        at = _reference(panels)
-        areas = panels[at].areas_mm2()
-        index = int(areas.argmax()) if areas.any() else len(areas) // 2
-        return _same_place(panels, at, index)
-    if isinstance(choice, int | np.integer) and not isinstance(choice, bool):
-        depth = len(panels[0].z_mm)
-        if not 0 <= choice < depth:
-            raise ParameterError(
-                f"slice: expected 0 to {depth - 1} for {panels[0].sequence}, or a position in mm as a float, "
-                f"got {choice}"
-            )
-        return _same_place(panels, 0, int(choice))
-    if isinstance(choice, float | np.floating) and np.isfinite(choice):
-        levels = [panel.view.slice_at(float(choice)) for panel in panels]
-        if all(level is None for level in levels):
-            ends = "; ".join(f"{p.sequence} {p.z_mm.min():.1f} to {p.z_mm.max():.1f} mm" for p in panels)
-            raise ParameterError(f"slice: no scan has a slice at z = {choice:g} mm; there are {ends}")
-        return levels
-    raise ParameterError(f"slice: expected a number of the slice, a position in mm or {LARGEST!r}, got {choice!r}")
-
-
-def _reference(panels: list[Panel]) -> int:
-    """Panel with the largest tumor in a slice."""
-    return int(np.argmax([panel.areas_mm2().max(initial=0) for panel in panels]))
-
-
 def _reference_first(panels: list[Panel], levels: list[int | None]) -> list[int | None]:
     """Hide every level but the reference's, if it has one: the title is about that."""
-    at = _reference(panels)
+    at = largest_tumor(panels)
     return levels if levels[at] is None else [level if i == at else None for i, level in enumerate(levels)]
-
-
-def _same_place(panels: list[Panel], at: int, index: int) -> list[int | None]:
-    reference = panels[at]
-    tumor = np.any(reference.masks[:, index] > 0, axis=0)
-    point = reference.view.point_mm(index, tumor)
-    levels: list[int | None] = []
-    for i, panel in enumerate(panels):
-        if i == at:
-            levels.append(index)
-        elif _other_frame(reference.scan, panel.scan):
-            areas = panel.areas_mm2()
-            levels.append(int(areas.argmax()) if areas.any() else len(areas) // 2)
-        else:
-            levels.append(panel.view.slice_through(point))
-    return levels
-
-
-def _other_frame(a: xr.Dataset, b: xr.Dataset) -> bool:
-    """Whether two scans name different frames of reference."""
-    one, other = (str(scan["frame_digest"].values) if "frame_digest" in scan else "" for scan in (a, b))
-    return bool(one and other and one != other)
 
 
 def _title(panel: Panel, index: int | None) -> str:
@@ -218,7 +120,8 @@ def _common_frame(panels: list[Panel]) -> Extent | None:
     return min(lefts), max(rights), max(bottoms), min(tops)
 
 
-def _draw(axes: Axes, panel: Panel, index: int, percentiles: tuple[float, float], frame: Extent | None) -> None:
+def draw_panel(axes: Axes, panel: Panel, index: int, percentiles: tuple[float, float], frame: Extent | None) -> None:
+    """Draw one slice upright, outlined, with the patient's sides and a scale; frame: edges in mm, None for its own."""
     view = panel.view
     axes.set_facecolor("black")
     if panel.has_image:

@@ -1,8 +1,9 @@
-"""What to look at again in a cohort: every scan that is not plainly well, why, and on what evidence."""
+"""Findings: the scans of a cohort to look at again, why, and on what evidence."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -14,9 +15,10 @@ from npczarr.report.scores import SCORES
 
 RESOLUTION_RATIO = 1.5  # a voxel so many times larger or smaller than is usual in its sequence
 OUTLYING = 3.5  # modified z score, Iglewicz and Hoaglin, How to Detect and Handle Outliers, 1993
-_LEAST = 10  # scans of a sequence: of fewer, none can be told to lie apart
+_LEAST = 10  # scans of a sequence: of fewer, none can be called an outlier
 _CLIPPED_PERCENT = 1.0
 _GHOSTING_PERCENT = 3.0  # ACR MRI Quality Control Manual, 2015
+Row = tuple[str, str, str, str, str]
 COLUMNS = ("patient", "sequence", "problem", "reason", "evidence")
 
 #: Problems by name, worst first, and what each means.
@@ -26,12 +28,12 @@ PROBLEMS: Mapping[str, str] = {
     "pending": "being written, or left by an interrupted run: convert again",
     "damaged": "the stored voxels cannot be read: run npczarr validate",
     "mask refused": "the image is stored, its mask is not, for the reason given",
-    "empty mask": "a mask without tumour",
+    "empty mask": "a mask without tumor",
     "no mask": "an image without a mask",
     "warning": "stored, with a reservation of the conversion",
-    "sequences disagree": "the largest tumour volume of a patient's sequences is more than twice the smallest",
-    "end slice": "tumour on the first or last slice: it may go on outside the volume",
-    "several pieces": "the tumour is in more than one piece (26-connected)",
+    "sequences disagree": "the largest tumor volume of a patient's sequences is more than twice the smallest",
+    "end slice": "tumor on the first or last slice: it may go on outside the volume",
+    "several pieces": "the tumor is in more than one piece (26-connected)",
     "resolution": f"a voxel side more than {RESOLUTION_RATIO} times larger or smaller than its sequence's median",
     "blank slices": "slices of one value only",
     "clipped": f"more than {_CLIPPED_PERCENT:g} % of the head's pixels have the scan's largest value",
@@ -63,9 +65,9 @@ def findings(
     dataset
         A cohort opened from a store.
     scored
-        What :func:`npczarr.report.scored_scans.score_scans` gives; without it nothing is said of the voxels.
+        What :func:`npczarr.report.scored_scans.score_scans` gives; without it voxels give no findings.
     flags
-        What :func:`npczarr.quality` gives of the cohort's morphology; without it nothing is said of shapes and volumes.
+        What :func:`npczarr.quality` gives of the cohort's morphology; without it shapes and volumes give no findings.
 
     Returns
     -------
@@ -73,21 +75,27 @@ def findings(
         `patient`, `sequence` (``"all"`` where it concerns the patient), `problem` (a key of ``PROBLEMS``), `reason` in
         words, `evidence`; in the order of the store's patients, the worst of a scan first.
     """
-    tables = {name: dataset[name].values for name in _USED if name in dataset}
     patients, sequences = ([str(label) for label in dataset[dim].values] for dim in ("patient", "sequence"))
-    rows: list[tuple[str, str, str, str, str]] = []
-    for (p, patient), (s, sequence) in ((p, s) for p in enumerate(patients) for s in enumerate(sequences)):
-        one = {name: values[p, s] for name, values in tables.items()}
-        rows += [(patient, sequence, *found) for found in _of_conversion(one)]
-    rows += _resolution(dataset, patients, sequences)
-    rows += _of_shapes(flags, dataset) if flags is not None else []
+    rows = _of_scans(dataset, patients, sequences) + _resolution(dataset, patients, sequences)
+    if flags is not None:
+        rows += _of_shapes(flags, dataset)
     if scored is not None:
         rows += [(*scan, "damaged", seen.problem, "") for scan, seen in scored.items() if seen.problem]
         rows += _of_scores(score_table(scored))
-    order, rank = {label: i for i, label in enumerate(patients)}, list(PROBLEMS)
-    place = {label: i for i, label in enumerate(["all", *sequences])}
-    rows.sort(key=lambda row: (order[row[0]], place[row[1]], rank.index(row[2])))
+    places = [*patients], ["all", *sequences], [*PROBLEMS]
+    ranks = [{label: rank for rank, label in enumerate(labels)} for labels in places]
+    rows.sort(key=lambda row: tuple(rank[label] for rank, label in zip(ranks, row, strict=False)))
     return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def _of_scans(dataset: xr.Dataset, patients: list[str], sequences: list[str]) -> list[Row]:
+    """List what the conversion found in each scan."""
+    tables = {name: dataset[name].values for name in _USED if name in dataset}
+    rows: list[Row] = []
+    for (p, patient), (s, sequence) in product(enumerate(patients), enumerate(sequences)):
+        one = {name: values[p, s] for name, values in tables.items()}
+        rows += [(patient, sequence, *found) for found in _of_conversion(one)]
+    return rows
 
 
 def mask_orientation(dataset: xr.Dataset) -> pd.DataFrame:
@@ -99,7 +107,7 @@ def mask_orientation(dataset: xr.Dataset) -> pd.DataFrame:
         for s, sequence in enumerate(dataset["sequence"].values)
     }
     table = pd.DataFrame(counts).fillna(0).astype(int)
-    table.index.name = "stored mask against the image"
+    table.index.name = "rows of the mask file, against the image"
     return table.loc[table.sum(axis=1).sort_values(ascending=False, kind="stable").index]
 
 
@@ -120,11 +128,11 @@ _USED = (
 
 
 def _axes_in_words(axes: str) -> str:
-    return f"runs against it along {' and '.join(axes.split())}" if axes else "runs along"
+    return f"reversed along {' and '.join(axes.split())}" if axes else "same direction"
 
 
 def _of_conversion(one: Mapping[str, Any]) -> list[tuple[str, str, str]]:
-    """Say what the conversion found."""
+    """List what the conversion found in one scan."""
     status, message, evidence = str(one["status"]), str(one["message"]), _evidence(one)
     masked = str(one.get("mask_status", "")) in ("ok", "warning")
     empty = masked and int(one["mask_voxels"]) == 0
@@ -137,7 +145,7 @@ def _of_conversion(one: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     elif empty:
         found.append(("empty mask", "the mask is empty", evidence))
     if masked and int(one["mask_touches_end_slice"]):
-        found.append(("end slice", "tumour on the first or last slice: it may go on outside the volume", evidence))
+        found.append(("end slice", "tumor on the first or last slice: it may go on outside the volume", evidence))
     return found
 
 
@@ -147,17 +155,17 @@ def _evidence(one: Mapping[str, Any]) -> str:
         sizes = " × ".join(str(int(n)) for n in one["shape"])
         parts.append(f"{sizes} voxels of {' × '.join(f'{n:.4g}' for n in one['spacing'])} mm (z, y, x)")
     if str(one.get("mask_status", "")) in ("ok", "warning"):
-        parts.append(f"{int(one['mask_voxels'])} voxels of tumour")
+        parts.append(f"{int(one['mask_voxels'])} voxels of tumor")
         if one["mask_affine_error"] > 0.01:
             parts.append(f"mask grid {one['mask_affine_error']:.2f} mm off")
         if str(one["mask_axes_flipped"]):
-            parts.append(f"stored against the image along {one['mask_axes_flipped']}")
+            parts.append(f"mask file reversed along {one['mask_axes_flipped']}")
         if one["mask_inside_fraction"] < 1:
-            parts.append(f"{one['mask_inside_fraction']:.1%} of the tumour inside")
+            parts.append(f"{one['mask_inside_fraction']:.1%} of the tumor inside")
     return "; ".join(parts)
 
 
-def _resolution(dataset: xr.Dataset, patients: list[str], sequences: list[str]) -> list[tuple[str, str, str, str, str]]:
+def _resolution(dataset: xr.Dataset, patients: list[str], sequences: list[str]) -> list[Row]:
     rows = []
     spacing = np.where(dataset["shape"].values > 0, dataset["spacing"].values, np.nan)
     for s, sequence in enumerate(sequences):
@@ -177,8 +185,8 @@ def _resolution(dataset: xr.Dataset, patients: list[str], sequences: list[str]) 
     return rows
 
 
-def _of_shapes(flags: xr.Dataset, dataset: xr.Dataset) -> list[tuple[str, str, str, str, str]]:
-    """Say what the morphology found; what the conversion has said of the same scan is not said again."""
+def _of_shapes(flags: xr.Dataset, dataset: xr.Dataset) -> list[Row]:
+    """List what the morphology found, without what the conversion has found already."""
     rows = []
     known = [str(label) for label in dataset["patient"].values]
     for patient in (str(label) for label in flags["patient"].values):
@@ -187,14 +195,14 @@ def _of_shapes(flags: xr.Dataset, dataset: xr.Dataset) -> list[tuple[str, str, s
             continue
         for s, sequence in enumerate(one["sequence"].values):
             if bool(one["several_pieces"].values[s]):
-                rows.append((patient, str(sequence), "several pieces", "the tumour is in more than one piece", ""))
+                rows.append((patient, str(sequence), "several pieces", "the tumor is in more than one piece", ""))
         if bool(one["volumes_disagree"]):
             ratio = f"largest volume over smallest {float(one['volume_ratio']):.2f}"
-            rows.append((patient, "all", "sequences disagree", "the sequences' tumour volumes differ", ratio))
+            rows.append((patient, "all", "sequences disagree", "the sequences' tumor volumes differ", ratio))
     return rows
 
 
-def _of_scores(scores: pd.DataFrame) -> list[tuple[str, str, str, str, str]]:
+def _of_scores(scores: pd.DataFrame) -> list[Row]:
     rows = []
     for _, one in scores.groupby("sequence", sort=False):
         signal, steps = (modified_z(np.log(one[name].where(one[name] > 0))) for name in ("snr", "uneven"))

@@ -1,8 +1,9 @@
-"""The quality page: what to look at again, with pictures; orientation, coverage and scores of all scans."""
+"""The section on quality: scans to look at again, with pictures; orientation, coverage and scores of all scans."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -17,13 +18,15 @@ from npczarr.report.blocks import (
     as_table,
 )
 from npczarr.report.contents import Contents
-from npczarr.report.figures import contact_sheet, scores_by_sequence
+from npczarr.report.figures import scores_by_sequence
 from npczarr.report.inputs import ReportInputs
 from npczarr.report.quality import PROBLEMS, mask_orientation
 from npczarr.report.scores import MEANINGS, SCORES
 from npczarr.report.style import data_url
 
 _BAD = ("refused", "damaged", "mask refused", "empty mask", "pending")
+_SHOWN = ("snr", "ghosting", "uneven")  # scores in the list of problems
+_NAMED = 12  # patients in one row
 _UNITS = {"ghosting": "ghosting, %", "uneven": "uneven, %", "clipped": "clipped, %", "snr": "SNR"}
 
 
@@ -37,16 +40,6 @@ def quality_blocks(inputs: ReportInputs, contents: Contents) -> list[Block]:
         rows = _rows(inputs)
         blocks.append(Problems("Scans to look at again", rows))
         blocks.append(as_csv(found, "quality.csv", "Save this list as CSV"))
-    pictured = _pictured(inputs)
-    if pictured:
-        sheet = contents.drawn(
-            "contact_sheet",
-            "Contact sheet",
-            "Scans to look at again, at the slice with the largest outline or the middle one.",
-            lambda: contact_sheet(pictured),
-            photographic=True,
-        )
-        blocks.append(sheet)
     blocks.append(
         contents.drawn(
             "image_scores",
@@ -54,20 +47,20 @@ def quality_blocks(inputs: ReportInputs, contents: Contents) -> list[Block]:
             "Signal to noise, ghosting and the largest step between slices of every scan, by sequence; defined below.",
             lambda: scores_by_sequence(
                 inputs.scores,
-                _sequences(inputs),
-                ["snr", "ghosting", "uneven"],
+                [sequence for sequence in _sequences(inputs) if (inputs.scores["sequence"] == sequence).any()],
+                _SHOWN,
                 ["SNR", "Ghosting, %", "Uneven, %"],
             ),
         )
     )
-    blocks.append(as_table(_coverage(inputs), "Coverage: where tumours lie in their volumes"))
+    blocks.append(as_table(_coverage(inputs), "Coverage: where tumors lie in their volumes"))
     orientation = mask_orientation(inputs.dataset)
     if len(orientation):
         blocks.append(
             as_table(
                 orientation,
                 "Orientation of masks",
-                notes=["Masks are turned to lie on their images; nothing is to be done."],
+                notes=["Masks are turned onto their images; nothing is to be done."],
             )
         )
     if len(inputs.scores):
@@ -96,26 +89,48 @@ def _present(found: pd.DataFrame) -> list[str]:
 
 def _rows(inputs: ReportInputs) -> tuple[ProblemRow, ...]:
     rank = list(PROBLEMS)
-    scores = inputs.scores
-    scans_scored = zip(scores["patient"], scores["sequence"], strict=True)
-    numbers = dict(zip(scans_scored, scores[["snr", "ghosting", "uneven"]].to_numpy(float), strict=True))
+    scans = inputs.scores[["patient", "sequence"]].itertuples(index=False, name=None)
+    numbers = dict(zip(scans, inputs.scores[list(_SHOWN)].to_numpy(float), strict=True))
     rows = []
     for patient, sequence, one in _by_scan(inputs):
-        scans = [(patient, s) for s in _sequences(inputs)] if sequence == "all" else [(patient, sequence)]
-        pictures = [inputs.scored[scan].picture for scan in scans if scan in inputs.scored]
-        known = numbers.get((patient, sequence), np.full(3, np.nan))
+        known = numbers.get((patient, sequence), np.full(len(_SHOWN), np.nan))
         rows.append(
             ProblemRow(
                 patient,
                 sequence,
                 min(rank.index(problem) for problem in one["problem"]),
-                tuple(data_url(picture, "webp") for picture in pictures if picture),
+                _pictures(inputs, patient, _sequences(inputs) if sequence == "all" else [sequence]),
                 tuple((problem, problem in _BAD) for problem in one["problem"]),
                 tuple(zip(one["reason"], one["evidence"], strict=True)),
                 tuple("" if not np.isfinite(n) else f"{n:.3g}" for n in known),
             )
         )
-    return tuple(rows)
+    return _merged(rows, len(inputs.dataset["patient"]))
+
+
+def _pictures(inputs: ReportInputs, patient: str, sequences: list[str]) -> tuple[str, ...]:
+    """URLs of the pictures of a patient's scans."""
+    seen = [inputs.scored[patient, sequence] for sequence in sequences if (patient, sequence) in inputs.scored]
+    return tuple(data_url(one.thumbnail.content, "webp") for one in seen if one.thumbnail is not None)
+
+
+def _merged(rows: list[ProblemRow], patients: int) -> tuple[ProblemRow, ...]:
+    """Merge rows without a picture whose problems and reasons are the same, such as those of ten missing scans."""
+    alike: dict[object, list[ProblemRow]] = {}
+    for row in rows:
+        same = (row.problems, row.reasons, row.numbers) if not row.pictures else (row.patient, row.sequence)
+        alike.setdefault(same, []).append(row)
+    return tuple(_one_row(found, patients) for found in alike.values())
+
+
+def _one_row(rows: list[ProblemRow], patients: int) -> ProblemRow:
+    if len(rows) == 1:
+        return rows[0]
+    labels = [*dict.fromkeys(row.patient for row in rows)]
+    who = f"all {patients} patients" if len(labels) == patients else ", ".join(labels[:_NAMED])
+    who += f" and {len(labels) - _NAMED} more" if _NAMED < len(labels) < patients else ""
+    sequences = ", ".join(dict.fromkeys(row.sequence for row in rows))
+    return replace(rows[0], patient=f"{len(rows)} scans: {who}", sequence=sequences)
 
 
 def _by_scan(inputs: ReportInputs) -> Iterator[tuple[str, str, pd.DataFrame]]:
@@ -127,20 +142,8 @@ def _sequences(inputs: ReportInputs) -> list[str]:
     return [str(label) for label in inputs.dataset["sequence"].values]
 
 
-def _pictured(inputs: ReportInputs) -> dict[str, bytes]:
-    """Pictures of the scans with problems, by a label that says which."""
-    found: dict[str, bytes] = {}
-    for patient, sequence, one in _by_scan(inputs):
-        scans = _sequences(inputs) if sequence == "all" else [sequence]
-        for name in scans:
-            seen = inputs.scored.get((patient, name))
-            if seen is not None and seen.picture:
-                found.setdefault(f"{patient} {name}\n{one['problem'].iloc[0]}", seen.picture)
-    return found
-
-
 def _coverage(inputs: ReportInputs) -> pd.DataFrame:
-    """Count masks by what they say of the volume, for each sequence."""
+    """Count masks that are empty, cut off or off the grid, for each sequence."""
     dataset = inputs.dataset
     masked = np.isin(dataset["mask_status"].values.astype(object), ("ok", "warning"))
     voxels, ends = dataset["mask_voxels"].values, dataset["mask_touches_end_slice"].values > 0

@@ -1,4 +1,4 @@
-"""What was measured: tumours, patients and their survival, and how raters agree."""
+"""Results: tumors, patients and their survival, and agreement of raters."""
 
 from __future__ import annotations
 
@@ -13,45 +13,45 @@ from npczarr.errors import NpczarrError
 from npczarr.report import figures, tables
 from npczarr.report.blocks import Absent, Block, Figures, as_table
 from npczarr.report.contents import Contents
-from npczarr.report.images import median_patient
 from npczarr.report.inputs import ReportInputs
+from npczarr.report.outlined_figure import median_patient
 
 
-def tumours_blocks(inputs: ReportInputs, contents: Contents) -> list[Block]:
-    """Write Table 2 and Figure 1, volume by stage, and how sequences agree."""
+def tumors_blocks(inputs: ReportInputs, contents: Contents) -> list[Block]:
+    """Write Table 2 and Figure 1, volume by stage, and agreement of sequences."""
     dataset, morphology = inputs.dataset, inputs.morphology
     blocks: list[Block] = [_panel(dataset, contents)]
     if isinstance(morphology, Absent):
         return [morphology, *blocks]
     size = contents.add_or_explain(
-        "table_2_tumour_size",
-        "Table 2. Tumour size",
-        lambda: tables.tumour_size(dataset, morphology),
+        "table_2_tumor_size",
+        "Table 2. Tumor size",
+        lambda: tables.tumor_size(dataset, morphology),
     )
     stage = contents.drawn(
         "volume_by_t_stage",
-        "Tumour volume by T stage",
-        "A point for each tumour; boxes hold the middle half, whiskers reach to 1.5 times its length (Tukey 1977). "
-        "Fewer than five tumours are shown as points alone. Logarithmic axis.",
+        "Tumor volume by T stage",
+        "A point for each tumor; boxes hold the middle half, whiskers reach to 1.5 times its length (Tukey 1977). "
+        "Fewer than five tumors are shown as points alone. Logarithmic axis.",
         lambda: figures.volume_by_stage(dataset, morphology),
     )
     volumes = contents.drawn(
         "volume_agreement",
-        "Agreement of tumour volume between sequences",
-        "Difference of two sequences' volumes of a patient against their mean, with the mean difference and the limits "
-        "of agreement, mean ± 1.96 SD (Bland and Altman 1986). Logarithmic horizontal axis.",
+        "Agreement of tumor volume between sequences",
+        "Ratio of two sequences' volumes of a patient against their mean, with the limits of agreement (Bland and "
+        "Altman 1986); where all volumes lie within a decade, their difference. Logarithmic horizontal axis.",
         lambda: figures.volume_agreement(morphology),
     )
     limits: list[Block] = []
     if isinstance(volumes, Figures):
         frame = figures.bland_altman(morphology)
         contents.tables["volume_agreement"] = frame.set_index(["first", "second"])
-        limits = [as_table(_limits(frame), "Limits of agreement of tumour volume", notes=[_LIMITS])]
+        limits = [as_table(_limits(frame), "Limits of agreement of tumor volume", notes=[_LIMITS])]
     return [*_unmeasured(inputs, morphology), *size, *blocks, stage, volumes, *limits]
 
 
 _LIMITS = (
-    "Limits are mean ± 1.96 SD. Where differences grow with the volume, as they do for most tumours, the ratio "
+    "Limits are mean ± 1.96 SD. Where differences grow with the volume, as they do for most tumors, the ratio "
     "(geometric mean, limits taken on logarithms) says more than the difference."
 )
 
@@ -63,8 +63,8 @@ def _panel(dataset: xr.Dataset, contents: Contents) -> Block:
     except NpczarrError as error:
         return Absent(f"{title}: {error}.")
     caption = (
-        f"Patient {patient}, whose tumour volume is nearest to the cohort's median: the slice with the largest outline "
-        "of each sequence, and the tumour's surface, smoothed for looking at; no number is taken from it."
+        f"Patient {patient}, whose tumor volume is nearest to the cohort's median: the slice with the largest outline "
+        "of each sequence, and the tumor's surface, smoothed for looking at; no number is taken from it."
     )
     if not int(dataset["mask_voxels"].sum()):
         caption = f"Patient {patient}, the first with an image: the middle slice of each sequence."
@@ -104,7 +104,7 @@ def _unmeasured(inputs: ReportInputs, morphology: xr.Dataset) -> list[Block]:
     return [Absent(f"{count} of {int(masked.sum())} masks were not measured yet.", command)]
 
 
-def patients_blocks(inputs: ReportInputs, contents: Contents) -> list[Block]:
+def clinical_blocks(inputs: ReportInputs, contents: Contents) -> list[Block]:
     """Write Table 4 and survival by stage."""
     dataset = inputs.dataset
     stages = contents.add_or_explain(
@@ -136,29 +136,40 @@ def _survival(dataset: xr.Dataset, contents: Contents, name: str, time: str, eve
         f"{name}_by_stage",
         f"{title} by clinical stage",
         "Kaplan-Meier curves; ticks where patients left observation alive. Below, the number still observed. Log-rank "
-        f"test over all stages. {len(times)} of {dataset.sizes['patient']} patients have stage, time and event.",
+        f"test over the stages shown. {len(times)} of {dataset.sizes['patient']} patients have stage, time and event.",
         lambda: figures.survival_curves(times, ylabel=title),
     )
+    if isinstance(curves, Absent):
+        return [curves]
     frame = contents.tables[f"{name}_by_stage"] = figures.survival_summary(times)
     return [curves, as_table(_survival_text(frame), f"{title} by clinical stage", notes=[_SURVIVAL])]
 
 
-_SURVIVAL = "95 % limits: exponential Greenwood (Kalbfleisch and Prentice 1980), as lifelines computes them."
+_SURVIVAL = (
+    "95 % limits: exponential Greenwood (Kalbfleisch and Prentice 1980), as lifelines computes them. Stages of fewer "
+    "than five patients have no curve and no estimate."
+)
 
 
 def _survival_text(frame: pd.DataFrame) -> pd.DataFrame:
+    """Write the numbers of each stage; of fewer than five patients nothing is estimated."""
+    enough = frame["patients"] >= figures.LEAST_PATIENTS
     text = pd.DataFrame(index=frame.index.rename("stage"))
     text["patients"], text["events"] = frame["patients"], frame["events"]
-    text["median, months"] = [f"{n:g}" if np.isfinite(n) else "not reached" for n in frame["median_months"]]
+    medians = [f"{n:g}" if np.isfinite(n) else "not reached" for n in frame["median_months"]]
+    text["median, months"] = np.where(enough, medians, "too few")
     at = f"{frame['at'].iloc[0]:g}"
     text[f"at {at} months [95 %]"] = [
-        f"{a:.2f} [{b:.2f}, {c:.2f}]" for a, b, c in frame[["survival", "lower", "upper"]].itertuples(index=False)
+        f"{a:.2f} [{b:.2f}, {c:.2f}]" if shown else ""
+        for shown, (a, b, c) in zip(
+            enough, frame[["survival", "lower", "upper"]].itertuples(index=False, name=None), strict=True
+        )
     ]
     return text
 
 
 def raters_blocks(inputs: ReportInputs, contents: Contents) -> list[Block]:
-    """Write Figures 2 and 3 and what raters agree on."""
+    """Write Figures 2 and 3, and the table of agreement of raters."""
     agreement = inputs.agreement
     if isinstance(agreement, Absent):
         return [agreement]

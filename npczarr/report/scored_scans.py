@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from npczarr.report.images import thumbnail
 from npczarr.report.scores import Scores, score_image
+from npczarr.report.slice_view import SliceView
+from npczarr.report.thumbnail import Thumbnail, thumbnail
 from npczarr.runner import Meter, OnProgress, Runner
 from npczarr.store.cohort import StoredCohort
 from npczarr.store.scans import StoredScan
@@ -15,17 +16,17 @@ from npczarr.store.scans import StoredScan
 
 @dataclass(frozen=True, slots=True)
 class ScoredScan:
-    """Scores and a WebP picture of a scan, or the problem that hindered them."""
+    """Scores and a picture of a scan, or the problem that hindered them."""
 
     scores: Scores | None
-    picture: bytes = b""
+    thumbnail: Thumbnail | None = None
     problem: str = ""
 
 
 def score_scans(
     cohort: StoredCohort, runner: Runner, *, on_progress: OnProgress | None = None
 ) -> dict[tuple[str, str], ScoredScan]:
-    """ScoredScan at every scan of a store that has an image.
+    """Score every scan of a store that has an image.
 
     Parameters
     ----------
@@ -34,13 +35,13 @@ def score_scans(
     runner
         Runs the tasks.
     on_progress
-        Called when the scans to look at are known, and after each.
+        Called when the scans to score are known, and after each.
 
     Returns
     -------
     dict
-        By patient and sequence, in the store's order. A scan that cannot be read is there with its problem: the others
-        are looked at all the same.
+        By patient and sequence, in the store's order. A scan that cannot be read has its problem there, and stops no
+        other.
     """
     scans = [scan for scan in cohort if scan.has_image]
     found = {}
@@ -54,10 +55,11 @@ def score_scans(
 
 
 def score_scan(scan: StoredScan) -> ScoredScan:
-    """ScoredScan at one scan; of several raters' masks at the first."""
+    """Score one scan; of several raters' masks the first counts."""
     image = np.nan_to_num(scan.image(), copy=False)  # a resampled scan may have no value there
     mask = scan.mask() if scan.has_mask else None
     if mask is not None and scan.raters:
         mask = mask[0]
-    z, y, x = np.nan_to_num(scan.spacing_zyx_mm, nan=1.0).tolist()
-    return ScoredScan(score_image(image, mask), thumbnail(image, mask, (z, y, x)))
+    assert scan.grid is not None, "a scan with an image has a grid"
+    view = SliceView(scan.grid.affine, scan.grid.axis_positions_mm(), scan.spacing_zyx_mm)
+    return ScoredScan(score_image(image, mask), thumbnail(image, mask, view))

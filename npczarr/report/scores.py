@@ -1,6 +1,7 @@
-"""Scores of an MR image: signal to noise, and simple signs of artefacts; NumPy and no file.
+"""Scores of an MR image: signal to noise, and simple signs of artifacts; NumPy and no file.
 
-They compare scans of one protocol with each other; none is a verdict. ``MEANINGS`` defines each, with its source.
+They compare scans of one protocol with each other; none is a verdict on a scan. ``MEANINGS`` defines each, with its
+source.
 """
 
 from __future__ import annotations
@@ -16,22 +17,22 @@ from skimage.morphology import convex_hull_image, dilation
 Floats = NDArray[np.float32]
 Flags = NDArray[np.bool_]
 
-_THIN = 160  # pixels a side are enough to tell head from air
+_THIN = 160  # pixels a side: enough to separate head from air
 _SLICES = 9
 _LEAST_SIDE = 8
-_LEAST_AIR = 500  # pixels: a standard deviation of fewer is not worth telling
+_LEAST_AIR = 500  # pixels: a standard deviation of fewer is too uncertain
 _RAYLEIGH = float(np.sqrt(2 / (4 - np.pi)))  # noise in air of a magnitude image has 0.655 of the standard deviation
 
 
-#: What each score is; NaN where it cannot be told.
+#: The definition of each score; a score is NaN where it cannot be computed.
 MEANINGS: dict[str, str] = {
     "SNR": (
         "Median of the head divided by the noise; the noise is √(2 / (4 − π)) times the standard deviation of the air, "
         "by the law of Rayleigh (NEMA MS 1, method 4; Henkelman, Med Phys 1985; 12: 232-233). Reconstruction from "
         "several coils changes that law (Dietrich et al., J Magn Reson Imaging 2007; 26: 375-385), so compare scans of "
-        "one scanner. Not told where the scanner has blanked the air."
+        "one scanner. NaN where the scanner has blanked the air."
     ),
-    "tumour contrast": "Absolute difference of the medians of tumour and head, divided by the same noise.",
+    "tumor contrast": "Absolute difference of the medians of tumor and head, divided by the same noise.",
     "ghosting": (
         "Percent signal ghosting of the ACR phantom test (MRI Quality Control Manual, 2015), carried over to patients: "
         "absolute difference of the mean air above and below the head and of that beside it, over the head's mean. The "
@@ -44,19 +45,19 @@ MEANINGS: dict[str, str] = {
     "clipped": "Percent of the head's pixels at the scan's largest value: many mean that signal was cut off.",
     "blank slices": "Slices of one value only.",
     "head and air": (
-        "Head is what lies above a quarter of the way from the mean of the darker to that of the brighter of Otsu's "
-        "classes (Otsu, IEEE Trans Syst Man Cybern 1979; 9: 62-66); air is what lies outside the convex hull of the "
-        "head, widened by a fortieth of the slice. Noise and ghosts are taken from nine slices, evenly spaced."
+        "Head: pixels brighter than a quarter of the way from the mean of the darker to that of the brighter of Otsu's "
+        "classes (Otsu, IEEE Trans Syst Man Cybern 1979; 9: 62-66). Air: pixels outside the convex hull of the head, "
+        "widened by a fortieth of the slice. Noise and ghosts are taken from nine slices, evenly spaced."
     ),
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Scores:
-    """Scores of one scan, as ``MEANINGS`` defines them; NaN where one cannot be told."""
+    """Scores of one scan, as ``MEANINGS`` defines them; NaN where one cannot be computed."""
 
     snr: float
-    tumour_contrast: float
+    tumor_contrast: float
     ghosting: float
     uneven: float
     clipped: float
@@ -67,7 +68,7 @@ SCORES: tuple[str, ...] = tuple(field.name for field in fields(Scores))
 
 
 def score_image(image: NDArray[Any], mask: NDArray[Any] | None = None) -> Scores:
-    """Score an image (z, y, x), stored values, with its tumour mask if there is one; see ``MEANINGS``."""
+    """Score an image (z, y, x), stored values, with its tumor mask if there is one; see ``MEANINGS``."""
     step = max(1, -(-max(image.shape[1:]) // _THIN))
     rows, columns = (n - n % (2 * step) or n for n in image.shape[1:])
     thin = image[:, :rows:step, :columns:step].astype(np.float32)
@@ -84,7 +85,7 @@ def score_image(image: NDArray[Any], mask: NDArray[Any] | None = None) -> Scores
     noise = _noise(chosen[air])
     return Scores(
         snr=signal / noise,
-        tumour_contrast=_contrast(image, mask, signal, noise),
+        tumor_contrast=_contrast(image, mask, signal, noise),
         ghosting=_ghosting(chosen, air, float(chosen[head].mean(dtype=np.float64))),
         uneven=_uneven(thin, bright),
         clipped=100 * float(np.mean(thin[bright] == image.max())),
@@ -97,9 +98,11 @@ def _unscored(blank: float) -> Scores:
 
 
 def _threshold(thin: Floats) -> float:
-    """Value between air and tissue: Otsu's own often lies between dark and bright tissue, or at the end of a gap."""
+    """Value between air and tissue; Otsu's threshold itself often separates dark from bright tissue instead."""
     values = np.minimum(thin, np.percentile(thin, 99))  # a few bright vessels must not decide
     bright = values > threshold_otsu(values)
+    if bright.all() or not bright.any():  # one gray level but for a few pixels: nothing separates air from tissue
+        return float(values.max())
     low, high = float(values[~bright].mean(dtype=np.float64)), float(values[bright].mean(dtype=np.float64))
     return low + (high - low) / 4
 
@@ -125,9 +128,10 @@ def _widened(hull: Flags) -> Flags:
 
 
 def _noise(air: Floats) -> float:
-    """Noise of one channel; NaN where there is too little air, or it was blanked."""
-    known = air[air != 0] if np.mean(air == 0) < 0.5 else air[:0]
-    if known.size < _LEAST_AIR or not known.std():
+    """Noise of one channel; NaN where there is too little air, or half of it or more is blanked."""
+    known = air[air != 0]
+    blanked = 2 * known.size <= air.size
+    if blanked or known.size < _LEAST_AIR or not known.std():
         return float("nan")
     return _RAYLEIGH * float(known.std(dtype=np.float64))
 
@@ -145,7 +149,7 @@ def _ghosting(thin: Floats, air: Flags, signal: float) -> float:
     sides = [air & vertical & (down < 0), air & vertical & (down > 0), air & ~vertical & (right < 0)]
     sides.append(air & ~vertical & (right > 0))
     if min(int(side.sum()) for side in sides) < _LEAST_AIR or not np.ptp(thin[air]):
-        return float("nan")  # a ghost can be told only where there is air on every side
+        return float("nan")  # a ghost shows only where there is air on every side
     above_below, beside = (float(thin[one | other].mean(dtype=np.float64)) for one, other in (sides[:2], sides[2:]))
     return 100 * abs(above_below - beside) / signal  # ACR halves the difference of two sums of two strips each
 

@@ -1,15 +1,16 @@
-"""What a report says, section by section; what cannot be shown says why, and which command makes it."""
+"""The sections of a report; what cannot be shown says why, and which command makes it."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from npczarr.report.blocks import Block, Figures, Section, Words
-from npczarr.report.cohort_section import glance_blocks, scans_blocks
+from npczarr.report.cohort_section import glance_blocks, scanners_blocks, scans_blocks
 from npczarr.report.contents import Contents
 from npczarr.report.inputs import ReportInputs
+from npczarr.report.patients_section import patients_blocks
 from npczarr.report.quality_section import quality_blocks
-from npczarr.report.results_section import patients_blocks, raters_blocks, tumours_blocks
+from npczarr.report.results_section import clinical_blocks, raters_blocks, tumors_blocks
 
 PUBLISHED = "A dataset of primary nasopharyngeal carcinoma MRI, Scientific Data 2025, doi 10.1038/s41597-025-05815-x"
 
@@ -18,17 +19,19 @@ def contents_of(inputs: ReportInputs) -> Contents:
     """Write a report: every section, figure and table."""
     contents = Contents()
     parts = [
+        ("patients", "Patients", patients_blocks),
         ("glance", "The cohort at a glance", glance_blocks),
         ("scans", "Scans", scans_blocks),
-        ("tumours", "Tumours", tumours_blocks),
-        ("patients", "Patients", patients_blocks),
+        ("tumors", "Tumors", tumors_blocks),
+        ("scanners", "Scanners", scanners_blocks),
+        ("clinical", "Clinical stage and survival", clinical_blocks),
         ("raters", "Agreement of raters", raters_blocks),
         ("quality", "Quality", quality_blocks),
         ("definitions", "Definitions and sources", _definitions),
     ]
     for name, title, write in parts:
         blocks = _side_by_side(write(inputs, contents))
-        contents.sections.append(Section(name, title, blocks, fresh=name in ("tumours", "quality")))
+        contents.sections.append(Section(name, title, blocks, fresh=name in ("scans", "tumors", "quality")))
     return contents
 
 
@@ -36,7 +39,7 @@ def _definitions(inputs: ReportInputs, contents: Contents) -> list[Block]:
     lines = [
         "Volume, surface area and largest diameter are those of the marching cubes surface at 0.5 (Lorensen and Cline "
         "1987) of each mask, closed at the border; surface regularity is V / (4/3 π R³) with R = √(S / 4π).",
-        "Spacing comes from slice positions; header fields are shown as they are.",
+        "Spacing is measured from slice positions; header fields are shown unchanged.",
         "Dice = 2 |A ∩ B| / (|A| + |B|); Jaccard = |A ∩ B| / |A ∪ B|; surface distances as DeepMind's surface-distance "
         "package defines them (Nikolov et al., J Med Internet Res 2021, doi 10.2196/26151).",
         "Limits of agreement: Bland and Altman, Lancet 1986; 327: 307-310. Survival: Kaplan and Meier, J Am Stat Assoc "
@@ -48,12 +51,17 @@ def _definitions(inputs: ReportInputs, contents: Contents) -> list[Block]:
 
 
 def _side_by_side(blocks: Sequence[Block]) -> list[Block]:
-    """Put neighboring figures two to a row."""
+    """Put neighboring figures two to a row; a wide one has a row of its own."""
     found: list[Block] = []
     for block in blocks:
         last = found[-1] if found else None
-        if isinstance(block, Figures) and isinstance(last, Figures) and len(last.figures) == 1:
+        if isinstance(block, Figures) and isinstance(last, Figures) and _narrow(last) and _narrow(block):
             found[-1] = Figures((*last.figures, *block.figures))
         else:
             found.append(block)
     return found
+
+
+def _narrow(block: Figures) -> bool:
+    """Whether another figure fits beside it."""
+    return len(block.figures) == 1 and not block.figures[0].wide

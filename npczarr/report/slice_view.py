@@ -1,4 +1,4 @@
-"""How the slices of a scan lie on paper: turned as readers expect them, by the affine, in mm."""
+"""Slices as they are drawn: upright by the affine, in mm."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class SliceView:
     Parameters
     ----------
     affine
-        (4, 4) voxel index (x, y, z, 1) to LPS mm; its directions count, the positions tell where voxels are.
+        (4, 4) voxel index (x, y, z, 1) to LPS mm; only its directions are used: the positions are given below.
     positions_zyx_mm
         (z,), (y,), (x,) positions of the voxel centers along each voxel axis.
     spacing_zyx_mm
@@ -56,7 +56,7 @@ class SliceView:
         swapped, across, down = self._turn
         _, y, x = self.positions_zyx_mm
         horizontal, vertical = (y, x) if swapped else (x, y)
-        # a selection may have turned an axis round
+        # a selection may have reversed an axis
         return (
             across if horizontal[-1] >= horizontal[0] else -across,
             down if vertical[-1] >= vertical[0] else -down,
@@ -134,7 +134,7 @@ class SliceView:
 
 
 def _step(positions: Floats, length: float) -> float:
-    """Distance of voxel centers: of a thinned selection the positions tell it, of one voxel the affine."""
+    """Distance of voxel centers: from positions, since a selection may be thinned; of one voxel the affine's."""
     return float(np.abs(np.diff(positions)).mean()) if len(positions) > 1 else float(length)
 
 

@@ -1,4 +1,4 @@
-"""How figures look, and how they are written: no pyplot, so nothing is shared with a caller's own plots."""
+"""The style of figures, and how they are written; without pyplot, so that a caller's own plots are not touched."""
 
 from __future__ import annotations
 
@@ -17,15 +17,18 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from numpy.typing import NDArray
 
+from npczarr.outputs import write_whole
+
 Given = ParamSpec("Given")
 
 COLUMN_INCHES = 3.5  # one column of a two-column journal
-#: Okabe and Ito, Color Universal Design, 2008: told apart by color-blind readers; the darker ones first.
+WIDE_INCHES = 5.5  # one and a half
+#: Okabe and Ito, Color Universal Design, 2008: color-blind readers can distinguish them; the darker ones first.
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 OUTLINE = "#E69F00"
 GRAY = "#6b7280"
-BOX_FROM = 5  # values: a box of fewer says more than they do
+BOX_FROM = 5  # values: quartiles of fewer mean little
 _STYLE: Any = {
     "font.family": "sans-serif",
     "font.sans-serif": ["DejaVu Sans"],  # ships with matplotlib: the same figure on every machine
@@ -56,7 +59,7 @@ _STYLE: Any = {
 
 
 def styled(draw: Callable[Given, Figure]) -> Callable[Given, Figure]:
-    """Draw a figure in this style, whatever the caller's settings are."""
+    """Decorate a function that draws: the figure has this style, and the caller's settings stay as they are."""
 
     @wraps(draw)
     def drawn(*args: Given.args, **kwargs: Given.kwargs) -> Figure:
@@ -69,7 +72,7 @@ def styled(draw: Callable[Given, Figure]) -> Callable[Given, Figure]:
 
 
 def blank(height_inches: float, *, width_inches: float = COLUMN_INCHES) -> Figure:
-    """Return an empty figure, one column wide."""
+    """Return an empty figure, by default one column wide."""
     return Figure(figsize=(width_inches, height_inches), layout="constrained")
 
 
@@ -113,7 +116,7 @@ def box(axes: Axes, at: float, values: NDArray[np.float64], color: str, *, width
 
 def save(figure: Figure, path: Path, *, dpi: int = 300) -> Path:
     """Write a figure; the name's ending tells the format (png, svg, pdf)."""
-    path.write_bytes(encoded(figure, path.suffix.lstrip("."), dpi=dpi))
+    write_whole(path, encoded(figure, path.suffix.lstrip("."), dpi=dpi))
     return path
 
 
@@ -123,7 +126,7 @@ def save_all(figures: Mapping[str, Figure], folder: Path, formats: Sequence[str]
     return [save(figure, folder / f"{name}.{kind}") for name, figure in figures.items() for kind in formats]
 
 
-def encoded(figure: Figure, kind: str, *, dpi: int = 300) -> bytes:
+def encoded(figure: Figure, kind: str, *, dpi: int = 300, transparent: bool = False) -> bytes:
     """Return a figure as the content of a png, svg, pdf or webp file, without the time it was made."""
     metadata = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(kind)
     more: dict[str, Any] = {"pil_kwargs": {"quality": 86}} if kind == "webp" else {}
@@ -131,7 +134,7 @@ def encoded(figure: Figure, kind: str, *, dpi: int = 300) -> bytes:
     with mpl.rc_context():
         mpl.rcdefaults()
         mpl.rcParams.update(_STYLE)
-        figure.savefig(buffer, format=kind, dpi=dpi, metadata=metadata, **more)
+        figure.savefig(buffer, format=kind, dpi=dpi, metadata=metadata, transparent=transparent, **more)
     return buffer.getvalue()
 
 

@@ -15,17 +15,18 @@ from matplotlib.figure import Figure
 
 from npczarr.errors import ParameterError
 from npczarr.model.categories import canonical, ranked
-from npczarr.report.style import GRAY, blank, colors_of, short, styled
+from npczarr.report.style import GRAY, WIDE_INCHES, blank, colors_of, short, styled
 from npczarr.report.table_text import first_visits
 
 _LINES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 1)))
 _STEP_MONTHS = 12
+LEAST_PATIENTS = 5  # of a group: a curve of fewer means little
 
 
 def survival_times(
     dataset: xr.Dataset, by: str = "clinical_stage", *, time: str = "overall_survival", event: str = "death"
 ) -> pd.DataFrame:
-    """Return a row for each patient with all three: `months`, `event` (whether it was observed) and `group`.
+    """Return `months`, `event` (whether it was observed) and `group` of every patient who has all three.
 
     Of a subject with several visits the first one counts.
 
@@ -34,28 +35,19 @@ def survival_times(
     ParameterError
         If the store lacks one of the variables, or no patient has all three.
     """
-    absent = [name for name in (time, event, by) if name not in dataset]
-    if absent:
-        raise ParameterError(
-            f"the store holds no {' and no '.join(name.replace('_', ' ') for name in absent)}: convert it again with "
-            "its clinical table"
-        )
+    names = (time, event, by)
+    if absent := [name.replace("_", " ") for name in names if name not in dataset]:
+        raise ParameterError(f"the store holds no {' and no '.join(absent)}: convert it again with its clinical table")
     dataset = first_visits(dataset)
-    months, events, groups = (np.atleast_1d(dataset[name].values) for name in (time, event, by))
-    observed = pd.Series(canonical(event, [_text(value) for value in events])).map({"yes": True, "no": False})
+    months, events, groups, patients = (np.atleast_1d(dataset[name].values) for name in (*names, "patient"))
+    observed = pd.Series(canonical(event, list(map(_text, events)))).map({"yes": True, "no": False})
     frame = pd.DataFrame(
-        {
-            "months": months.astype(float),
-            "event": observed,
-            "group": canonical(by, [_text(value) for value in groups]),
-        }
+        {"months": months.astype(float), "event": observed, "group": canonical(by, list(map(_text, groups)))}
     )
-    frame.index = pd.Index([str(label) for label in np.atleast_1d(dataset["patient"].values)], name="patient")
+    frame.index = pd.Index(list(map(str, patients)), name="patient")
     known = frame["months"].ge(0) & frame["event"].notna() & (frame["group"] != "")
     if not known.any():
-        raise ParameterError(
-            f"no patient has {', '.join(name.replace('_', ' ') for name in (time, event, by))} together"
-        )
+        raise ParameterError(f"no patient has {', '.join(names).replace('_', ' ')} together")
     found = frame[known].astype({"event": bool})
     order = ranked(by, found["group"])
     found = found.sort_values("group", key=lambda names: names.map(order.index), kind="stable")
@@ -110,12 +102,24 @@ def survival_curves(times: pd.DataFrame, *, xlabel: str = "Months", ylabel: str 
     Parameters
     ----------
     times
-        What :func:`survival_times` gives.
+        What :func:`survival_times` gives. Groups of fewer than five patients are not drawn.
+
+    Raises
+    ------
+    ParameterError
+        If no group has five patients.
     """
+    counts = times["group"].value_counts()
+    shown = times[times["group"].map(counts) >= LEAST_PATIENTS]
+    shown.attrs = dict(times.attrs)
+    if shown.empty:
+        largest = 0 if counts.empty else int(counts.max())
+        raise ParameterError(f"no group has {LEAST_PATIENTS} patients, the largest has {largest}: too few for a curve")
+    times = shown
     fits = _fits(times)
     years = _years(times)
-    figure = blank(2.5 + 0.14 * len(fits))
-    curves, risk = figure.subplots(2, 1, sharex=True, height_ratios=[2.3, 0.25 + 0.14 * len(fits)])
+    figure = blank(2.5 + 0.2 * len(fits), width_inches=WIDE_INCHES)
+    curves, risk = figure.subplots(2, 1, sharex=True, height_ratios=[2.0, 0.2 + 0.17 * len(fits)])
     for (group, fit), color, line in zip(
         fits.items(), colors_of(list(fits)).values(), _LINES * (1 + len(fits) // len(_LINES)), strict=False
     ):

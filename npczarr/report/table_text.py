@@ -95,6 +95,16 @@ def up_to_two(number: float) -> str:
     return str(round(number, 2))
 
 
+def one(number: float) -> str:
+    """One decimal: of distances in mm, which are no finer than voxels."""
+    return f"{number:.1f}"
+
+
+def three(number: float) -> str:
+    """Three decimals."""
+    return f"{number:.3f}"
+
+
 def two(number: float) -> str:
     """Two decimals."""
     return f"{number:.2f}"

@@ -1,9 +1,9 @@
-"""The tables of a cohort's paper, from any store: MRI parameters, tumour size, scanners, clinical stages, agreement.
+"""The tables of a cohort's paper, from any store: MRI parameters, tumor size, scanners, clinical stages, agreement.
 
 Each takes Datasets as a store gives them, reads no voxels, and returns a DataFrame to be read: cells are text such as
-"12.0 (8.6-16.4)", or counts. What is missing or does not add up is said in ``table.attrs["notes"]``, a list of
-sentences; ``table.attrs["title"]`` says what is shown. Where the store holds the paper's cohort, the paper's figures
-stand in the next columns (:mod:`npczarr.report.published`).
+"12.0 (8.6-16.4)", or counts. ``table.attrs["notes"]`` lists, in sentences, what is missing or does
+not add up; ``table.attrs["title"]`` is the title. Where the store holds the paper's cohort, the paper's figures follow
+in the next columns (:mod:`npczarr.report.published`).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from npczarr.kernels.bootstrap import summarise
+from npczarr.kernels.bootstrap import Summary, summarise
 from npczarr.model.cohort import subject_of
 from npczarr.model.results import AGREEMENT, AGREEMENT_TABLE
 from npczarr.report.clinical import clinical_columns, clinical_stages
@@ -29,14 +29,16 @@ from npczarr.report.table_text import (
     many,
     median_and_range,
     numbers,
+    one,
     scans_there,
     texts,
+    three,
     two,
     up_to_two,
     whole,
 )
 
-__all__ = ["agreement", "clinical_columns", "clinical_stages", "mri_parameters", "scanners", "tumour_size"]
+__all__ = ["agreement", "clinical_columns", "clinical_stages", "mri_parameters", "scanners", "tumor_size"]
 
 _HEADER_SPACING = "Spacing between slices, mm (header)"
 _SPACING_TOLERANCE = 0.01  # relative; the design's limit for irregular slices
@@ -53,8 +55,8 @@ _NAMED = 5  # patients that a note names
 def mri_parameters(dataset: xr.Dataset) -> pd.DataFrame:
     """Table 1: parameters of the scans, "median (min-max)" for each sequence, and the number of scans behind them.
 
-    What headers often have wrong stands there twice: as the header says, and as measured from the slice positions and
-    the matrix.
+    Parameters that headers often have wrong have two rows: the header field, and the value measured from the slice
+    positions and the matrix.
 
     Parameters
     ----------
@@ -64,14 +66,14 @@ def mri_parameters(dataset: xr.Dataset) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        A row for each parameter; a column for each sequence, and `n`: scans behind the row, one number where it is
-        the same for every sequence.
+        A row for each parameter; a column for each sequence, and `n`: number of scans with the parameter, one number
+        where it is the same for every sequence.
     """
     title = "MRI parameters, median (min-max)"
     there, sequences = scans_there(dataset), labels(dataset, "sequence")
     if not there.any():
         return make_table(
-            {}, "parameter", title, ["The store holds no scan: `npczarr convert SOURCE STORE` adds them."]
+            {}, "parameter", title, ["The store holds no scan; `npczarr convert SOURCE STORE` adds scans."]
         )
     notes = [f"{sequence}: no scan in the store." for i, sequence in enumerate(sequences) if not there[:, i].any()]
     rows = {}
@@ -84,7 +86,7 @@ def mri_parameters(dataset: xr.Dataset) -> pd.DataFrame:
         }
         rows[name] = cells | {"n": counts(complete.sum(axis=0))}
         if lacking := int((there & ~complete).sum()):
-            notes.append(f"{name}: {lacking} of {there.sum()} scans do not say it.")
+            notes.append(f"{name}: {lacking} of {there.sum()} scans have no value.")
     table = make_table(rows, "parameter", title, notes + _spacing_note(dataset))
     return with_published(table, "mri_parameters", dataset)
 
@@ -93,8 +95,10 @@ def _spacing_note(dataset: xr.Dataset) -> list[str]:
     header, measured = _header("spacing_between_slices")(dataset), _between_slices(dataset)
     both = np.isfinite(header) & np.isfinite(measured) & (measured > 0)
     differ = int((both & (np.abs(header - measured) > _SPACING_TOLERANCE * measured)).sum())
-    note = f"{_HEADER_SPACING}: {differ} of {both.sum()} scans differ by more than 1 % from what their positions say."
-    return [note] if differ else []
+    if not differ:
+        return []
+    which = f"{differ} of {both.sum()} scans differ by more than 1 %"
+    return [f"{_HEADER_SPACING}: {which} from the distance of their slice positions."]
 
 
 def _header(name: str) -> Callable[[xr.Dataset], Floats]:
@@ -131,8 +135,8 @@ _PARAMETERS: tuple[tuple[str, Callable[[xr.Dataset], Floats], Callable[[float], 
 )
 
 
-def tumour_size(dataset: xr.Dataset, morphology: xr.Dataset | None) -> pd.DataFrame:
-    """Table 2: size of the tumours, "median (min-max)" for each sequence, and the number of tumours behind them.
+def tumor_size(dataset: xr.Dataset, morphology: xr.Dataset | None) -> pd.DataFrame:
+    """Table 2: size of the tumors, "median (min-max)" for each sequence, and the number of tumors behind them.
 
     Parameters
     ----------
@@ -141,10 +145,10 @@ def tumour_size(dataset: xr.Dataset, morphology: xr.Dataset | None) -> pd.DataFr
     morphology
         The store's `morphology`; None where it is not there yet.
     """
-    title = "Tumour size, median (min-max)"
+    title = "Tumor size, median (min-max)"
     found = [] if morphology is None else [name for name in _SIZES if name in morphology]
     if morphology is None or not found:
-        return make_table({}, "measure", title, ["No tumour is measured yet: `npczarr morphology STORE` does it."])
+        return make_table({}, "measure", title, ["No tumor is measured yet: `npczarr morphology STORE` does it."])
     sequences = labels(morphology, "sequence")
     rows = {}
     for name in found:
@@ -155,36 +159,43 @@ def tumour_size(dataset: xr.Dataset, morphology: xr.Dataset | None) -> pd.DataFr
     notes = [
         f"{_SIZES[name][0]}: not in the store's `morphology`; measure again." for name in _SIZES if name not in found
     ]
+    notes += _uncounted(dataset, morphology, found[0])
+    return with_published(make_table(rows, "measure", title, notes), "tumor_size", dataset)
+
+
+def _uncounted(dataset: xr.Dataset, morphology: xr.Dataset, measured: str) -> list[str]:
+    """Count masks without tumor and scans without a measured mask, for each sequence."""
+    notes = []
     there = dict(zip(labels(dataset, "sequence"), scans_there(dataset).sum(axis=0), strict=True))
-    voxels = numbers(morphology, "voxel_count" if "voxel_count" in morphology else found[0])[..., 0]
-    for i, sequence in enumerate(sequences):
+    voxels = numbers(morphology, "voxel_count" if "voxel_count" in morphology else measured)[..., 0]
+    for i, sequence in enumerate(labels(morphology, "sequence")):
         empty = int((voxels[:, i] == 0).sum())
         unmeasured = int(there.get(sequence, 0) - np.isfinite(voxels[:, i]).sum())
         if empty:
-            notes.append(f"{sequence}: {many(empty, 'mask holds', 'masks hold')} no tumour; nothing of it counts here.")
+            notes.append(f"{sequence}: {many(empty, 'mask holds', 'masks hold')} no tumor; nothing of it counts here.")
         if unmeasured > 0:
             notes.append(f"{sequence}: {many(unmeasured, 'scan has', 'scans have')} no mask that was measured.")
-    return with_published(make_table(rows, "measure", title, notes), "tumour_size", dataset)
+    return notes
 
 
 def scanners(dataset: xr.Dataset) -> pd.DataFrame:
     """Table 3: patients and scans of each scanner model.
 
-    A patient who was scanned on several counts for each; the notes say who.
+    A patient who was scanned on several counts for each of them; the notes name these patients.
 
     Returns
     -------
     pandas.DataFrame
-        A row for each model, "not said" last; columns `manufacturer`, `field strength, T`, `patients`, `scans`.
+        A row for each model, "not stated" last; columns `manufacturer`, `field strength, T`, `patients`, `scans`.
     """
     title = "Scanners"
     there, model = scans_there(dataset), texts(dataset, "scanner_model")
     if not (there & (model != "")).any():
-        return make_table({}, "scanner", title, ["No scan of the store says its scanner: headers of DICOM series do."])
-    model[model == ""] = "not said"
+        return make_table({}, "scanner", title, ["No scan in the store names its scanner; headers of DICOM series do."])
+    model[model == ""] = "not stated"
     maker, field = texts(dataset, "manufacturer"), texts(dataset, "magnetic_field_strength")
     rows = {}
-    for label in sorted({*model[there]}, key=lambda label: (label == "not said", label.lower())):
+    for label in sorted({*model[there]}, key=lambda label: (label == "not stated", label.lower())):
         its = there & (model == label)
         rows[label] = {
             "manufacturer": ", ".join(sorted({*maker[its]} - {""})),
@@ -223,38 +234,54 @@ def agreement(result: xr.Dataset | None) -> pd.DataFrame:
         `median [95 %]`, `min-max`, `both empty`, `not compared`.
     """
     title = "Agreement of raters, with bootstrap 95 % intervals"
-    units = {variable.name: variable.units for variable in AGREEMENT if variable.name in AGREEMENT_TABLE}
     names = [] if result is None else [name for name in AGREEMENT_TABLE if name in result]
     if result is None or not names:
         lacking = "No raters are compared yet: `npczarr agreement STORE`, on a store of several raters' masks, does it."
         return make_table({}, "metric", title, [lacking])
-    pairs = [str(pair) for pair in result["pair"].values] if "pair" in result.dims else [None]
-    subjects = [subject_of(label) for label in labels(result, "patient")]
-    rows = {}
-    for name in names:
-        metric = name.replace("_", " ") + ("" if units[name] == "1" else f", {units[name]}")
-        for pair in pairs:
-            of_pair = result if pair is None else result.sel(pair=pair)
-            values, a, b = (numbers(of_pair, found)[..., 0] for found in (name, "voxels_a", "voxels_b"))
-            for i, sequence in enumerate(labels(result, "sequence")):
-                key = (metric, sequence) if pair is None else (metric, sequence, pair)
-                rows[key] = _agreement_row(values[:, i], (a + b)[:, i], subjects)
+    rows = _agreement_rows(result, names)
     notes = []
     if any("inf" in row["min-max"] for row in rows.values()):
         notes.append("A distance is infinite (inf) where one of the two masks is empty.")
     if any(row["both empty"] for row in rows.values()):
         notes.append("Where both masks are empty there is nothing to compare: they are counted, and left out of n.")
-    return make_table(rows, ("metric", "sequence") if pairs == [None] else ("metric", "sequence", "pair"), title, notes)
+    return make_table(rows, ("metric", "sequence", *_pair_dim(result)), title, notes)
 
 
-def _agreement_row(values: Floats, voxels: Floats, subjects: Sequence[str]) -> dict[str, Any]:
-    found = summarise(values, subjects=subjects)
+def _pair_dim(result: xr.Dataset) -> tuple[str, ...]:
+    return ("pair",) if "pair" in result.dims else ()
+
+
+def _agreement_rows(result: xr.Dataset, names: Sequence[str]) -> dict[tuple[str, ...], dict[str, Any]]:
+    """Rows by metric, sequence, and pair of raters where there are several."""
+    units = {variable.name: variable.units for variable in AGREEMENT}
+    subjects = [subject_of(label) for label in labels(result, "patient")]
+    parts: list[tuple[tuple[str, ...], xr.Dataset]] = [((), result)]
+    if _pair_dim(result):
+        parts = [((str(pair),), result.sel(pair=pair)) for pair in result["pair"].values]
+    rows = {}
+    for name in names:
+        in_mm = units[name] == "mm"
+        metric = name.replace("_", " ") + (", mm" if in_mm else "")
+        for pair, part in parts:
+            values, a, b = (numbers(part, variable)[..., 0] for variable in (name, "voxels_a", "voxels_b"))
+            for i, sequence in enumerate(labels(result, "sequence")):
+                summary = summarise(values[:, i], subjects=subjects)
+                row = _agreement_row(summary, values[:, i], (a + b)[:, i], one if in_mm else three)
+                rows[metric, sequence, *pair] = row
+    return rows
+
+
+def _agreement_row(found: Summary, values: Floats, voxels: Floats, write: Callable[[float], str]) -> dict[str, Any]:
     some = known(values)
+
+    def interval(middle: float, low: float, high: float) -> str:
+        return f"{write(middle)} [{write(low)}, {write(high)}]" if found.n else ""
+
     return {
         "n": found.n,
-        "mean [95 %]": f"{found.mean:.3f} [{found.mean_low:.3f}, {found.mean_high:.3f}]" if found.n else "",
-        "median [95 %]": f"{found.median:.3f} [{found.median_low:.3f}, {found.median_high:.3f}]" if found.n else "",
-        "min-max": f"{some.min():.3f}-{some.max():.3f}" if found.n else "",
+        "mean [95 %]": interval(found.mean, found.mean_low, found.mean_high),
+        "median [95 %]": interval(found.median, found.median_low, found.median_high),
+        "min-max": f"{write(some.min())}-{write(some.max())}" if found.n else "",
         "both empty": int((voxels == 0).sum()),
         "not compared": int((np.isnan(values) & (voxels != 0)).sum()),
     }

@@ -1,22 +1,45 @@
-"""Figures of tumour volume: by stage, and how sequences agree."""
+"""Figures of tumor volume: by stage, and agreement of sequences."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from itertools import combinations
 
 import numpy as np
 import pandas as pd
 import xarray as xr
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from npczarr.errors import ParameterError
 from npczarr.model.categories import canonical, ranked
-from npczarr.report.style import COLORS, GRAY, MARKERS, blank, box, colors_of, dot_size, plain_numbers, styled
+from npczarr.report.style import (
+    COLORS,
+    GRAY,
+    MARKERS,
+    WIDE_INCHES,
+    blank,
+    box,
+    colors_of,
+    dot_size,
+    plain_numbers,
+    styled,
+)
+
+_DECADE = 10.0  # between the smallest and the largest volume
+_PANELS = 3  # in a row
+_RATIOS = (
+    (0.7, 0.8, 0.9, 1, 1.1, 1.2, 1.3, 1.4),
+    (0.2, 0.33, 0.5, 0.67, 0.8, 1, 1.25, 1.5, 2, 3, 5),
+    (0.01, 0.1, 0.5, 1, 2, 10, 100),
+)
+_SPANS = (2.0, 25.0)  # highest over lowest ratio: up to these, the first and the second set of ticks are sparse enough
 
 
 @styled
 def volume_by_stage(dataset: xr.Dataset, morphology: xr.Dataset, stage: str = "t_stage") -> Figure:
-    """Tumour volume by stage, for each sequence, on a logarithmic axis.
+    """Tumor volume by stage, for each sequence, on a logarithmic axis.
 
     Parameters
     ----------
@@ -51,14 +74,14 @@ def volume_by_stage(dataset: xr.Dataset, morphology: xr.Dataset, stage: str = "t
     plain_numbers(axes.yaxis)
     axes.set_xticks(range(len(labels)), [f"{label}\nn = {len(chosen[label])}" for label in labels])
     axes.set_xlim(-0.6, len(labels) - 0.4)
-    axes.set_ylabel("Tumour volume, cm³")
+    axes.set_ylabel("Tumor volume, cm³")
     axes.grid(axis="y")
     figure.legend(loc="outside upper left", ncols=len(volumes.columns), handletextpad=0.2)
     return figure
 
 
 def bland_altman(morphology: xr.Dataset) -> pd.DataFrame:
-    """Agreement of tumour volumes between each two sequences, after Bland and Altman.
+    """Agreement of tumor volumes between each two sequences, after Bland and Altman.
 
     Parameters
     ----------
@@ -105,7 +128,10 @@ def bland_altman(morphology: xr.Dataset) -> pd.DataFrame:
 
 @styled
 def volume_agreement(morphology: xr.Dataset) -> Figure:
-    """Bland-Altman plots of tumour volume, one for each two sequences; the numbers are :func:`bland_altman`'s.
+    """Bland-Altman plots of tumor volume, one for each two sequences; the numbers are :func:`bland_altman`'s.
+
+    Where the volumes span a decade or more, the plots show ratios: differences grow with the volume, so that limits of
+    the difference are too wide for small tumors and too narrow for large ones.
 
     Raises
     ------
@@ -114,36 +140,77 @@ def volume_agreement(morphology: xr.Dataset) -> Figure:
     """
     pairs = _pairs(morphology)
     limits = bland_altman(morphology)
-    figure = blank(0.35 + 1.65 * len(pairs))
-    panels = figure.subplots(len(pairs), 1, sharex=True, squeeze=False)[:, 0]
-    for axes, ((first, second), frame), (_, row) in zip(panels, pairs.items(), limits.iterrows(), strict=True):
-        mean, difference = frame.mean(axis=1), frame[first] - frame[second]
-        axes.plot(
-            mean, difference, "o", color=COLORS[0], markersize=dot_size(len(frame)), alpha=0.55, markeredgewidth=0
-        )
-        axes.axhline(0, color=GRAY, linewidth=0.6)
-        for value, style, name in ((row["mean_difference"], "-", "mean"), (row["upper"], "--", "+1.96 SD"),
-                                   (row["lower"], "--", "−1.96 SD")):  # fmt: skip
-            if np.isfinite(value):
-                axes.axhline(value, color=COLORS[1], linestyle=style, linewidth=1)
-                axes.annotate(
-                    f"{name}\n{value:+.2f}".replace("-", "−"),
-                    (1.01, value),
-                    xycoords=("axes fraction", "data"),
-                    va="center",
-                    fontsize=6,
-                )
-        axes.set_title(f"{first} − {second}  (n = {len(frame)})")
-        axes.set_ylabel("Difference, cm³")
+    ratios = _spans_a_decade(pairs)
+    columns = min(len(pairs), _PANELS)
+    rows = -(-len(pairs) // columns)
+    figure = blank(0.45 + 2.1 * rows, width_inches=WIDE_INCHES)
+    panels = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
+    for axes, (pair, frame), (_, row) in zip(panels.ravel(), pairs.items(), limits.iterrows(), strict=False):
+        (_draw_ratios if ratios else _draw_differences)(axes, pair, frame, row)
         axes.set_xscale("log")
-        axes.margins(y=0.15)
         plain_numbers(axes.xaxis)
-    panels[-1].set_xlabel("Mean volume of the two, cm³")
+    for axes in panels.ravel()[len(pairs) :]:
+        axes.set_axis_off()
+    if ratios:
+        _ratio_ticks(panels[0, 0])
+    figure.supxlabel("Mean volume of the two, cm³", fontsize=8)
+    figure.supylabel("Ratio" if ratios else "Difference, cm³", fontsize=8)
     return figure
 
 
+def _spans_a_decade(pairs: Mapping[tuple[str, str], pd.DataFrame]) -> bool:
+    means = np.concatenate([frame.mean(axis=1).to_numpy() for frame in pairs.values()])
+    return bool(means.max() >= _DECADE * means.min())
+
+
+def _draw_ratios(axes: Axes, pair: tuple[str, str], frame: pd.DataFrame, row: pd.Series[float]) -> None:
+    first, second = pair
+    _draw_points(axes, frame.mean(axis=1), frame[first] / frame[second], 1)
+    _draw_limits(axes, row["ratio"], row["ratio_lower"], row["ratio_upper"])
+    axes.set_yscale("log")
+    summary = f"{row['ratio']:.2f}"
+    if np.isfinite(row["ratio_lower"]):
+        summary += f" [{row['ratio_lower']:.2f}, {row['ratio_upper']:.2f}]"
+    axes.set_title(f"{first} / {second}\n{summary}, n = {len(frame)}", fontsize=7, fontweight="normal")
+
+
+def _draw_differences(axes: Axes, pair: tuple[str, str], frame: pd.DataFrame, row: pd.Series[float]) -> None:
+    first, second = pair
+    _draw_points(axes, frame.mean(axis=1), frame[first] - frame[second], 0)
+    _draw_limits(axes, row["mean_difference"], row["lower"], row["upper"])
+    axes.margins(y=0.15)
+    summary = f"{row['mean_difference']:+.2f}"
+    if np.isfinite(row["lower"]):
+        summary += f" [{row['lower']:+.2f}, {row['upper']:+.2f}]"
+    summary = summary.replace("-", "−")
+    axes.set_title(f"{first} − {second}\n{summary}, n = {len(frame)}", fontsize=7, fontweight="normal")
+
+
+def _draw_points(axes: Axes, mean: pd.Series[float], compared: pd.Series[float], equal: float) -> None:
+    axes.axhline(equal, color=GRAY, linewidth=0.6)
+    size = dot_size(len(mean))
+    axes.plot(mean, compared, "o", color=COLORS[0], markersize=size, alpha=0.55, markeredgewidth=0)
+
+
+def _draw_limits(axes: Axes, middle: float, lower: float, upper: float) -> None:
+    for value, style in ((middle, "-"), (lower, "--"), (upper, "--")):
+        if np.isfinite(value):
+            axes.axhline(value, color=COLORS[1], linestyle=style, linewidth=1)
+
+
+def _ratio_ticks(axes: Axes) -> None:
+    """Give a logarithmic axis of ratios ticks that are read as ratios, as many as fit."""
+    low, high = axes.get_ylim()
+    low, high = min(low, 0.9), max(high, 1 / 0.9)
+    axes.set_ylim(low, high)
+    ticks = _RATIOS[int(np.searchsorted(_SPANS, high / low))]
+    axes.yaxis.set_major_locator(FixedLocator([tick for tick in ticks if low <= tick <= high]))
+    axes.yaxis.set_minor_locator(NullLocator())
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+
+
 def _volumes_cm3(morphology: xr.Dataset) -> pd.DataFrame:
-    """Volumes of tumours, a row for each patient and a column for each sequence; empty masks are NaN."""
+    """Volumes of tumors, a row for each patient and a column for each sequence; empty masks are NaN."""
     volume = _volume(morphology)
     for dim in ("patient", "sequence"):
         volume = volume if dim in volume.dims else volume.expand_dims(dim)

@@ -1,4 +1,4 @@
-"""The allow-list: which fields of a DICOM header enter the store, and how they are read.
+"""The allow-list: the DICOM header fields that enter the store, and how they are read.
 
 Nothing else of a header can reach it: no names, dates, UIDs or private tags.
 """
@@ -6,11 +6,13 @@ Nothing else of a header can reach it: no names, dates, UIDs or private tags.
 from __future__ import annotations
 
 import re
+from collections.abc import Collection, Iterator
 from typing import Any
 
 from pydicom.dataset import Dataset
 from pydicom.uid import UID
 
+from npczarr.model.identifiers import identity_words, tells_who
 from npczarr.model.records import Value
 from npczarr.sources.fields import ENHANCED_NAMES, field_values, places_of
 from npczarr.sources.image_types import known_words
@@ -41,6 +43,12 @@ ACQUISITION = {
     "BitsStored": "bits_stored",
     "PhotometricInterpretation": "photometric_interpretation",
 }
+#: Fields whose words no text of the store may hold.
+IDENTITIES = (
+    "PatientName", "PatientID", "OtherPatientNames", "OtherPatientIDs", "PatientBirthName", "PatientMotherBirthName",
+    "PatientTelephoneNumbers", "PatientBirthDate", "AccessionNumber", "ReferringPhysicianName",
+    "PerformingPhysicianName", "OperatorsName", "ResponsiblePerson",
+)  # fmt: skip
 _TEXT = {
     "modality", "manufacturer", "scanner_model", "mr_acquisition_type", "scanning_sequence", "sequence_variant",
     "patient_position", "photometric_interpretation",
@@ -48,26 +56,35 @@ _TEXT = {
 
 
 def acquisition(dataset: Dataset, index: int = 0) -> dict[str, Value]:
-    """Fields of the allow-list by variable of the schema, of one frame of an image object."""
+    """Return the fields of the allow-list of one frame, by variable of the schema."""
     places = places_of(dataset, index)
+    words = identity_words(_identities(dataset))
     values: dict[str, Value] = {}
     for keyword, variable in ACQUISITION.items():
         if variable == "image_type":
-            if words := known_words(field_values(dataset, index, keyword)):
-                values[variable] = words
+            if known := known_words(field_values(dataset, index, keyword)):
+                values[variable] = known
             continue
         for name in (keyword, ENHANCED_NAMES.get(keyword, keyword)):
             place = next((place for place in places if name in place), None)
             if place is not None:
-                values[variable] = _text(place[name].value) if variable in _TEXT else number(place, name)
+                values[variable] = _text(place[name].value, words) if variable in _TEXT else number(place, name)
                 break
     syntax = dataset.file_meta.get("TransferSyntaxUID") if hasattr(dataset, "file_meta") else None
     values["transfer_syntax"] = UID(str(syntax)).name if syntax else "Implicit VR Little Endian"
     return values
 
 
+def _identities(dataset: Dataset) -> Iterator[object]:
+    for keyword in IDENTITIES:
+        try:
+            yield dataset.get(keyword, "")
+        except Exception:  # damaged: pydicom names it in a dozen ways
+            continue
+
+
 def number(dataset: Dataset, keyword: str) -> float:
-    """First value of a header field as a float, NaN where it has none."""
+    """Return the first value of a header field as a float, NaN if it has none."""
     try:
         value = dataset[keyword].value
         return float(value if isinstance(value, str | int | float) else value[0])
@@ -75,6 +92,8 @@ def number(dataset: Dataset, keyword: str) -> float:
         return float("nan")
 
 
-def _text(value: Any) -> str:  # noqa: ANN401 - whatever pydicom decoded
+def _text(value: Any, words: Collection[str]) -> str:  # noqa: ANN401 - whatever pydicom decoded
+    """Write a field as one line; "" where it holds a word of the patient's name or number, a date or a UID."""
     parts = [value] if isinstance(value, str) else list(value or [])
-    return re.sub(r"\s+", " ", " ".join(str(part) for part in parts)).strip()
+    text = re.sub(r"\s+", " ", " ".join(str(part) for part in parts)).strip()
+    return "" if tells_who(text, words) else text

@@ -1,7 +1,7 @@
 """A zip archive whose members are found by readable names, whatever program packed it.
 
 Names are UTF-8 where a member says so, else code page 437 by the format. Programs of Chinese and Japanese systems write
-GBK or Shift-JIS there and say nothing; what the names are is told by their bytes, for all members together.
+GBK or Shift-JIS without saying so; the bytes of all names together show which of them it is.
 """
 
 from __future__ import annotations

@@ -42,6 +42,11 @@ class _Named:
         return self.name.rpartition("_")[2]
 
     @property
+    def is_image(self) -> bool:
+        """Whether it is an image of the dataset itself, neither a mask nor something computed."""
+        return self.suffix not in _MASKS and "derivatives/" not in self.above
+
+    @property
     def parts(self) -> list[str]:
         return self.name.split("_")
 
@@ -61,35 +66,47 @@ def sort_bids(files: Sequence[File], config: SourceConfig) -> Cohort | None:
     SourceError
         If a subject is in two datasets.
     """
-    visible, strays = visible_files(files)
-    named = {file.path: one for file in visible if (one := _named(file))}
-    images = [one for one in named.values() if one.suffix not in _MASKS and "derivatives/" not in one.above]
+    visible, odd = visible_files(files)
+    named = [one for file in visible if (one := _named(file))]
+    images = [one for one in named if one.is_image]
     if not images:
         return None
     _check_places(images)
-    rules = () if config.sequences == SourceConfig().sequences else config.sequences
-    label = _Labels(rules)
-    taken = [one for one in images if label.of(one)]
-    sidecars = _Sidecars(visible)
-    scans: dict[Key, list[File]] = {}
-    for one in taken:
-        scans.setdefault((one.visit.label, label.of(one)), []).extend([*sidecars.of(one), one.file])
-    masks, unclear = _give_masks([one for one in named.values() if one.suffix in _MASKS], taken, label)
-    tables = tuple(file for file in visible if _TABLE.fullmatch(file.path) and "derivatives/" not in file.path)
-    used = {file.path for files in (*scans.values(), *masks.values()) for file in files} | {t.path for t in tables}
+    labels = _Labels(() if config.sequences == SourceConfig().sequences else config.sequences)
+    taken = [one for one in images if labels.of(one)]
+    found = _image_files(taken, labels, _Sidecars(visible))
+    masks, unclear = _give_masks([one for one in named if one.suffix in _MASKS], taken, labels)
+    tables = tuple(file for file in visible if _is_table(file))
     visits = {one.visit.label: one.visit for one in taken}
     return Cohort(
         patients=tuple(sorted(visits, key=natural)),
-        sequences=tuple(r.name for r in rules) or tuple(sorted({sequence for _, sequence in scans}, key=natural)),
+        sequences=labels.names or tuple(sorted({sequence for _, sequence in found}, key=natural)),
         scans={
-            key: ScanFiles(*key, tuple(scans[key]), tuple(masks.get(key, ())), where=label.where(key[1]))
-            for key in sorted(scans)
+            key: ScanFiles(*key, tuple(found[key]), tuple(masks.get(key, ())), where=labels.where(key[1]))
+            for key in sorted(found)
         },
         tables=tables,
-        strays=(*strays, *(file for file in visible if file.path not in used)),
+        strays=(*odd, *_unused(visible, *found.values(), *masks.values(), tables)),
         visits=visits if any(visit.session for visit in visits.values()) else {},
         not_taken=tuple(unclear),
     )
+
+
+def _is_table(file: File) -> bool:
+    return _TABLE.fullmatch(file.path) is not None and "derivatives/" not in file.path
+
+
+def _unused(files: Iterable[File], *used: Sequence[File]) -> list[File]:
+    taken = {file.path for some in used for file in some}
+    return [file for file in files if file.path not in taken]
+
+
+def _image_files(images: Iterable[_Named], labels: _Labels, sidecars: _Sidecars) -> dict[Key, list[File]]:
+    """Files of each scan: sidecars, then the image."""
+    found: dict[Key, list[File]] = {}
+    for one in images:
+        found.setdefault((one.visit.label, labels.of(one)), []).extend([*sidecars.of(one), one.file])
+    return found
 
 
 def _named(file: File) -> _Named | None:
@@ -115,6 +132,11 @@ class _Labels:
     def __init__(self, rules: Sequence[SequenceRule]) -> None:
         self._tokens = Tokens((rule.folder, rule.name) for rule in rules)
         self._where = {rule.name: rule.where for rule in rules}
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Labels in the order of the configuration; none where it takes every image."""
+        return tuple(self._where)
 
     def of(self, image: _Named) -> str:
         """Label in the store; "" where the configuration takes no such image."""
@@ -153,7 +175,7 @@ class _Sidecars:
 
 
 def _give_masks(
-    masks: Iterable[_Named], images: Sequence[_Named], label: _Labels
+    masks: Iterable[_Named], images: Sequence[_Named], labels: _Labels
 ) -> tuple[Mapping[Key, list[File]], list[str]]:
     """Give each mask to the image that its name tells, or to the only one; list those that nothing tells."""
     by_visit: dict[Visit, list[_Named]] = {}
@@ -172,18 +194,16 @@ def _give_masks(
                     "on; name it (as in desc-T1w_mask), or describe the layout in a TOML file"
                 )
             continue
-        given.setdefault((mask.visit.label, label.of(meant)), []).append(mask.file)
+        given.setdefault((mask.visit.label, labels.of(meant)), []).append(mask.file)
     return given, unclear
 
 
 def _drawn_on(mask: _Named, images: Sequence[_Named]) -> _Named | None:
     """Find the image whose suffix stands in the name of a mask, alone or behind ``desc-`` or ``space-``."""
     words = {word for part in mask.parts[:-1] for word in (part, part.partition("-")[2])}
-    own = {part for part in mask.parts[:-1] if "-" in part and not part.startswith(_OF_MASKS)}
     by_suffix = [one for one in images if one.suffix in words]
+    if not by_suffix:
+        return images[0] if len(images) == 1 else None
+    own = {part for part in mask.parts[:-1] if "-" in part and not part.startswith(_OF_MASKS)}
     exact = [one for one in by_suffix if set(one.parts[:-1]) == own] or by_suffix
-    if len(exact) == 1:
-        return exact[0]
-    if by_suffix or len(images) != 1:
-        return None
-    return images[0]
+    return exact[0] if len(exact) == 1 else None

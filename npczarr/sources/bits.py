@@ -1,4 +1,4 @@
-"""What a header says of the bits of a pixel, and what the pixels themselves say of it.
+"""What a header says about the bits of a pixel, and whether the pixels agree.
 
 DICOM PS3.5 section 8.1.1: of BitsAllocated bits, BitsStored hold the value, the highest of them at HighBit; the others
 may hold overlays, whose place the header gives, or anything.
@@ -24,7 +24,7 @@ _OVERLAYS = frozenset(OVERLAY_BITS)
 
 @dataclass(frozen=True, slots=True)
 class Packing:
-    """Where the value lies in the bits of a pixel.
+    """Which bits of a pixel hold its value.
 
     Parameters
     ----------
@@ -63,8 +63,8 @@ def read_packing(dataset: Dataset) -> Packing:
     stored, high = number(dataset, "BitsStored"), number(dataset, "HighBit")
     faults = []
     if not 1 <= stored <= allocated:
-        told = "absent" if np.isnan(stored) else f"{stored:g}"
-        faults.append(f"BitsStored is {told} with {allocated} bits allocated: all of them are taken as the value")
+        shown = "absent" if np.isnan(stored) else f"{stored:g}"
+        faults.append(f"BitsStored is {shown} with {allocated} bits allocated: all of them are taken as the value")
         stored, high = allocated, allocated - 1
     elif not np.isnan(high) and not stored - 1 <= high < allocated:
         faults.append(f"HighBit {high:g} cannot go with BitsStored {stored:g}: taken as {stored - 1:g}")
@@ -95,34 +95,34 @@ def interpret(values: NDArray[Any], packing: Packing) -> tuple[NDArray[Any], tup
     Raises
     ------
     SourceError
-        If the pixels deny their header so that their values cannot be told.
+        If the pixels deny their header so that their values are not known.
     """
-    told = list(packing.faults)
+    warnings = list(packing.faults)
     if values.size == 0 or (packing.stored == packing.allocated and packing.high == packing.stored - 1):
-        return values, tuple(told)
+        return values, tuple(warnings)
     low, high = _range(packing)
     shift = packing.high - (packing.stored - 1)
     least, most = int(values.min()), int(values.max())
     if shift:
         values, warning = _shifted(values, packing, shift, fits=low <= least and most <= high)
-        told.append(warning)
+        warnings.append(warning)
         least, most = int(values.min()), int(values.max())
     if low <= least and most <= high:
-        return values, tuple(told)
+        return values, tuple(warnings)
     if above := [bit for bit in packing.overlays if bit > packing.high]:
-        told.append(
+        warnings.append(
             f"the bits above BitsStored {packing.stored} are no part of the value and were cleared: the header says "
             f"that overlays lie there (OverlayBitPosition {', '.join(map(str, above))})"
         )
-        return _lower_bits(values, packing.stored), tuple(told)
+        return _lower_bits(values, packing.stored), tuple(warnings)
     if packing.signed and least >= 0 and most < 1 << packing.stored:
-        return _lower_bits(values, packing.stored), tuple(told)  # two's complement of so many bits, not extended
+        return _lower_bits(values, packing.stored), tuple(warnings)  # two's complement of so many bits, not extended
     beyond = int(np.count_nonzero((values < low) | (values > high)))
-    told.append(
+    warnings.append(
         f"{beyond} voxels lie outside what BitsStored {packing.stored} allows ({low} to {high}), with values from "
         f"{least} to {most}: the header is wrong, and the values are kept as they are"
     )
-    return values, tuple(told)
+    return values, tuple(warnings)
 
 
 def _position(dataset: Dataset, tag: int) -> int:
@@ -146,7 +146,7 @@ def _lower_bits(values: NDArray[Any], stored: int) -> NDArray[Any]:
 
 
 def _shifted(values: NDArray[Any], packing: Packing, shift: int, *, fits: bool) -> tuple[NDArray[Any], str]:
-    """Move values down that lie above the lowest bit, where the pixels bear out that they do."""
+    """Shift values down that begin above the lowest bit, if the pixels confirm it."""
     where = f"HighBit {packing.high} with BitsStored {packing.stored}"
     empty = not np.bitwise_or.reduce(values, axis=None) & ((1 << shift) - 1)
     if empty and not (packing.coded and fits):

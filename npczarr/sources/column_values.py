@@ -99,22 +99,22 @@ def _text(known: ClinicalField, entries: Mapping[At, str], shape: tuple[int, ...
 def _times(name: str, known: ClinicalField, entries: Mapping[At, str], shape: tuple[int, ...]) -> ColumnValues:
     """Read ages and times; one that is no number leaves the column as text."""
     unit = str(known.units)
-    given = unit_of(name) or unit
+    given = unit_of(name)
     kept = {at: text for at, text in entries.items() if text.lower() not in MISSING}
-    values = {at: time_in(text, given=given, wanted=unit) for at, text in kept.items()}
-    odd = [kept[at] for at, value in values.items() if value is None]
-    if odd:
-        warning = f"{name}: {odd[0]!r} is no number, so the column is kept as text"
+    read = {at: time_in(text, given=given or unit, wanted=unit) for at, text in kept.items()}
+    numbers = {at: value for at, value in read.items() if value is not None}
+    if len(numbers) < len(read):
+        odd = next(kept[at] for at, value in read.items() if value is None)
+        warning = f"{name}: {odd!r} is no number, so the column is kept as text"
         return ColumnValues(_filled(shape, entries, ""), warnings=(warning,))
-    if not values:
+    if not numbers:
         return ColumnValues(_filled(shape, entries, ""))
-    numbers = {at: value for at, value in values.items() if value is not None}
     codes, warnings = _missing_codes(name, known, numbers, kept)
     numbers = {at: value for at, value in numbers.items() if at not in codes}
-    if unit == "month" and unit_of(name) is None:
-        warnings += _long_months(name, numbers)
     recorded: dict[str, Any] = {"missing_codes": sorted({kept[at] for at in codes})} if codes else {}
-    if given != unit:
+    if unit == "month" and given is None:
+        warnings += _long_months(name, numbers)
+    if given not in (None, unit):
         recorded["source_units"] = given
     return ColumnValues(_filled(shape, numbers, np.nan), recorded, tuple(warnings))
 

@@ -1,4 +1,4 @@
-"""A starting map of a cohort's tables: which column means what, as TOML to be corrected by hand."""
+"""A first map of a cohort's table columns to clinical fields, as TOML that the user corrects."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from npczarr.errors import SourceError
 from npczarr.model.clinical import CLINICAL, MISSING, PATIENT_ALIASES, SEQUENCE_ALIASES, known_field, plain
 from npczarr.sources.csv_files import parse_csv
 
-_FEW = 6  # different entries that are shown: more of them may tell who the patients are
+_FEW = 6  # different entries that are shown: more of them may identify patients
 
 _HEAD = """\
 # What the columns of the tables mean: "column in the table" = "name in the store".
@@ -63,23 +63,28 @@ def _of_table(path: Path, seen: set[str], taken: set[str]) -> list[str]:
     if not rows:
         raise SourceError(f"{path}: no rows below the header, so there is nothing to map")
     keys = {_first(rows[0], PATIENT_ALIASES): "patient", _first(rows[0], SEQUENCE_ALIASES): "sequence"}
+    found = [keys[name] for name in rows[0] if name in keys]
     lines = [f"# {_one_line(path.name)}"]
-    if "patient" not in [keys[name] for name in rows[0] if name in keys]:
+    if "patient" not in found:
         lines.append('# No column of patient numbers was found: make one of these "patient".')
-    of_scans = "sequence" in [keys[name] for name in rows[0] if name in keys]
     for name in rows[0]:
-        known = known_field(name)
-        meaning = keys.get(name) or (known.name if known else "")
-        shown = _one_line(_shown([row.get(name, "") for row in rows]))
+        meaning = keys.get(name) or _meaning(name)
+        line = f"{_text(name)} = {_text(meaning)}  # {_one_line(_shown([row.get(name, '') for row in rows]))}"
+        certain = name in keys or (meaning and meaning not in taken and "sequence" not in found)
         if name in seen:  # a TOML file names a column once, for all tables
             lines.append(f"# {_text(name)}: see above")
-        elif name not in keys and (not meaning or meaning in taken or of_scans):
-            lines.append(f"# {_text(name)} = {_text(meaning)}  # {shown}")
-        else:
-            lines.append(f"{_text(name)} = {_text(meaning)}  # {shown}")
+        elif certain:
+            lines.append(line)
             taken.add(meaning)
+        else:
+            lines.append(f"# {line}")
         seen.add(name)
     return [*lines, ""]
+
+
+def _meaning(name: str) -> str:
+    known = known_field(name)
+    return known.name if known else ""
 
 
 def _first(row: Mapping[str, str], aliases: Sequence[str]) -> str | None:
@@ -105,6 +110,6 @@ def _text(name: str) -> str:
 
 
 def _one_line(text: str) -> str:
-    """Fit for a comment, which ends with the line and holds no control characters."""
+    """Make text fit for a comment: on one line, without control characters."""
     shown = re.sub(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+", " ", text)
     return shown if len(shown) <= 80 else f"{shown[:79]}…"

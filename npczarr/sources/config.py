@@ -56,6 +56,7 @@ from npczarr.sources.patterns import check_pattern
 from npczarr.sources.where import parse_where
 
 _LARGEST = 2**20
+_MASKS_OF_SESSIONS = ("{patient}/{session}/ROI-{mask}.nii", "{patient}/{session}/ROI-{mask}.nii.gz")
 _NAME = re.compile(r"[^\W\d_][\w-]{0,99}")
 
 
@@ -165,19 +166,22 @@ def _layout(layout: Any, where: str) -> dict[str, Any]:  # noqa: ANN401 - parsed
     owner = () if "patient" in given else ("{patient}",)
     needs = {"images": owner, "masks": owner, "structures": owner, "raters": ("{rater}", "{patient}"), "tables": ()}
     for key, needed in needs.items():
-        if key not in layout:
-            continue
-        values = [layout[key]] if isinstance(layout[key], str) else layout[key]
-        if not isinstance(values, list) or (key == "images" and not values):
-            raise SourceError(f"{place}, layout.{key}: expected a pattern or a list of patterns, got {values!r}")
-        given[key] = tuple(check_pattern(value, needed, f"{place}, layout.{key}") for value in values)
+        if key in layout:
+            given[key] = _patterns(layout[key], needed, f"{place}, layout.{key}")
     if "images" in layout:
         given["sequences"] = ()
     if any("{session}" in pattern for pattern in given.get("images", ())):
-        given.setdefault("masks", tuple(f"{{patient}}/{{session}}/ROI-{{mask}}.{end}" for end in ("nii", "nii.gz")))
+        given.setdefault("masks", _MASKS_OF_SESSIONS)
         for pattern in given["masks"]:
             check_pattern(pattern, ("{session}",), f"{place}, layout.masks, as the images have sessions")
     return given
+
+
+def _patterns(value: Any, needed: tuple[str, ...], where: str) -> tuple[str, ...]:  # noqa: ANN401 - parsed TOML
+    values = [value] if isinstance(value, str) else value
+    if not isinstance(values, list) or ("{patient}" in needed and not values):
+        raise SourceError(f"{where}: expected a pattern or a list of patterns, got {value!r}")
+    return tuple(check_pattern(one, needed, where) for one in values)
 
 
 def _keyword(value: Any, where: str) -> str:  # noqa: ANN401 - parsed TOML

@@ -11,7 +11,7 @@ from npczarr.errors import SourceError
 from npczarr.sources.fields import raw_text
 from npczarr.sources.pixels import decode
 
-#: What must be equal beside the pixels, as it is in the file.
+#: Fields that must be equal in copies, beside the pixels.
 _FIELDS = (
     "Rows", "Columns", "NumberOfFrames", "ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing",
     "RescaleSlope", "RescaleIntercept", "EchoTime", "ImageType",

@@ -29,17 +29,21 @@ def parse_csv(content: bytes) -> list[dict[str, str]]:
     rows = _split(_decode(content))
     if not rows or len(rows[0]) < 2:
         raise SourceError("expected a header line with at least two columns separated by comma, semicolon, tab or |")
-    names = [cell.strip() for cell in rows[0]]
+    header, *body = rows
+    names = [cell.strip() for cell in header]
     if len(names) > _MOST_COLUMNS:
         raise SourceError(f"{len(names)} columns, expected {_MOST_COLUMNS} or fewer; is this a table of patients?")
-    rows = [row + [""] * (len(names) - len(row)) for row in rows]
-    # Spreadsheets leave separators behind the last column: without a name and without values, it is no column
-    kept = [i for i, name in enumerate(names) if name or any(row[i].strip() for row in rows)]
-    names = [names[i] for i in kept]
-    twice = sorted(name for name, count in Counter(names).items() if count > 1)
+    body = [[cell.strip() for cell in row] + [""] * (len(names) - len(row)) for row in body]
+    kept = _named_columns(names, body)
+    twice = sorted(name for name, count in Counter(names[i] for i in kept).items() if count > 1)
     if twice:
         raise SourceError(f"the column {twice[0]!r} occurs twice; rename one")
-    return [dict(zip(names, (row[i].strip() for i in kept), strict=True)) for row in rows[1:]]
+    return [{names[i]: row[i] for i in kept} for row in body]
+
+
+def _named_columns(names: Sequence[str], rows: Sequence[Sequence[str]]) -> list[int]:
+    """Leave out what spreadsheets put behind the last column: separators without a name and without values."""
+    return [i for i, name in enumerate(names) if name or any(row[i] for row in rows)]
 
 
 def _split(text: str) -> list[list[str]]:

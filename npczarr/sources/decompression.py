@@ -1,4 +1,4 @@
-"""Packed data is measured before it is unpacked: a few kilobytes can hold a terabyte of zeros."""
+"""Checks of compressed data before it is unpacked: a few kilobytes can hold a terabyte of zeros."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def _meta_end(content: bytes) -> int | None:
 def check_deflated(content: bytes, limits: Limits, window_bits: int = zlib.MAX_WBITS) -> None:
     """Refuse a deflate stream that unpacks to more than a scan may take; nothing of it is kept.
 
-    Where it is damaged it ends, as its reader will say better.
+    Damage ends the check: the reader reports it.
     """
     size = 0
     unpack = zlib.decompressobj(window_bits)
@@ -71,14 +71,14 @@ def check_deflated(content: bytes, limits: Limits, window_bits: int = zlib.MAX_W
 
 
 def unpack_gzip(content: bytes, expected: Callable[[bytes], int], limits: Limits, clock: Clock) -> bytes:
-    """Unpack a gzip file as far as its content reaches.
+    """Unpack a gzip file up to the size that its content says.
 
     Parameters
     ----------
     content
         The packed file.
     expected
-        Tells from the first 540 bytes how many there should be; it may refuse them. What lies behind is not kept.
+        Returns the expected size, given the first 540 bytes; it may refuse them. What follows that size is not kept.
     limits, clock
         Limits of the scan, and the time that it has left.
 

@@ -1,4 +1,4 @@
-"""One folder of DICOM files in, one scan out: slices by position, values as stored."""
+"""One scan from a folder of DICOM files: slices ordered by position, values as stored."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ _AT_ONCE = 64  # files in one request; in between, the time is looked at
 
 @dataclass(frozen=True, slots=True)
 class Peeked:
-    """What the first image of a folder says of its scan.
+    """Size and type of a scan by the header of its first image.
 
     Parameters
     ----------
@@ -184,7 +184,7 @@ def _mask_grids(source: Source, masks: Sequence[File]) -> list[Grid]:
 
 @contextmanager
 def _header_faults() -> Iterator[None]:
-    """Name what pydicom raises where a field is first looked at: not there, or damaged."""
+    """Translate the exceptions of pydicom for fields that are absent or damaged."""
     try:
         yield
     except _FAULTS as error:

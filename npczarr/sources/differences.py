@@ -1,4 +1,4 @@
-"""What tells series, or frames at one position, apart: in words that hold nothing of a patient."""
+"""How series, or frames at one position, differ, in words that identify no patient."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from npczarr.sources.image_types import known_words
 
 Images = Sequence[tuple[Dataset, Sequence[int]]]
 
-#: Fields whose values may be told, then those of which only the name may.
+#: Fields whose values may appear in messages, then those of which only the name may.
 _NUMBERS = (
     "EchoTime", "RepetitionTime", "InversionTime", "FlipAngle", "DiffusionBValue", "TemporalPositionIdentifier",
     "TriggerTime",
@@ -32,13 +32,13 @@ def describe_series(series: Sequence[Images]) -> list[str]:
     names = [n for n in (*_NUMBERS[:4], "ImageType", "orientation") if len({f.get(n) for f in features}) > 1]
     described = []
     for feature in features:
-        told = [f"{name} {feature[name]}" if feature[name] else f"no {name}" for name in names]
-        described.append(", ".join([f"{feature['slices']} slices of {feature['matrix']}", *told]))
+        differing = [f"{name} {feature[name]}" if feature[name] else f"no {name}" for name in names]
+        described.append(", ".join([f"{feature['slices']} slices of {feature['matrix']}", *differing]))
     return described
 
 
 def list_series(series: Sequence[Images], faults: Sequence[str]) -> str:
-    """List series for a refusal: what differs between them, and why those that cannot be used cannot."""
+    """List series for an error message: how they differ, and why some cannot be used."""
     entries = [
         f"({i}) {words}{f', unusable: {shorten(fault)}' if fault else ''}"
         for i, (words, fault) in enumerate(zip(describe_series(series), faults, strict=True), 1)
@@ -55,14 +55,14 @@ def shorten(fault: str) -> str:
 def advise_series(series: Sequence[Images]) -> str:
     """Say how to choose one of several series, by a field in which they differ."""
     for name in (*_NUMBERS[:3], "ImageType"):
-        values = [_told(images, name) for images in series]
+        values = [_values_of(images, name) for images in series]
         if len(set(values)) == len(values) and all(values):
             return _example(name, values[0].split(", ")[0])
     return _example("SeriesDescription", "*t1*")
 
 
 def describe_frames(shared: Sequence[Sequence[int]], frames: Sequence[Frame]) -> str:
-    """Say in what the frames at one position differ, and how to choose.
+    """Say how the frames at one position differ, and how to choose one.
 
     Parameters
     ----------
@@ -91,7 +91,7 @@ def describe_frames(shared: Sequence[Sequence[int]], frames: Sequence[Frame]) ->
 
 def _features(images: Images) -> dict[str, str]:
     first = images[0][0]
-    features = {name: _told(images, name) for name in (*_NUMBERS[:4], "ImageType")}
+    features = {name: _values_of(images, name) for name in (*_NUMBERS[:4], "ImageType")}
     return features | {
         "slices": str(sum(len(indices) for _, indices in images)),
         "matrix": f"{first.get('Rows')} x {first.get('Columns')}",
@@ -99,8 +99,8 @@ def _features(images: Images) -> dict[str, str]:
     }
 
 
-def _told(images: Images, name: str) -> str:
-    """Values that a series has of a field, the first few of them."""
+def _values_of(images: Images, name: str) -> str:
+    """Return the values of a field in a series, the first few of them."""
     # the first and last frame of an object will do: a thousand frames are not looked at one by one
     ends = [(dataset, index) for dataset, indices in images for index in {indices[0], indices[-1]}]
     values = sorted({_text(name, field_values(dataset, index, name)) for dataset, index in ends} - {""})
@@ -128,7 +128,7 @@ def _orientation(dataset: Dataset, indices: Sequence[int]) -> str:
 
 
 def _component(types: Sequence[str]) -> str:
-    """Find a word of the first value that is in none of the others."""
+    """Find a word of the first value that no other value has."""
     others = {word for value in types[1:] for word in value.split("\\")}
     return next((word for word in types[0].split("\\") if word and word not in others), types[0])
 

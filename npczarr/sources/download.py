@@ -31,7 +31,7 @@ class Downloaded:
     Parameters
     ----------
     path, size
-        Where it lies, and its bytes.
+        Path of the file, and its size in bytes.
     sha256
         Computed from the file.
     verified
@@ -54,7 +54,7 @@ def download(
     files: Sequence[str] = tuple(FILES),
     on_progress: OnProgress | None = None,
 ) -> list[Downloaded]:
-    """Download the published cohort; what is there and whole is kept, an interrupted download goes on.
+    """Download the published cohort; complete files are kept, an interrupted download is resumed.
 
     Parameters
     ----------
@@ -160,7 +160,7 @@ def _described(path: Path, *, kept: bool) -> Downloaded:
 
 @contextmanager
 def _quiet_pooch() -> Iterator[None]:
-    """Leave it to the caller what is printed."""
+    """Silence the logger of pooch: the caller decides what is printed."""
     logger = pooch.get_logger()
     level = logger.level
     logger.setLevel("ERROR")

@@ -1,4 +1,4 @@
-"""Fields of one frame: in enhanced objects they lie in functional groups, some under another name."""
+"""Header fields of one frame; enhanced objects keep them in functional groups, some under another name."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _GROUPS = ("PerFrameFunctionalGroupsSequence", "SharedFunctionalGroupsSequence")
 
 
 def places_of(dataset: Dataset, index: int) -> list[Dataset]:
-    """Return every part of a header that speaks of one frame, the most particular first."""
+    """Return every part of a header that describes one frame, the most specific first."""
     places = []
     for name in _GROUPS:
         groups = dataset.get(name) or []
@@ -33,7 +33,7 @@ def places_of(dataset: Dataset, index: int) -> list[Dataset]:
 
 
 def field_values(dataset: Dataset, index: int, keyword: str) -> tuple[Field, ...]:
-    """Values of a field of one frame: numbers as floats, all else as stripped text; empty if it has none."""
+    """Return the values of a field of one frame: numbers as floats, all else as stripped text; empty if absent."""
     names = [name for name in (ENHANCED_NAMES.get(keyword), keyword) if name]
     places = places_of(dataset, index)
     for place in places:
@@ -77,5 +77,5 @@ def _plain(place: Dataset, name: str) -> tuple[Field, ...]:
         return tuple(
             float(part) if isinstance(part, int | float) else str(part).strip() for part in values if part is not None
         )
-    except Exception:  # damaged: what cannot be read has no value, and tells nothing apart
+    except Exception:  # damaged: a field that cannot be read counts as absent
         return ()

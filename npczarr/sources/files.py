@@ -22,7 +22,7 @@ from npczarr.model.options import Options, fsspec_options, normalize_options, re
 from npczarr.sources.archive import Archive
 from npczarr.sources.local import PERMISSIONS, list_folder, read_file, read_file_head, read_member, read_member_head
 
-#: A slice's number or a published mask: tells nothing of the patient, where a UID, a date or a word might.
+#: A slice's number or a published mask; other names may hold a UID, a date or the name of a person.
 _PLAIN_NAME = re.compile(
     r"((i|im|img|image|mr|s|slice|z)[-_ ]?)?0*\d{1,4}([-_ ]0*\d{1,4})?(\.(dcm|dicom|ima))?|ROI-(CE-)?T\d\.nii(\.gz)?",
     re.I,
@@ -82,7 +82,7 @@ class Source:
         return sorted(files, key=lambda file: file.path)
 
     def read(self, paths: Sequence[str]) -> list[bytes | Exception]:
-        """Read files at once; where one cannot be read its place holds the exception, see :func:`refusal_reason`."""
+        """Read several files; in the place of one that cannot be read is the exception, see :func:`refusal_reason`."""
         fs, root = _open(self)
         if isinstance(fs, Archive):
             return [read_member(fs, path, self.limits) for path in paths]
@@ -169,7 +169,7 @@ def refusal_reason(error: Exception) -> str:
 
 @lru_cache(maxsize=8)
 def _open(source: Source) -> tuple[Any, str]:
-    """Open the file system and name the root below which the source lies; once in each process."""
+    """Open the file system, and return it with the root of the source; once in each process."""
     options = fsspec_options(source.url, source.options)
     try:
         fs, root = url_to_fs(source.url, **options)
@@ -190,7 +190,7 @@ def _open(source: Source) -> tuple[Any, str]:
 
 
 def _stamp(info: dict[str, Any]) -> str:
-    """Whatever the file system knows that changes with the content: checksum, ETag or time of modification."""
+    """Return what changes with the content of a file: its checksum, ETag or time of modification."""
     for key in ("CRC", "ETag", "etag", "md5Hash", "mtime", "LastModified", "last_modified", "created"):
         if info.get(key) is not None:
             return f"{info[key]}"

@@ -1,8 +1,10 @@
-"""The slices of an image object, classic or enhanced: where each lies and how its values are scaled."""
+"""The slices of an image object, classic or enhanced: position and scaling of each."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +12,7 @@ from pydicom.dataset import Dataset
 
 from npczarr.errors import SourceError
 from npczarr.sources.acquisition import number
-from npczarr.sources.fields import raw_text, text_values
+from npczarr.sources.fields import raw_text, raw_value, text_values
 
 _FARTHEST_MM = 1e6  # beyond a kilometre numbers are damaged, and their squares may overflow
 _PIXEL_MM = (0.01, 20.0)  # of every scanner; beyond, the unit or the field is wrong
@@ -18,7 +20,7 @@ _PIXEL_MM = (0.01, 20.0)  # of every scanner; beyond, the unit or the field is w
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Frame:
-    """One slice of an image object: where it lies and how its values are scaled."""
+    """One slice of an image object: its position and the scaling of its values."""
 
     dataset: Dataset
     index: int
@@ -35,12 +37,12 @@ def count_frames(dataset: Dataset) -> int:
 
 
 def frames_of(dataset: Dataset, indices: Sequence[int] | None = None) -> list[Frame]:
-    """List the slices of an image object, or those of them that are asked for.
+    """List all slices of an image object, or those with the given indices.
 
     Raises
     ------
     SourceError
-        If it is a mosaic, holds no gray values in integers, or does not say where its slices lie.
+        If it is a mosaic, holds no gray values in integers, or does not give the positions of its slices.
     """
     _check_kind(dataset)
     frames = count_frames(dataset)
@@ -125,9 +127,18 @@ def _pixel_spacing(measures: Dataset) -> tuple[float, ...]:
 
 def _numbers(dataset: Dataset, keyword: str, count: int) -> tuple[float, ...]:
     try:
-        values = tuple(float(value) for value in dataset[keyword].value)
+        values = _decimals(dataset, keyword)
     except (KeyError, TypeError, ValueError, OverflowError):
         values = ()
-    if len(values) != count or not np.isfinite(values).all() or max(map(abs, values)) > _FARTHEST_MM:
+    if len(values) != count or not all(math.isfinite(value) and abs(value) <= _FARTHEST_MM for value in values):
         raise SourceError(f"no usable {keyword} in the header, so the place of the slice is not known")
     return values
+
+
+def _decimals(dataset: Dataset, keyword: str) -> tuple[float, ...]:
+    """Values of a field of decimal strings, from its bytes where they are plain: pydicom keeps each as an object."""
+    raw = raw_value(dataset, keyword)
+    if isinstance(raw, bytes):
+        with suppress(ValueError):
+            return tuple(map(float, raw.split(b"\\")))
+    return tuple(float(value) for value in dataset[keyword].value)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from npczarr.errors import SourceError
-from npczarr.model.cohort import Cohort, File, ScanFiles, Visit
+from npczarr.model.cohort import Cohort, File, ScanFiles, Visit, Where
 from npczarr.sources.config import SequenceRule, SourceConfig
 from npczarr.sources.differences import describe_series
 from npczarr.sources.files import Source
@@ -79,37 +79,50 @@ def group_series(source: Source, files: Sequence[File], config: SourceConfig) ->
     """
     found = find_series(source, files, config)
     taken, not_taken = choose_series_of(found.series)
-    scans = {}
+    keys = {(one.patient, one.sequence) for one in taken}
+    masks, rest = _masks(found.others, config, found.owner, keys)
+    tables, strays = _tables(rest, config)
     wheres = {rule.name: rule.where for rule in _rules(config)}
-    masks, rest = _masks(found.others, config, found.owner, {(one.patient, one.sequence) for one in taken})
-    for one in taken:
-        key = (one.patient, one.sequence)
-        scans[key] = ScanFiles(
-            *key,
-            one.group.files,
-            tuple(masks.get(key, ())),
-            where=wheres[one.sequence],
-            note=f"taken for {one.sequence}: {one.reason}",
-            doubt=one.doubt,
-            structures=tuple(found.structures.get(one.patient, ())),
-        )
     of_nobody = set(found.structures) - {one.patient for one in taken}
-    rest += [file for patient in sorted(of_nobody) for file in found.structures[patient]]
-    tables = [path_regex(pattern, {}) for pattern in config.tables]
-    is_table = [any(pattern.fullmatch(file.path) for pattern in tables) for file in rest]
-    patients = sorted({patient for patient, _ in scans}, key=natural)
+    strays += [file for patient in sorted(of_nobody) for file in found.structures[patient]]
+    patients = sorted({patient for patient, _ in keys}, key=natural)
     visits = {label: found.owner.visits[label] for label in patients if label in found.owner.visits}
-    strays = [*(file for file, table in zip(rest, is_table, strict=True) if not table), *found.odd]
+    scans = {(one.patient, one.sequence): _scan_files(one, masks, wheres, found.structures) for one in taken}
     return Cohort(
         patients=tuple(patients),
-        sequences=tuple(rule.name for rule in _rules(config)),
+        sequences=tuple(wheres),
         scans=dict(sorted(scans.items())),
-        tables=tuple(file for file, table in zip(rest, is_table, strict=True) if table),
-        strays=tuple(strays),
+        tables=tuple(tables),
+        strays=(*strays, *found.odd),
         visits=visits if any(visit.session for visit in visits.values()) else {},
         guesses=tuple(_count_guesses(taken)),
         not_taken=tuple(not_taken),
     )
+
+
+def _scan_files(
+    one: Series,
+    masks: Mapping[Key, Sequence[File]],
+    wheres: Mapping[str, Where],
+    structures: Mapping[str, Sequence[File]],
+) -> ScanFiles:
+    key = (one.patient, one.sequence)
+    return ScanFiles(
+        *key,
+        one.group.files,
+        tuple(masks.get(key, ())),
+        where=wheres[one.sequence],
+        note=f"taken for {one.sequence}: {one.reason}",
+        doubt=one.doubt,
+        structures=tuple(structures.get(one.patient, ())),
+    )
+
+
+def _tables(files: Sequence[File], config: SourceConfig) -> tuple[list[File], list[File]]:
+    """Split files into clinical tables and others."""
+    patterns = [path_regex(pattern, {}) for pattern in config.tables]
+    tables = [file for file in files if any(pattern.fullmatch(file.path) for pattern in patterns)]
+    return tables, [file for file in files if file not in tables]
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,22 +145,29 @@ def find_series(
 ) -> FoundSeries:
     """Read the headers of a source and say of each series what it is taken for."""
     visible, odd = visible_files(files)
-    candidates = [file for file in visible if not file.name.lower().endswith(_NO_DICOM)]
-    others = [file for file in visible if file.name.lower().endswith(_NO_DICOM)]
-    rules = _rules(config)
-    keywords = [config.patient] if config.patient else []
-    keywords += [keyword for rule in rules for keyword in keywords_of(rule.where)]
-    images, no_dicom = survey(source, candidates, lambda file: "", keywords=keywords, on_file=on_file)
+    images, others = _survey(source, visible, config, on_file)
     owner = owner_of_files(images, config)
     owned = [replace(image, owner=owner.label(image)) for image in images]
-    series = [_describe(group, rules) for group in group_images([image for image in owned if not image.kind])]
+    series = [_describe(group, _rules(config)) for group in group_images([image for image in owned if not image.kind])]
     structures: dict[str, list[File]] = {}
     for image in owned:
         if image.kind in STRUCTURES and image.owner:
             structures.setdefault(image.owner, []).append(image.file)
         elif image.kind:
             others.append(image.file)
-    return FoundSeries(series, [*others, *no_dicom], odd, owner, structures)
+    return FoundSeries(series, others, odd, owner, structures)
+
+
+def _survey(
+    source: Source, files: Sequence[File], config: SourceConfig, on_file: Callable[[int, int], None] | None
+) -> tuple[list[Surveyed], list[File]]:
+    """Read the headers of files that may be DICOM, and list the others."""
+    keywords = [config.patient] if config.patient else []
+    for rule in _rules(config):
+        keywords += keywords_of(rule.where)
+    candidates = [file for file in files if not file.name.lower().endswith(_NO_DICOM)]
+    images, no_dicom = survey(source, candidates, lambda file: "", keywords=keywords, on_file=on_file)
+    return images, [*no_dicom, *(file for file in files if file.name.lower().endswith(_NO_DICOM))]
 
 
 def _rules(config: SourceConfig) -> tuple[SequenceRule, ...]:
@@ -251,10 +271,13 @@ def _masks(
         if match is None:
             rest.append(file)
             continue
-        found = match.groupdict()
-        patient = owner.named(Visit(found["patient"], found.get("session") or ""))
-        token = found.get("mask") or found.get("sequence")
-        of = [key for key in keys if key[0] == patient and token is None]
-        for key in [(patient, tokens.name(token))] if token else of:
+        for key in _masked(match.groupdict(), owner, tokens, keys):
             masks.setdefault(key, []).append(file)
     return masks, rest
+
+
+def _masked(found: Mapping[str, str], owner: Owner, tokens: Tokens, keys: set[Key]) -> list[Key]:
+    """List the scans that a mask is of: every one of the patient where its path names no sequence."""
+    patient = owner.named(Visit(found["patient"], found.get("session") or ""))
+    token = found.get("mask") or found.get("sequence")
+    return [(patient, tokens.name(token))] if token else [key for key in keys if key[0] == patient]

@@ -1,4 +1,4 @@
-"""DICOM headers: which objects a folder holds, and what each image says of itself.
+"""DICOM headers: the objects of a folder, and the fields of each image.
 
 Only the tags listed here are parsed; nothing else of a header can reach the store.
 """
@@ -22,7 +22,7 @@ from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from npczarr.errors import SourceError
 from npczarr.model.limits import Limits
-from npczarr.sources.acquisition import ACQUISITION
+from npczarr.sources.acquisition import ACQUISITION, IDENTITIES
 from npczarr.sources.decompression import check_dataset
 from npczarr.sources.differences import TELLING
 from npczarr.sources.files import refusal_reason
@@ -40,7 +40,7 @@ _NO_IMAGE = "DICOM object without an image"
 _PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 _PIXEL_DATA = pydicom.tag.Tag("PixelData")
 _TAGS: list[Any] = [
-    *map(pydicom.tag.Tag, dict.fromkeys((*_STRUCTURE, *ACQUISITION, *TELLING))),
+    *map(pydicom.tag.Tag, dict.fromkeys((*_STRUCTURE, *ACQUISITION, *TELLING, *IDENTITIES))),
     *map(pydicom.tag.Tag, OVERLAY_BITS),
 ]
 #: Kinds of object that outline structures on images.
@@ -60,7 +60,7 @@ class Folder:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Let pydicom accept values that break the standard; what matters of them is checked here, with better words."""
+    """Let pydicom accept values that violate the standard; the readers check the fields that matter."""
     with warnings.catch_warnings(), pydicom_config.disable_value_validation():
         warnings.simplefilter("ignore")
         yield
@@ -129,7 +129,7 @@ def _parse(label: str, content: bytes, limits: Limits, tags: list[Any]) -> Datas
 
 
 def _parse_around_pixels(content: bytes, tags: list[Any]) -> Dataset | None:
-    """Parse a header and leave uncompressed pixels where they are: copying them would take as long as the rest.
+    """Parse a header without copying uncompressed pixels, which would take as long as the rest.
 
     None where the pixels are compressed, or do not follow the header as they do in most files.
     """
@@ -173,7 +173,7 @@ def _kind(dataset: Dataset | None) -> str | None:
 
 
 def _cut_short(dataset: Dataset, kind: str) -> bool:
-    """Whether an object that shows no image is what is left of one; its loss at either end of a series is not seen."""
+    """Whether an object without pixels is a truncated image: a lost first or last slice would go unnoticed."""
     if any(name in dataset for name in _PIXELS):
         return False
     headless = "TransferSyntaxUID" not in dataset.file_meta

@@ -1,4 +1,4 @@
-"""ImageType: what a series shows by its own word, in a vocabulary that can hold nothing of a patient."""
+"""ImageType of a series, in a fixed vocabulary that cannot identify a patient."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _OTHERS = """
     DIFFUSION DIFFUSION_ANISO ADC ADC_MAP EADC TRACE TRACEW FA TENSOR TENSOR_B0 CALC_BVALUE FMRI ASL T1 T2 T2_STAR
     T1_MAP T2_MAP T2_STAR_MAP R2 R2_STAR PROTON_DENSITY PD RHO WATER FAT W F IP OP IN_PHASE OUT_PHASE OPP_PHASE
     FAT_FRACTION SUSCEPTIBILITY SWI SWI_MAP QSM STIR FLAIR MRA MRCP TOF ANGIO TTP CBF CBV MTT CSAPARALLEL PARALLEL
-    ENCAPSULATED SCREEN_SAVE VXTL STATE RGB GSP SPEC CSA REPORT
+    ENCAPSULATED SCREEN_SAVE VXTL STATE RGB GSP SPEC CSA REPORT SYNTHETIC
     """
 _WORDS = {*_OTHERS.split(), *_PHASE, *_PROJECTION, "T1 MAP", "T2 MAP", "CSA MPR", "CSA REPORT", "CSA RESAMPLED"}
 _LONGEST = 12  # values of one field; the standard has four
@@ -34,7 +34,7 @@ def is_localizer(values: Iterable[object]) -> bool:
 
 
 def describe_types(types: Sequence[tuple[Sequence[object], int]]) -> list[str]:
-    """Say what a user must know of images that are not as they were acquired.
+    """Describe images that are not as they were acquired.
 
     Parameters
     ----------
@@ -42,7 +42,7 @@ def describe_types(types: Sequence[tuple[Sequence[object], int]]) -> list[str]:
         Values of ImageType, and the number of slices that have them.
     """
     total = sum(count for _, count in types)
-    told = []
+    remarks = []
     for name, meaning, applies in (
         ("LOCALIZER", "made to plan the examination", lambda words: "LOCALIZER" in words),
         ("DERIVED", "computed from other images", lambda words: "DERIVED" in words),
@@ -53,5 +53,5 @@ def describe_types(types: Sequence[tuple[Sequence[object], int]]) -> list[str]:
         found = sum(n for values, n in types if applies({str(value).strip().upper() for value in values}))
         if found:
             share = "" if found == total else f" in {found} of {total} slices"
-            told.append(f"ImageType says {name}{share}: {meaning}")
-    return told
+            remarks.append(f"ImageType says {name}{share}: {meaning}")
+    return remarks

@@ -1,4 +1,4 @@
-"""Files of a local folder and members of a zip archive, whatever hides behind their names."""
+"""Files of a local folder and members of a zip archive; links, pipes and unreadable entries are named."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from npczarr.model.cohort import File
 from npczarr.model.limits import Limits
 from npczarr.sources.archive import Archive
 
-#: Stands for the files of a folder that may not be listed, so that their loss is named.
+#: Entry for a folder that may not be listed, so that the missing files are reported.
 UNLISTED = "folder that cannot be listed"
 #: Advice where the file system of this machine refuses; a login or a key would change nothing.
 PERMISSIONS = "the file system does not let this user read it: change its permissions or those of the folders above it"
@@ -145,7 +145,7 @@ def read_file(root: str, path: str, limits: Limits) -> bytes | Exception:
 
 
 def _explain(error: OSError, path: str) -> Exception:
-    """Say why a local file cannot be read, in words that may be stored: they hold no path."""
+    """Return why a local file cannot be read, in words that may be stored: without a path."""
     if error.errno == errno.ELOOP:
         return SourceError("is a link to itself; remove it")
     if isinstance(error, PermissionError):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections.abc import Sequence
 from contextlib import suppress
@@ -26,6 +25,7 @@ from npczarr.sources.acquisition import acquisition
 from npczarr.sources.decompression import unpack_gzip
 from npczarr.sources.files import Source, refusal_reason
 from npczarr.sources.nifti_file import file_size, read_affines, silent
+from npczarr.sources.nifti_order import in_dicom_order
 from npczarr.sources.sidecar import header_of
 from npczarr.sources.where import unmet
 
@@ -33,7 +33,6 @@ _NIFTI = re.compile(r"\.nii(\.gz)?$", re.IGNORECASE)
 _BESIDE = re.compile(r"\.(json|bval|bvec)$", re.IGNORECASE)
 _NIFTI2 = (b"\x1c\x02\x00\x00", b"\x00\x00\x02\x1c")  # sizeof_hdr 540, either byte order
 _SAME_VOXELS = 0.05  # forms whose corners are closer than this, in voxels, differ by rounding only
-_SLICES_APART = 1.2  # slices lie along the axis whose spacing is this many times both of the others
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -148,7 +147,7 @@ def parse_image(content: bytes, limits: Limits, clock: Clock) -> NiftiImage:
         raise SourceError(f"the image is {values.dtype} {values.shape}, expected one 3-D volume of real numbers")
     with silent("nibabel.global"):
         affine, warnings = _place(image, values.shape)
-    voxels, affine = _in_dicom_order(_as_integers(values), affine, image)
+    voxels, affine = in_dicom_order(_as_integers(values), affine, image.header.get_dim_info()[2])
     z, y, x = voxels.shape
     slope, intercept = (float(value) for value in (image.dataobj.slope, image.dataobj.inter))
     identity = "nifti." + xxhash.xxh3_128_hexdigest(np.ascontiguousarray(voxels).tobytes())
@@ -272,38 +271,3 @@ def _compare_sizes(image: Any, grid: Grid) -> list[str]:  # noqa: ANN401 - nibab
         return []
     shown = (" x ".join(f"{value:.4g}" for value in sizes) for sizes in (zooms, spacing))
     return [f"pixdim says voxels of {next(shown)} mm and the affine {next(shown)} mm; the affine was used"]
-
-
-def _in_dicom_order(values: NDArray[Any], affine: Floats, image: Any) -> tuple[NDArray[Any], Floats]:  # noqa: ANN401
-    """Turn (i, j, k) voxels to (z, y, x): z across the slices, rows and columns as a DICOM image shows them.
-
-    So x runs to the patient's left, or of a sagittal image to the back; y to the back, or of other planes to the feet;
-    and z along their cross product. A NIfTI that was made of a DICOM series gets the order of that series.
-    """
-    matrix = affine[:3, :3]
-    along = np.argmax(np.abs(matrix / np.linalg.norm(matrix, axis=0)), axis=0)  # patient axis of i, j, k
-    k = _slice_axis(matrix, image)
-    i, j = (axis for axis in range(3) if axis != k)
-    if along[i] > along[j]:
-        i, j = j, i
-    flips = [matrix[along[i], i] < 0, matrix[along[j], j] < 0 if along[j] != 2 else matrix[2, j] > 0]
-    columns = [matrix[:, i] * (-1 if flips[0] else 1), matrix[:, j] * (-1 if flips[1] else 1), matrix[:, k]]
-    flips.append(bool(np.linalg.det(np.stack(columns, axis=1)) < 0))
-    turned = affine[:, [i, j, k, 3]].copy()
-    for axis, (source, flip) in enumerate(zip((i, j, k), flips, strict=True)):
-        if flip:
-            turned[:3, 3] += turned[:3, axis] * (values.shape[source] - 1)
-            turned[:3, axis] *= -1
-    window = tuple(slice(None, None, -1 if flip else 1) for flip in flips)
-    return values.transpose(i, j, k)[window].transpose(2, 1, 0), turned
-
-
-def _slice_axis(matrix: Floats, image: Any) -> int:  # noqa: ANN401 - nibabel has no types
-    """Which of i, j, k runs across the slices: as the header says, else the one of the largest spacing, else k."""
-    said = image.header.get_dim_info()[2]
-    if said is not None:
-        return int(said)
-    spacing = np.linalg.norm(matrix, axis=0)
-    widest = int(spacing.argmax())
-    others = [spacing[axis] for axis in range(3) if axis != widest]
-    return widest if spacing[widest] > _SLICES_APART * max(others) and math.isfinite(spacing[widest]) else 2

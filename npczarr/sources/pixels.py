@@ -99,7 +99,7 @@ def _jpeg_precision(frame: bytes) -> int:
 
 
 def _native_dtype(dataset: Dataset) -> np.dtype[Any] | None:
-    """Type of pixels that lie in the file as they are; None where they are compressed or of an odd width."""
+    """Return the type of uncompressed pixels; None if they are compressed or of an odd width."""
     syntax, bits = syntax_of(dataset), int(dataset.BitsAllocated)
     if syntax.is_encapsulated or bits not in (8, 16, 32):
         return None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -34,7 +34,7 @@ def read_raters(source: Source, files: ScanFiles, raters: Sequence[str]) -> tupl
     Returns
     -------
     tuple
-        Masks (rater, z, y, x); their grid; whether its spacing is known; and what is to be said of them.
+        Masks (rater, z, y, x); their grid; whether its spacing is known; and evidence and warnings, of all together.
 
     Raises
     ------
@@ -47,29 +47,42 @@ def read_raters(source: Source, files: ScanFiles, raters: Sequence[str]) -> tupl
     absent = [rater for rater in raters if not by_rater[rater]]
     if absent:
         raise SourceError(f"no mask by {', '.join(absent)}; expected one by each of {', '.join(raters)}")
-    if _SLICE.search(files.masks[0].name):
-        read = {rater: _read_tiff(source, by_rater[rater], clock, files.labels) for rater in raters}
-        stacks = {rater: stack for rater, (stack, _) in read.items()}
-        shapes = {stack.shape for stack in stacks.values()}
-        if len(shapes) > 1:
-            raise GeometryError(f"raters' masks of several shapes, {sorted(shapes)}, and nothing says how they lie")
-        z, y, x = next(iter(shapes))
-        note = "TIFF slices say nothing of voxel size: overlap can be computed, distances not"
-        masks = np.stack(list(stacks.values()))
-        said = (f"{rater}: {w}" for rater, (_, warnings) in read.items() for w in warnings)
-        return masks, Grid((z, y, x), np.eye(4)), False, Mask(masks[0], {}, (note, *said))
-    placed, grid = [], None
-    for rater in clock.over(raters):
-        if len(by_rater[rater]) > 1:
-            raise SourceError(f"{len(by_rater[rater])} masks by {rater}, expected one")
-        stored = read_nifti_file(source, by_rater[rater][0], f"the mask by {rater}", files.labels)
+    read = _read_tiffs if _SLICE.search(files.masks[0].name) else _read_niftis
+    return read(source, by_rater, clock, files.labels)
+
+
+def _read_tiffs(
+    source: Source, by_rater: Mapping[str, Sequence[File]], clock: Clock, labels: Labels
+) -> tuple[NDArray[np.uint8], Grid, bool, Mask]:
+    """Read masks of TIFF slices, which say nothing of their place."""
+    read = {rater: _read_tiff(source, files, clock, labels) for rater, files in by_rater.items()}
+    shapes = {stack.shape for stack, _ in read.values()}
+    if len(shapes) > 1:
+        raise GeometryError(f"raters' masks of several shapes, {sorted(shapes)}, and nothing says how they lie")
+    z, y, x = next(iter(shapes))
+    note = "TIFF slices say nothing of voxel size: overlap can be computed, distances not"
+    masks = np.stack([stack for stack, _ in read.values()])
+    warnings = (f"{rater}: {warning}" for rater, (_, found) in read.items() for warning in found)
+    return masks, Grid((z, y, x), np.eye(4)), False, Mask(masks[0], {}, (note, *warnings))
+
+
+def _read_niftis(
+    source: Source, by_rater: Mapping[str, Sequence[File]], clock: Clock, labels: Labels
+) -> tuple[NDArray[np.uint8], Grid, bool, Mask]:
+    """Read NIfTI masks, and place them on the grid of the first rater's."""
+    placed: dict[str, Mask] = {}
+    grid = None
+    for rater, files in clock.over(by_rater.items()):
+        if len(files) > 1:
+            raise SourceError(f"{len(files)} masks by {rater}, expected one")
+        stored = read_nifti_file(source, files[0], f"the mask by {rater}", labels)
         if grid is None:
             grid = next(iter(grids(stored).values()))
-        placed.append(place(stored, grid))
+        placed[rater] = place(stored, grid)
     assert grid is not None
-    warnings = tuple(f"{rater}: {w}" for rater, mask in zip(raters, placed, strict=True) for w in mask.warnings)
-    masks = np.stack([mask.mask for mask in placed])
-    return masks, grid, True, Mask(masks[0], _worst([mask.evidence for mask in placed]), warnings)
+    warnings = tuple(f"{rater}: {warning}" for rater, mask in placed.items() for warning in mask.warnings)
+    masks = np.stack([mask.mask for mask in placed.values()])
+    return masks, grid, True, Mask(masks[0], _worst([mask.evidence for mask in placed.values()]), warnings)
 
 
 def _read_tiff(
@@ -83,21 +96,25 @@ def _read_tiff(
     missing = sorted(set(range(min(numbers), max(numbers) + 1)) - set(numbers))
     if missing:
         raise SourceError(f"TIFF slice {missing[0]} is missing; check the folder")
-    slices = []
     contents = source.read([file.path for file in ordered])
-    for number, content in clock.over(zip(sorted(numbers), contents, strict=True)):
-        if isinstance(content, Exception):
-            raise SourceError(f"TIFF slice {number} {refusal_reason(content)}")
-        try:
-            slices.append(_decode_tiff(content, len(numbers), source.limits))
-        except SourceError as error:
-            raise SourceError(f"TIFF slice {number}: {error}") from error
-        except Exception as error:  # tifffile names damage in a dozen ways
-            raise SourceError(f"TIFF slice {number} cannot be read ({type(error).__name__})") from error
+    numbered = zip(sorted(numbers), contents, strict=True)
+    slices = [_tiff_slice(number, content, len(numbers), source.limits) for number, content in clock.over(numbered)]
     if len({s.shape for s in slices}) > 1 or slices[0].ndim != 2:
         raise SourceError(f"TIFF slices of shapes {sorted({s.shape for s in slices})}, expected one (y, x)")
     mask, noted = map_labels(np.stack(slices), labels)
     return mask, (*noted, *describe_cover(mask))
+
+
+def _tiff_slice(number: int, content: bytes | Exception, count: int, limits: Limits) -> NDArray[Any]:
+    """Decode a slice, and name it in the error."""
+    if isinstance(content, Exception):
+        raise SourceError(f"TIFF slice {number} {refusal_reason(content)}")
+    try:
+        return _decode_tiff(content, count, limits)
+    except SourceError as error:
+        raise SourceError(f"TIFF slice {number}: {error}") from error
+    except Exception as error:  # tifffile names damage in a dozen ways
+        raise SourceError(f"TIFF slice {number} cannot be read ({type(error).__name__})") from error
 
 
 def _decode_tiff(content: bytes, count: int, limits: Limits) -> NDArray[Any]:

@@ -1,4 +1,4 @@
-"""What a user must know of the slices of a scan: fields that say so, in one or in all of them."""
+"""Warnings about the slices of a scan from their header fields."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from npczarr.sources.image_types import describe_types
 
 
 def describe_slices(frames: Sequence[Frame]) -> list[str]:
-    """Say what the headers of a scan's slices warn of.
+    """List warnings from the headers of a scan's slices.
 
     Raises
     ------
@@ -53,19 +53,19 @@ def _losses(frames: Sequence[Frame]) -> list[str]:
 
 def _scales(frames: Sequence[Frame]) -> list[str]:
     slopes, intercepts = ([f.slope for f in frames], [f.intercept for f in frames])
-    told = []
+    remarks = []
     for name, found in (("RescaleSlope", slopes), ("RescaleIntercept", intercepts)):
         if min(found) != max(found):
-            told.append(
+            remarks.append(
                 f"{name} differs between slices ({min(found):.6g} to {max(found):.6g}): stored values of different "
                 "slices cannot be compared, only slope * value + intercept"
             )
     if zeros := slopes.count(0.0):
-        told.append(
+        remarks.append(
             f"RescaleSlope is 0 in {zeros} of {len(frames)} slices, which would make all values one; stored values are "
             "kept as they are"
         )
-    return told
+    return remarks
 
 
 def _frames_of_reference(frames: Sequence[Frame]) -> list[str]:
@@ -87,5 +87,5 @@ def _types(frames: Sequence[Frame]) -> list[tuple[tuple[object, ...], int]]:
 
 
 def _count(frames: Sequence[Frame], keyword: str, value: str) -> int:
-    """How many frames have this text in a field of their object."""
+    """Count the frames whose object has this text in a field."""
     return sum(1 for frame in frames if raw_text(frame.dataset, keyword) == value)

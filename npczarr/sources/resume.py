@@ -1,4 +1,4 @@
-"""A downloader for pooch that goes on where it was cut off."""
+"""A downloader for pooch that resumes an interrupted download."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Fetch:
     Parameters
     ----------
     part
-        The partial file. Beside it lies its version, an ETag or date by which the server knows it.
+        The partial file. Its version, an ETag or a date that the server gave, is kept in a file beside it.
     name, on_progress
         Name of the file, and what is called at the start and after each piece; None for nothing.
 
@@ -49,7 +49,7 @@ class Fetch:
         self._on_progress = on_progress
 
     def __call__(self, url: str, output_file: str, pooch: Any) -> None:  # noqa: ANN401 - as pooch calls it
-        """Fetch ``url`` to the end, and give it to pooch as ``output_file``."""
+        """Fetch ``url`` completely, and give it to pooch as ``output_file``."""
         self.used = True
         try:
             if urlsplit(url).scheme == "file":
@@ -72,7 +72,7 @@ class Fetch:
         return self._part.replace(bad) if self._part.exists() else None
 
     def report(self, done: int) -> None:
-        """Say how many bytes of the file there are."""
+        """Report how many bytes of the file are there."""
         if self._on_progress is not None:
             self._on_progress(Progress(done, self._total or None, "bytes", done, note=self._name))
 
@@ -98,7 +98,7 @@ class Fetch:
                 self.report(target.tell())
 
     def _download(self, url: str) -> None:
-        """Ask again until all is there; only tries in a row that bring nothing count."""
+        """Repeat the request until the file is complete; only consecutive tries without a new byte count."""
         import requests
 
         self._total = 0
@@ -127,7 +127,7 @@ class Fetch:
         )
 
     def _ask(self, url: str) -> bool:
-        """Make one request for what is missing; whether the file is whole then."""
+        """Make one request for what is missing; return whether the file is complete."""
         import requests
 
         headers = {"Accept-Encoding": "identity"}

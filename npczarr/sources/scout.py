@@ -142,14 +142,7 @@ def _toml(found: FoundSeries, taken: Sequence[Series], not_taken: Sequence[str],
         "",
         "[layout]",
     ]
-    if patient:
-        lines += [
-            "# Folders do not tell patients apart. This header field names them, and its values become the labels of",
-            "# the store: they must not identify a person.",
-            f'patient = "{patient}"',
-        ]
-    else:
-        lines += [f"images = {_quoted(_pattern(found))}"]
+    lines += _owner_lines(found, patient)
     lines += [
         f"masks = {_quoted('{patient}/ROI-{mask}.nii*')}  # how files of masks are named, if there are any",
         "",
@@ -169,6 +162,17 @@ def _toml(found: FoundSeries, taken: Sequence[Series], not_taken: Sequence[str],
     lines += ["", "# Not taken, by kind:", *_kinds([one for one in found.series if one not in taken])]
     lines += ["", "# Other files:", *(f"#   {line}" for line in group_strays([file.path for file in found.others]))]
     return "\n".join(lines) + "\n"
+
+
+def _owner_lines(found: FoundSeries, patient: str) -> list[str]:
+    """Say how patients are told apart."""
+    if not patient:
+        return [f"images = {_quoted(_pattern(found))}"]
+    return [
+        "# Folders do not tell patients apart. This header field names them, and its values become the labels of",
+        "# the store: they must not identify a person.",
+        f'patient = "{patient}"',
+    ]
 
 
 def _pattern(found: FoundSeries) -> str:

@@ -1,4 +1,4 @@
-"""Which of the series in a folder a scan is made of: the one that something names, or none."""
+"""Which series of a folder a scan is made of."""
 
 from __future__ import annotations
 

@@ -57,26 +57,33 @@ def place_rows(rows: Sequence[Row], cohort: Cohort, config: SourceConfig) -> Pla
             f'no column of patient numbers among {names}; name it in a TOML file: [columns] "…" = "patient"'
         )
     session = find_column(names, SESSION_ALIASES, config, "session") if cohort.visits else None
-    sequence = find_column(names, SEQUENCE_ALIASES, config, "sequence")
-    sequences = {plain(label): i for i, label in enumerate(cohort.sequences)}
-    if sequence is None or not {plain(row.get(sequence, "")) for row in rows} <= sequences.keys():
-        sequence = None  # a column of another meaning
+    sequence = _sequence_column(rows, cohort, config)
     people = _People(cohort)
+    sequences = {plain(label): i for i, label in enumerate(cohort.sequences)}
     placed: dict[At, Row] = {}
     strangers, repeated = 0, 0
     for row in _visits_first(rows, session):
         found = people.find(row[patient], row[session] if session else "")
         strangers += not found
-        places = [(i,) if sequence is None else (i, sequences[plain(row[sequence])]) for i in found]
-        taken = [at for at in places if at in placed]
-        repeated += bool(taken) and not _adds_nothing(row, [placed[at] for at in taken], session)
+        places: list[At] = [(i,) if sequence is None else (i, sequences[plain(row[sequence])]) for i in found]
+        repeated += not _is_news(row, [placed[at] for at in places if at in placed], session)
         for at in places:
             placed.setdefault(at, row)
-    warnings = [f"{strangers} rows of patients who have no folder"] if strangers else []
-    warnings += [f"{repeated} patients have several rows; the first is kept"] if repeated else []
     shape = (len(cohort.patients),) if sequence is None else (len(cohort.patients), len(cohort.sequences))
     keys = tuple(name for name in (patient, session, sequence) if name is not None)
-    return PlacedRows(placed, keys, shape, tuple(warnings))
+    return PlacedRows(placed, keys, shape, _remarks(strangers, repeated))
+
+
+def _sequence_column(rows: Sequence[Row], cohort: Cohort, config: SourceConfig) -> str | None:
+    """Find the column of sequences, if its entries are those of the cohort; else the column has another meaning."""
+    name = find_column(list(rows[0]), SEQUENCE_ALIASES, config, "sequence")
+    known = {plain(label) for label in cohort.sequences}
+    return name if name is not None and {plain(row.get(name, "")) for row in rows} <= known else None
+
+
+def _remarks(strangers: int, repeated: int) -> tuple[str, ...]:
+    said = [f"{strangers} rows of patients who have no folder"] if strangers else []
+    return (*said, *([f"{repeated} patients have several rows; the first is kept"] if repeated else []))
 
 
 def find_column(names: Sequence[str], aliases: Sequence[str], config: SourceConfig, meaning: str) -> str | None:
@@ -112,8 +119,8 @@ def _visits_first(rows: Sequence[Row], session: str | None) -> list[Row]:
     return list(rows) if session is None else sorted(rows, key=lambda row: not row[session])
 
 
-def _adds_nothing(row: Row, placed: Sequence[Row], session: str | None) -> bool:
-    """Whether what is in the place of a row says the same, or says it of the visit."""
+def _is_news(row: Row, placed: Sequence[Row], session: str | None) -> bool:
+    """Whether the place of a row is free, or what is there says the same, or says it of the visit alone."""
     return all(one == row or (session is not None and bool(one[session]) and not row[session]) for one in placed)
 
 

@@ -24,6 +24,8 @@ _LONGEST_LABEL = 80
 _SESSIONS = re.compile(r"(?:.*/)?sub-([^/]+)_sessions\.tsv")
 _FEW = 6
 Columns = dict[str, tuple[Variable, NDArray[Any]]]
+#: Column, the field that a part of it is, and the part.
+_Part = tuple[str, ClinicalField, Mapping[At, str]]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -97,25 +99,46 @@ def _add(
     if not rows:
         raise SourceError("no rows below the header")
     placed = place_rows(rows, cohort, config)
+    every = dict.fromkeys(name for row in rows for name in row)
+    names = [name for name in every if name not in placed.keys]
+    meanings = _meanings(names, placed, config)
     warnings = list(placed.warnings)
-    names = [name for name in dict.fromkeys(name for row in rows for name in row) if name not in placed.keys]
-    meanings = {} if placed.by_scan else {name: known for name in names if (known := _known(name, config))}
-    of_people = not placed.by_scan and not _SESSIONS.fullmatch(file.path)
-    if names and of_people and not meanings and not any(name in config.columns for name in names):
+    if not meanings and _should_be_known(names, placed, file, config):
         warnings.append(_nothing_known(names))
-    staged: list[tuple[str, ClinicalField, Mapping[At, str]]] = []
+    parts: list[_Part] = []
     for name in names:
         values = {at: row.get(name, "") for at, row in placed.rows.items()}
         known = meanings.get(name)
-        if known is not None and known.name == "clinical_stage" and (parts := split_tnm(values)):
-            fields = (known_field(letter) for letter in "TNM")
-            staged += [(name, stage, part) for stage, part in zip(fields, parts, strict=True) if stage is not None]
+        if known is not None and (stages := _tnm_parts(name, known, values)):
+            parts += stages
             known = None
         warnings += _place(name, known, values, placed, file, config, columns)
-    for name, stage, part in staged:  # last: a column of T alone says it better
+    for name, stage, part in parts:  # last: a column of T alone says it better
         if stage.name not in columns:
             _place(name, stage, part, placed, file, config, columns)
     return warnings
+
+
+def _meanings(names: Sequence[str], placed: PlacedRows, config: SourceConfig) -> dict[str, ClinicalField]:
+    """Clinical fields by column; a table of scans has none."""
+    if placed.by_scan:
+        return {}
+    return {name: known for name in names if (known := _known(name, config)) is not None}
+
+
+def _should_be_known(names: Sequence[str], placed: PlacedRows, file: File, config: SourceConfig) -> bool:
+    """Whether it is odd that no column of a table is a clinical field."""
+    of_patients = not placed.by_scan and not _SESSIONS.fullmatch(file.path)
+    return bool(names) and of_patients and not config.columns.keys() & {*names}
+
+
+def _tnm_parts(name: str, known: ClinicalField, values: Mapping[At, str]) -> list[_Part]:
+    """Take a column that holds T, N and M apart; nothing where it holds a stage."""
+    parts = split_tnm(values) if known.name == "clinical_stage" else None
+    if parts is None:
+        return []
+    stages = [stage for letter in "TNM" if (stage := known_field(letter)) is not None]
+    return [(name, stage, part) for stage, part in zip(stages, parts, strict=True)]
 
 
 def _nothing_known(names: Sequence[str]) -> str:

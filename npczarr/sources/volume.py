@@ -1,4 +1,4 @@
-"""From the frames of a scan to its voxels: the values as they are, in the smallest type that holds them."""
+"""The voxels of a scan from its frames: stored values, in the smallest type that holds them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ T = TypeVar("T")
 
 
 def needed_dtype(dataset: Dataset) -> str:
-    """int32 where a header allows values that int16 cannot hold."""
+    """Return "int32" if the header allows values that int16 cannot hold, else "int16"."""
     allocated, stored = number(dataset, "BitsAllocated"), number(dataset, "BitsStored")
     bits = stored if 1 <= stored <= allocated else allocated
     return "int32" if bits > 16 or (bits == 16 and not dataset.get("PixelRepresentation", 0)) else "int16"
@@ -74,7 +74,7 @@ def _decoded(frames: Sequence[Frame], shape_zyx: Shape, limits: Limits, clock: C
 
 
 def _interpreted(volume: NDArray[Any], frames: Sequence[Frame]) -> tuple[NDArray[Any], list[str]]:
-    """Interpret the bits of all slices that have one packing together; a single slice may show too few of them."""
+    """Interpret the bits of all slices with the same packing together: a single slice may not use all of them."""
     slices: dict[tuple[object, ...], list[int]] = {}
     for z, frame in enumerate(frames):
         slices.setdefault(packing_key(frame.dataset), []).append(z)
@@ -84,9 +84,9 @@ def _interpreted(volume: NDArray[Any], frames: Sequence[Frame]) -> tuple[NDArray
         pixels = volume if len(slices) == 1 else volume[which]
         if pixels.itemsize * 8 > packing.allocated:  # widened for other slices: bits are counted in their own type
             pixels = pixels.astype(f"{'i' if packing.signed else 'u'}{packing.allocated // 8}")
-        values, told = interpret(pixels, packing)
+        values, remarks = interpret(pixels, packing)
         share = "" if len(slices) == 1 else f" ({len(which)} of {len(frames)} slices)"
-        warnings += [words + share for words in told]
+        warnings += [words + share for words in remarks]
         if len(slices) == 1:
             volume = values
         elif values is not pixels:
@@ -105,7 +105,7 @@ def _smallest(volume: NDArray[Any]) -> NDArray[Any]:
 
 
 def _naming(act: Callable[[Dataset], T], dataset: Dataset) -> T:
-    """Do something with an image, and name its file where that fails."""
+    """Apply a function to an image, and name its file in the error."""
     try:
         return act(dataset)
     except SourceError as error:

@@ -66,7 +66,7 @@ def keywords_of(where: Where) -> tuple[str, ...]:
 
 
 def unmet(where: Where, dataset: Dataset, index: int) -> str | None:
-    """Keyword of the first condition that a frame does not meet; None if it meets all."""
+    """Return the keyword of the first condition that a frame does not meet; None if it meets all."""
     for keyword, conditions in where:
         given = (conditions,) if isinstance(conditions, str) else conditions
         if not _meets(given, field_values(dataset, index, keyword)):
@@ -116,7 +116,7 @@ def _meets(conditions: Sequence[str], values: tuple[Field, ...]) -> bool:
 
 
 def _holds(condition: str, values: tuple[Field, ...]) -> bool:
-    """Whether a condition, its ``!`` left aside, holds for one of the values, or for all of them joined."""
+    """Whether a condition, without its ``!``, holds for one of the values, or for all of them joined."""
     _, comparison, operand = _split(condition)
     if comparison:
         bound = float(operand)

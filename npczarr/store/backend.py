@@ -52,7 +52,8 @@ class ScanVoxels(BackendArray):
         if 0 not in shape:
             for p, patient in enumerate(lists[0]):
                 for s, sequence in enumerate(lists[1]):
-                    self._fill(result[p, s], self.cohort.at((int(patient), int(sequence))), lists[2:])
+                    scan = self.cohort.at((int(patient), int(sequence)), voxels_only=True)
+                    self._fill(result[p, s], scan, lists[2:])
         return result.reshape(_kept(key, self.shape))
 
     def _fill(self, result: NDArray[Any], scan: StoredScan, lists: list[NDArray[Any]]) -> None:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from npczarr.model.geometry import Shape
 from npczarr.model.layout import Layout
+from npczarr.store.lease import writing
 from npczarr.store.location import Location, delete, keys_below
 from npczarr.store.storage_errors import translate_errors
 from npczarr.store.zarr_library import WRITE_ALL_CHUNKS
@@ -34,21 +35,31 @@ class ScanPlace:
         Layout of the store.
     clear
         Whether chunks of an earlier version may be there.
+    token
+        Of the lease under which it is written; "" where nobody else can see the store.
     """
 
     location: Location
     index: tuple[int, int]
     layout: Layout
     clear: bool
+    token: str = ""
 
     def write(self, name: str, voxels: NDArray[Any] | None, fill: float, rater: tuple[int, ...] = ()) -> None:
-        """Write `image` or `mask`, and delete what else an earlier version left; None leaves nothing there."""
+        """Write `image` or `mask`, and delete what else an earlier version left; None leaves nothing there.
+
+        Raises
+        ------
+        LeaseError
+            If another writer has taken over.
+        """
         place = (*self.index, *rater)
-        if voxels is not None:
-            write_voxels(self.location, name, place, voxels, self.layout, fill)
-        if self.clear:
-            shape = None if voxels is None else (voxels.shape[0], voxels.shape[1], voxels.shape[2])
-            clear_voxels(self.location, name, place, self.layout, shape)
+        with writing(self.location.open(), self.token):
+            if voxels is not None:
+                write_voxels(self.location, name, place, voxels, self.layout, fill)
+            if self.clear:
+                shape = None if voxels is None else (voxels.shape[0], voxels.shape[1], voxels.shape[2])
+                clear_voxels(self.location, name, place, self.layout, shape)
 
 
 def write_voxels(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property, lru_cache
 from itertools import product
@@ -22,14 +22,16 @@ from npczarr.store.location import Location
 from npczarr.store.scans import StoredScan
 from npczarr.store.storage_errors import translate_damage, translate_errors
 from npczarr.store.voxels import VoxelArray, describe_voxels
+from npczarr.store.watch import Watch, stamp_of
 from npczarr.store.whole import WholeTables, is_written_whole
 
 _AT_ONCE = 32  # requests in flight
-#: The tables that describe a scan.
-_TABLES = (
-    "status", "mask_status", "message", "shape", "spacing", "affine", "rescale_slope", "rescale_intercept",
-    "image_digest", "mask_digest", "mask_voxels", "frame_digest",
-)  # fmt: skip
+#: Reads tables by their names.
+Reader = Callable[[Sequence[str]], Mapping[str, NDArray[Any]]]
+#: The tables that reading voxels needs, and what else describes a scan: of a remote store each is a request.
+_VOXEL_TABLES = ("status", "mask_status", "shape", "spacing", "affine", "image_digest", "mask_digest", "row_digest")
+_TEXTS = ("status", "mask_status", "message", "image_digest", "mask_digest", "row_digest", "frame_digest")
+_OTHER_TABLES = ("message", "rescale_slope", "rescale_intercept", "mask_voxels", "frame_digest")
 
 
 class StoredCohort:
@@ -44,10 +46,13 @@ class StoredCohort:
         The store.
     root
         Its root group, if it is open already.
+    read
+        Reads tables, where something else has them in memory already.
     """
 
-    def __init__(self, location: Location, root: zarr.Group | None = None) -> None:
+    def __init__(self, location: Location, root: zarr.Group | None = None, read: Reader | None = None) -> None:
         self.location = location
+        self.read = read
         #: Name of this opening, for what is cached of it.
         self.opening = uuid4().hex
         with translate_damage(location.shown):
@@ -56,6 +61,8 @@ class StoredCohort:
             self.image, self.mask = (self._described(name) for name in ("image", "mask"))
             #: Labels of the masks, in the order of their numbers.
             self.mask_labels = mask_labels(self._root)
+            # noted before any table is read
+            self._watch = Watch(location, stamp_of(location), _described_again)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _reopened, (self.location, self.fingerprint)
@@ -68,9 +75,16 @@ class StoredCohort:
 
     @cached_property
     def tables(self) -> Mapping[str, NDArray[Any]]:
-        """What the store says of its scans, by name; each on (patient, sequence, …)."""
+        """What the store says of the voxels of its scans, by name; each on (patient, sequence, …)."""
+        return self._tables((*_VOXEL_TABLES, *self._indexes))
+
+    @cached_property
+    def _other_tables(self) -> Mapping[str, NDArray[Any]]:
+        return self._tables(_OTHER_TABLES)
+
+    def _tables(self, names: Sequence[str]) -> Mapping[str, NDArray[Any]]:
         with translate_damage(self.location.shown):
-            return read_tables(self._root, self.location, (*_TABLES, *self._indexes))
+            return read_tables(self._root, self.location, names) if self.read is None else self.read(names)
 
     @property
     def _indexes(self) -> tuple[str, ...]:
@@ -80,6 +94,10 @@ class StoredCohort:
     def labels(self) -> Mapping[str, tuple[str, ...]]:
         """Labels of `patient` and `sequence`, and of `rater` where there are several."""
         return {name: tuple(str(label) for label in self.tables[name]) for name in self._indexes}
+
+    @cached_property
+    def _places(self) -> Mapping[str, Mapping[str, int]]:
+        return {dim: {label: i for i, label in enumerate(labels)} for dim, labels in self.labels.items()}
 
     @cached_property
     def fingerprint(self) -> str:
@@ -98,32 +116,39 @@ class StoredCohort:
         for at in product(range(len(self.labels["patient"])), range(len(self.labels["sequence"]))):
             yield self.at(at)
 
-    def scan(self, patient: str, sequence: str) -> StoredScan:
-        """Return one scan by its labels.
+    def scan(self, patient: str, sequence: str, *, voxels_only: bool = False) -> StoredScan:
+        """Return one scan by its labels; `voxels_only` as for :meth:`at`.
 
         Raises
         ------
         UnknownLabelError
             If there is no such patient or sequence.
         """
-        places = []
         for dim, label in (("patient", patient), ("sequence", sequence)):
-            if label not in self.labels[dim]:
+            if label not in self._places[dim]:
                 raise unknown_label(dim, label, self.labels[dim])
-            places.append(self.labels[dim].index(label))
-        return self.at((places[0], places[1]))
+        place = self._places["patient"][patient], self._places["sequence"][sequence]
+        return self.at(place, voxels_only=voxels_only)
 
-    def at(self, place: tuple[int, int], *, check: bool = True) -> StoredScan:
-        """Return one scan by its place; without `check`, one whose grid makes no sense has none.
+    def at(self, place: tuple[int, int], *, check: bool = True, voxels_only: bool = False) -> StoredScan:
+        """Return one scan by its place.
+
+        Parameters
+        ----------
+        place
+            Index of patient and sequence.
+        check
+            Refuse a grid that makes no sense; else such a scan has none.
+        voxels_only
+            Leave out what reading voxels does not need: message, rescaling, frame of reference, tumor voxels.
 
         Raises
         ------
         StoreError
             If its shape or its affine make no sense.
         """
-        tables = self.tables
-        texts = {name: str(tables[name][place]) for name in ("status", "mask_status", "message")}
-        texts |= {name: str(tables[name][place]) for name in ("image_digest", "mask_digest", "frame_digest")}
+        tables = self.tables if voxels_only else {**self.tables, **self._other_tables}
+        texts = {name: str(tables[name][place]) if name in tables else "" for name in _TEXTS}
         try:
             grid = self._grid(place)
         except StoreError:
@@ -139,12 +164,13 @@ class StoredCohort:
             place=place,
             grid=grid,
             known_zyx=(z, y, x),
-            slope=np.array(tables["rescale_slope"][place][:depth]),
-            intercept=np.array(tables["rescale_intercept"][place][:depth]),
-            mask_voxels=int(tables["mask_voxels"][place]),
+            slope=np.empty(0) if voxels_only else np.array(tables["rescale_slope"][place][:depth]),
+            intercept=np.empty(0) if voxels_only else np.array(tables["rescale_intercept"][place][:depth]),
+            mask_voxels=0 if voxels_only else int(tables["mask_voxels"][place]),
             image_array=self.image,
             mask_array=self.mask,
             labels=self.mask_labels,
+            watch=self._watch,
             **texts,
         )
 
@@ -209,6 +235,18 @@ def read_tables(root: zarr.Group, location: Location, names: Sequence[str]) -> d
         return {name: read(name) for name in names}
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         return dict(zip(names, pool.map(read, names), strict=True))
+
+
+def _described_again(location: Location, stamp: str, place: tuple[int, int]) -> StoredScan:
+    return _opened_at(location, stamp).at(place, check=False)
+
+
+@lru_cache(maxsize=4)
+def _opened_at(location: Location, stamp: str) -> StoredCohort:
+    """Open a store once for each state of its tables."""
+    cohort = StoredCohort(location)
+    _ = cohort.tables  # now, and not when another run may have changed them again
+    return cohort
 
 
 @lru_cache(maxsize=8)

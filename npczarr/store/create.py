@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -153,10 +153,24 @@ def add_columns(root: zarr.Group, columns: Mapping[str, tuple[Variable, NDArray[
     return changed
 
 
-def resize(root: zarr.Group, *, patients: Sequence[str], sequences: Sequence[str], extent_zyx: Shape) -> bool:
+def resize(
+    root: zarr.Group,
+    *,
+    patients: Sequence[str],
+    sequences: Sequence[str],
+    extent_zyx: Shape,
+    check: Callable[[], object] = bool,
+) -> bool:
     """Give the store these labels (the old ones first, then those to append) and voxel arrays of this extent.
 
     Stored scans stay in place. Whatever step it is interrupted at, the same call completes it.
+
+    Parameters
+    ----------
+    root, patients, sequences, extent_zyx
+        The store, and what it is to hold.
+    check
+        Called before each array is changed; it raises an error where another writer has taken over.
 
     Returns
     -------
@@ -172,14 +186,19 @@ def resize(root: zarr.Group, *, patients: Sequence[str], sequences: Sequence[str
     put(root.store, RESIZING, b"")
     with absent_allowed(root.store):
         for name, found in arrays_of(root):
+            check()
             _resize_array(found, tuple(sizes[dim] for dim in dims_of(found)), voxels=name in ("image", "mask"))
+        check()
         status = array(root, "status")
         values = status[...]
         values[values == ""] = "pending"
         status[...] = values
         for dim, wanted in names.items():
+            check()
             array(root, dim)[:] = np.array(wanted, dtype=TEXT)
+        check()
         _resize_results(root, names)
+    check()
     consolidate(root)
     delete(root.store, RESIZING)
     return True

@@ -14,6 +14,7 @@ from npczarr.model.layout import Layout
 from npczarr.model.records import PADDING
 from npczarr.model.schema import RESAMPLING, SCHEMA_ATTRIBUTE, SCHEMA_VERSION
 from npczarr.store.location import exists
+from npczarr.store.objects import Objects
 from npczarr.store.storage_errors import translate_damage
 from npczarr.store.whole import WholeTables, is_written_whole
 from npczarr.store.zarr_library import WRITE_ALL_CHUNKS, blosc_codec, metadata_of, no_user_warnings
@@ -44,7 +45,8 @@ def open_group(store: Store, url: str, *, mode: Literal["r", "r+"] = "r+", whole
     """
     with translate_damage(url):
         try:
-            tables = WholeTables(store)
+            guarded = store.guarded() if mode == "r+" and isinstance(store, Objects) else store
+            tables = WholeTables(guarded)
             root = zarr.open_group(tables, mode=mode, use_consolidated=False, zarr_format=3)
         except FileNotFoundError as error:
             raise MissingStoreError(
@@ -117,6 +119,14 @@ def groups_of(group: zarr.Group) -> list[tuple[str, zarr.Group]]:
     """List the groups of a group, as :func:`arrays_of` does its arrays."""
     with no_user_warnings():
         return list(group.groups())
+
+
+def members_below(group: zarr.Group, path: str = "") -> list[tuple[str, Any]]:
+    """List every array and group below a group, with its path."""
+    members: list[tuple[str, Any]] = [(f"{path}{name}", found) for name, found in arrays_of(group)]
+    for name, below in groups_of(group):
+        members += [(f"{path}{name}", below), *members_below(below, f"{path}{name}/")]
+    return members
 
 
 def dims_of(found: ZarrArray) -> tuple[str, ...]:

@@ -16,6 +16,7 @@ from npczarr.model.schema import ACQUISITION_NAMES, SCAN_TABLES, STORED
 from npczarr.store.hierarchy import array, groups_of, open_group
 from npczarr.store.location import Location, locate
 from npczarr.store.open import open_location
+from npczarr.store.seal import read_seal, seal_of
 from npczarr.store.storage_errors import translate_damage
 
 _MEASURED = ("echo_time", "repetition_time", "flip_angle", "slice_thickness", "spacing_between_slices", "field_of_view")
@@ -35,8 +36,9 @@ def info(store: str | Path, *, storage_options: Mapping[str, Any] | None = None)
     -------
     dict
         Valid JSON: patients, scans by status for each sequence, ranges (median, min, max) of spacing in mm, shape and
-        acquisition for each sequence, patients by scanner, clinical columns, results, the cost of padding where it is
-        much, and problems by scan.
+        acquisition for each sequence, patients by scanner, clinical columns, results, the seal (equal for two stores
+        that hold the same) and whether it is that of what was written, the cost of padding where it is much, and
+        problems by scan.
 
     Raises
     ------
@@ -49,7 +51,7 @@ def info(store: str | Path, *, storage_options: Mapping[str, Any] | None = None)
 
 
 def _described(dataset: xr.Dataset, location: Location) -> dict[str, Any]:
-    root = open_group(location.open(read_only=True), location.shown, mode="r")
+    root = open_group(location.open(read_only=True), location.shown, mode="r", whole=False)
     image = dataset["image"]
     stored = np.isin(dataset["status"].values.astype(object), STORED)
     return {
@@ -66,6 +68,7 @@ def _described(dataset: xr.Dataset, location: Location) -> dict[str, Any]:
         "clinical": _clinical(dataset),
         "padding": _padding(dataset, root),
         "results": sorted(name for name, _ in groups_of(root)),
+        **_sealed(root),
         "problems": _problems(dataset),
     }
 
@@ -77,6 +80,18 @@ def _padding(dataset: xr.Dataset, root: zarr.Group) -> str:
     layout = Layout((z, y, x), (depth, rows, columns), (depth, rows, columns))
     shapes = [(int(a), int(b), int(c)) for a, b, c in dataset["shape"].values.reshape(-1, 3)]
     return padding_remark(shapes, layout)
+
+
+def _sealed(root: zarr.Group) -> dict[str, str]:
+    """Return the seal of what the store holds now, and whether it is that of what npczarr wrote."""
+    sealed, now = read_seal(root.store), seal_of(root)
+    if sealed is None:
+        state = "not sealed: another program wrote this store, or a run of npczarr was interrupted"
+    elif sealed.changed or sealed.differences(now):
+        state = "changed since npczarr sealed it; npczarr validate names what"
+    else:
+        state = "as npczarr wrote it"
+    return {"seal": now.digest, "sealed": state}
 
 
 def _voxel_bytes(dataset: xr.Dataset) -> int:

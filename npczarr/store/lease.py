@@ -1,32 +1,61 @@
-"""One writer at a time: an object that is created only where there is none."""
+"""One writer at a time: an object that is created only where there is none, and looked at before each write.
+
+A lease is known by its token. Whoever takes it over replaces it only if it is still the one that was looked at. Whoever
+writes checks the token first; on a local file system a lock of the operating system keeps a lease from being taken over
+between the check and the write.
+"""
 
 from __future__ import annotations
 
 import json
 import os
-import socket
+import threading
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
-from datetime import UTC, datetime
-from typing import Any
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from uuid import uuid4
 
-import psutil
 from zarr.abc.store import Store
+from zarr.storage import LocalStore
 
-from npczarr.errors import LeaseError
-from npczarr.store.location import delete, get, put, put_if_absent
+from npczarr.errors import LeaseError, NpczarrError, StoreError
+from npczarr.store.holder import died_here, holder, identity, now, parse, token_of
+from npczarr.store.location import delete, get, put, put_if_absent, replace
+from npczarr.store.seal import Seal, compute_seal, read_seal, remove_seal, write_seal
+
+try:
+    import fcntl
+except ImportError:  # Windows: the token is checked, and nothing more
+    fcntl = None  # type: ignore[assignment]
 
 # below an array, where Zarr does not look for members: an unknown object in a group warns everyone who lists it
 LEASE_KEY = "status/lease.json"
+#: When the holder was last heard of; beside the lease, so that a writer that was paused cannot overwrite another's.
+HEARTBEAT_KEY = "status/heartbeat.json"
+_BEAT_SECONDS = 30.0
+_PATIENCE_SECONDS = 10.0  # for writes that are under way when a lease is taken over
+_POLL_SECONDS = 0.01
 
 
 class Lease:
-    """The right to write, held by this process until :meth:`release`."""
+    """The right to write, held by this process until :meth:`release`.
 
-    def __init__(self, store: Store, content: bytes) -> None:
+    Parameters
+    ----------
+    store
+        The store that it is for.
+    token
+        What tells it from every other; workers of this writer are given it.
+    """
+
+    def __init__(self, store: Store, token: str) -> None:
         self._store = store
-        self._content = content
+        self.token = token
+        self.accepted = False
+        self._released = threading.Event()
+        self._heart = threading.Thread(target=self._beat, name="npczarr-heartbeat", daemon=True)
+        self._heart.start()
 
     def check(self) -> None:
         """Make sure that the lease was not broken.
@@ -36,75 +65,209 @@ class Lease:
         LeaseError
             If somebody else holds it, or nobody.
         """
-        found = get(self._store, LEASE_KEY)
-        if found != self._content:
-            raise LeaseError(f"the lease on the store was taken over by {_holder(found)}; nothing more is written here")
+        check_token(self._store, self.token)
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Check the lease, and where the file system can, keep it from being taken over while the block runs."""
+        with writing(self._store, self.token):
+            yield
+
+    def accept(self) -> None:
+        """Seal the store as it is at the end, also what another program has changed."""
+        self.accepted = True
 
     def release(self) -> None:
         """Give it back, unless somebody has taken it over."""
-        if get(self._store, LEASE_KEY) == self._content:
-            delete(self._store, LEASE_KEY)
+        self._released.set()
+        self._heart.join(_PATIENCE_SECONDS)
+        with _locked(self._store, exclusive=True):
+            if token_of(get(self._store, LEASE_KEY)) == self.token:
+                delete(self._store, HEARTBEAT_KEY)
+                delete(self._store, LEASE_KEY)
+
+    def _beat(self) -> None:
+        while not self._released.wait(_BEAT_SECONDS):
+            with suppress(Exception):  # it informs people; nothing depends on it
+                put(self._store, HEARTBEAT_KEY, json.dumps({"token": self.token, "time": now()}).encode())
+
+
+def check_token(store: Store, token: str) -> None:
+    """Make sure that a lease is still the one with this token.
+
+    Raises
+    ------
+    LeaseError
+        If somebody else holds it, or nobody.
+    """
+    found = get(store, LEASE_KEY)
+    if token_of(found) != token:
+        raise LeaseError(f"the lease on {store} was taken over by {holder(found)}; nothing more is written here")
+
+
+@contextmanager
+def writing(store: Store, token: str) -> Iterator[None]:
+    """Check a token, and where the file system can, keep the lease from being taken over while the block runs.
+
+    An empty token stands for no lease: of a store that nobody else can see.
+
+    Raises
+    ------
+    LeaseError
+        If somebody else holds the lease, or nobody.
+    """
+    if not token:
+        yield
+        return
+    with _locked(store, exclusive=False):
+        check_token(store, token)
+        yield
 
 
 @contextmanager
 def hold_lease(store: Store, url: str, *, break_lock: bool = False) -> Iterator[Lease]:
-    """Hold the lease of a store while the block runs.
+    """Hold the lease of a store while the block runs, and seal the store at its end.
 
     A lease whose process died on this machine is taken over; any other only with ``break_lock``.
 
     Raises
     ------
     LeaseError
-        If somebody else is writing: who, where and since when.
+        If somebody else is writing: who, where and since when; or if the lease was taken over in the meantime.
     """
-    process = psutil.Process()
-    content = json.dumps(
-        {
-            "host": socket.gethostname(),
-            "process": process.pid,
-            "started": process.create_time(),
-            "since": datetime.now(UTC).isoformat(timespec="seconds"),
-            "token": uuid4().hex,
-        }
-    ).encode()
-    if not put_if_absent(store, LEASE_KEY, content):
-        found = get(store, LEASE_KEY)
-        if not (break_lock or _died_here(found)):
-            raise LeaseError(
-                f"{url} is being written by {_holder(found)}; wait for it to end, or if it no longer runs, "
-                "take over with --break-lock (break_lock=True)"
-            )
-        put(store, LEASE_KEY, content)
-    lease = Lease(store, content)
-    lease.check()
+    token = uuid4().hex
+    content = json.dumps({**identity(), "since": now(), "token": token}).encode()
+    took_over = not put_if_absent(store, LEASE_KEY, content)
+    if took_over:
+        _take_over(store, url, content, break_lock=break_lock)
+    lease = Lease(store, token)
     try:
-        yield lease
+        lease.check()
+        if took_over:
+            _clear_partial(store)
+        # what an interrupted run left is no change of another program
+        before, changed = (None, ()) if took_over else _changes_of_others(store)
+        try:
+            yield lease
+        finally:
+            _renew_seal(lease, store, before, changed)
     finally:
         lease.release()
 
 
-def _parse(content: bytes | None) -> dict[str, Any]:
+def _clear_partial(store: Store) -> None:
+    """Delete the files that a killed writer had begun; on an object store there are none."""
+    if isinstance(store, LocalStore):
+        for path in Path(store.root).rglob("*.partial"):
+            path.unlink(missing_ok=True)
+
+
+def lease_is_held(store: Store) -> bool:
+    """Whether somebody writes to a store, or was interrupted."""
     try:
-        found = json.loads(content or b"{}")
-    except ValueError:
-        return {}
-    return found if isinstance(found, dict) else {}
-
-
-def _holder(content: bytes | None) -> str:
-    found = _parse(content)
-    if not found:
-        return "a writer that left no name"
-    return f"process {found.get('process')} on {found.get('host')} since {found.get('since')}"
-
-
-def _died_here(content: bytes | None) -> bool:
-    found = _parse(content)
-    if not found or found.get("host") != socket.gethostname() or found.get("process") == os.getpid():
+        return get(store, LEASE_KEY) is not None
+    except StoreError:  # a bucket without the right to list refuses what is absent
         return False
+
+
+def _take_over(store: Store, url: str, content: bytes, *, break_lock: bool) -> None:
+    """Put a lease in the place of another, if that may be and nobody else does it first."""
+    found = get(store, LEASE_KEY)
+    if not (break_lock or died_here(found)):
+        raise LeaseError(
+            f"{url} is being written by {holder(found)}{_last_heard(store, found)}; wait for it to end, or if it no "
+            "longer runs, take over with --break-lock (break_lock=True)"
+        )
+    with _locked(store, exclusive=True, url=url):
+        taken = put_if_absent(store, LEASE_KEY, content) if found is None else replace(store, LEASE_KEY, found, content)
+    if not taken:
+        now = get(store, LEASE_KEY)
+        raise LeaseError(f"{url} is being written by {holder(now)}, who took it over first; wait for it to end")
+
+
+def _changes_of_others(store: Store) -> tuple[Seal | None, tuple[str, ...]]:
+    """Return what the store holds before this writer begins, and what another program changed since it was sealed."""
+    sealed = read_seal(store)
     try:
-        return bool(psutil.Process(int(found["process"])).create_time() != found.get("started"))
-    except psutil.NoSuchProcess:
-        return True
-    except (KeyError, TypeError, ValueError, psutil.Error):
-        return False
+        now = compute_seal(store)
+    except StoreError:
+        return None, ()
+    if sealed is None or now is None:
+        return now, ()
+    return now, tuple(dict.fromkeys([*sealed.changed, *sealed.differences(now)]))
+
+
+def _renew_seal(lease: Lease, store: Store, before: Seal | None, changed: tuple[str, ...]) -> None:
+    """Seal what the store holds now; what another program changed stays named until it is written again."""
+    try:
+        now = compute_seal(store)
+        sealed = read_seal(store)
+        if now is None or (sealed is not None and now == before and not lease.accepted):
+            return  # nothing was written
+        parts = {} if before is None else before.parts
+        kept = tuple(name for name in changed if now.parts.get(name) == parts.get(name) and not lease.accepted)
+        seal = Seal(now.parts, kept)
+        if seal != sealed:
+            with lease.writing():
+                write_seal(store, seal)
+    except LeaseError:
+        raise
+    except NpczarrError:  # without a seal the store is said to be not sealed; with an old one, to be changed
+        with suppress(NpczarrError), lease.writing():
+            remove_seal(store)
+
+
+@contextmanager
+def _locked(store: Store, *, exclusive: bool, url: str = "") -> Iterator[None]:
+    """Hold a lock of the operating system on the lease of a local store; many may write, one alone may take over.
+
+    Raises
+    ------
+    LeaseError
+        If somebody goes on writing while the lease is to be taken over, and `url` says of what.
+    """
+    folder = _folder(store)
+    if fcntl is None or folder is None:
+        yield
+        return
+    try:
+        handle = os.open(folder, os.O_RDONLY)
+    except OSError:  # no such folder: nobody can be writing
+        yield
+        return
+    try:
+        if not _lock(handle, exclusive=exclusive) and url:
+            raise LeaseError(
+                f"{url}: a writer is in the middle of a write, though it may be paused; end that process, then try "
+                "again"
+            )
+        yield
+    finally:
+        os.close(handle)
+
+
+def _lock(handle: int, *, exclusive: bool) -> bool:
+    """Wait for a lock, not for ever; whether there is one now, or the file system has no locks."""
+    kind = fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH
+    end = time.monotonic() + _PATIENCE_SECONDS
+    while True:
+        try:
+            fcntl.flock(handle, kind | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if exclusive and time.monotonic() > end:
+                return False
+            time.sleep(_POLL_SECONDS)
+        except OSError:
+            return True
+        else:
+            return True
+
+
+def _folder(store: Store) -> Path | None:
+    return Path(store.root, LEASE_KEY).parent if isinstance(store, LocalStore) else None
+
+
+def _last_heard(store: Store, content: bytes | None) -> str:
+    beat = parse(get(store, HEARTBEAT_KEY))
+    known = token_of(content) and beat.get("token") == token_of(content)
+    return f", last heard of at {beat.get('time')}" if known else ""

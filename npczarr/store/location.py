@@ -13,6 +13,7 @@ from zarr.storage import FsspecStore, LocalStore
 from npczarr.errors import ReadOnlyError, StoreError
 from npczarr.model.options import Options, fsspec_options, normalize_options, redacted
 from npczarr.store.object_store import credentials_in_environment, is_object_store, open_objects
+from npczarr.store.objects import Objects
 from npczarr.store.packed_store import PackedStore
 from npczarr.store.storage_errors import first_line, translate_errors
 from npczarr.store.zarr_library import Buffer, as_buffer, no_range, run
@@ -131,6 +132,20 @@ def put_if_absent(store: Store, key: str, content: bytes) -> bool:
     """Write an object only where there is none; whether this call wrote it."""
     with translate_errors(store, f"write {key}"):
         run(store.set_if_not_exists(key, as_buffer(content)))
+    return get(store, key) == content
+
+
+def replace(store: Store, key: str, expected: bytes, content: bytes) -> bool:
+    """Write an object only where it still holds what is expected; whether this call wrote it.
+
+    An object store compares by itself (`If-Match`); elsewhere the caller must keep others from writing in between.
+    """
+    if isinstance(store, Objects):
+        with translate_errors(store, f"write {key}"):
+            return run(store.set_if_same(key, expected, content))
+    if get(store, key) != expected:
+        return False
+    put(store, key, content)
     return get(store, key) == content
 
 

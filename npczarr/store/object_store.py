@@ -1,22 +1,19 @@
-"""Object stores (S3, Google Cloud, Azure, HTTP) through obstore: whose credentials, and what is tried again."""
+"""Object stores (S3, Google Cloud, Azure, HTTP) through obstore: their options, and whose credentials they take."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
-from typing import Any, Self, TypeVar
+from typing import Any
 from urllib.parse import urlsplit
 
-from zarr.abc.store import ByteRequest
 from zarr.storage import ObjectStore
 
-from npczarr.model.options import Options, family_of, redacted
-from npczarr.store.storage_errors import PATIENCE, retry, translate_errors
-from npczarr.store.zarr_library import Buffer, BufferPrototype
-
-Answer = TypeVar("Answer")
+from npczarr.model.options import Options, family_of
+from npczarr.store.objects import Objects
+from npczarr.store.storage_errors import PATIENCE
 
 _SCHEMES = ("s3://", "s3a://", "gs://", "az://", "abfs://", "abfss://", "http://", "https://")
 _ENVIRONMENT = ("AWS_", "AZURE_", "GOOGLE_")
@@ -173,68 +170,3 @@ def _provider(found: Any) -> Callable[[], dict[str, Any]]:  # noqa: ANN401 - cre
         }
 
     return provide
-
-
-class Objects(ObjectStore[Any]):
-    """What zarr asks; tries again what obstore does not: conditional writes, listings, answers that are cut."""
-
-    def __init__(self, store: Any, *, read_only: bool = False, url: str = "") -> None:  # noqa: ANN401 - of obstore
-        super().__init__(store, read_only=read_only)
-        self._url = url
-
-    def __str__(self) -> str:
-        return redacted(self._url)
-
-    def with_read_only(self, read_only: bool = False) -> Self:
-        """Return the same store to be read, or to be written."""
-        return type(self)(self.store, read_only=read_only, url=self._url)
-
-    async def get(self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None) -> Buffer | None:
-        """Read an object or a part of it, or None where there is none."""
-        return await self._ask(f"read {key}", lambda: super(Objects, self).get(key, prototype, byte_range))
-
-    async def set(self, key: str, value: Buffer) -> None:
-        """Write in one request, for whole objects appear at once; one of more than 5 GB is refused and named."""
-        import obstore
-
-        self._check_writable()
-        content = value.to_bytes()
-        await self._ask(f"write {key}", lambda: obstore.put_async(self.store, key, content, use_multipart=False))
-
-    async def set_if_not_exists(self, key: str, value: Buffer) -> None:
-        """Write where there is nothing; after a lost answer it may be this object that is there already."""
-        await self._ask(f"write {key}", lambda: super(Objects, self).set_if_not_exists(key, value))
-
-    async def exists(self, key: str) -> bool:
-        """Whether there is such an object."""
-        return await self._ask(f"look for {key}", lambda: super(Objects, self).exists(key))
-
-    async def delete(self, key: str) -> None:
-        """Delete an object, if there is one."""
-        await self._ask(f"delete {key}", lambda: super(Objects, self).delete(key))
-
-    async def list_dir(self, prefix: str) -> AsyncGenerator[str, None]:
-        """List the names in a folder."""
-
-        async def listed() -> list[str]:
-            return [name async for name in super(Objects, self).list_dir(prefix)]
-
-        for name in await self._ask(f"list {prefix}", listed):
-            yield name
-
-    async def list_prefix(self, prefix: str) -> AsyncGenerator[str, None]:
-        """List the objects in a folder and its folders."""
-
-        async def listed() -> list[str]:
-            return [key async for key in super(Objects, self).list_prefix(prefix)]
-
-        for key in await self._ask(f"list {prefix}", listed):
-            yield key
-
-    async def delete_dir(self, prefix: str) -> None:
-        """Delete all objects in a folder."""
-        await self._ask(f"delete {prefix}", lambda: super(Objects, self).delete_dir(prefix))
-
-    async def _ask(self, act: str, request: Callable[[], Awaitable[Answer]]) -> Answer:
-        with translate_errors(self, act):
-            return await retry(request)

@@ -67,7 +67,7 @@ def open_location(location: Location, *, group: str | None = None, dask: bool = 
     with translate_damage(location.shown):
         stored = open_stored(location, group)
         if group is not None:
-            return tables_of(stored, location, group)
+            return tables_of(stored, location, group)[0]
         check_schema(stored.attrs, location.shown)
         absent = sorted(_NEEDED - set(stored.variables))
         if absent:
@@ -85,9 +85,10 @@ def open_location(location: Location, *, group: str | None = None, dask: bool = 
 
 def _assembled(location: Location, stored: xr.Dataset, *, dask: bool) -> xr.Dataset:
     """Put the voxels, read scan by scan, beside the tables."""
-    cohort = StoredCohort(location)
     voxels = {name: stored[name].variable for name in _VOXELS}
-    tables = tables_of(stored.drop_vars(list(voxels)), location, None)
+    # the cohort first: it notes the state of the tables before any of them is read
+    cohort = StoredCohort(location)
+    tables, cohort.read = tables_of(stored.drop_vars(list(voxels)), location, None)
     lazy = xr.decode_cf(xr.Dataset({name: _voxels(cohort, name, variable) for name, variable in voxels.items()}))
     if dask:
         # of a remote store the voxels have a name of this opening: one made of what they are takes all its tables

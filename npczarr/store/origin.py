@@ -7,6 +7,7 @@ from typing import Any
 
 import xarray as xr
 import zarr
+from xarray.backends import BackendArray
 from zarr.storage import FsspecStore, LocalStore
 
 from npczarr.errors import NpczarrError
@@ -40,6 +41,11 @@ def cohort_behind(dataset: xr.Dataset, names: tuple[str, ...]) -> StoredCohort |
         return StoredCohort(locate(source))
     except NpczarrError:
         return None
+
+
+def is_as_stored(variable: xr.Variable) -> bool:
+    """Whether a variable is a whole array of a store, lazy, decoded at most: to load it computes nothing else."""
+    return isinstance(_origin(variable), BackendArray)
 
 
 def _is_array_of(source: str, name: str, array: Any) -> bool:  # noqa: ANN401 - whatever xarray wraps

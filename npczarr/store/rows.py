@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -12,16 +13,28 @@ import zarr
 from npczarr.model.records import Row
 from npczarr.model.schema import SCAN_TABLES, Variable
 from npczarr.store.hierarchy import array, labels
+from npczarr.store.lease import Lease
+from npczarr.store.seal import with_digest
+from npczarr.store.watch import begin_epoch
 
 _AT_ONCE = 16  # requests in flight: tables are small, and on S3 each costs a round trip
 Key = tuple[str, str]
 
 
 class Rows:
-    """Reads and writes rows of scans, by label."""
+    """Reads and writes rows of scans, by label.
 
-    def __init__(self, root: zarr.Group) -> None:
+    Parameters
+    ----------
+    root
+        The store.
+    lease
+        The right to write, checked before each write; None for rows that are only read.
+    """
+
+    def __init__(self, root: zarr.Group, lease: Lease | None = None) -> None:
         self._root = root
+        self._writing = nullcontext if lease is None else lease.writing
         self.patients = {label: i for i, label in enumerate(labels(root, "patient"))}
         self.sequences = {label: i for i, label in enumerate(labels(root, "sequence"))}
 
@@ -36,27 +49,45 @@ class Rows:
 
     def mark_pending(self, scans: Sequence[Key]) -> None:
         """Say that these scans are about to change: until their row is written they do not count."""
-        self.set_texts({"status": dict.fromkeys(scans, "pending")})
+        if scans:
+            self.set_texts({"status": dict.fromkeys(scans, "pending")})
+            begin_epoch(self._root.store)
 
     def set_texts(self, texts: Mapping[str, Mapping[Key, str]]) -> None:
         """Change single entries of text tables, in the given order of tables."""
         for name, entries in texts.items():
             if entries:
-                table = array(self._root, name)
-                values = table[...]
-                for key, text in entries.items():
-                    values[self.place(key)] = text
-                table[...] = values
+                with self._writing():
+                    table = array(self._root, name)
+                    values = table[...]
+                    for key, text in entries.items():
+                        values[self.place(key)] = text
+                    table[...] = values
+
+    def amend(self, scans: Mapping[Key, Mapping[str, str]]) -> None:
+        """Change texts in the rows of stored scans, each with its digest; until that is done they are pending."""
+        if not scans:
+            return
+        tables = {variable.name: array(self._root, variable.name)[...] for variable in SCAN_TABLES}
+        rows = []
+        for key, texts in scans.items():
+            values = {name: table[self.place(key)] for name, table in tables.items()}
+            rows.append(Row(*key, {**values, **texts}))
+        self.mark_pending(list(scans))
+        self.write(rows)
 
     def write(self, rows: Sequence[Row]) -> None:
         """Write rows; the status comes last, so that an interruption leaves a scan pending and not half described."""
         if not rows:
             return
+        rows = [with_digest(row) for row in rows]
         tables = {variable.name: variable for variable in SCAN_TABLES}
         status = tables.pop("status")
-        with ThreadPoolExecutor(_AT_ONCE) as pool:
+        with self._writing(), ThreadPoolExecutor(_AT_ONCE) as pool:
             list(pool.map(lambda variable: self._write_table(variable, rows), tables.values()))
-        self._write_table(status, rows)
+        with self._writing():
+            begin_epoch(self._root.store)
+            self._write_table(status, rows)
 
     def _write_table(self, variable: Variable, rows: Sequence[Row]) -> None:
         table = array(self._root, variable.name)

@@ -21,6 +21,7 @@ from npczarr.model.label_set import TUMOR
 from npczarr.model.schema import STORED
 from npczarr.store.chunks import digest, is_padding
 from npczarr.store.voxels import VoxelArray, Window
+from npczarr.store.watch import Watch
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -41,14 +42,16 @@ class StoredScan:
         Along which axes the voxel size is known; elsewhere the grid takes 1 mm.
     slope, intercept
         (z,): real value = slope * stored value + intercept.
-    image_digest, mask_digest, frame_digest
-        Digests of the voxels and of the frame of reference; "" where there is none.
+    image_digest, mask_digest, row_digest, frame_digest
+        Digests of the voxels, of all that the tables say, and of the frame of reference; "" where there is none.
     mask_voxels
         Voxels of tumour.
     image_array, mask_array
         The voxels of the store.
     labels
         What the numbers of the mask stand for, from 1.
+    watch
+        Tells whether the scan was changed since it was described; None where nothing does.
     """
 
     patient: str
@@ -64,11 +67,13 @@ class StoredScan:
     intercept: Floats
     image_digest: str
     mask_digest: str
+    row_digest: str
     frame_digest: str
     mask_voxels: int
     image_array: VoxelArray
     mask_array: VoxelArray
     labels: tuple[str, ...] = (TUMOR,)
+    watch: Watch | None = None
 
     @property
     def label(self) -> str:
@@ -134,12 +139,16 @@ class StoredScan:
         self, array: VoxelArray, expected: str, raters: tuple[int, ...], window: Window | None, *, verify: bool
     ) -> NDArray[Any]:
         window = self.window if window is None else window
-        values = self._values(array, raters, window)
-        whole = window == self.window
-        if whole and verify and expected:
-            values = self._verified(array, values, expected)
-        elif not whole and expected and _has_empty_chunk(array, values, window):
-            values = self._verified(array, self._values(array, raters, self.window), expected)[(..., *window)]
+        try:
+            values = self._values(array, raters, window)
+            whole = window == self.window
+            if whole and verify and expected:
+                values = self._verified(array, values, expected)
+            elif not whole and expected and _has_empty_chunk(array, values, window):
+                values = self._verified(array, self._values(array, raters, self.window), expected)[(..., *window)]
+        finally:  # also where an error looks like damage: a scan that was changed meanwhile is not damaged
+            if self.watch is not None:
+                self.watch.check(self)
         return values
 
     def _values(self, array: VoxelArray, raters: tuple[int, ...], window: Window) -> NDArray[Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import warnings
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -12,11 +13,14 @@ from xarray.backends import BackendArray
 from xarray.core import indexing
 
 from npczarr.errors import MissingStoreError, StoreError
+from npczarr.model.schema import COORDINATES
 from npczarr.store.location import Location, get
 from npczarr.store.storage_errors import first_line, translate_errors
 from npczarr.store.whole import WholeTables, is_written_whole
 
 _AT_ONCE = 32  # requests in flight
+#: Reads tables by their names, as they are stored.
+Reader = Callable[[Sequence[str]], Mapping[str, Any]]
 
 
 def open_stored(location: Location, group: str | None) -> xr.Dataset:
@@ -58,57 +62,82 @@ def _check_labels(tables: WholeTables, dataset: xr.Dataset) -> None:
                 get(tables, f"{name}/c/{i}")
 
 
-def tables_of(stored: xr.Dataset, location: Location, group: str | None) -> xr.Dataset:
-    """Decode tables: of a local store in memory, of a remote one read when a value is first wanted."""
+def tables_of(stored: xr.Dataset, location: Location, group: str | None) -> tuple[xr.Dataset, Reader]:
+    """Decode tables: of a local store in memory, of a remote one read when a value is first wanted.
+
+    Returns
+    -------
+    tuple
+        The tables, and what reads them by name as they are stored, each once for both.
+    """
     if not location.is_remote:
-        return xr.decode_cf(stored.load())
-    lazy = [name for name in stored.variables if name not in stored.indexes]
-    tables = _Tables(location, group, tuple(str(name) for name in lazy), stored)
-    decoded = xr.decode_cf(stored.assign({name: _variable(tables, str(name), stored.variables[name]) for name in lazy}))
+        loaded = stored.load()
+        return xr.decode_cf(loaded), lambda names: {name: loaded[name].values for name in names}
+    lazy = [str(name) for name in stored.variables if name not in stored.indexes]
+    coordinates = tuple(name for name in lazy if name in COORDINATES)
+    others = tuple(name for name in lazy if name not in coordinates)
+    tables = RemoteTables(location, group, (coordinates, others), stored)
+    decoded = xr.decode_cf(stored.assign({name: _variable(tables, name, stored.variables[name]) for name in lazy}))
     for name in lazy:
         variable = decoded.variables[name]
         # what xarray itself does with variables that it opens: decoded once, and safe to write into
         variable.data = indexing.MemoryCachedArray(indexing.CopyOnWriteArray(variable._data))
-    return decoded
+    return decoded, tables.read
 
 
-def _variable(tables: _Tables, name: str, stored: xr.Variable) -> xr.Variable:
+def _variable(tables: RemoteTables, name: str, stored: xr.Variable) -> xr.Variable:
     array = indexing.LazilyIndexedArray(_Table(tables, name, stored))
     return xr.Variable(stored.dims, array, stored.attrs, stored.encoding)
 
 
-class _Tables:
-    """All tables of a remote store; to read them one by one would cost a round trip each."""
+class RemoteTables:
+    """The tables of a remote store; to read them one by one would cost a round trip each.
+
+    Parameters
+    ----------
+    location, group
+        The store, and the group in it.
+    sets
+        Names that are read together: whoever looks at one coordinate looks at all, and seldom at the rest.
+    stored
+        The opened store; None in a process to which it was sent, until it is opened there.
+    """
 
     def __init__(
-        self, location: Location, group: str | None, names: tuple[str, ...], stored: xr.Dataset | None
+        self, location: Location, group: str | None, sets: tuple[tuple[str, ...], ...], stored: xr.Dataset | None
     ) -> None:
-        self._origin = location, group, names
+        self._origin = location, group, sets
         self._stored = stored
-        self._read = False
+        self._loaded: set[str] = set()
         self._lock = threading.Lock()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _Tables, (*self._origin, None)  # no connections, which may hold credentials: opened where it arrives
+        return RemoteTables, (*self._origin, None)  # no connections, which may hold credentials
 
     def __getitem__(self, name: str) -> Any:  # noqa: ANN401 - an array of any type
-        location, group, names = self._origin
+        together = next(names for names in self._origin[2] if name in names)
+        return self.read(together)[name]
+
+    def read(self, names: Sequence[str]) -> dict[str, Any]:
+        """Return tables as they are stored, those that were not read yet all at once."""
+        location, group, _ = self._origin
         with self._lock:
             if self._stored is None:
                 self._stored = open_stored(location, group)
             variables = self._stored.variables
-            if not self._read:
+            wanted = [name for name in names if name not in self._loaded]
+            if wanted:
                 store = location.open(read_only=True)
                 with translate_errors(store, "read the tables"), ThreadPoolExecutor(_AT_ONCE) as pool:
-                    list(pool.map(lambda name: variables[name].load(), names))
-                self._read = True
-            return variables[name].values
+                    list(pool.map(lambda name: variables[name].load(), wanted))
+                self._loaded.update(wanted)
+            return {name: variables[name].values for name in names}
 
 
 class _Table(BackendArray):
     """One of the tables, as xarray indexes it."""
 
-    def __init__(self, tables: _Tables, name: str, stored: xr.Variable) -> None:
+    def __init__(self, tables: RemoteTables, name: str, stored: xr.Variable) -> None:
         self._tables = tables
         self._name = name
         self.shape = stored.shape

@@ -13,12 +13,13 @@ from numpy.typing import NDArray
 
 from npczarr.errors import GeometryError
 from npczarr.model.geometry import Grid
-from npczarr.model.records import PADDING
-from npczarr.model.schema import INDEXES, RATER, SCAN_TABLES, STATUSES, STORED, voxel_variables
+from npczarr.model.schema import ROW_DIGEST, STATUSES, STORED
 from npczarr.store.chunks import digest, is_padding
-from npczarr.store.hierarchy import arrays_of, dims_of, dtype_of, labels
+from npczarr.store.hierarchy import labels, members_below
 from npczarr.store.location import keys_below
+from npczarr.store.metadata import consolidated_problems, schema_problems
 from npczarr.store.scans import StoredScan, as_stored
+from npczarr.store.seal import digest_row, read_seal, seal_of
 from npczarr.store.whole import is_written_whole
 
 Values = Mapping[str, Any]
@@ -40,64 +41,102 @@ class Finding:
 
 
 def check_schema_of(root: zarr.Group) -> list[Finding]:
-    """Hold arrays, dimensions and types against the schema."""
-    problems: list[str] = []
-    there = dict(arrays_of(root))
-    image = there.get("image")
-    image_dtype = image.dtype.name if image is not None and image.dtype.name in PADDING else "int16"
-    sizes: dict[str, int] = {}
-    rated = "rater" in there
-    voxels = voxel_variables(image_dtype, rated=rated)
-    for variable in (*voxels, *INDEXES, *((RATER,) if rated else ()), *SCAN_TABLES):
-        found = there.get(variable.name)
-        if found is None:
-            problems.append(f"no array {variable.name!r}")
-            continue
-        dtype = dtype_of(found)
-        if (dtype, dims_of(found)) != (variable.dtype, variable.dims):
-            problems.append(
-                f"{variable.name}: {dtype} on {dims_of(found)}, expected {variable.dtype} on {variable.dims}"
-            )
-            continue
-        for dim, n in zip(variable.dims, found.shape, strict=True):
-            if sizes.setdefault(dim, n) != n:
-                problems.append(f"{variable.name}: {n} along {dim}, other arrays {sizes[dim]}; convert again to resume")
-    if problems:
-        return [Finding("", "", problem) for problem in problems]
-    problems += [
-        f"the labels of {dim} are not {sizes.get(dim)} different names"
-        for dim in ("patient", "sequence")
-        if dim in there and len(set(labels(root, dim))) != sizes.get(dim)
-    ]
-    return [Finding("", "", problem) for problem in problems]
+    """Hold arrays, dimensions, types and units against the schema."""
+    return [Finding("", "", problem) for problem in schema_problems(root)]
 
 
-def check_tables(root: zarr.Group) -> list[Finding]:
-    """Read every array that is not voxels, whether anything else asks for it or not."""
-    problems = []
+def check_consolidated(root: zarr.Group) -> list[Finding]:
+    """Hold what most readers see of the metadata against the metadata of each array."""
+    return [Finding("", "", problem) for problem in consolidated_problems(root)]
+
+
+def check_tables(root: zarr.Group, *, results: bool) -> list[Finding]:
+    """Read every array that is not voxels, whether anything else asks for it or not.
+
+    Parameters
+    ----------
+    root
+        The store.
+    results
+        Whether the arrays of results are read, or those of the store itself.
+    """
     written_whole = is_written_whole(root.attrs.asdict())
-    for name, table in arrays_of(root):
-        if name in ("image", "mask"):
+    problems = []
+    for path, table in members_below(root):
+        if isinstance(table, zarr.Group) or path in ("image", "mask") or ("/" in path) != results:
             continue
-        if table.nbytes > _LARGEST_TABLE:
-            problems.append(f"{name}: {table.shape} values, too many for a table of scans; convert into a new store")
-            continue
-        try:
-            table[...]
-        except Exception as error:  # codecs name damage in a dozen ways
-            problems.append(f"{name}: cannot be read ({type(error).__name__}); convert into a new store")
-            continue
-        expected = math.prod(-(-n // chunk) for n, chunk in zip(table.shape, table.chunks, strict=True))
-        there = len(keys_below(root.store, f"{name}/c"))
-        if there < expected and written_whole:
-            problems.append(
-                f"{name}: {expected - there} of {expected} chunks are absent and read as fill values; restore them "
-                "from a copy, or convert into a new store"
-            )
+        whole = "_FillValue" not in table.attrs if results else written_whole
+        problem = _table_problem(root, path, table, whole=whole)
+        if problem:
+            problems.append(f"{path}: {problem}")
     return [Finding("", "", problem) for problem in problems]
 
 
-def check_scan(scan: StoredScan, claims: Values) -> Iterator[str]:
+def _table_problem(root: zarr.Group, path: str, table: Any, *, whole: bool) -> str:  # noqa: ANN401 - a zarr array
+    """Say what is wrong with a table; "" where nothing is."""
+    mend = "validate with --against SOURCE --repair" if "/" not in path else "measure again"
+    if table.nbytes > _LARGEST_TABLE:
+        return f"{table.shape} values, too many for a table of scans; convert into a new store"
+    try:
+        table[...]
+    except Exception as error:  # codecs name damage in a dozen ways
+        return f"cannot be read ({type(error).__name__}); restore it from a copy, or {mend}"
+    expected = math.prod(-(-n // chunk) for n, chunk in zip(table.shape, table.chunks, strict=True))
+    there = len(keys_below(root.store, f"{path}/c"))
+    if there < expected and whole:
+        return (
+            f"{expected - there} of {expected} chunks are absent and read as fill values; restore them from a copy, "
+            f"or {mend}"
+        )
+    return ""
+
+
+def check_seal(root: zarr.Group, *, held: bool) -> list[Finding]:
+    """Name what is not as npczarr left it.
+
+    Parameters
+    ----------
+    root
+        The store.
+    held
+        Whether somebody is writing, or was interrupted; then the seal says nothing yet.
+    """
+    whole = is_written_whole(root.attrs.asdict())
+    sealed = read_seal(root.store)
+    if held:
+        return []
+    if sealed is None:
+        problem = "no seal, so what another program changed cannot be known; accept the store as it is with --seal"
+        return [Finding("", "", problem)] if whole else []
+    changed = list(dict.fromkeys([*sealed.changed, *sealed.differences(seal_of(root))]))
+    if not changed:
+        return []
+    problem = (
+        f"changed since npczarr sealed it, by another program or by damage: {', '.join(changed)}; repair it from its "
+        "source (--against SOURCE --repair), or accept it as it is (--seal)"
+    )
+    return [Finding("", "", problem)]
+
+
+def check_rows(root: zarr.Group, tables: Values) -> Iterator[Finding]:
+    """Hold what the tables say of each stored scan against the digest of its row."""
+    patients, sequences = labels(root, "patient"), labels(root, "sequence")
+    whole = is_written_whole(root.attrs.asdict())
+    for p, patient in enumerate(patients):
+        for s, sequence in enumerate(sequences):
+            row = {name: values[p, s] for name, values in tables.items()}
+            expected = str(row[ROW_DIGEST])
+            if row["status"] == "pending" or not (expected or whole):
+                continue
+            if not expected:
+                yield Finding(patient, sequence, "its row has no digest: another program wrote it")
+            elif digest_row(patient, sequence, row) != expected:
+                yield Finding(
+                    patient, sequence, "its row is not as it was written: a label, or an entry of a table, was changed"
+                )
+
+
+def check_scan(scan: StoredScan, claims: Values, *, whole: bool) -> Iterator[str]:
     """Read a scan back and yield whatever contradicts its row.
 
     Parameters
@@ -106,6 +145,8 @@ def check_scan(scan: StoredScan, claims: Values) -> Iterator[str]:
         As the store describes it.
     claims
         What its row says, by name as in :data:`CLAIMS`.
+    whole
+        Whether npczarr alone wrote the store, so that every object of the scan's box must be there.
     """
     status = str(claims["status"])
     if status not in STATUSES:
@@ -133,7 +174,7 @@ def check_scan(scan: StoredScan, claims: Values) -> Iterator[str]:
     if masks.max() > len(scan.labels):
         known = "0 and 1" if len(scan.labels) == 1 else f"0 to {len(scan.labels)} ({', '.join(scan.labels)})"
         yield f"mask holds {masks.max()}, expected {known}"
-    yield from _check_objects(scan, image, masks, (z, y, x))
+    yield from _check_objects(scan, image, masks, (z, y, x), whole=whole)
     yield from _check_geometry((z, y, x), claims)
 
 
@@ -148,25 +189,25 @@ def _everything(scan: StoredScan) -> tuple[NDArray[Any], NDArray[Any]]:
 
 
 def _check_objects(
-    scan: StoredScan, image: NDArray[Any], masks: NDArray[Any], shape_zyx: tuple[int, int, int]
+    scan: StoredScan, image: NDArray[Any], masks: NDArray[Any], shape_zyx: tuple[int, int, int], *, whole: bool
 ) -> Iterator[str]:
     """Yield the objects of a scan's box that are absent though the scan needs them.
 
     xarray leaves out chunks that hold the fill value alone when it copies a store; that their values are right is seen
-    by their digest, so only an absent object with wrong values is reported.
+    by their digest, so in a copy only an absent object with wrong values is reported.
     """
     z, y, x = (slice(n) for n in shape_zyx)
-    wrong = [("image", image[z, y, x], scan.image_digest)] if scan.image_digest else []
-    wrong += [("mask", masks[..., z, y, x], scan.mask_digest)] if scan.mask_digest else []
-    for name, values, expected in wrong:
-        if any(digest(one) == expected for one in as_stored(values)):
+    expected = [("image", image[z, y, x], scan.image_digest)] if scan.image_digest else []
+    expected += [("mask", masks[..., z, y, x], scan.mask_digest)] if scan.mask_digest else []
+    for name, values, known in expected:
+        if not whole and any(digest(one) == known for one in as_stored(values)):
             continue
         array = scan.image_array if name == "image" else scan.mask_array
         raters = [(r,) for r in range(len(scan.raters))] if name == "mask" and scan.raters else [()]
         for rater in raters:
             absent = array.absent_objects((*scan.place, *rater), shape_zyx)
             if absent:
-                yield f"{len(absent)} object(s) are absent, the first {absent[0]}"
+                yield f"{len(absent)} object(s) of the {name} are absent, the first {absent[0]}"
 
 
 def _check_voxels(

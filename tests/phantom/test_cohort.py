@@ -19,7 +19,7 @@ from npczarr.phantom.nifti import Storage, mask_file
 from npczarr.phantom.noise import NoisePool
 from npczarr.phantom.place import place_head, place_scan
 from npczarr.phantom.plan import plan_cohort
-from npczarr.phantom.tumour import Lumps, Tumour, measure
+from npczarr.phantom.tumor import Lumps, Tumor, measure
 
 PATIENTS = 7
 MASKS = {"T1WI": "ROI-T1.nii", "T2WI": "ROI-T2.nii", "CE-T1WI": "ROI-CE-T1.nii"}
@@ -78,8 +78,8 @@ def affine_of(slices):
 def on_image_grid(path, slices):
     """The mask laid on the image by its affine, voxel by voxel."""
     image = nibabel.load(path)
-    tumour = np.argwhere(np.round(np.asarray(image.dataobj)) > 0)
-    lps = LPS @ image.affine @ np.c_[tumour, np.ones(len(tumour))].T
+    tumor = np.argwhere(np.round(np.asarray(image.dataobj)) > 0)
+    lps = LPS @ image.affine @ np.c_[tumor, np.ones(len(tumor))].T
     index = np.linalg.solve(affine_of(slices), lps)[:3]
     assert np.abs(index - np.rint(index)).max() < 1e-3
     mask = np.zeros((len(slices), slices[0].Rows, slices[0].Columns), dtype=bool)
@@ -133,13 +133,13 @@ def test_headers_are_those_of_one_series_and_name_nobody(scans):
     assert len(studies) == PATIENTS
 
 
-def test_masks_lie_on_the_planted_tumour(scans):
+def test_masks_lie_on_the_planted_tumor(scans):
     for planted, slices, path in scans:
         ordered = by_position(slices)
         mask = on_image_grid(path, ordered)
         where = np.argwhere(mask)
-        assert len(where) == planted["tumour_voxels"] > 0
-        assert [where.min(axis=0).tolist(), where.max(axis=0).tolist()] == planted["tumour_box_zyx"]
+        assert len(where) == planted["tumor_voxels"] > 0
+        assert [where.min(axis=0).tolist(), where.max(axis=0).tolist()] == planted["tumor_box_zyx"]
         assert where.min() > 0
         assert (where.max(axis=0) < np.array(planted["shape_zyx"]) - 1).all()
         assert label(mask)[1] == 1
@@ -148,14 +148,14 @@ def test_masks_lie_on_the_planted_tumour(scans):
             assert np.median(image[mask]) > 1.25 * np.median(image[(image > 300) & ~mask])
 
 
-def test_a_patients_sequences_show_one_tumour_at_one_place(scans):
-    centres = {}
+def test_a_patients_sequences_show_one_tumor_at_one_place(scans):
+    centers = {}
     for planted, slices, path in scans:
         ordered = by_position(slices)
         voxels = np.argwhere(on_image_grid(path, ordered))[:, ::-1].mean(axis=0)
-        centre = (affine_of(ordered) @ [*voxels, 1])[:3]
-        centres.setdefault(slices[0].PatientID, []).append((centre, planted["spacing_zyx_mm"][0]))
-    for (a, step), (b, _), (c, _) in centres.values():
+        center = (affine_of(ordered) @ [*voxels, 1])[:3]
+        centers.setdefault(slices[0].PatientID, []).append((center, planted["spacing_zyx_mm"][0]))
+    for (a, step), (b, _), (c, _) in centers.values():
         assert max(np.linalg.norm(a - b), np.linalg.norm(a - c)) < step
 
 
@@ -165,8 +165,8 @@ def test_any_storage_of_a_mask_is_the_same_mask(dtype, flipped):
     rng = np.random.default_rng(0)
     scan = plan_cohort(1, "small", 0)[0].scans[0]
     grid = place_scan(scan, place_head(rng), rng)
-    tumour = (rng.random(grid.shape_zyx) > 0.99).astype(np.uint8)
-    image = nibabel.Nifti1Image.from_bytes(mask_file(tumour, grid, Storage(dtype, 1, flipped), rng))
+    tumor = (rng.random(grid.shape_zyx) > 0.99).astype(np.uint8)
+    image = nibabel.Nifti1Image.from_bytes(mask_file(tumor, grid, Storage(dtype, 1, flipped), rng))
     assert image.get_data_dtype() == dtype
     assert image.header["descrip"] == b""
     assert image.header["sform_code"] == image.header["qform_code"] == 1
@@ -176,7 +176,7 @@ def test_any_storage_of_a_mask_is_the_same_mask(dtype, flipped):
         assert 0 < np.abs(data - np.round(data)).max() < 1e-6
     stored = np.argwhere(np.round(data) > 0)
     lps = (LPS @ image.affine @ np.c_[stored, np.ones(len(stored))].T)[:3].T
-    index = np.argwhere(tumour)[:, ::-1]
+    index = np.argwhere(tumor)[:, ::-1]
     wanted = index @ grid.affine[:3, :3].T + grid.affine[:3, 3]
     np.testing.assert_allclose(lps[np.lexsort(lps.round(1).T)], wanted[np.lexsort(wanted.round(1).T)], atol=0.05)
 
@@ -192,7 +192,7 @@ def test_tables_have_a_row_for_each_patient_or_scan(cohort):
         assert (row["ID"], row["Sequence"]) == (size["ID"], size["Sequence"])
         planted = truth[f"{int(row['ID']):03d}"][row["Sequence"]]
         assert int(row["Matrix size"]) == planted["matrix"]
-        voxels_cm3 = planted["tumour_voxels"] * np.prod(planted["spacing_zyx_mm"]) / 1000
+        voxels_cm3 = planted["tumor_voxels"] * np.prod(planted["spacing_zyx_mm"]) / 1000
         assert float(size["Volume"]) == pytest.approx(voxels_cm3, rel=0.3)
         assert 0 < float(size["Surface regularity"]) < 1
 
@@ -214,13 +214,13 @@ def test_two_raters_agree_but_for_details(cohort):
             assert 0.6 < 2 * (a & b).sum() / (a.sum() + b.sum()) < 1
 
 
-def test_published_shape_of_tumours():
+def test_published_shape_of_tumors():
     rng = np.random.default_rng(0)
     sizes = []
     for scan in (plan.scans[0] for plan in plan_cohort(15, "full", 0)):
         head = place_head(rng)
         grid = place_scan(scan, head, rng)
-        mask = Tumour.draw(rng, head.to_lps((0, -10, 0))).outline(grid, scan.tumour_cm3, Lumps.draw(rng, 0.03))
+        mask = Tumor.draw(rng, head.to_lps((0, -10, 0))).outline(grid, scan.tumor_cm3, Lumps.draw(rng, 0.03))
         sizes.append(measure(mask, grid.spacing_zyx_mm))
     # Table 2: 0.40 (0.23-0.63)
     assert 0.33 < np.median([size.regularity for size in sizes]) < 0.45
@@ -243,6 +243,6 @@ def test_wrong_arguments_say_what_is_expected(tmp_path):
         make_cohort(tmp_path)
     with pytest.raises(ParameterError, match="one or more patients"):
         make_cohort(tmp_path / "new", patients=0)
-    with pytest.raises(ParameterError, match="small or full"):
+    with pytest.raises(ParameterError, match="small, medium or full"):
         make_cohort(tmp_path / "new", size="huge")
     assert not (tmp_path / "new").exists()

@@ -180,7 +180,8 @@ def test_another_layout_says_who_is_a_patient_and_which_names_stay(tmp_path):
     )
     done = deidentify(tmp_path / "source", tmp_path / "out", config=rules)
     assert not done.failed
-    assert done.not_copied == ("Dr Miller 2019/P1/Doe.dcm",)
+    assert list(done.not_copied) == ["Dr Miller 2019/P1/Doe.dcm"]
+    assert "does not fit the layout" in done.not_copied["Dr Miller 2019/P1/Doe.dcm"]
     expected = {f"folder-001/{p}/folder-001/axial_t1/folder-001/0000{i}.dcm" for p in ("P1", "P2") for i in (1, 2)}
     assert set(tree(tmp_path / "out")) == expected | {f"folder-001/{p}/t1.seg.nii.gz" for p in ("P1", "P2")}
     assert {pydicom.dcmread(p).PatientID for p in (tmp_path / "out").rglob("P2/**/*.dcm")} == {"P2"}
@@ -232,7 +233,8 @@ def test_what_is_no_image_is_named_and_not_copied(tmp_path):
     (tmp_path / "source" / "Doe.pdf").write_text("Doe")
     (folder / "2.dcm").write_text("Doe")
     done = deidentify(tmp_path / "source", tmp_path / "out")
-    assert done.not_copied == ("Doe.pdf", "LICENSE", "P1/DICOMDIR")
+    assert list(done.not_copied) == ["Doe.pdf", "LICENSE", "P1/DICOMDIR"]
+    assert all(done.not_copied.values())
     assert done.failed == {"P1/T1WI/2.dcm": "not a DICOM file, though its name says so"}
     assert set(tree(tmp_path / "out")) == {"P1/T1WI/00001.dcm"}
 

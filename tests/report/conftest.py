@@ -80,6 +80,6 @@ def _edit(path: Path, change) -> None:
 
 
 def _through(mask: np.ndarray) -> np.ndarray:
-    """Tumour from the first slice to the last."""
+    """Tumor from the first slice to the last."""
     middle = mask.any(axis=2)
     return np.repeat(middle[..., None], mask.shape[2], axis=2)

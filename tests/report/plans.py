@@ -4,7 +4,8 @@ import numpy as np
 import xarray as xr
 
 from npczarr.model.cohort import Cohort, File
-from npczarr.phantom.plan import SEQUENCES, plan_cohort
+from npczarr.model.published import SEQUENCES
+from npczarr.phantom.plan import plan_cohort
 from npczarr.phantom.tables import diagnoses
 from npczarr.sources.config import SourceConfig
 from npczarr.sources.files import open_source
@@ -61,7 +62,7 @@ def planned_dataset(folder, seed=0, patients=277):
 def planned_morphology(dataset, seed=0):
     """The planned volumes as `morphology` would have them; the other sizes are those of a sphere."""
     plans = plan_cohort(dataset.sizes["patient"], "full", seed)
-    volume = 1000 * np.array([[scan.tumour_cm3 for scan in plan.scans] for plan in plans])
+    volume = 1000 * np.array([[scan.tumor_cm3 for scan in plan.scans] for plan in plans])
     radius = np.cbrt(3 * volume / (4 * np.pi))
     values = {
         "volume": volume,

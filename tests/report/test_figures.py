@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 import npczarr as npc
 from npczarr.errors import ParameterError
-from npczarr.report import figures, images, style, survival
+from npczarr.report import figures, outlined_figure, style, survival
 
 MAGIC = {"png": b"\x89PNG", "svg": b"<?xml", "pdf": b"%PDF"}
 SEQUENCES = ["T1WI", "T2WI", "CE-T1WI"]
@@ -45,7 +45,7 @@ def drawings(dataset, morphology, agreement):
         "volumes": lambda: figures.volume_agreement(morphology),
         "resolution": lambda: figures.resolution(dataset),
         "survival": lambda: survival.survival_curves(survival.survival_times(dataset)),
-        "panel": lambda: images.outlined_panel(dataset),
+        "panel": lambda: outlined_figure.outlined_panel(dataset),
     }
 
 
@@ -61,23 +61,27 @@ def outcome(draw, kinds=("svg",)):
     return figure
 
 
-def test_figures_of_a_whole_cohort_are_one_column_wide(cohort, morphology, agreement):
-    for name, draw in drawings(cohort, morphology, agreement).items():
-        figure = outcome(draw, MAGIC)
+def test_figures_of_a_whole_cohort_are_one_column_wide_or_one_and_a_half(cohort, morphology, agreement):
+    found = {name: outcome(draw, MAGIC) for name, draw in drawings(cohort, morphology, agreement).items()}
+    assert "no group has 5 patients" in found.pop("survival")
+    for name, figure in found.items():
         assert isinstance(figure, Figure), name
-        assert figure.get_figwidth() == style.COLUMN_INCHES
+        assert figure.get_figwidth() in (style.COLUMN_INCHES, style.WIDE_INCHES)
 
 
 def test_one_patient_or_one_sequence_is_drawn_or_said(cohort, morphology, agreement):
     one = [data.isel(patient=[0]) for data in (cohort, morphology, agreement)]
-    assert all(isinstance(outcome(draw), Figure) for draw in drawings(*one).values())
+    drawn = {name: outcome(draw) for name, draw in drawings(*one).items()}
+    assert "no group has 5 patients" in drawn.pop("survival")
+    assert all(isinstance(figure, Figure) for figure in drawn.values())
     single = [data.sel(sequence=["T2WI"]) for data in (cohort, morphology, agreement)]
     found = {name: outcome(draw) for name, draw in drawings(*single).items()}
     assert "two sequences" in found.pop("volumes")
+    assert "no group has 5 patients" in found.pop("survival")
     assert all(isinstance(figure, Figure) for figure in found.values())
 
 
-def test_no_tumour_no_clinical_data_and_no_image_are_said(bare, raters, morphology):
+def test_no_tumor_no_clinical_data_and_no_image_are_said(bare, raters, morphology):
     dataset = npc.open(bare)
     empty = morphology[["volume"]].isel(patient=[0], sequence=[0]) * np.nan
     found = {name: outcome(draw) for name, draw in drawings(dataset, empty, empty).items()}
@@ -87,7 +91,7 @@ def test_no_tumour_no_clinical_data_and_no_image_are_said(bare, raters, morpholo
         assert words in found[name]
     assert "npczarr agreement" in found["dice"]
     with pytest.raises(ParameterError, match="no patient has an image"):
-        images.outlined_panel(npc.open(raters))
+        outlined_figure.outlined_panel(npc.open(raters))
 
 
 def test_bland_altman_against_pandas(morphology):
@@ -106,6 +110,16 @@ def test_bland_altman_against_pandas(morphology):
         np.testing.assert_allclose(np.log10(row["ratio_upper"]), ratios.mean() + 1.96 * ratios.std())
     swapped = figures.bland_altman(measured(volumes).isel(sequence=[1, 0]))
     assert swapped["mean_difference"][0] == pytest.approx(-found["mean_difference"].iloc[0])
+
+
+def test_volumes_over_a_decade_are_compared_by_their_ratio():
+    for spread, shown in ((0.05, "Difference, cm³"), (0.8, "Ratio")):
+        volumes = np.exp(np.random.default_rng(3).normal(9, spread, (40, 1)) + np.array([0, 0.1, 0.2]))
+        figure = figures.volume_agreement(measured(volumes))
+        assert figure.get_supylabel() == shown
+        assert len(figure.axes) == 3
+        assert all(axes.get_yscale() == ("log" if shown == "Ratio" else "linear") for axes in figure.axes)
+        assert len(figure.axes[0].get_yticks()) >= 2
 
 
 def test_boxes_stand_at_the_quartiles(agreement):
@@ -149,6 +163,16 @@ def test_numbers_at_risk_are_those_still_observed():
         assert texts[start : start + 7] == [*expected, group]
 
 
+def test_a_group_of_four_has_no_curve():
+    frame = times(2)
+    few = pd.concat([frame, pd.DataFrame({"months": [1.0] * 4, "event": [True] * 4, "group": ["1"] * 4})])
+    drawn = survival.survival_curves(few)
+    assert {text.get_text() for text in drawn.legends[0].get_texts()} == {"2", "4a"}
+    assert survival.survival_summary(few).loc["1", "patients"] == 4
+    with pytest.raises(ParameterError, match="no group has 5 patients, the largest has 4"):
+        survival.survival_curves(few[few["group"] == "1"])
+
+
 def test_survival_reads_events_and_orders_stages(cohort):
     words = np.array(["Dead", "alive", "1", "0", "?", "yes"], dtype=object)
     dataset = cohort.assign_coords(death=("patient", words), clinical_stage=("patient", list("321123")))
@@ -161,7 +185,7 @@ def test_survival_reads_events_and_orders_stages(cohort):
 def test_median_patient_is_the_one_in_the_middle(cohort, morphology):
     volume = morphology["voxel_volume"].mean("sequence").to_series()
     expected = (volume - volume.median()).abs().idxmin()
-    assert images.median_patient(cohort) == expected
+    assert outlined_figure.median_patient(cohort) == expected
 
 
 def test_drawing_changes_no_settings_and_is_the_same_each_time(cohort, morphology):

@@ -3,18 +3,25 @@
 import base64
 import csv
 import io
+import itertools
 import json
 import re
 import shutil
 
+import numpy as np
 import pytest
 import typer
+from PIL import Image
 from typer.testing import CliRunner
 
 import npczarr as npc
 from npczarr.cli.report import report
-from npczarr.errors import StoreError
+from npczarr.errors import ParameterError, StoreError
+from npczarr.model.geometry import Grid
 from npczarr.report.page import write_report
+from npczarr.report.scores import score_image
+from npczarr.report.slice_view import SliceView
+from npczarr.report.thumbnail import thumbnail
 from tests.report.conftest import HOSTILE
 
 WIDTHS = (390, 1400)
@@ -66,7 +73,11 @@ def test_page_is_whole_and_asks_for_nothing(browser, pages, name, width):
     assert said == []
     assert asked == [pages[name].as_uri()]
     assert browser.execute_script("return document.documentElement.scrollWidth <= window.innerWidth")
-    assert browser.execute_script("return [...document.images].filter(i => !i.complete || !i.naturalWidth).length") == 0
+    load = (
+        "const done = arguments[0]; const all = [...document.images]; all.forEach(i => i.loading = 'eager');"
+        "Promise.all(all.map(i => i.decode())).then(() => done(all.filter(i => !i.naturalWidth).length), done)"
+    )
+    assert browser.execute_async_script(load) == 0
     assert browser.execute_script("return document.images.length") >= 4
     sizes = (
         "return [...document.querySelectorAll('p, td, th, li, dd')].map(e => parseFloat(getComputedStyle(e).fontSize))"
@@ -79,7 +90,7 @@ def test_contents_lead_to_every_section(browser, pages):
     targets = browser.execute_script(
         "return [...document.querySelectorAll('nav a')].map(a => document.querySelector(a.hash)?.tagName)"
     )
-    assert targets == ["SECTION"] * 7
+    assert targets == ["SECTION"] * 9
 
 
 def column(browser, number):
@@ -127,6 +138,127 @@ def test_printed_page_leaves_out_what_is_for_the_screen(browser, pages):
     assert shown == "none"
 
 
+def test_every_patient_is_on_the_contact_sheet_and_sorts(browser, pages):
+    opened(browser, pages["plain"])
+
+    def shown():
+        script = (
+            "return [...document.querySelectorAll('.sheet li')].map(t => t.dataset)"
+            ".map(d => [d.patient, +d.volume, +d.stage])"
+        )
+        return browser.execute_script(script)
+
+    assert [(stage, volume) for _, volume, stage in shown()] == sorted(
+        ((stage, volume) for _, volume, stage in shown()), reverse=True
+    )
+    for key, order in (("volume", lambda tile: -tile[1]), ("patient", lambda tile: tile[0])):
+        browser.find_element("css selector", f".sorts [data-by={key}]").click()
+        assert shown() == sorted(shown(), key=order)
+        assert len(browser.find_elements("css selector", ".sorts [aria-pressed=true]")) == 1
+    assert {patient for patient, *_ in shown()} == {f"{i:03d}" for i in range(1, 7)}
+
+
+def test_tumors_sort_by_number_and_wide_tables_say_that_they_scroll(browser, pages):
+    opened(browser, pages["plain"], 390)
+    table = next(
+        t
+        for t in browser.find_elements("css selector", ".scroll")
+        if t.get_attribute("aria-label") == "Tumors by patient"
+    )
+    script = "return [...arguments[0].querySelectorAll('tbody tr')].map(r => r.cells[5].textContent)"
+    browser.execute_script("arguments[0].querySelectorAll('thead button')[5].click()", table)
+    volumes = [float(text) for text in browser.execute_script(script, table)]
+    assert volumes == sorted(volumes)
+    assert len(volumes) == 6
+    hint = browser.execute_script("return arguments[0].nextElementSibling.textContent", table)
+    assert hint == "↔ This table scrolls sideways."
+    opened(browser, pages["plain"], 1400)
+    assert browser.execute_script("return document.querySelector('.scroll + .hint').textContent") == ""
+
+
+def test_the_page_follows_a_dark_screen(browser, pages):
+    light = {"features": [{"name": "prefers-color-scheme", "value": "light"}]}
+    dark = {"features": [{"name": "prefers-color-scheme", "value": "dark"}]}
+    found = []
+    for scheme in (light, dark):
+        browser.execute_cdp_cmd("Emulation.setEmulatedMedia", scheme)
+        opened(browser, pages["plain"])
+        found.append(browser.execute_script("return getComputedStyle(document.body).backgroundColor"))
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", light)
+    assert found == ["rgb(255, 255, 255)", "rgb(20, 24, 29)"]
+
+
+def test_tables_stand_in_the_papers_order_after_the_patients(pages):
+    html = pages["plain"].read_text(encoding="utf-8")
+    order = ['class="sheet"', "Tumors by patient", *(f"<h3>Table {n}." for n in (1, 2, 3, 4)), "Figure 2.", "Figure 3."]
+    places = [html.index(words) for words in order]
+    assert places == sorted(places)
+    assert "Synthetic cohort" in html
+
+
+def test_a_sheet_that_would_be_too_large_says_what_it_leaves_out(store, tmp_path, monkeypatch):
+    monkeypatch.setattr("npczarr.report.patients_section._TILES", 4)
+    html = write_report(store, tmp_path / "r.html", workers=0).read_text(encoding="utf-8")
+    assert html.count("<li data-patient=") == 4
+    assert "Shown are 4 of 6 patients" in html
+
+
+def test_a_page_of_277_patients_would_stay_under_ten_megabytes(store):
+    rng = np.random.default_rng(0)
+    noise = rng.normal(300, 60, (3, 512, 512)).astype(np.int16)  # nothing compresses worse
+    mask = np.zeros(noise.shape, np.uint8)
+    mask[1, 200:300, 200:300] = 1
+    grid = Grid(noise.shape, np.diag([0.43, 0.43, 5.5, 1]))
+    picture = thumbnail(noise, mask, SliceView(grid.affine, grid.axis_positions_mm(), grid.spacing_zyx_mm))
+    assert 277 * len(picture.content) * 4 / 3 < 6e6
+
+
+@pytest.mark.parametrize("flip", list(itertools.product((1, -1), repeat=3)))
+def test_a_picture_is_upright_whatever_the_storage(flip):
+    image, mask = np.zeros((5, 60, 60), np.int16), np.zeros((5, 60, 60), np.uint8)
+    image[:, 5:55, 5:55] = 800
+    mask[2, 10:20, 5:15] = 1  # to the front and the right of the patient
+    image[mask > 0] = 3000
+    affine = np.diag([1.0, 1.0, 4.0, 1.0])
+    stored = tuple(slice(None, None, step) for step in flip)
+    for axis, step in enumerate(flip[::-1]):  # x, y, z of the affine
+        if step < 0:
+            affine[:3, 3] += affine[:3, axis] * (image.shape[2 - axis] - 1)
+            affine[:3, axis] *= -1
+    grid = Grid(image.shape, affine)
+    found = thumbnail(image[stored], mask[stored], SliceView(affine, grid.axis_positions_mm(), grid.spacing_zyx_mm))
+    assert (found.left, found.right) == ("R", "L")
+    gray = np.asarray(Image.open(io.BytesIO(found.content)).convert("L")).astype(float)
+    rows, columns = np.nonzero(gray > 200)
+    assert rows.mean() < 80
+    assert columns.mean() < 80
+    assert abs(found.z_mm) == 8
+    assert [abs(mm) for mm in found.tumor_mm] == [8, 8]
+
+
+def test_a_file_that_is_no_report_is_kept(bare, tmp_path):
+    page, listed = tmp_path / "notes.html", tmp_path / "list.csv"
+    for path, option in ((page, {}), (listed, {"quality_csv": listed})):
+        path.write_text("mine", encoding="utf-8")
+        out = tmp_path / "new.html" if option else page
+        with pytest.raises(ParameterError, match=f"{path.name} was not written by npczarr.*--force"):
+            write_report(bare, out, workers=0, **option)
+        assert path.read_text(encoding="utf-8") == "mine"
+        write_report(bare, out, workers=0, force=True, **option)
+        again = path.read_text(encoding="utf-8")
+        write_report(bare, out, workers=0, **option)  # its own it overwrites
+        assert path.read_text(encoding="utf-8") == again
+    assert {path.name for path in tmp_path.iterdir()} == {"notes.html", "list.csv", "new.html"}
+
+
+def test_images_of_any_size_are_scored_without_a_warning():
+    rng = np.random.default_rng(0)
+    for shape in ((1, 1, 1), (2, 9, 9), (1, 16, 24), (4, 8, 40)):
+        for image in (np.zeros(shape), np.ones(shape), rng.integers(0, 90, shape), (rng.random(shape) < 0.02) * 900):
+            for mask in (None, np.zeros(shape, np.uint8), np.ones(shape, np.uint8)):
+                score_image(image.astype(np.int16), mask)
+
+
 def test_list_of_problems_is_in_the_page(pages):
     html = pages["troubled"].read_text(encoding="utf-8")
     content = re.search(r'download="quality.csv" href="data:text/csv;base64,([^"]+)"', html)[1]
@@ -157,7 +289,7 @@ def test_command_writes_page_figures_tables_and_list(bare, raters, tmp_path):
     assert done.exit_code == 0, done.output
     assert "Figure 3. Jaccard" in out.read_text(encoding="utf-8")
     names = {path.stem for path in (tmp_path / "figures").iterdir()}
-    assert {"figure_1_outlines", "figure_2_dice", "figure_3_jaccard", "resolution", "contact_sheet"} <= names
+    assert {"figure_1_outlines", "figure_2_dice", "figure_3_jaccard", "resolution"} <= names
     assert len(list((tmp_path / "figures").iterdir())) == 3 * len(names)
     assert {path.suffix for path in (tmp_path / "tables").iterdir()} == {".csv", ".md", ".tex"}
     assert (
@@ -178,4 +310,8 @@ def test_real_cohort_is_reported_with_what_is_there(real_data, tmp_path):
     html = write_report(tmp_path / "real.zarr", tmp_path / "r.html").read_text(encoding="utf-8")
     assert "No scan of T2WI, CE-T1WI is stored" in html
     assert "Figure 1. Outlines of one patient" in html
-    assert len(re.findall("<span class=.none.>no image", html)) == 10
+    assert html.count(">no image</span>") == 1
+    assert "10 scans: all 5 patients" in html
+    assert "T2WI, CE-T1WI" in html
+    assert len(re.findall("<li data-patient=", html)) == 5
+    assert "Synthetic cohort" not in html

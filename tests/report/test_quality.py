@@ -1,4 +1,4 @@
-"""Scores on images whose noise and artefacts are known, and what is found in a cohort whose problems are."""
+"""Scores on images whose noise and artifacts are known, and what is found in a cohort whose problems are."""
 
 import shutil
 
@@ -49,11 +49,11 @@ def test_signal_to_noise_does_not_depend_on_scale_or_flip():
     assert score_image(image[:, ::-1, ::-1]).snr == pytest.approx(once.snr, rel=0.01)
 
 
-def test_tumour_contrast_is_in_units_of_noise():
+def test_tumor_contrast_is_in_units_of_noise():
     signal, mask = head(), np.zeros((15, 160, 160), np.uint8)
     mask[5:9, 70:90, 70:90] = 1
     signal[mask > 0] += 300
-    assert score_image(magnitude(signal), mask).tumour_contrast == pytest.approx(300 / SIGMA, rel=0.04)
+    assert score_image(magnitude(signal), mask).tumor_contrast == pytest.approx(300 / SIGMA, rel=0.04)
 
 
 def test_a_ghost_along_one_axis_is_seen_and_even_air_is_not():
@@ -109,7 +109,7 @@ def test_every_problem_is_found_and_nothing_else(troubled, scored):
     assert set(found["problem"]) <= set(PROBLEMS)
     reasons = found.set_index("problem")["reason"]
     assert "1 slice(s) missing" in reasons["refused"]
-    assert "0 voxels of tumour" in found.set_index("problem").loc["empty mask", "evidence"]
+    assert "0 voxels of tumor" in found.set_index("problem").loc["empty mask", "evidence"]
 
 
 def test_a_plain_cohort_has_only_its_one_coarse_scan(store):
@@ -125,7 +125,7 @@ def test_orientations_are_counted_for_every_mask(troubled):
     masks = np.isin(dataset["mask_status"].values.astype(object), ("ok", "warning"))
     assert table.sum().tolist() == masks.sum(axis=0).tolist()
     along_y = (dataset["mask_axes_flipped"].values.astype(object) == "y") & masks
-    assert table.loc["runs against it along y"].tolist() == along_y.sum(axis=0).tolist()
+    assert table.loc["reversed along y"].tolist() == along_y.sum(axis=0).tolist()
 
 
 def test_a_runner_sees_what_threads_see(troubled, scored):

@@ -8,7 +8,8 @@ import pytest
 
 from npczarr.errors import SourceError
 from npczarr.model.cohort import Cohort, File
-from npczarr.phantom.plan import SEQUENCES, plan_cohort
+from npczarr.model.published import SEQUENCES
+from npczarr.phantom.plan import plan_cohort
 from npczarr.phantom.tables import diagnoses, parameters
 from npczarr.sources.columns import starting_map
 from npczarr.sources.config import SourceConfig, load_config

@@ -1,4 +1,4 @@
-"""Tumours: lumpy, in one piece, at one place in the patient whatever grid they are outlined on."""
+"""Tumors: lumpy, in one piece, and at the same place in the patient on every grid."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _LUMPS = 10
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Lumps:
-    """Waves over the sphere of directions that stretch and shrink a tumour.
+    """Waves over the sphere of directions that stretch and shrink a tumor.
 
     waves (n, 3) wave vectors, phases (n,), weights (n,).
     """
@@ -42,25 +42,25 @@ class Lumps:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Tumour:
-    """A tumour before it is outlined.
+class Tumor:
+    """A tumor before it is outlined.
 
-    centre_mm (3,) in LPS; axes (3, 3), mm in LPS to a space where the tumour is a sphere but for its lumps.
+    center_mm (3,) in LPS; axes (3, 3), mm in LPS to a space where the tumor is a sphere but for its lumps.
     """
 
-    centre_mm: NDArray[np.float64]
+    center_mm: NDArray[np.float64]
     axes: NDArray[np.float64]
     lumps: Lumps
 
     @classmethod
-    def draw(cls, rng: np.random.Generator, centre_mm: NDArray[np.float64]) -> Tumour:
-        """Draw a flattened and bent tumour, wider from side to side than it is high."""
+    def draw(cls, rng: np.random.Generator, center_mm: NDArray[np.float64]) -> Tumor:
+        """Draw a flattened and bent tumor, wider from side to side than it is high."""
         stretch = np.array([1.35, 1.0, 0.8]) * rng.uniform(0.8, 1.25, 3)
         turn, _ = np.linalg.qr(np.eye(3) + rng.normal(0, 0.25, (3, 3)))
-        return cls(centre_mm, turn / (stretch / np.prod(stretch) ** (1 / 3))[:, None], Lumps.draw(rng, 0.33))
+        return cls(center_mm, turn / (stretch / np.prod(stretch) ** (1 / 3))[:, None], Lumps.draw(rng, 0.33))
 
     def outline(self, grid: Grid, volume_cm3: float, hand: Lumps) -> NDArray[np.uint8]:
-        """Outline the tumour slice by slice on a grid.
+        """Outline the tumor slice by slice on a grid.
 
         Parameters
         ----------
@@ -69,18 +69,18 @@ class Tumour:
         volume_cm3
             Volume wanted; met to the voxel, unless that leaves loose pieces, which are dropped.
         hand
-            How this outline departs from the tumour.
+            Deviation of this outline from the tumor.
 
         Returns
         -------
         numpy.ndarray
-            (z, y, x), 1 in the tumour; one piece, and away from the faces of the volume.
+            (z, y, x), 1 in the tumor; one piece, and away from the faces of the volume.
         """
         window = self._window(grid, volume_cm3)
         part = grid.crop(window)
         z, y, x = (np.arange(n) for n in part.shape_zyx)
         to_sphere = self.axes @ part.affine[:3, :3]
-        start = self.axes @ (part.affine[:3, 3] - self.centre_mm)
+        start = self.axes @ (part.affine[:3, 3] - self.center_mm)
         points = (
             start
             + z[:, None, None, None] * to_sphere[:, 2]
@@ -89,7 +89,7 @@ class Tumour:
         ).astype(np.float32)
         distance = np.sqrt((points * points).sum(axis=-1)) + np.float32(1e-3)
         wanted = max(1, round(volume_cm3 * 1000 / float(np.prod(grid.spacing_zyx_mm))))
-        # lumps cost most: they are looked up only where the tumour can be, 1.8 radii around its centre
+        # lumps cost most: they are looked up only where the tumor can be, 1.8 radii around its center
         near = distance <= _smallest(distance, 6 * wanted)
         distance = distance[near]
         direction = points[near] / distance[:, None]
@@ -101,9 +101,9 @@ class Tumour:
         return mask
 
     def _window(self, grid: Grid, volume_cm3: float) -> tuple[slice, slice, slice]:
-        """Voxels the tumour can reach, without the outermost ones of the volume."""
+        """Voxels the tumor can reach, without the outermost ones of the volume."""
         reach_mm = 2.3 * (3000 * volume_cm3 / (4 * np.pi)) ** (1 / 3) + 4
-        middle = np.linalg.solve(grid.affine, [*self.centre_mm, 1])[2::-1]
+        middle = np.linalg.solve(grid.affine, [*self.center_mm, 1])[2::-1]
         steps = reach_mm / grid.spacing_zyx_mm
         last = np.array(grid.shape_zyx) - 1
         low = np.clip(np.floor(middle - steps), 1, last - 1).astype(int)
@@ -129,7 +129,7 @@ def _largest_piece(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
 
 @dataclass(frozen=True, slots=True)
 class Measures:
-    """Size of a tumour, as the published table gives it: in cm, cm² and cm³."""
+    """Size of a tumor, as the published table gives it: in cm, cm² and cm³."""
 
     volume_cm3: float
     surface_cm2: float
@@ -146,7 +146,7 @@ def bounding_box(mask: NDArray[np.uint8]) -> tuple[slice, slice, slice]:
 
 
 def measure(mask: NDArray[np.uint8], spacing_zyx_mm: NDArray[np.float64]) -> Measures:
-    """Measure a tumour (z, y, x) on scikit-image's marching cubes mesh; independent of npczarr's own kernels.
+    """Measure a tumor (z, y, x) on scikit-image's marching cubes mesh; independent of npczarr's own kernels.
 
     Volume is that enclosed by the mesh, by the divergence theorem; regularity V / (4/3 π R³) with R = sqrt(S / 4π).
     """

@@ -1,0 +1,192 @@
+"""A damaged store made whole again: what its source still has is written again, and labels are put back."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import zarr
+
+from npczarr.errors import StoreError
+from npczarr.graphs.convert import convert
+from npczarr.model.cohort import Cohort
+from npczarr.model.schema import INDEXES, ROW_DIGEST, SCAN_TABLES, STORED
+from npczarr.runner import OnProgress
+from npczarr.sources.config import load_config
+from npczarr.sources.discover import discover
+from npczarr.sources.files import open_source
+from npczarr.store.create import TEXT, add_table
+from npczarr.store.hierarchy import RESIZING, array, arrays_of, dimension_sizes, groups_of, open_group
+from npczarr.store.lease import Lease, hold_lease
+from npczarr.store.location import Location, delete, delete_below, keys_below, put
+from npczarr.store.metadata import DECODED
+from npczarr.store.rows import Key, Rows
+from npczarr.store.seal import digest_row
+from npczarr.store.validate import check_tables
+from npczarr.store.zarr_library import consolidate
+
+
+def repair_store(
+    location: Location,
+    source: str | Path,
+    damaged: Collection[Key],
+    *,
+    config: str | Path | None,
+    workers: int | None,
+    scheduler: str | None,
+    source_options: Mapping[str, Any] | None,
+    on_progress: OnProgress | None,
+) -> None:
+    """Put metadata and labels back, and write damaged scans, rows and columns again from the source.
+
+    Parameters
+    ----------
+    location, source
+        The store, and what it was made from.
+    damaged
+        Patient and sequence of the scans whose voxels are to be written again.
+    config, workers, scheduler, source_options, on_progress
+        As for :func:`npczarr.convert`.
+
+    Raises
+    ------
+    StoreError
+        If its voxel arrays are gone.
+    """
+    rules = load_config(config)
+    cohort = discover(open_source(source, source_options, rules.limits), rules)
+    store = location.open()
+    with hold_lease(store, location.shown) as lease:
+        _prepare(open_group(store, location.shown, whole=False), location.shown, lease, damaged, cohort)
+    convert(
+        source,
+        location.url,
+        config=config,
+        workers=workers,
+        scheduler=scheduler,
+        storage_options=dict(location.options),
+        source_options=source_options,
+        on_progress=on_progress,
+    )
+
+
+def accept(location: Location) -> None:
+    """Seal a store as it is; rows that another program wrote or changed get digests of what they say."""
+    store = location.open()
+    with hold_lease(store, location.shown) as lease:
+        root = open_group(store, location.shown, whole=False)
+        rows = Rows(root, lease)
+        status = rows.read("status")
+        rows.amend({key: {} for key in _strange_rows(root, rows) if status[key] != "pending"})
+        lease.accept()
+
+
+def _prepare(root: zarr.Group, url: str, lease: Lease, damaged: Collection[Key], cohort: Cohort) -> None:
+    """Make a store fit to be converted into: metadata and labels as they were, damaged scans pending."""
+    missing = [name for name in ("image", "mask") if name not in root]
+    if missing:
+        raise StoreError(f"{url}: {missing[0]} is gone, which nothing can repair; convert into a new store")
+    with lease.writing():
+        _restore_metadata(root)
+        _restore_tables(root)
+        _drop_damaged_results(root)
+        _restore_labels(root, cohort)
+        consolidate(root)
+    rows = Rows(root, lease)
+    blank = _strange_rows(root, rows)
+    pending = dict.fromkeys([*(key for key in damaged if key[0] in rows.patients), *blank])
+    rows.mark_pending(list(pending))
+    # a row that is not as it was written says nothing reliable of its series
+    rows.set_texts({name: dict.fromkeys(blank, "") for name in ("series_digest", "source_digest")})
+
+
+def _restore_metadata(root: zarr.Group) -> None:
+    """Give known arrays their attributes, and those that are gone their place."""
+    sizes = dimension_sizes(root)
+    there = dict(arrays_of(root))
+    for variable in (*SCAN_TABLES, *INDEXES):
+        found = there.get(variable.name)
+        if found is None:
+            add_table(root, variable, sizes)
+            continue
+        kept = {key: value for key, value in found.attrs.asdict().items() if key not in (*DECODED, "units")}
+        if {**kept, **variable.all_attributes()} != found.attrs.asdict():
+            found.attrs.put({**kept, **variable.all_attributes()})
+    for name in ("image", "mask"):
+        kept = {key: value for key, value in there[name].attrs.asdict().items() if key not in (*DECODED, "units")}
+        if kept != there[name].attrs.asdict():
+            there[name].attrs.put(kept)
+
+
+def _restore_tables(root: zarr.Group) -> None:
+    """Delete chunks of tables that cannot be read, and write all tables whole; what was lost is filled."""
+    named = {finding.problem.partition(":")[0] for finding in check_tables(root, results=False)}
+    if not named:
+        return
+    put(root.store, RESIZING, b"")
+    for name in named:
+        table = array(root, name)
+        try:
+            table[...]
+        except Exception:  # codecs name damage in a dozen ways
+            for key in keys_below(root.store, f"{name}/c"):
+                _delete_if_damaged(root, name, key)
+        table[...] = table[...]
+    status = array(root, "status")
+    values = status[...]
+    values[values == ""] = "pending"
+    status[...] = values
+    delete(root.store, RESIZING)
+
+
+def _delete_if_damaged(root: zarr.Group, name: str, key: str) -> None:
+    table = array(root, name)
+    at = tuple(int(i) for i in key.removeprefix(f"{name}/c/").split("/"))
+    box = tuple(slice(i * chunk, (i + 1) * chunk) for i, chunk in zip(at, table.chunks, strict=True))
+    try:
+        table[box]
+    except Exception:
+        delete(root.store, key)
+
+
+def _drop_damaged_results(root: zarr.Group) -> None:
+    """Delete results that cannot be read whole: they are measured again from the masks."""
+    damaged = {finding.problem.partition("/")[0] for finding in check_tables(root, results=True)}
+    for name, _ in groups_of(root):
+        if name in damaged:
+            delete_below(root.store, name)
+
+
+def _restore_labels(root: zarr.Group, cohort: Cohort) -> None:
+    """Give each row the labels that its digest was made with, where the store or the source knows them."""
+    found = {dim: [str(label) for label in array(root, dim)[...]] for dim in ("patient", "sequence")}
+    known = {dim: list(dict.fromkeys([*found[dim], *labels_])) for dim, labels_ in (
+        ("patient", cohort.patients), ("sequence", cohort.sequences))}  # fmt: skip
+    tables = {variable.name: array(root, variable.name)[...] for variable in SCAN_TABLES}
+    restored = {dim: list(there) for dim, there in found.items()}
+    for p, s in np.ndindex(len(found["patient"]), len(found["sequence"])):
+        row = {name: values[p, s] for name, values in tables.items()}
+        if row["status"] == "pending" or not row[ROW_DIGEST]:
+            continue
+        pairs = [(restored["patient"][p], restored["sequence"][s]), *product(known["patient"], known["sequence"])]
+        owner = next((pair for pair in pairs if digest_row(*pair, row) == row[ROW_DIGEST]), None)
+        if owner is not None:
+            restored["patient"][p], restored["sequence"][s] = owner
+    for dim, there in restored.items():
+        if there != found[dim] and len(set(there)) == len(there):
+            array(root, dim)[...] = np.array(there, dtype=TEXT)
+
+
+def _strange_rows(root: zarr.Group, rows: Rows) -> list[Key]:
+    """List the rows that do not match their digest, or that have none though their scan is stored."""
+    tables = {variable.name: array(root, variable.name)[...] for variable in SCAN_TABLES}
+    strange = []
+    for key in ((patient, sequence) for patient in rows.patients for sequence in rows.sequences):
+        row = {name: values[rows.place(key)] for name, values in tables.items()}
+        known = str(row[ROW_DIGEST])
+        if (known or row["status"] in STORED) and digest_row(*key, row) != known:
+            strange.append(key)
+    return strange

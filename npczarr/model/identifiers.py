@@ -1,0 +1,75 @@
+"""Words by which a column, a folder or a text may tell who a patient is."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable
+
+_COLUMNS_TEXT = """
+    name names fullname firstname lastname surname givenname familyname middlename maidenname initials
+    patientname nameofpatient ptname mrn mrnumber medicalrecordnumber medicalrecord recordnumber hospitalnumber
+    hospitalid hospitalno ssn socialsecuritynumber nhsnumber nhsno insurancenumber passport passportnumber
+    idcard idcardnumber nationalid phone phonenumber telephone telephonenumber tel mobile mobilephone cellphone
+    fax email mail address homeaddress street postcode zipcode zip birthdate birthday dateofbirth dob born
+    contact contactperson nextofkin relative doctor physician accessionnumber accession 姓名 名字 患者姓名
+    病人姓名 电话 电话号码 手机 手机号 手机号码 联系电话 联系方式 联系人 身份证 身份证号 身份证号码 住院号
+    病历号 病案号 门诊号 登记号 检查号 出生日期 生日 地址 住址 家庭住址 邮箱 电子邮箱 医生
+    """
+_COLUMNS = frozenset(_COLUMNS_TEXT.split())
+#: Longer names of columns that hold one of these.
+_PARTS = ("patientname", "dateofbirth", "phonenumber", "emailaddress", "姓名", "身份证", "电话", "手机", "住院号")
+_SEPARATORS = re.compile(r"[\W_]+")
+#: Before a number of up to four digits these words tell of nobody.
+_PREFIXES_TEXT = """
+    p pt pat patient patients sub subject subj s case id no nr n anon anonymous volunteer phantom test folder
+    npc hn hnc
+    """
+_PREFIXES = frozenset(_PREFIXES_TEXT.split())
+_PLAIN_LABEL = re.compile(r"([A-Za-z]*)[-_ .]?\d{1,4}")
+DATE = re.compile(r"(?<!\d)(19|20)\d\d([-_.]?)(0[1-9]|1[0-2])\2(0[1-9]|[12]\d|3[01])(?!\d)")
+UID = re.compile(r"(?<![\d.])[0-2](\.\d+){5,}")
+#: Words of makers and scanners, which stay even if a test object was registered under such a name.
+_MAKERS_TEXT = """
+    siemens healthineers philips healthcare medical systems general electric toshiba canon hitachi united
+    imaging uih shimadzu esaote fuji fujifilm neusoft bruker hologic magnetom signa achieva ingenia discovery
+    skyra prisma avanto verio aera vida sola lumina espree symphony trio intera gyroscan optima artist architect
+    premier vantage titan umr scanner phantom head neck
+    """
+_MAKERS = frozenset(_MAKERS_TEXT.split())
+_SHORTEST = 3  # letters of a part of a name that is searched for
+
+
+def identifies_by_name(column: str) -> bool:
+    """Whether the name of a column says that it tells who the patients are.
+
+    >>> [identifies_by_name(n) for n in ("Patient Name", "MRN", "姓名", "phone no.", "T stage", "sequence name")]
+    [True, True, True, True, False, False]
+    """
+    plain = _SEPARATORS.sub("", column).lower()
+    return plain in _COLUMNS or plain.removesuffix("no") in _COLUMNS or any(part in plain for part in _PARTS)
+
+
+def is_plain_label(name: str) -> bool:
+    """Whether the name of a patient's folder is a short number, which tells of nobody.
+
+    >>> [is_plain_label(n) for n in ("001", "sub-12", "P7", "Smith 1962", "19620314", "Li_Wei")]
+    [True, True, True, False, False, False]
+    """
+    found = _PLAIN_LABEL.fullmatch(name)
+    return found is not None and (not found[1] or found[1].lower() in _PREFIXES)
+
+
+def identity_words(values: Iterable[object]) -> frozenset[str]:
+    """Return the words of names and numbers of a patient that may be searched for in other texts, in lower case."""
+    words = (word.lower() for value in values for word in re.split(r"[\W_]+", str(value)))
+    return frozenset(
+        word
+        for word in words
+        if len(word) >= _SHORTEST + word.isdigit() and word not in _MAKERS and word not in _PREFIXES
+    )
+
+
+def tells_who(text: str, words: Collection[str]) -> bool:
+    """Whether a text holds a word that identifies the patient, a date, a UID or a name as DICOM writes them."""
+    parts = {part.lower() for part in re.split(r"[\W_]+", text)}
+    return bool(not parts.isdisjoint(words) or DATE.search(text) or UID.search(text) or "^" in text)

@@ -1,0 +1,74 @@
+"""What people are given: files that appear whole or not at all, and text that does nothing to whoever opens it."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+#: What a spreadsheet may take for a formula, but for a number with a sign.
+_FORMULA = re.compile(r"\s*(=|@|[+-](?!\s*[\d.])|\t|\r)")
+#: Controls by which a text could move the cursor, hide itself or run a command of the terminal; those of direction too.
+_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+
+
+@contextmanager
+def whole(path: Path) -> Iterator[Path]:
+    """Give a path beside ``path`` to write a file or a folder at; it takes the name once the block is done."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".{uuid4().hex[:8]}-{path.name}")
+    try:
+        yield draft
+        if path.is_dir():
+            shutil.rmtree(path)
+        os.replace(draft, path)
+    finally:
+        if draft.is_dir():
+            shutil.rmtree(draft)
+        else:
+            draft.unlink(missing_ok=True)
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file that appears whole."""
+    with whole(path) as draft:
+        draft.write_bytes(content)
+
+
+def to_csv(frame: pd.DataFrame, *, index: bool = True) -> str:
+    """Write a table as CSV in which no text is taken for a formula: before such a text stands an apostrophe."""
+    safe = frame.copy()
+    for i, kind in enumerate(frame.dtypes):
+        if kind.kind not in "biufcmM":
+            safe.isetitem(i, frame.iloc[:, i].map(_harmless).to_numpy())
+    if index and not safe.index.empty:
+        safe.index = safe.index.map(_harmless_label).set_names(frame.index.names)
+    if len(safe.columns):
+        safe.columns = safe.columns.map(_harmless_label).set_names(frame.columns.names)
+    return str(safe.to_csv(index=index, lineterminator="\n"))
+
+
+def _harmless(value: object) -> object:
+    """Return a value as a cell; text that could be a formula with an apostrophe before it."""
+    return f"'{value}" if isinstance(value, str) and _FORMULA.match(value) else value
+
+
+def _harmless_label(label: object) -> object:
+    return tuple(map(_harmless, label)) if isinstance(label, tuple) else _harmless(label)
+
+
+def printable(text: str) -> str:
+    r"""Return a text without what a terminal would act upon.
+
+    >>> printable("a\x1b[2Jb\n")
+    'a\\x1b[2Jb\n'
+    """
+    return _CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), text)

@@ -1,0 +1,91 @@
+"""Whether scans were changed since a store was opened: what is read of one must belong together."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+import numpy as np
+from zarr.abc.store import Store
+from zarr.storage import LocalStore
+
+from npczarr.errors import StoreError
+from npczarr.store.location import Location, put
+from npczarr.store.objects import Objects
+from npczarr.store.zarr_library import run
+
+if TYPE_CHECKING:
+    from npczarr.store.scans import StoredScan
+
+Place = tuple[int, int]
+
+
+#: An object below an array whose content is new each time that rows are about to change or have changed. Of `status`
+#: itself an object store cannot tell: its ETag is the same again once everything is ok again.
+EPOCH_KEY = "status/epoch"
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """What the epoch of a store was when it was opened; small, so it can travel in a task.
+
+    Writers say `pending` in `status` and begin an epoch before they touch voxels; they write the other tables of a
+    row, begin another epoch, and write `status` again.
+
+    Parameters
+    ----------
+    location
+        The store.
+    stamp
+        By which the epoch is told from a later one; "" where there is none.
+    describe
+        Describes one scan of a store anew; a function of a module.
+    """
+
+    location: Location
+    stamp: str
+    describe: Callable[[Location, str, Place], StoredScan]
+
+    def check(self, scan: StoredScan) -> None:
+        """Make sure that what was read of a scan belongs to what the store said of it when it was opened.
+
+        Raises
+        ------
+        StoreError
+            If the scan was changed in between.
+        """
+        now = stamp_of(self.location)
+        if now != self.stamp and not _same(scan, self.describe(self.location, now, scan.place)):
+            raise StoreError(
+                f"{scan.label} ({self.location.shown}): changed while it was read; open the store again, once it is no "
+                "longer written"
+            )
+
+
+def begin_epoch(store: Store) -> None:
+    """Tell readers that rows are about to change, or have changed."""
+    put(store, EPOCH_KEY, uuid4().hex.encode())
+
+
+def stamp_of(location: Location) -> str:
+    """Return what tells the epoch of a store from others; "" where there is none, or it cannot be looked up."""
+    store = location.open(read_only=True)
+    try:
+        if isinstance(store, LocalStore):
+            found = os.stat(Path(store.root, EPOCH_KEY))
+            return f"{found.st_mtime_ns} {found.st_size} {found.st_ino}"
+        return run(store.stamp(EPOCH_KEY)) if isinstance(store, Objects) else ""
+    except (OSError, StoreError):
+        return ""
+
+
+def _same(one: StoredScan, other: StoredScan) -> bool:
+    """Whether two descriptions say the same of a scan's voxels."""
+    texts = ("patient", "sequence", "status", "image_digest", "mask_digest", "row_digest", "known_zyx", "shape_zyx")
+    if any(getattr(one, name) != getattr(other, name) for name in texts):
+        return False
+    return one.grid is None or (other.grid is not None and np.array_equal(one.grid.affine, other.grid.affine))

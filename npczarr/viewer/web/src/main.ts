@@ -1,0 +1,25 @@
+// The page in a browser of its own, served by npczarr view or put beside a public store; and the one in a notebook.
+import { HttpObjects } from "./objects.js";
+import { Viewer } from "./viewer.js";
+
+/** The store's address and name: that of the server, or what ?store= names. */
+async function where(): Promise<{ url: string; name: string } | null> {
+  if (document.documentElement.dataset["mode"] === "server") {
+    const about = (await (await fetch("about.json")).json()) as { name: string };
+    return { url: "store", name: about.name };
+  }
+  const store = new URLSearchParams(location.search).get("store");
+  if (!store) return null;
+  const url = new URL(store, location.href);
+  return { url: url.href.replace(/[?#].*$/, ""), name: url.pathname.replace(/\/+$/, "").split("/").pop() || url.host };
+}
+
+async function start(root: HTMLElement): Promise<void> {
+  const found = await where().catch(() => null);
+  if (found) await Viewer.mount(root, { source: new HttpObjects(found.url), name: found.name, address: true });
+  else root.textContent = "Name a store in the address of this page: ?store=https://… or, of one beside it, ?store=npc.zarr";
+}
+
+const root = document.getElementById("npczarr-viewer"); // there is none in a notebook
+if (root) void start(root);
+export { default } from "./widget.js";
