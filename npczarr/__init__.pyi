@@ -13,6 +13,8 @@ from .export.back import import_masks as import_masks
 from .export.cohort import Exported as Exported
 from .export.cohort import export_scans as export_scans
 from .graphs.convert import convert as convert
+from .graphs.lesions import compare_lesions as compare_lesions
+from .graphs.lesions import lesions as lesions
 from .graphs.measure import agreement as agreement
 from .graphs.measure import compare_masks as compare_masks
 from .graphs.measure import measure_mask as measure_mask
@@ -38,6 +40,8 @@ from .sources.download import Downloaded as Downloaded
 from .sources.download import download as download
 from .sources.scout import Scouted as Scouted
 from .sources.scout import scout as scout
+from .sources.structures.listing import ListedStructure as ListedStructure
+from .sources.structures.listing import list_structures as list_structures
 from .store.info import info as info
 from .store.open import open as open
 from .store.pack import Packed as Packed

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 
 from npczarr import __version__
-from npczarr.cli import download, export, measure, pack, privacy, report, resample, scout, show, view
+from npczarr.cli import download, export, measure, pack, privacy, report, resample, scout, show, structures, view
 from npczarr.cli.options import (
     BreakLock,
     Config,
@@ -268,6 +268,7 @@ _COMMANDS: dict[str, tuple[Callable[..., None], str]] = {
     "download": (download.download, "npczarr download data/"),
     "view": (view.view, "npczarr view npc.zarr --patient 012"),
     "scout": (scout.scout, "npczarr scout exports/ --out layout.toml"),
+    "structures": (structures.structures, "npczarr structures primary_data/"),
     "morphology": (measure.morphology, "npczarr morphology npc.zarr --csv tumours.csv"),
     "agreement": (measure.agreement, "npczarr agreement reliability.zarr --tolerance 2"),
     "score": (measure.score, "npczarr score npc.zarr predictions/ --name unet"),

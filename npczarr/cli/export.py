@@ -30,19 +30,26 @@ def export(
     store: Store,
     out: Annotated[Path, typer.Argument(help="Folder to write, or to complete.")],
     format: Annotated[
-        str, typer.Option("--format", help="tiff, nifti, ome-zarr, png, or nnunet: a dataset of nnU-Net.")
+        str,
+        typer.Option("--format", help="tiff, nifti, ome-zarr, png, seg, rtstruct, or nnunet: a dataset of nnU-Net."),
     ],
     size: Annotated[int | None, typer.Option(help="Resample in-plane to this many rows and columns: 256.")] = None,
     patients: Annotated[list[str] | None, typer.Option(help="A patient; may be given again, or 001,002.")] = None,
     sequences: Annotated[list[str] | None, typer.Option(help="A sequence; may be given again, or T1WI,T2WI.")] = None,
     mask_of: Annotated[str | None, typer.Option(help="Sequence whose mask nnU-Net learns.")] = None,
     bits: Annotated[int, typer.Option(help="8 or 16; of TIFF.")] = 8,
+    source: Annotated[
+        str | None,
+        typer.Option(help="Of seg and rtstruct: what the store was made from; the files then belong to its series."),
+    ] = None,
+    config: Config = None,
     workers: Workers = None,
     scheduler: Scheduler = None,
     storage_option: StorageOption = None,
+    source_option: SourceOption = None,
     as_json: Json = False,
 ) -> None:
-    """Write scans and masks as TIFF slices, NIfTI, OME-Zarr, PNG overlays, or a dataset of nnU-Net."""
+    """Write scans as TIFF, NIfTI, OME-Zarr, PNG overlays or for nnU-Net; masks as DICOM SEG or RTSTRUCT."""
     from npczarr.export.cohort import export_scans as run
 
     with show.progress() as draw:
@@ -55,6 +62,9 @@ def export(
             sequences=_labels(sequences),
             bits=bits,
             mask_of=mask_of,
+            source=source,
+            config=config,
+            source_options=as_options(source_option),
             workers=workers,
             scheduler=scheduler,
             storage_options=as_options(storage_option),

@@ -24,7 +24,18 @@ from npczarr.cli.options import (
 from npczarr.model.options import redacted
 from npczarr.outputs import to_csv, write_whole
 
+Label = Annotated[
+    list[str] | None, typer.Option(help="Label to measure, of masks with several; repeatable. All by default.")
+]
+LesionsCsv = Annotated[
+    Path | None,
+    typer.Option("--lesions", callback=new_file, help="Also write a row for every lesion to this CSV file."),
+]
 Csv = Annotated[Path | None, typer.Option(callback=new_file, help="Also write every scan's numbers to this CSV file.")]
+
+
+def _labels(given: list[str] | None) -> str | list[str] | None:
+    return None if not given else given[0] if len(given) == 1 else given
 
 
 def morphology(
@@ -32,6 +43,7 @@ def morphology(
     method: Annotated[
         str, typer.Option(help="lorensen, as the published values; or lewiner, scikit-image's.")
     ] = "lorensen",
+    label: Label = None,
     csv: Csv = None,
     workers: Workers = None,
     scheduler: Scheduler = None,
@@ -40,7 +52,7 @@ def morphology(
     as_json: Json = False,
 ) -> None:
     """Measure every tumour: volume, surface area, diameter, regularity. Kept in the store as `morphology`."""
-    where = {"workers": workers, "scheduler": scheduler, "break_lock": break_lock, "csv": csv}
+    where = {"workers": workers, "scheduler": scheduler, "break_lock": break_lock, "csv": csv, "label": _labels(label)}
     raise typer.Exit(int(measure_tumours(store, method, storage_option, where, as_json=as_json)))
 
 
@@ -55,13 +67,11 @@ def measure_tumours(
     from npczarr.report.flags import quality
 
     result, failures = _measure(store, "morphology", storage_option, {"method": method}, where)
-    raters = [str(label) for label in result["rater"].values] if "rater" in result.dims else []
     rows, flags = [], []
-    for rater in raters or [""]:
-        one = result.sel(rater=rater, drop=True) if rater else result
-        rows += [{**row, "sequence": f"{row['sequence']} {rater}".strip()} for row in summary(one, TABLE_2)]
+    for name, one in _parts(result, ("rater", "label")):
+        rows += [{**row, "sequence": f"{row['sequence']} {name}".strip()} for row in summary(one, TABLE_2)]
         found = show.flagged(quality(one))
-        flags += [{**flag, "scan": f"{flag['scan']} {rater}".strip()} for flag in found]
+        flags += [{**flag, "scan": f"{flag['scan']} {name}".strip()} for flag in found]
     if as_json:
         typer.echo(json.dumps({"summary": rows, "flags": flags, "failures": failures}, indent=1))
     else:
@@ -75,6 +85,7 @@ def measure_tumours(
 def agreement(
     store: Store,
     tolerance: Annotated[float, typer.Option(help="In mm, for the surface Dice.")] = 2.0,
+    label: Label = None,
     csv: Csv = None,
     workers: Workers = None,
     scheduler: Scheduler = None,
@@ -83,7 +94,7 @@ def agreement(
     as_json: Json = False,
 ) -> None:
     """Compare the raters of a store: Dice, Jaccard, surface distances. Kept in the store as `agreement`."""
-    where = {"workers": workers, "scheduler": scheduler, "break_lock": break_lock, "csv": csv}
+    where = {"workers": workers, "scheduler": scheduler, "break_lock": break_lock, "csv": csv, "label": _labels(label)}
     raise typer.Exit(int(compare_raters(store, tolerance, storage_option, where, as_json=as_json)))
 
 
@@ -102,6 +113,8 @@ def score(
     name: Annotated[str | None, typer.Option(help="Of the result, score/NAME; by default the folder's name.")] = None,
     tolerance: Annotated[float, typer.Option(help="In mm, for the surface Dice.")] = 2.0,
     config: Config = None,
+    label: Label = None,
+    lesions: LesionsCsv = None,
     csv: Csv = None,
     workers: Workers = None,
     scheduler: Scheduler = None,
@@ -117,9 +130,19 @@ def score(
         "config": config,
         "source_options": as_options(source_option),
     }
-    where = {"workers": workers, "scheduler": scheduler, "break_lock": break_lock, "csv": csv}
+    where = {"workers": workers, "scheduler": scheduler, "break_lock": break_lock, "csv": csv, "label": _labels(label)}
     where["name"] = name
-    raise typer.Exit(int(_compare(store, "score", storage_option, parameters, where, as_json)))
+    failed = _compare(store, "score", storage_option, parameters, where, as_json)
+    if lesions is not None:
+        import npczarr
+
+        dataset = npczarr.open(store, storage_options=as_options(storage_option))
+        rows = npczarr.lesions(
+            dataset, predictions, label=_labels(label), config=config, storage_options=as_options(source_option)
+        )
+        rows.to_csv(lesions, index=False)
+        show.err.print(f"wrote {lesions}")
+    raise typer.Exit(int(failed))
 
 
 def _compare(
@@ -132,16 +155,29 @@ def _compare(
 ) -> bool:
     """Compare masks and print n, mean and median with their intervals; whether a scan could not be compared."""
     from npczarr.graphs.summarize import summary
-    from npczarr.model.results import AGREEMENT_TABLE
+    from npczarr.model.results import AGREEMENT_TABLE, LESION_TABLE
 
     result, failures = _measure(store, measure, storage_option, parameters, where)
-    rows = summary(result, AGREEMENT_TABLE)
+    rows = [
+        {**row, "sequence": f"{row['sequence']} {name}".strip()}
+        for name, one in _parts(result, ("label",))
+        for row in summary(one, (*AGREEMENT_TABLE, *LESION_TABLE))
+    ]
     if as_json:
         typer.echo(json.dumps({"summary": rows, "failures": failures}, indent=1))
     else:
         show.intervals(rows)
         show.failed(failures)
     return bool(failures)
+
+
+def _parts(result: Any, dims: tuple[str, ...]) -> list[tuple[str, Any]]:  # noqa: ANN401 - an xarray.Dataset
+    """Cut a result along some of its dimensions, each part with its labels."""
+    parts = [("", result)]
+    for dim in (dim for dim in dims if dim in result.dims):
+        names = [str(label) for label in result[dim].values]
+        parts = [(f"{n} {name}".strip(), one.sel({dim: name}, drop=True)) for n, one in parts for name in names]
+    return parts
 
 
 def _measure(

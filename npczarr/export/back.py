@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ import xxhash
 from npczarr.errors import NpczarrError, ParameterError, SourceError, StoreError
 from npczarr.model.cohort import ScanFiles
 from npczarr.model.geometry import Grid
+from npczarr.model.label_set import labels_of_store, renumbered
 from npczarr.model.layout import Layout
 from npczarr.model.records import Mask, Row
 from npczarr.model.schema import SCAN_TABLES, STORED
@@ -21,11 +22,11 @@ from npczarr.runner import Meter, OnProgress, Runner
 from npczarr.sources.config import load_config
 from npczarr.sources.discover import sort_files
 from npczarr.sources.files import Source, open_source
-from npczarr.sources.nifti import read_mask
+from npczarr.sources.masks import read_mask
 from npczarr.store.chunks import ScanPlace, digest
 from npczarr.store.cohort import StoredCohort
 from npczarr.store.describe import add_history
-from npczarr.store.hierarchy import array, open_group, read_layout
+from npczarr.store.hierarchy import array, mask_labels, open_group, read_layout
 from npczarr.store.lease import Lease, hold_lease
 from npczarr.store.location import Location, locate
 from npczarr.store.rows import Rows
@@ -66,7 +67,7 @@ def import_masks(
     source_options: Mapping[str, Any] | None = None,
     on_progress: OnProgress | None = None,
 ) -> tuple[Imported, ...]:
-    """Replace stored masks by NIfTI masks of a folder; their affine places them, as on conversion.
+    """Replace stored masks by those of a folder: NIfTI, which their affine places as on conversion, SEG or RTSTRUCT.
 
     The scan's message then says when, from which file, and which digest the mask had before. A mask that does not fit
     is refused and changes nothing. Converting the same source again keeps the new masks; a changed source, or
@@ -77,9 +78,10 @@ def import_masks(
     store
         Folder or URL of the store; not one of several raters.
     folder
-        Folder, zip or URL of masks named as in the source, ``<patient>/ROI-T1.nii.gz``: what an export as NIfTI wrote.
+        Folder, zip or URL of masks named as in the source, ``<patient>/ROI-T1.nii.gz`` or
+        ``ROI-T1.dcm``: what an export as NIfTI, SEG or RTSTRUCT wrote.
     config
-        TOML file that describes another layout of the folder.
+        TOML file that describes another layout of the folder, or other labels than the store's own.
     workers
         Local worker processes that read the masks; 0 for this process. By default the active ``distributed.Client``,
         or this process: reading a mask takes some milliseconds.
@@ -123,7 +125,9 @@ def import_masks(
         target = _Target(location, Rows(root, lease), read_layout(root, location.shown), lease)
         tables = {v.name: target.rows.read(v.name) for v in SCAN_TABLES}
         stored = StoredCohort(location, root)
-        tasks = [_task(scan, source, stored, tables) for scan in scans]
+        names = mask_labels(root)
+        labels = renumbered(rules.labels, names, where=location.shown) if rules.labels else labels_of_store(names)
+        tasks = [_task(replace(scan, labels=labels), source, stored, tables) for scan in scans]
         done: dict[Key, Imported] = {}
         meter = Meter(on_progress, len(tasks), "masks")
         for task, outcome in runner.run(read_task, tasks, name=lambda task: f"import-{'-'.join(task.key)}"):
@@ -191,7 +195,7 @@ def read_task(task: ImportTask) -> ReadMask:
     if task.scan is None:
         return ReadMask(None, status="refused", message=task.problem)
     try:
-        mask = read_mask(task.source, task.files.masks, _usable_grid(task.scan))
+        mask = read_mask(task.source, task.files.masks, _usable_grid(task.scan), task.files.labels)
         content = task.source.read([task.files.masks[0].path])[0]
     except NpczarrError as error:
         return ReadMask(None, status="refused", message=str(error))

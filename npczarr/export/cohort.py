@@ -16,14 +16,20 @@ import xxhash
 from npczarr.errors import NpczarrError, ParameterError, unknown_label
 from npczarr.export.manifest import Manifest
 from npczarr.export.names import check_name
+from npczarr.export.origin import OriginFiles
 from npczarr.export.scan import ExportTask, read
 from npczarr.model.options import check_local
 from npczarr.runner import Meter, OnProgress, Runner
+from npczarr.sources.config import load_config
+from npczarr.sources.discover import discover
+from npczarr.sources.files import open_source
 from npczarr.store.cohort import StoredCohort
 from npczarr.store.location import locate
 from npczarr.store.scans import StoredScan
 
-FORMATS = {"tiff": "tiff", "nifti": "nifti", "ome-zarr": "ome_zarr", "png": "png"}
+FORMATS = {"tiff": "tiff", "nifti": "nifti", "ome-zarr": "ome_zarr", "png": "png", "seg": "seg", "rtstruct": "rtstruct"}
+#: Formats that can refer to the series of a source.
+REFERRING = ("seg", "rtstruct")
 _LARGEST_SIZE = 8192
 _SMALL_VOXELS = 50_000_000  # written in about the time that two processes take to start
 
@@ -62,9 +68,12 @@ def export_scans(
     sequences: Sequence[str] | None = None,
     bits: int = 8,
     mask_of: str | None = None,
+    source: str | Path | None = None,
+    config: str | Path | None = None,
     workers: int | None = None,
     scheduler: str | None = None,
     storage_options: Mapping[str, Any] | None = None,
+    source_options: Mapping[str, Any] | None = None,
     on_progress: OnProgress | None = None,
 ) -> tuple[Exported, ...]:
     """Write scans and masks as files of other tools, ``<patient>/<sequence>…`` below a folder.
@@ -80,8 +89,9 @@ def export_scans(
         Local folder: new, empty, or of an earlier export of the same kind.
     format
         ``"tiff"``, slices scaled over the whole volume; ``"nifti"``, ``"ome-zarr"``, stored values; ``"png"``, the
-        slice with most tumor and its outline; ``"nnunet"``, real values as a dataset of nnU-Net version 2, a case for
-        each patient whose sequences lie on one grid.
+        slice with most tumor and its outline; ``"seg"``, ``"rtstruct"``, the mask alone as a DICOM object;
+        ``"nnunet"``, real values as a dataset of nnU-Net version 2, a case for each patient whose sequences lie on one
+        grid.
     size
         Resample in-plane to ``size`` x ``size``; None keeps the matrix.
     patients, sequences
@@ -90,13 +100,17 @@ def export_scans(
         8 or 16, of TIFF.
     mask_of
         Sequence whose mask nnU-Net learns; by default the one on whose grid the store was resampled.
+    source, config
+        Of SEG and RTSTRUCT: what the store was made from, and the TOML file of its layout. The objects then name its
+        series and slices, and repeat what these say of patient and study, so that an archive lays them on the images.
+        Without it they stand alone, with identifiers of their own.
     workers
         Local worker processes; 0 for this process. By default the active ``distributed.Client``, or one a core; this
         process for a few scans.
     scheduler
         Address of a running scheduler instead. All workers must see the same folder `out`.
-    storage_options
-        Options of the store's file system; credentials belong in the environment.
+    storage_options, source_options
+        Options of the store's and of the source's file system; credentials belong in the environment.
     on_progress
         Called with a :class:`npczarr.Progress` when the scans to write are known, and after each.
 
@@ -117,15 +131,19 @@ def export_scans(
             store, out, patients, sequences, mask_of, size, workers, scheduler, storage_options, on_progress
         )
     _check(format, size, bits, out)
+    if source is not None and (format not in REFERRING or size is not None):
+        raise ParameterError(f"source: only {' and '.join(REFERRING)} refer to it, and on its own matrix; leave it out")
     _load(format)
     cohort = StoredCohort(locate(store, storage_options))
     labels = cohort.labels
     chosen = (_chosen(labels["patient"], "patient", patients), _chosen(labels["sequence"], "sequence", sequences))
     voxels = int(cohort.tables["shape"][np.ix_(*chosen)].prod(axis=-1).sum())
     runner = Runner(workers, scheduler, idle="here" if voxels < _SMALL_VOXELS else "processes")
-    manifest = Manifest.open(Path(out), {"format": format, "size": size, "bits": bits if format == "tiff" else None})
+    kind = {"format": format, "size": size, "bits": bits if format == "tiff" else None}
+    manifest = Manifest.open(Path(out), kind if source is None else {**kind, "refers_to_source": True})
     form = {"out": str(manifest.folder), "format": format, "size": size, "bits": bits}
-    planned = list(_plan(cohort, chosen, form))
+    origins = {} if source is None else _origins(source, config, source_options)
+    planned = list(_plan(cohort, chosen, form, None if source is None else origins))
     found: dict[int, Exported] = {}
     queue: dict[str, tuple[int, ExportTask]] = {}
     for i, item in enumerate(planned):
@@ -223,18 +241,34 @@ def _chosen(labels: Sequence[str], dim: str, wanted: Sequence[str] | None) -> li
 
 
 def _plan(
-    cohort: StoredCohort, chosen: tuple[list[int], list[int]], form: Mapping[str, Any]
+    cohort: StoredCohort,
+    chosen: tuple[list[int], list[int]],
+    form: Mapping[str, Any],
+    origins: Mapping[tuple[str, str], OriginFiles] | None,
 ) -> Iterator[ExportTask | Exported]:
     """Yield a task for each stored scan, and the reason for each that is not stored."""
     for at in product(*chosen):
         scan = cohort.at((at[0], at[1]))
         for rater in range(len(scan.raters)) if scan.raters else [None]:
-            task = ExportTask(scan, rater, _digest(scan), **form)
-            if scan.stored:
+            origin = None if origins is None else origins.get((scan.patient, scan.sequence))
+            task = ExportTask(scan, rater, _digest(scan), **form, origin=origin)
+            if scan.stored and origins is not None and origin is None:
+                message = "the source has no such series; give the one that the store was made from"
+                yield Exported(scan.patient, scan.sequence, task.rater_label, "failed", message)
+            elif scan.stored:
                 yield task
             else:
                 message = f"{scan.status}: {scan.message}"
                 yield Exported(scan.patient, scan.sequence, task.rater_label, "absent", message)
+
+
+def _origins(
+    source: str | Path, config: str | Path | None, options: Mapping[str, Any] | None
+) -> dict[tuple[str, str], OriginFiles]:
+    """Find the files of each series of a source."""
+    rules = load_config(config)
+    origin = open_source(source, options, rules.limits)
+    return {key: OriginFiles(origin, files) for key, files in discover(origin, rules).scans.items() if files.images}
 
 
 def _digest(scan: StoredScan) -> str:

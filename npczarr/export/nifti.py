@@ -13,14 +13,13 @@ import nibabel
 import numpy as np
 from numpy.typing import NDArray
 
+from npczarr.export.mask_names import mask_stem
 from npczarr.export.names import check_name
 from npczarr.export.scan import ScanVoxels
 from npczarr.model.geometry import RAS_TO_LPS, Floats
 from npczarr.outputs import write_whole
-from npczarr.sources.config import SourceConfig
 
 _SCANNER = 1  # NIFTI_XFORM_SCANNER_ANAT
-_MASK_NAMES = {rule.name: rule.mask for rule in SourceConfig().sequences}
 _NOTICED_MM = 0.01  # between sform and qform
 
 
@@ -50,7 +49,7 @@ def write(scan: ScanVoxels, folder: Path, bits: int) -> tuple[list[Path], list[s
 
 def mask_name(sequence: str) -> str:
     """Name of a sequence's mask: ``ROI-T1.nii.gz`` for ``T1WI``, as published; else ``ROI-<sequence>.nii.gz``."""
-    return f"ROI-{check_name(_MASK_NAMES.get(sequence, sequence))}.nii.gz"
+    return f"{mask_stem(sequence)}.nii.gz"
 
 
 def encode(voxels: NDArray[Any], affine: Floats, scale: tuple[float, float] = (1.0, 0.0)) -> bytes:

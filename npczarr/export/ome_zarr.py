@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from npczarr.errors import SourceError
+from npczarr.export.colors import color_of
 from npczarr.export.names import check_name
 from npczarr.export.scan import ScanVoxels
 from npczarr.model.geometry import AXES
@@ -13,28 +14,28 @@ from npczarr.outputs import whole
 from npczarr.store.ome import Node, write_groups
 
 VERSION = "0.5"
-_LABEL = "tumor"
-_OUTLINE = [255, 140, 0, 255]
 
 
 def write(scan: ScanVoxels, folder: Path, bits: int) -> tuple[list[Path], list[str]]:
     """Write ``<sequence>.ome.zarr`` with stored values, and the mask as ``labels/tumor``.
 
-    Scale and translation, all that version 0.5 knows, are the spacing and the position of the first voxel along each
-    voxel axis in mm; the affine to LPS mm and the rescale stand in the attribute ``npczarr``.
+    The mask of several labels is ``labels/labels``. Scale and translation, all that version 0.5 knows, are the spacing
+    and the position of the first voxel along each voxel axis in mm; the affine to LPS mm and the rescale stand in the
+    attribute ``npczarr``.
     """
     if scan.image is None:
         raise SourceError("there is no image, only masks; export these as nifti or tiff")
     nodes = {"": Node({"ome": _multiscales(scan, scan.sequence), "npczarr": _about(scan)}, scan.image)}
     if scan.mask is not None:
+        name = scan.labels[0] if len(scan.labels) == 1 else "labels"
         colors = {
-            "colors": [{"label-value": 1, "rgba": _OUTLINE}],
-            "properties": [{"label-value": 1, "name": _LABEL}],
+            "colors": [{"label-value": n, "rgba": [*color_of(n), 255]} for n in range(1, len(scan.labels) + 1)],
+            "properties": [{"label-value": n, "name": label} for n, label in enumerate(scan.labels, 1)],
             "source": {"image": "../../"},
         }
-        nodes["labels"] = Node({"ome": {"version": VERSION, "labels": [_LABEL]}})
-        label = {"ome": {**_multiscales(scan, _LABEL), "image-label": colors}}
-        nodes[f"labels/{_LABEL}"] = Node(label, scan.mask)
+        nodes["labels"] = Node({"ome": {"version": VERSION, "labels": [name]}})
+        label = {"ome": {**_multiscales(scan, name), "image-label": colors}}
+        nodes[f"labels/{name}"] = Node(label, scan.mask)
     path = folder / f"{check_name(scan.sequence)}.ome.zarr"
     with whole(path) as draft:
         write_groups(draft, nodes, AXES)

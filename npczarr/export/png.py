@@ -11,13 +11,13 @@ from PIL import Image, ImageDraw, PngImagePlugin
 from skimage.measure import find_contours
 
 from npczarr.errors import SourceError
+from npczarr.export.colors import color_of
 from npczarr.export.names import check_name
 from npczarr.export.scan import ScanVoxels
 from npczarr.outputs import write_whole
 
 _PERCENTILES = (0.5, 99.5)  # of the volume: noise and bright vessels must not take the gray levels of the tumor
 _SIDE = 768  # pixels of the longer side, or more
-_OUTLINE = (255, 140, 0)
 
 
 def write(scan: ScanVoxels, folder: Path, bits: int) -> tuple[list[Path], list[str]]:
@@ -49,15 +49,16 @@ def write(scan: ScanVoxels, folder: Path, bits: int) -> tuple[list[Path], list[s
 
 
 def draw(gray: NDArray[np.uint8], mask: NDArray[np.uint8] | None, y_mm: float, x_mm: float) -> Image.Image:
-    """Draw a slice (y, x) in square pixels with the outline of its mask."""
+    """Draw a slice (y, x) in square pixels with the outline of each label of its mask."""
     rows, columns = gray.shape
     scale = _SIDE / max(rows * y_mm, columns * x_mm)  # pixels a mm
     size = max(1, round(columns * x_mm * scale)), max(1, round(rows * y_mm * scale))
     picture = Image.fromarray(gray).resize(size, Image.Resampling.BICUBIC).convert("RGB")
     if mask is not None:
         canvas = ImageDraw.Draw(picture)
-        for line in find_contours(np.pad(mask, 1).astype(float), 0.5):
-            # padded by one, and the center of a voxel is half a voxel inside it
-            points = [((x - 0.5) * x_mm * scale, (y - 0.5) * y_mm * scale) for y, x in line]
-            canvas.line(points, fill=_OUTLINE, width=2, joint="curve")
+        for number in np.unique(mask[mask > 0]):
+            for line in find_contours(np.pad(mask == number, 1).astype(float), 0.5):
+                # padded by one, and the center of a voxel is half a voxel inside it
+                points = [((x - 0.5) * x_mm * scale, (y - 0.5) * y_mm * scale) for y, x in line]
+                canvas.line(points, fill=color_of(int(number)), width=2, joint="curve")
     return picture

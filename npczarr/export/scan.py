@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from npczarr.kernels.resample import resample, resample_mask
+from npczarr.export.origin import Origin, OriginFiles, read_origin
+from npczarr.kernels.resample import resample, resample_labels
 from npczarr.model.geometry import Floats, Grid
+from npczarr.model.label_set import TUMOR
 from npczarr.store.scans import StoredScan
 
 
@@ -27,6 +29,8 @@ class ExportTask:
         Digest of the parts of the scan that the files depend on.
     out, format, size, bits
         Folder and form of the files.
+    origin
+        The series that it was made from, where its files are to refer to it.
     """
 
     scan: StoredScan
@@ -36,6 +40,7 @@ class ExportTask:
     format: str
     size: int | None
     bits: int
+    origin: OriginFiles | None = None
 
     @property
     def rater_label(self) -> str:
@@ -64,13 +69,19 @@ class ScanVoxels:
     image
         (z, y, x) stored values, in the store's type, or float32 once resampled; None where there are only masks.
     mask
-        (z, y, x) uint8, or None.
+        (z, y, x) uint8, numbers of labels; or None.
     grid
         Where both lie.
     slope, intercept
         (z,): real value = slope * stored value + intercept.
     z_spacing_known
         False where 1 mm stands for a distance between slices that nobody knows.
+    labels
+        Names of the labels, from number 1.
+    image_digest, mask_digest, frame_digest
+        Digests of the voxels and of the frame of reference in the store; "" where there is none.
+    origin
+        The series that it was made from; None where the files are to stand alone.
     """
 
     patient: str
@@ -81,6 +92,11 @@ class ScanVoxels:
     slope: Floats
     intercept: Floats
     z_spacing_known: bool
+    labels: tuple[str, ...] = (TUMOR,)
+    image_digest: str = ""
+    mask_digest: str = ""
+    frame_digest: str = ""
+    origin: Origin | None = None
 
     @property
     def one_scale(self) -> bool:
@@ -114,6 +130,11 @@ def read(task: ExportTask) -> ScanVoxels:
         stored.slope,
         stored.intercept,
         stored.known_zyx[0],
+        stored.labels,
+        stored.image_digest,
+        stored.mask_digest,
+        stored.frame_digest,
+        None if task.origin is None else read_origin(stored, task.origin),
     )
     return scan if task.size is None else resized(scan, task.size)
 
@@ -127,6 +148,6 @@ def resized(scan: ScanVoxels, size: int) -> ScanVoxels:
     return replace(
         scan,
         image=None if scan.image is None else resample(scan.image, scan.grid, target),
-        mask=None if scan.mask is None else resample_mask(scan.mask, scan.grid, target),
+        mask=None if scan.mask is None else resample_labels(scan.mask, scan.grid, target),
         grid=target,
     )

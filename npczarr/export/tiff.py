@@ -22,7 +22,8 @@ from npczarr.outputs import write_whole
 def write(scan: ScanVoxels, folder: Path, bits: int) -> tuple[list[Path], list[str]]:
     """Write a TIFF for each slice and each slice of the mask, and a JSON file with the scale of real values.
 
-    Slices are numbered from 1, by their position along the slice normal. Masks are 0 and 2**bits - 1.
+    Slices are numbered from 1, by their position along the slice normal. Masks are 0 and 2**bits - 1; of several labels
+    the numbers of the labels, which the JSON names.
     """
     name = check_name(scan.sequence)
     about: dict[str, Any] = {"patient": scan.patient, "sequence": scan.sequence, "bits": bits}
@@ -39,11 +40,14 @@ def write(scan: ScanVoxels, folder: Path, bits: int) -> tuple[list[Path], list[s
         "affine_lps": scan.grid.affine.tolist(),
         "shape_zyx": list(scan.grid.shape_zyx),
     }
+    one_label = len(scan.labels) == 1
+    if not one_label:
+        about["labels"] = dict(enumerate(scan.labels, 1))
     files = []
     if pixels is not None:
         files += _write_slices(pixels, {**about, "kind": "image"}, spacing, folder / name, "")
     if scan.mask is not None:
-        outline = scan.mask * _depth(bits).type(2**bits - 1)
+        outline = scan.mask * _depth(bits).type(2**bits - 1 if one_label else 1)
         files += _write_slices(outline, {**about, "kind": "mask"}, spacing, folder / name, "_mask")
     files.append(folder / f"{name}.json")
     write_whole(files[-1], json.dumps(about, indent=1).encode())

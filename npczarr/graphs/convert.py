@@ -17,6 +17,7 @@ from npczarr.graphs.convert_scan import Peek, PeekTask, ScanTask, missing_row, p
 from npczarr.graphs.store_writer import StoreWriter, Work, changed
 from npczarr.model.cohort import Cohort, ScanFiles
 from npczarr.model.identifiers import identifies_by_name
+from npczarr.model.label_set import Labels, label_names
 from npczarr.model.layout import Layout, check_codec, plan_layout
 from npczarr.model.schema import RESAMPLING, STORED, Variable
 from npczarr.runner import OnProgress, Runner
@@ -27,7 +28,7 @@ from npczarr.sources.tables import Tables, read_tables
 from npczarr.store.chunks import ScanPlace
 from npczarr.store.create import add_columns, create, is_new, resize
 from npczarr.store.describe import SALT, add_history, root_attributes
-from npczarr.store.hierarchy import array, labels, open_group, read_layout
+from npczarr.store.hierarchy import array, labels, mask_labels, open_group, read_layout
 from npczarr.store.lease import hold_lease
 from npczarr.store.location import locate
 from npczarr.store.rows import Key, Rows
@@ -66,7 +67,7 @@ def convert(
     store
         Folder or URL of the store.
     config
-        TOML file that describes another layout or other column names.
+        TOML file that describes another layout, other column names, or the labels of the masks.
     columns
         TOML file of column names alone, such as ``npczarr columns`` writes; instead of those in `config`.
     workers
@@ -124,12 +125,13 @@ def convert(
             layout = _survey(runner, origin, cohort, codec, dtype)
             attributes = root_attributes(layout.dtype, rated=bool(cohort.raters), of=rules.cohort)
             with lease.writing():
-                create(opened, cohort.patients, cohort.sequences, layout, attributes, cohort.raters)
+                names = label_names(rules.labels)
+                create(opened, cohort.patients, cohort.sequences, layout, attributes, cohort.raters, names)
         root = open_group(opened, target.shown)
         stranger = False
         if not fresh:
             layout = read_layout(root, target.shown)
-            _check_kind(root, cohort, target.shown)
+            _check_kind(root, cohort, rules.labels, target.shown)
             stranger = _is_stranger(runner, root, origin, cohort)
             if stranger and not replace:
                 raise _other_cohort(root, cohort, target.shown)
@@ -223,8 +225,8 @@ def _peeked(
         yield from zip(batch.scans, outcome, strict=True)
 
 
-def _check_kind(root: zarr.Group, cohort: Cohort, url: str) -> None:
-    """Refuse to mix kinds: resampled scans, scans with raters' masks, or masks of other raters, in one store."""
+def _check_kind(root: zarr.Group, cohort: Cohort, labels_of_masks: Labels, url: str) -> None:
+    """Refuse to mix kinds: resampled scans, scans with raters' masks, masks of other raters or labels, in one store."""
     if RESAMPLING in root.attrs:
         raise StoreError(f"{url}: a resampled cohort, which takes no scans as they are; convert elsewhere")
     there = tuple(labels(root, "rater")) if "rater" in root else ()
@@ -232,6 +234,13 @@ def _check_kind(root: zarr.Group, cohort: Cohort, url: str) -> None:
         raise StoreError(
             f"{url}: the raters of the store are {', '.join(there) or 'none'}, those of the source "
             f"{', '.join(cohort.raters) or 'none'}; convert into another store"
+        )
+    stored, declared = mask_labels(root), label_names(labels_of_masks)
+    if stored != declared:
+        raise StoreError(
+            f"{url}: the labels of the store are {', '.join(stored)}, those of the configuration "
+            f"{', '.join(declared)}, in this order; give the configuration of the store, or convert into another "
+            "store"
         )
 
 

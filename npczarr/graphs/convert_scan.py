@@ -20,7 +20,7 @@ from npczarr.model.geometry import Grid, Shape
 from npczarr.model.records import PADDING, Mask, Row, Scan
 from npczarr.sources.files import Source
 from npczarr.sources.images import peek_image, read_image
-from npczarr.sources.nifti import read_mask
+from npczarr.sources.masks import read_scan_mask
 from npczarr.sources.raters import read_raters
 from npczarr.store.chunks import ScanPlace, digest
 
@@ -141,7 +141,7 @@ def write_scan(task: ScanTask) -> Row:
     warnings = [*scan.warnings, *mask_message]
     values: dict[str, Any] = {
         "status": "warning" if warnings else "ok",
-        "message": "; ".join([*warnings, *scan.notes]),
+        "message": "; ".join([*warnings, *scan.notes, *(mask.notes if mask is not None else ())]),
         "mask_status": mask_status,
         "image_digest": digest(image),
         "series_digest": series,
@@ -213,20 +213,21 @@ def missing_row(files: ScanFiles) -> Row:
 
 
 def source_digest(scan: ScanFiles) -> str:
-    """XXH3-128 of the names, sizes and stamps of a scan's files, and of the rule that chooses among them."""
-    text = "\n".join(f"{f.path}\t{f.size}\t{f.stamp}" for f in (*scan.images, *scan.masks))
+    """XXH3-128 of the names, sizes and stamps of a scan's files, and of the rules that choose among them."""
+    text = "\n".join(f"{f.path}\t{f.size}\t{f.stamp}" for f in (*scan.images, *scan.masks, *scan.structures))
     text += repr(scan.where) if scan.where else ""
+    text += repr(scan.labels) if scan.labels else ""
     return xxhash.xxh3_128_hexdigest(text.encode())
 
 
 def _read_mask(task: ScanTask, scan: Scan) -> tuple[Mask | None, str, Sequence[str]]:
     """Return the mask, its status, and what is to be said of it."""
-    if not task.files.masks:
-        return None, "missing", ("no mask",)
     try:
-        mask = read_mask(task.source, task.files.masks, scan.grid)
+        mask = read_scan_mask(task.source, task.files, scan)
     except Exception as error:
         return None, "refused", (f"mask refused: {failure_reason(error)}",)
+    if isinstance(mask, str):
+        return None, "missing", (mask,)
     return mask, "warning" if mask.warnings else "ok", mask.warnings
 
 
@@ -253,7 +254,7 @@ def geometry_of(grid: Grid, z_spacing_known: bool = True) -> dict[str, Any]:
 
 
 def _row(task: ScanTask, values: dict[str, Any], started: float) -> Row:
-    files: tuple[File, ...] = (*task.files.images, *task.files.masks)
+    files: tuple[File, ...] = (*task.files.images, *task.files.masks, *task.files.structures)
     values["source_digest"] = source_digest(task.files)
     return Row(
         task.files.patient,

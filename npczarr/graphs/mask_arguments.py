@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -30,11 +30,14 @@ class MaskArgument:
         Voxel size; None where nothing tells it.
     positions_mm
         Positions of the voxel centers by axis; absent where they are not known.
+    attributes
+        Attributes of a DataArray, which may name its labels.
     """
 
     voxels: NDArray[Any]
     spacing_zyx_mm: tuple[float | None, ...]
     positions_mm: Mapping[str, NDArray[np.float64]]
+    attributes: Mapping[str, Any] = field(default_factory=dict)
 
 
 def read_mask_argument(mask: ArrayLike | xr.DataArray, name: str = "mask") -> MaskArgument:
@@ -58,7 +61,7 @@ def read_mask_argument(mask: ArrayLike | xr.DataArray, name: str = "mask") -> Ma
     found = {axis: _positions(ordered, axis, name) for axis in AXES if axis in ordered.coords}
     positions = {axis: along for axis, along in found.items() if along is not None}
     spacing = tuple(_spacing_along(axis, positions.get(axis), ordered, name) for axis in AXES)
-    return MaskArgument(np.asarray(ordered.values), spacing, positions)
+    return MaskArgument(np.asarray(ordered.values), spacing, positions, mask.attrs)
 
 
 def agreed_spacing(given: PerAxis[float] | None, *masks: tuple[str, MaskArgument]) -> tuple[float, float, float]:

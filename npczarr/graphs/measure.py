@@ -12,6 +12,7 @@ import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
 from npczarr.errors import ParameterError
+from npczarr.graphs.label_dim import LabelChoice, for_each_label, number_of, only
 from npczarr.graphs.map_scans import Row, map_scans, scan_geometry
 from npczarr.graphs.mask_arguments import agreed_spacing, check_same_grid, read_mask_argument
 from npczarr.kernels import agreement as agreement_kernel
@@ -24,7 +25,7 @@ from npczarr.model.schema import Variable
 TOLERANCE_MM = 2.0
 
 
-def morphology(dataset: xr.Dataset, *, method: Method = "lorensen") -> xr.Dataset:
+def morphology(dataset: xr.Dataset, *, method: Method = "lorensen", label: LabelChoice = None) -> xr.Dataset:
     """Measure the tumor of every scan; lazy.
 
     Parameters
@@ -33,29 +34,37 @@ def morphology(dataset: xr.Dataset, *, method: Method = "lorensen") -> xr.Datase
         A cohort opened from a store, or any selection of it.
     method
         Case table of marching cubes: ``"lorensen"``, as the dataset's authors used, or ``"lewiner"``, scikit-image's.
+    label
+        Label to measure, or several; by default all that the masks have, along `label` where there are two or more.
 
     Returns
     -------
     xarray.Dataset
-        On the dimensions of `mask` before z, y, x: `volume` (mm3), `surface_area` (mm2), `max_diameter` (mm),
+        On `label` where several are measured, and the dimensions of `mask` before z, y, x: `volume` (mm3),
+        `surface_area` (mm2), `max_diameter` (mm),
         `surface_regularity`, `sphericity`, `voxel_volume`, `components`, bounding box and border contact. NaN where
         there is no mask or the spacing is not known; an empty mask has no surface (NaN) and zero voxels.
 
     Raises
     ------
     ParameterError
-        If the Dataset has no masks or the method is not known.
+        If the Dataset has no masks or no such label, or the method is not known.
 
     Notes
     -----
     Surface: marching cubes (Lorensen and Cline 1987; Lewiner et al. 2003) at 0.5 on the 0/1 mask, closed at the border.
     """
     _check_method(method)
-    result = map_scans(_measure_scan, [_mask(dataset)], scan_geometry(dataset), MORPHOLOGY, method=method)
+    mask, geometry = _mask(dataset), scan_geometry(dataset)
+    result = for_each_label(
+        mask,
+        label,
+        lambda number: map_scans(_measure_scan, [mask], geometry, MORPHOLOGY, method=method, number=number),
+    )
     return result.assign_attrs(measure="morphology", method=method)
 
 
-def agreement(dataset: xr.Dataset, *, tolerance: float = TOLERANCE_MM) -> xr.Dataset:
+def agreement(dataset: xr.Dataset, *, tolerance: float = TOLERANCE_MM, label: LabelChoice = None) -> xr.Dataset:
     """Compare the raters' masks of every scan; lazy.
 
     Parameters
@@ -64,6 +73,8 @@ def agreement(dataset: xr.Dataset, *, tolerance: float = TOLERANCE_MM) -> xr.Dat
         A store of raters, or any selection of it: `mask` has a `rater` dimension.
     tolerance
         In mm: how far apart two surfaces may lie and still count as the same, for `surface_dice`.
+    label
+        As for :func:`npczarr.morphology`.
 
     Returns
     -------
@@ -74,7 +85,7 @@ def agreement(dataset: xr.Dataset, *, tolerance: float = TOLERANCE_MM) -> xr.Dat
     Raises
     ------
     ParameterError
-        If there are fewer than two raters.
+        If there are fewer than two raters, or no such label.
     """
     mask = _mask(dataset)
     if mask.sizes.get("rater", 0) < 2:
@@ -82,7 +93,7 @@ def agreement(dataset: xr.Dataset, *, tolerance: float = TOLERANCE_MM) -> xr.Dat
     raters = [str(label) for label in mask["rater"].values]
     geometry = scan_geometry(dataset.drop_dims("rater"))
     pairs = [
-        _compared(mask.isel(rater=a, drop=True), mask.isel(rater=b, drop=True), geometry, tolerance)
+        _compared(mask.isel(rater=a, drop=True), mask.isel(rater=b, drop=True), geometry, tolerance, label)
         for a, b in combinations(range(len(raters)), 2)
     ]
     names = [f"{a} - {b}" for a, b in combinations(raters, 2)]
@@ -90,13 +101,19 @@ def agreement(dataset: xr.Dataset, *, tolerance: float = TOLERANCE_MM) -> xr.Dat
     return result.assign_attrs(measure="agreement", raters=raters, tolerance_mm=tolerance)
 
 
-def compare_scans(dataset: xr.Dataset, mask: xr.DataArray, there: xr.DataArray, tolerance: float) -> xr.Dataset:
+def compare_scans(
+    dataset: xr.Dataset, mask: xr.DataArray, there: xr.DataArray, tolerance: float, label: LabelChoice = None
+) -> xr.Dataset:
     """Compare a cohort's masks with others on the same arrays, where there are others; lazy."""
-    return _compared(_mask(dataset), mask, scan_geometry(dataset, there), tolerance)
+    return _compared(_mask(dataset), mask, scan_geometry(dataset, there), tolerance, label)
 
 
 def measure_mask(
-    mask: ArrayLike | xr.DataArray, *, spacing: PerAxis[float] | None = None, method: Method = "lorensen"
+    mask: ArrayLike | xr.DataArray,
+    *,
+    spacing: PerAxis[float] | None = None,
+    method: Method = "lorensen",
+    label: str | None = None,
 ) -> dict[str, Any]:
     """Measure the tumor in one mask (z, y, x).
 
@@ -110,6 +127,8 @@ def measure_mask(
         be the same within 0.1 %.
     method
         As for :func:`npczarr.morphology`.
+    label
+        Label to measure, of a DataArray whose attributes name several.
 
     Returns
     -------
@@ -123,8 +142,9 @@ def measure_mask(
     """
     _check_method(method)
     given = read_mask_argument(mask)
+    voxels = only(given.voxels, number_of(given.attributes, label))
     spacing_zyx_mm = agreed_spacing(spacing, ("mask", given))
-    return _as_mapping(_measure(given.voxels, spacing_zyx_mm, method=method), MORPHOLOGY)
+    return _as_mapping(_measure(voxels, spacing_zyx_mm, method=method), MORPHOLOGY)
 
 
 def compare_masks(
@@ -133,6 +153,7 @@ def compare_masks(
     *,
     spacing: PerAxis[float] | None = None,
     tolerance: float = TOLERANCE_MM,
+    label: str | None = None,
 ) -> dict[str, Any]:
     """Compare two masks (z, y, x) on one grid.
 
@@ -145,6 +166,8 @@ def compare_masks(
         As for :func:`npczarr.measure_mask`.
     tolerance
         In mm, for `surface_dice`.
+    label
+        Label to compare, of DataArrays whose attributes name several.
 
     Returns
     -------
@@ -160,7 +183,9 @@ def compare_masks(
     one, other = read_mask_argument(a, "a"), read_mask_argument(b, "b")
     check_same_grid(one, other)
     spacing_zyx_mm = agreed_spacing(spacing, ("a", one), ("b", other))
-    return _as_mapping(_compare(one.voxels, other.voxels, spacing_zyx_mm, tolerance_mm=tolerance), AGREEMENT)
+    a_voxels = only(one.voxels, number_of(one.attributes, label, "a"))
+    b_voxels = only(other.voxels, number_of(other.attributes or one.attributes, label, "b"))
+    return _as_mapping(_compare(a_voxels, b_voxels, spacing_zyx_mm, tolerance_mm=tolerance), AGREEMENT)
 
 
 def _check_method(method: object) -> None:
@@ -184,19 +209,36 @@ def _mask(dataset: xr.Dataset) -> xr.DataArray:
     return dataset["mask"]
 
 
-def _compared(a: xr.DataArray, b: xr.DataArray, geometry: xr.DataArray, tolerance: float) -> xr.Dataset:
+def _compared(
+    a: xr.DataArray, b: xr.DataArray, geometry: xr.DataArray, tolerance: float, label: LabelChoice
+) -> xr.Dataset:
     _check_tolerance(tolerance)
-    return map_scans(_compare_scan, [a, b], geometry, AGREEMENT, tolerance_mm=tolerance)
+    return for_each_label(
+        a,
+        label,
+        lambda number: map_scans(_compare_scan, [a, b], geometry, AGREEMENT, tolerance_mm=tolerance, number=number),
+    )
 
 
-def _measure_scan(mask: NDArray[Any], spacing_zyx_mm: Sequence[float], *, method: Method) -> Row:
+def _measure_scan(
+    mask: NDArray[Any], spacing_zyx_mm: Sequence[float], *, method: Method, number: int | None = None
+) -> Row:
     """Measure a scan; where its spacing is not known, what needs no length is measured all the same."""
+    mask = only(mask, number)
     if np.isfinite(spacing_zyx_mm).all():
         return _measure(mask, spacing_zyx_mm, method=method)
     return _without_lengths(_measure(mask, (1.0, 1.0, 1.0), method=method), MORPHOLOGY)
 
 
-def _compare_scan(a: NDArray[Any], b: NDArray[Any], spacing_zyx_mm: Sequence[float], *, tolerance_mm: float) -> Row:
+def _compare_scan(
+    a: NDArray[Any],
+    b: NDArray[Any],
+    spacing_zyx_mm: Sequence[float],
+    *,
+    tolerance_mm: float,
+    number: int | None = None,
+) -> Row:
+    a, b = only(a, number), only(b, number)
     if np.isfinite(spacing_zyx_mm).all():
         return _compare(a, b, spacing_zyx_mm, tolerance_mm=tolerance_mm)
     return _without_lengths(_compare(a, b, (1.0, 1.0, 1.0), tolerance_mm=tolerance_mm), AGREEMENT)

@@ -13,9 +13,9 @@ from npczarr.model.options import normalize_options, redacted
 
 #: The arguments that each measure takes, and their defaults.
 DEFAULTS: Mapping[str, Mapping[str, Any]] = {
-    "morphology": {"method": "lorensen"},
-    "agreement": {"tolerance": TOLERANCE_MM},
-    "score": {"predictions": None, "tolerance": TOLERANCE_MM, "config": None},
+    "morphology": {"method": "lorensen", "label": None},
+    "agreement": {"tolerance": TOLERANCE_MM, "label": None},
+    "score": {"predictions": None, "tolerance": TOLERANCE_MM, "config": None, "label": None},
 }
 
 
@@ -54,15 +54,18 @@ def arguments_of(measure: str, given: Mapping[str, Any], source_options: Mapping
 
 
 def result_path(measure: str, name: str | None, chosen: Mapping[str, Any]) -> str:
-    """Return the path of a result in the store; a score is named for its predictions where no name is given.
+    """Return the path of a result in the store; without a name, it is named for the predictions and the label, if any.
 
     Raises
     ------
     ParameterError
         If the name has other characters than letters, digits, ``.``, ``_`` and ``-``.
     """
-    if measure == "score" and name is None:
-        name = Path(redacted(chosen["predictions"])).stem
+    if name is None:
+        label = chosen["label"]
+        parts = [Path(redacted(chosen["predictions"])).stem] if measure == "score" else []
+        parts += [] if label is None else [label] if isinstance(label, str) else label
+        name = "-".join(parts) or None
     if name is None:
         return measure
     if not re.fullmatch(r"[\w.-]+", name):

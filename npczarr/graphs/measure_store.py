@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from zarr.abc.store import Store
 
 from npczarr.errors import NpczarrError, ReadOnlyError, SourceError
+from npczarr.graphs.label_dim import LabelChoice
 from npczarr.graphs.measure import agreement, morphology
 from npczarr.graphs.measure_arguments import arguments_of, result_path
 from npczarr.graphs.score import score
@@ -62,6 +63,7 @@ def measure_store(
     tolerance: float | None = None,
     predictions: str | Path | None = None,
     config: str | Path | None = None,
+    label: LabelChoice = None,
     name: str | None = None,
     workers: int | None = None,
     scheduler: str | None = None,
@@ -87,9 +89,12 @@ def measure_store(
         Tolerance of agreement and score, in mm, as for :func:`npczarr.agreement`.
     predictions, config
         Predicted masks and their layout, of score, as for :func:`npczarr.score`.
+    label
+        Label to measure, or several; by default all, along `label` where the masks have two or more.
     name
         Name of the result. A score is kept as ``score/<name>``, by default named as the folder of the predictions;
-        the other measures under their own names, or as ``<measure>/<name>``.
+        the other measures under their own names, or as ``<measure>/<name>``. A label that is chosen is part of the
+        name.
     workers
         Local worker processes; by default the active ``distributed.Client``, or threads of this process, which take a
         few milliseconds a scan, less than starting processes.
@@ -110,7 +115,8 @@ def measure_store(
     NpczarrError
         If there is no store, another writer is at work, or an argument is wrong or does not belong to the measure.
     """
-    given = {"method": method, "tolerance": tolerance, "predictions": predictions, "config": config}
+    given: dict[str, Any] = {"method": method, "tolerance": tolerance, "predictions": predictions, "config": config}
+    given["label"] = label if label is None or isinstance(label, str) else list(label)
     chosen = arguments_of(measure, given, source_options)
     path = result_path(measure, name, chosen)
     location = locate(store, storage_options)

@@ -31,7 +31,7 @@ from npczarr.store.chunks import ScanPlace
 from npczarr.store.cohort import StoredCohort
 from npczarr.store.create import add_columns, create, is_new, resize
 from npczarr.store.describe import add_history, root_attributes
-from npczarr.store.hierarchy import array, labels, open_group, read_layout
+from npczarr.store.hierarchy import array, labels, mask_labels, open_group, read_layout
 from npczarr.store.lease import hold_lease
 from npczarr.store.location import locate
 from npczarr.store.open import open_location
@@ -133,7 +133,7 @@ def resample_store(
             raters = labels(source, "rater") if "rater" in source else ()
             attributes = _attributes(source, request, described, layout.dtype, bool(raters))
             with lease.writing():
-                create(opened, patients, sequences, layout, attributes, raters)
+                create(opened, patients, sequences, layout, attributes, raters, mask_labels(source))
         root = open_group(opened, target.shown)
         if not fresh:
             _check_same(root, described, target.shown)

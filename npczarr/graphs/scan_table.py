@@ -32,7 +32,7 @@ _LEFT_OUT = {v.name for v in voxel_variables("int16")} | {
 }
 #: Texts in which nothing is said, not: not known.
 _WORDS = frozenset({*SCAN, "status", "message", "mask_status"})
-_SPREAD = ("axis", "rater", "pair")  # dimensions that become columns
+_SPREAD = ("axis", "rater", "pair", "label")  # dimensions that become columns
 _ACQUISITION = tuple(v.name for v in SCAN_TABLES if v.name in ACQUISITION_NAMES)
 _ORDER = tuple(
     dict.fromkeys(
@@ -57,10 +57,11 @@ def scan_table(dataset: xr.Dataset, *, results: bool = True) -> pd.DataFrame:
     pandas.DataFrame
         `patient`, `sequence`, `status`, `message`, `mask_status`; `shape_z` … and `spacing_z` … (mm); acquisition and
         clinical values by name; results as ``morphology.volume``, ``agreement.dice``, ``score/<name>.dice``, of several
-        raters ``morphology.volume.<rater>``; what reviewers decided as ``review.decision``, ``review.reason`` …. A
-        result is NaN, and a decision None, for a scan that changed after it. Of several visits each row also has the
-        change since the subject's visit before: ``morphology.volume_change`` (mm3) and
-        ``morphology.volume_change_percent``. Text that is not known is None; ``attrs["units"]`` gives the unit of each
+        raters or labels ``morphology.volume.<rater>``, ``morphology.volume.<label>``; what reviewers decided as
+        ``review.decision``, ``review.reason`` …. A result is NaN, and a decision None, for a scan that changed after
+        it. Of several visits each row also has the change since the subject's visit before:
+        ``morphology.volume_change`` (mm3) and ``morphology.volume_change_percent``. Text that is not known is None;
+        ``attrs["units"]`` gives the unit of each
         column that has one.
 
     Raises

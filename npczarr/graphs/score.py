@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +15,17 @@ from numpy.typing import NDArray
 
 from npczarr.errors import NpczarrError, ParameterError, SourceError, unknown_label
 from npczarr.graphs.convert_scan import source_digest
+from npczarr.graphs.label_dim import LabelChoice
 from npczarr.graphs.measure import TOLERANCE_MM, compare_scans
 from npczarr.model.cohort import File, ScanFiles
 from npczarr.model.geometry import AXES, Grid
+from npczarr.model.label_set import TUMOR, Labels, flag_names, labels_of_store, renumbered
 from npczarr.model.options import redacted
 from npczarr.model.schema import SCAN
 from npczarr.sources.config import load_config
 from npczarr.sources.discover import sort_files
 from npczarr.sources.files import Source, open_source
-from npczarr.sources.nifti import read_mask
+from npczarr.sources.masks import read_mask
 from npczarr.store.location import get, locate
 from npczarr.store.open import open_location
 
@@ -35,6 +38,7 @@ def score(
     *,
     tolerance: float = TOLERANCE_MM,
     config: str | Path | None = None,
+    label: LabelChoice = None,
     storage_options: Mapping[str, Any] | None = None,
 ) -> xr.Dataset:
     """Compare predicted masks with a cohort's own; lazy.
@@ -44,12 +48,15 @@ def score(
     dataset
         A cohort opened from a store, or any selection of it: the reference.
     predictions
-        Folder, zip or URL of NIfTI masks in the source's layout, in any orientation (their affine places them); or
-        another store with the same scans.
+        Folder, zip or URL of masks in the source's layout, NIfTI in any orientation (their affine places them), SEG or
+        RTSTRUCT; or another store with the same scans. Their labels are the store's own numbers and names, unless the
+        configuration declares others.
     tolerance
         In mm, for `surface_dice`.
     config
-        TOML file that describes the layout of the predictions.
+        TOML file that describes the layout of the predictions, and their labels.
+    label
+        As for :func:`npczarr.morphology`.
     storage_options
         Options of the predictions' file system.
 
@@ -63,27 +70,55 @@ def score(
     SourceError
         If there are no predictions; on computing, if one cannot be read or does not fit its scan.
     ParameterError
-        If the predictions are a store of other scans.
+        If the predictions are a store of other scans or labels, or the cohort has no such label.
     """
-    place = locate(predictions, storage_options)
-    if get(place.open(read_only=True), "zarr.json") is not None:
-        mask, there, digest = _of_store(dataset, open_location(place), place.shown)
-    else:
-        source = open_source(predictions, storage_options, load_config(config).limits)
-        found = sort_files(source.files(), load_config(config))
-        scans = {key: scan for key, scan in found.scans.items() if scan.masks}
-        if not scans:
-            raise SourceError(
-                f"{redacted(str(predictions))}: no predicted mask found; expected them named as in the source, "
-                "patient/ROI-T1.nii, or a TOML file (config) that says how they are named"
-            )
-        mask, there = _of_files(dataset, source, scans)
-        digest = "".join(source_digest(scan) for scan in scans.values())
-    result = compare_scans(dataset, mask, there, tolerance)
+    mask, there, digest = read_predictions(dataset, predictions, config=config, storage_options=storage_options)
+    result = compare_scans(dataset, mask, there, tolerance, label)
     predicted = xxhash.xxh3_128_hexdigest(digest.encode())
     return result.assign_attrs(
         measure="score", tolerance_mm=tolerance, predictions_digest=predicted, predicted_scans=int(there.sum())
     )
+
+
+def read_predictions(
+    dataset: xr.Dataset,
+    predictions: str | Path,
+    *,
+    config: str | Path | None,
+    storage_options: Mapping[str, Any] | None,
+) -> tuple[xr.DataArray, xr.DataArray, str]:
+    """Lay predicted masks on a cohort's arrays, lazily; where there are any, and the digest of their files.
+
+    Parameters and errors are those of :func:`score`.
+    """
+    place = locate(predictions, storage_options)
+    if get(place.open(read_only=True), "zarr.json") is not None:
+        return _of_store(dataset, open_location(place), place.shown)
+    rules = load_config(config)
+    source = open_source(predictions, storage_options, rules.limits)
+    found = sort_files(source.files(), rules)
+    labels = labels_of_predictions(rules.labels, dataset, place.shown)
+    scans = {key: replace(scan, labels=labels) for key, scan in found.scans.items() if scan.masks}
+    if not scans:
+        raise SourceError(
+            f"{redacted(str(predictions))}: no predicted mask found; expected them named as in the source, "
+            "patient/ROI-T1.nii, or a TOML file (config) that says how they are named"
+        )
+    mask, there = _of_files(dataset, source, scans)
+    return mask, there, "".join(source_digest(scan) for scan in scans.values())
+
+
+def labels_of_predictions(declared: Labels, dataset: xr.Dataset, url: str) -> Labels:
+    """Labels by which predictions are read: those that are declared for them, else the cohort's own.
+
+    Raises
+    ------
+    ParameterError
+        If one is declared that the cohort does not have.
+    """
+    mask = dataset["mask"].attrs if "mask" in dataset else {}
+    names = tuple(flag_names(mask)) or (TUMOR,)
+    return renumbered(declared, names, where=f"the cohort that {url} predicts") if declared else labels_of_store(names)
 
 
 def _of_store(dataset: xr.Dataset, other: xr.Dataset, url: str) -> tuple[xr.DataArray, xr.DataArray, str]:
@@ -94,6 +129,12 @@ def _of_store(dataset: xr.Dataset, other: xr.Dataset, url: str) -> tuple[xr.Data
         absent = [str(label) for label in np.atleast_1d(labels[dim]) if str(label) not in known]
         if absent:
             raise unknown_label(dim, absent[0], other[dim].values, where=f"the store of predictions {url}")
+    own, others = (flag_names(one["mask"].attrs) for one in (dataset, other))
+    if own != others:
+        raise ParameterError(
+            f"{url}: its labels are {', '.join(others) or 'not named'}, those of the cohort "
+            f"{', '.join(own) or 'not named'}; score masks of the same labels"
+        )
     other = other.sel(labels)
     there = (other["mask_status"] == "ok") | (other["mask_status"] == "warning")
     same = (other["shape"] == dataset["shape"]).all("axis") & (
@@ -168,6 +209,6 @@ def _predicted(
 def _read(source: Source, scan: ScanFiles, grid: Grid) -> NDArray[np.uint8]:
     files: tuple[File, ...] = scan.masks
     try:
-        return read_mask(source, files, grid).mask
+        return read_mask(source, files, grid, scan.labels).mask
     except NpczarrError as error:
         raise SourceError(f"{scan.patient}/{scan.sequence}: prediction: {error}") from error

@@ -20,7 +20,7 @@ from npczarr.sources.config import load_config
 from npczarr.sources.discover import discover
 from npczarr.sources.files import Source, open_source
 from npczarr.sources.images import read_image
-from npczarr.sources.nifti import read_mask
+from npczarr.sources.masks import read_scan_mask
 from npczarr.sources.raters import read_raters
 from npczarr.store.chunks import digest
 from npczarr.store.cohort import StoredCohort
@@ -234,7 +234,8 @@ def _compare(task: CheckTask, source: Source) -> list[str]:
     if all(digest(scan.image.astype(one)) != task.claims["image_digest"] for one in _exact(scan.image, dtype)):
         problems.append("image differs from the source")
     try:
-        mask = digest(read_mask(source, files.masks, scan.grid).mask) if files.masks else ""
+        found = read_scan_mask(source, files, scan)
+        mask = "" if isinstance(found, str) else digest(found.mask)
     except Exception:
         mask = ""
     if mask != task.claims["mask_digest"]:

@@ -117,6 +117,11 @@ def crop_padded(mask: Mask, window: Window) -> Mask:
     return padded
 
 
+def rows_with_any(mask: Mask) -> NDArray[np.bool_]:
+    """Return the (z, y) rows of a mask (z, y, x) in which there is tumor."""
+    return _rows_with_any(_lanes(mask))
+
+
 def _lanes(mask: Mask) -> NDArray[Any]:
     """Return the mask with eight voxels to a number where rows allow it: four times as fast to look through."""
     if mask.strides[2] != 1 or min(mask.strides) < 0:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from npczarr.kernels.masks import as_mask, bounding_box
-from npczarr.kernels.resample import resample, resample_mask
+from npczarr.kernels.resample import resample, resample_labels
 from npczarr.model.geometry import Floats, Grid
 from npczarr.model.resampling import Resampling
 
@@ -123,5 +123,5 @@ def as_integers(values: NDArray[np.float32], numbers: Intensities) -> tuple[NDAr
 
 
 def resample_outline(request: Resampling, mask: NDArray[Any], own: Grid, target: Grid) -> NDArray[np.uint8]:
-    """Resample a mask (z, y, x) to the target."""
-    return resample_mask(mask, own, target, method=request.mask_method)
+    """Resample a mask of labels (z, y, x) to the target."""
+    return resample_labels(mask, own, target, method=request.mask_method)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from npczarr.model.label_set import Labels
+
 #: Conditions by DICOM keyword, one or several each, as the configuration words them.
 Where = tuple[tuple[str, str | tuple[str, ...]], ...]
 
@@ -35,6 +37,10 @@ class ScanFiles:
         For each mask who outlined it, in a cohort of raters.
     where
         Which images of the folder the scan is made of; empty if all.
+    structures
+        Files of the patient that may outline this scan, if they name its series.
+    labels
+        What the masks are made of; empty if whatever is outlined is tumor.
     note, doubt
         Why these files were taken for this sequence, where their headers decided, and what they leave open.
     """
@@ -45,6 +51,8 @@ class ScanFiles:
     masks: tuple[File, ...] = field(default=(), repr=False)
     raters: tuple[str, ...] = ()
     where: Where = ()
+    structures: tuple[File, ...] = field(default=(), repr=False)
+    labels: Labels = ()
     note: str = ""
     doubt: str = ""
 

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from npczarr.errors import SourceError
+from npczarr.model.label_set import Labels
 
 _NAMED_LABELS = 5  # an image that was saved as a mask has thousands
 _WHOLE = 0.1  # a value farther from every whole number is no rounding noise
@@ -41,6 +42,53 @@ def merge_labels(values: NDArray[Any]) -> tuple[NDArray[np.uint8], tuple[str, ..
         raise SourceError("the mask holds NaN or infinite values, expected 0 for background and 1 for tumour")
     tumor = values > 0.5  # the same as round(value) > 0, in one pass
     return tumor.astype(np.uint8), (*_several(values, tumor), *_negative(values, -0.5), *_fractions(values))
+
+
+def map_labels(values: NDArray[Any], labels: Labels) -> tuple[NDArray[np.uint8], tuple[str, ...]]:
+    """Turn the values of a mask into the numbers of declared labels; without any, see :func:`merge_labels`.
+
+    Parameters
+    ----------
+    values
+        Real numbers of any type and shape.
+    labels
+        What each value stands for; values that no label names are background, with a warning.
+
+    Returns
+    -------
+    tuple
+        Numbers of labels in the shape of ``values``, 0 for background; and warnings.
+
+    Raises
+    ------
+    SourceError
+        If a value is NaN or infinite, or too many are no whole numbers.
+    """
+    if not labels:
+        return merge_labels(values)
+    if values.dtype.kind == "f":
+        if not np.isfinite(values).all():
+            raise SourceError("the mask holds NaN or infinite values, expected 0 for background and whole numbers")
+        if _fractions(values):
+            raise SourceError(
+                "the values of the mask are no whole numbers (a probability map?), so they name no labels; save it "
+                "with a whole number for each label"
+            )
+        values = np.rint(values)
+    mask = np.zeros(values.shape, dtype=np.uint8)
+    for label in labels:
+        for value in label.values:
+            mask[values == value] = label.number
+    left = values[(values != 0) & (mask == 0)]
+    if not left.size:
+        return mask, ()
+    unknown, counts = np.unique(left, return_counts=True)
+    named = [
+        f"{_number(value)} ({count_voxels(int(count))})"
+        for value, count in zip(unknown[:_NAMED_LABELS], counts, strict=False)
+    ]
+    more = [f"{len(unknown) - _NAMED_LABELS} more"] if len(unknown) > _NAMED_LABELS else []
+    return mask, (f"values that no declared label names are taken for background: {', '.join(named + more)}",)
 
 
 def describe_cover(mask: NDArray[np.uint8]) -> tuple[str, ...]:

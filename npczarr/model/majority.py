@@ -45,6 +45,28 @@ def resample_majority(mask: NDArray[np.uint8], source: Grid, target: Grid) -> ND
     return result
 
 
+def resample_labels(mask: NDArray[np.uint8], source: Grid, target: Grid) -> NDArray[np.uint8]:
+    """Give each voxel of ``target`` the label that at least half of its volume is; of two, the lower number.
+
+    Parameters
+    ----------
+    mask
+        Numbers of labels on ``source``, (z, y, x).
+
+    Returns
+    -------
+    numpy.ndarray
+        Numbers of labels on ``target``, (z, y, x).
+    """
+    if mask.max(initial=0) <= 1:
+        return resample_majority(mask, source, target)
+    result = np.zeros(target.shape_zyx, dtype=np.uint8)
+    for number in np.unique(mask[mask > 0])[::-1]:
+        found = resample_majority((mask == number).view(np.uint8), source, target)
+        result[found.view(np.bool_)] = number
+    return result
+
+
 def _bounding_box(mask: NDArray[np.uint8]) -> tuple[slice, slice, slice] | None:
     spans = []
     for axis in range(3):

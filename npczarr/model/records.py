@@ -40,6 +40,10 @@ class Scan:
         False for a single slice whose header does not tell it; the grid then takes 1 mm, the store says NaN.
     series_uid, frame_of_reference_uid
         SeriesInstanceUID and FrameOfReferenceUID; only hashes of them may enter a store.
+    instance_uids
+        SOPInstanceUID of each slice, in the order of z; none of them enters a store.
+    structures
+        Contents of the RTSTRUCT and SEG files among its files.
     """
 
     image: NDArray[Any]
@@ -52,6 +56,8 @@ class Scan:
     z_spacing_known: bool = True
     series_uid: str = field(default="", repr=False)
     frame_of_reference_uid: str = field(default="", repr=False)
+    instance_uids: tuple[str, ...] = field(default=(), repr=False)
+    structures: tuple[bytes, ...] = field(default=(), repr=False)
 
     def __post_init__(self) -> None:
         if self.image.shape != self.grid.shape_zyx or self.image.dtype.name not in ("int16", "int32"):
@@ -70,16 +76,19 @@ class Mask:
     Parameters
     ----------
     mask
-        (z, y, x) uint8, 0 background and 1 tumour.
+        (z, y, x) uint8, 0 background, then the number of each label; 1 tumour where none are declared.
     evidence
         How it was placed, by variable name of the schema.
     warnings
         What a user must know before trusting the mask.
+    notes
+        What was passed over, for the record.
     """
 
     mask: NDArray[np.uint8]
     evidence: Mapping[str, Value] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

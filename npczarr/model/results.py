@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from npczarr.model.schema import SCAN, Variable
 
-VERSION = 1  # of the definitions below: a stored result of another version is computed again
+VERSION = 2  # of the definitions below: a stored result of another version is computed again
 _PER_AXIS = (*SCAN, "axis")
 
 MORPHOLOGY: tuple[Variable, ...] = (
@@ -36,10 +36,18 @@ AGREEMENT: tuple[Variable, ...] = (
     Variable("surface_dice", SCAN, "float64", "fraction of both surfaces within the tolerance of the other", "1"),
     Variable("voxels_a", SCAN, "float64", "voxels of A: the reference, or the first rater", "1"),
     Variable("voxels_b", SCAN, "float64", "voxels of B: the prediction, or the second rater", "1"),
+    Variable("lesions_a", SCAN, "float64", "26-connected pieces of A", "1"),
+    Variable("lesions_b", SCAN, "float64", "26-connected pieces of B", "1"),
+    Variable("lesion_tp", SCAN, "float64", "lesions of A and B matched one to one, from |and| / |or| of 0.5", "1"),
+    Variable("lesion_fp", SCAN, "float64", "lesions of B without a match", "1"),
+    Variable("lesion_fn", SCAN, "float64", "lesions of A without a match", "1"),
+    Variable("lesion_f1", SCAN, "float64", "2 TP / (2 TP + FP + FN): detection of lesions", "1"),
+    Variable("lesion_dice", SCAN, "float64", "mean Dice of the matched lesions; 0 where none is matched", "1"),
 )
 
 #: What the paper's Table 2 shows, and what is printed of an agreement.
 TABLE_2 = ("volume", "surface_area", "max_diameter", "surface_regularity")
 AGREEMENT_TABLE = ("dice", "jaccard", "hd", "hd95", "assd", "surface_dice")
+LESION_TABLE = ("lesion_f1", "lesion_dice")
 #: Numbers without a unit that a wrong spacing makes wrong all the same.
 LENGTH_RATIOS = ("surface_regularity", "sphericity", "surface_dice")

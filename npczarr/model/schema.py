@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from npczarr.model.geometry import AXES
+from npczarr.model.label_set import TUMOR, flag_attributes
 from npczarr.model.records import PADDING
 
 SCHEMA_VERSION = 2
@@ -149,9 +150,14 @@ _PROVENANCE = [
 ]
 
 _EVIDENCE = [
-    Variable("mask_voxels", SCAN, "int64", "voxels of tumour; 0 where there is no mask"),
+    Variable("mask_voxels", SCAN, "int64", "voxels of tumour, or of all labels; 0 where there is no mask"),
     Variable("mask_affine_error", SCAN, "float64", "largest distance between a corner of mask and image grid", "mm"),
-    Variable("mask_affine_source", SCAN, "string", "header field that placed the mask: sform or qform"),
+    Variable(
+        "mask_affine_source",
+        SCAN,
+        "string",
+        "what placed the mask: sform or qform of NIfTI, contours of an RTSTRUCT, frames of a SEG",
+    ),
     Variable(
         "mask_form_difference",
         SCAN,
@@ -211,7 +217,9 @@ COORDINATES = tuple(v.name for v in SCAN_TABLES if v.coordinate)
 ACQUISITION_NAMES = frozenset(v.name for v in _ACQUISITION)
 
 
-def voxel_variables(image_dtype: str, *, rated: bool = False) -> tuple[Variable, Variable]:
+def voxel_variables(
+    image_dtype: str, *, rated: bool = False, labels: Sequence[str] = (TUMOR,)
+) -> tuple[Variable, Variable]:
     """Return `image` and `mask`; the image is int16, int32 if a header needs it, or float32 once resampled."""
     dims = (*SCAN, *AXES)
     floats = np.dtype(image_dtype).kind == "f"
@@ -228,8 +236,8 @@ def voxel_variables(image_dtype: str, *, rated: bool = False) -> tuple[Variable,
             "mask",
             (*SCAN, "rater", *AXES) if rated else dims,
             "uint8",
-            "tumor outline",
-            attributes={"flag_values": [0, 1], "flag_meanings": "background tumor"},
+            "tumor outline" if tuple(labels) == (TUMOR,) else "outlined structures",
+            attributes=flag_attributes(labels),
         ),
     )
 

@@ -69,6 +69,7 @@ def read_inputs(
         morphology = open_store(store, group="morphology", storage_options=storage_options)
         if "rater" in morphology.dims:  # a store of raters, shown by the first one's outlines
             morphology = morphology.isel(rater=0, drop=True)
+        morphology = _of_first_label(morphology)
     agreement = _agreement(store, about, reliability, storage_options)  # first: a wrong path is an error at once
     with runner:
         cohort = StoredCohort(locate(store, storage_options))
@@ -95,7 +96,7 @@ def _agreement(
     """Read how the raters agree: of their own store, or of this one where it is theirs."""
     raters = store if reliability is None else reliability
     if "agreement" in (about if reliability is None else info(raters, storage_options=storage_options))["results"]:
-        return open_store(raters, group="agreement", storage_options=storage_options)
+        return _of_first_label(open_store(raters, group="agreement", storage_options=storage_options))
     named = shlex.quote(redacted(str(raters)))
     if reliability is not None or "rater" in open_store(raters, storage_options=storage_options).dims:
         return Absent("The raters of this store were not compared.", f"npczarr agreement {named}")
@@ -104,6 +105,11 @@ def _agreement(
         "npczarr convert inner_reliability.zip reliability.zarr && npczarr agreement reliability.zarr && "
         f"npczarr report {named} --reliability reliability.zarr",
     )
+
+
+def _of_first_label(result: xr.Dataset) -> xr.Dataset:
+    """Return what was measured of the label that was declared first: the page shows one structure, and says which."""
+    return result.isel(label=0, drop=True) if "label" in result.dims else result
 
 
 def stored(dataset: xr.Dataset) -> np.ndarray[Any, np.dtype[np.bool_]]:

@@ -15,6 +15,7 @@ import jinja2
 from markupsafe import Markup, escape
 
 from npczarr.errors import ParameterError
+from npczarr.model.label_set import flag_names
 from npczarr.model.options import check_local
 from npczarr.outputs import to_csv, write_whole
 from npczarr.report.contents import Contents
@@ -141,9 +142,11 @@ def render(inputs: ReportInputs, contents: Contents) -> str:
     patients = inputs.dataset.sizes["patient"]
     counted = "1 patient" if patients == 1 else f"{patients} patients"
     sequences = ", ".join(str(label) for label in inputs.dataset["sequence"].values)
+    labels = list(flag_names(inputs.dataset["mask"].attrs)) if "mask" in inputs.dataset else []
+    measured = f"; of {len(labels)} labels, {labels[0]} is measured" if len(labels) > 1 else ""
     return environment.from_string(template).render(
         title=f"Report of {name}",
-        subtitle=f"{counted}, {sequences}",
+        subtitle=f"{counted}, {sequences}{measured}",
         banner=SYNTHETIC if is_synthetic(inputs.dataset) else "",
         sections=contents.sections,
         version=version("npczarr"),

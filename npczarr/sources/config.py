@@ -4,7 +4,8 @@
 
     [layout]
     images = "{patient}/{session}/{sequence}/**"   # below any folder; * is within one name, ** across folders
-    masks = ["{patient}/{session}/ROI-{mask}.nii*"]
+    masks = ["{patient}/{session}/ROI-{mask}.nii*"]    # NIfTI, or DICOM: RTSTRUCT and SEG
+    structures = ["{patient}/RTSTRUCT/**"]   # RTSTRUCT and SEG of any series of the patient; they name it themselves
     raters = ["{rater}/{patient}/ROI-{mask}.nii*"]   # masks of several raters, without images
     tables = ["*.csv"]
     patient = "PatientID"                    # one folder with everything: the header field that names the patient
@@ -16,6 +17,9 @@
     [columns]                                # column of a table = name in the store
     "Alter" = "age"
 
+    [labels]                                 # of several structures: name in the store = value, or name of an outline
+    tumor = 1
+    node = ["node*", 2]
     [values.sex]                             # entry of a table = what it means
     "H" = "male"
 
@@ -45,7 +49,9 @@ from pydicom.datadict import tag_for_keyword
 from npczarr.errors import ParameterError, SourceError
 from npczarr.model.clinical import CLINICAL
 from npczarr.model.cohort import Where
+from npczarr.model.label_set import Labels
 from npczarr.model.limits import Limits
+from npczarr.sources.label_config import parse_labels
 from npczarr.sources.patterns import check_pattern
 from npczarr.sources.where import parse_where
 
@@ -72,6 +78,8 @@ class SourceConfig:
     ----------
     images, masks, raters, tables
         Patterns for paths below any folder.
+    structures
+        Patterns of RTSTRUCT and SEG files that lie beside the series; the series that each names decides.
     patient
         DICOM keyword of the header field that names the patient, where folders do not; "" where they do.
     sequences
@@ -84,10 +92,16 @@ class SourceConfig:
         What a new store says of its data: title, license, references.
     limits
         What one scan may cost.
+    labels
+        Structures of the masks; empty if whatever is outlined is tumor.
     """
 
     images: tuple[str, ...] = ("{patient}/{sequence}/**",)
-    masks: tuple[str, ...] = ("{patient}/ROI-{mask}.nii", "{patient}/ROI-{mask}.nii.gz")
+    masks: tuple[str, ...] = ("{patient}/ROI-{mask}.nii", "{patient}/ROI-{mask}.nii.gz", "{patient}/ROI-{mask}.dcm")
+    structures: tuple[str, ...] = (
+        *("{patient}/*.dcm", "{patient}/RTSTRUCT/**", "{patient}/RTSS/**", "{patient}/RS/**", "{patient}/SEG/**"),
+        *("{patient}/structures/**", "{patient}/segmentations/**"),
+    )
     raters: tuple[str, ...] = (
         "{rater}/{patient}/ROI-{mask}.nii",
         "{rater}/{patient}/ROI-{mask}.nii.gz",
@@ -105,6 +119,7 @@ class SourceConfig:
     values: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     cohort: Mapping[str, str] = field(default_factory=dict)
     limits: Limits = field(default_factory=Limits)
+    labels: Labels = ()
 
 
 def load_config(path: str | Path | None) -> SourceConfig:
@@ -122,7 +137,7 @@ def load_config(path: str | Path | None) -> SourceConfig:
     except (OSError, ValueError, RecursionError) as error:
         reason = getattr(error, "strerror", None) or error
         raise SourceError(f"{path}: cannot be read as TOML ({reason}); check the file") from error
-    _only(text, {"layout", "sequences", "columns", "values", "cohort", "limits"}, str(path))
+    _only(text, {"layout", "sequences", "columns", "values", "cohort", "limits", "labels"}, str(path))
     for key in ("sequences", "columns", "values"):
         if not isinstance(text.get(key, {}), dict):
             raise SourceError(f"{path}, [{key}]: expected a table, got {text[key]!r}")
@@ -135,20 +150,22 @@ def load_config(path: str | Path | None) -> SourceConfig:
         values=_values(text.get("values", {}), f"{path}, [values]"),
         cohort=_cohort(text.get("cohort", {}), f"{path}, [cohort]"),
         limits=_limits(text.get("limits", {}), f"{path}, [limits]"),
+        labels=parse_labels(text.get("labels", {}), f"{path}, [labels]"),
     )
 
 
 def _layout(layout: Any, where: str) -> dict[str, Any]:  # noqa: ANN401 - parsed TOML
     """Check the table of patterns; what it leaves out keeps its default."""
-    _only(layout, {"images", "masks", "raters", "tables", "patient"}, where)
+    _only(layout, {"images", "masks", "structures", "raters", "tables", "patient"}, where)
     place = where.removesuffix(", [layout]")
     given: dict[str, Any] = {}
     if "patient" in layout:
         given["patient"] = _keyword(layout["patient"], f"{place}, layout.patient")
         given["images"] = ("**",)
-        given["masks"] = ()
+        given["masks"] = given["structures"] = ()
     owner = () if "patient" in given else ("{patient}",)
-    for key, needed in (("images", owner), ("masks", owner), ("raters", ("{rater}", "{patient}")), ("tables", ())):
+    needs = {"images": owner, "masks": owner, "structures": owner, "raters": ("{rater}", "{patient}"), "tables": ()}
+    for key, needed in needs.items():
         if key in layout:
             given[key] = _patterns(layout[key], needed, f"{place}, layout.{key}")
     if "images" in layout:

@@ -20,13 +20,14 @@ from npczarr.sources.fields import text_values
 from npczarr.sources.file_kinds import describe_kinds
 from npczarr.sources.files import Source, describe_files
 from npczarr.sources.frames import frames_of
-from npczarr.sources.headers import EMPTY, quiet, read_folder
+from npczarr.sources.headers import EMPTY, STRUCTURES, quiet, read_folder
 from npczarr.sources.image_types import is_localizer
-from npczarr.sources.nifti import grids
+from npczarr.sources.nifti import NIFTI, grids
 from npczarr.sources.nifti_file import read_nifti_file
 from npczarr.sources.pixels import check_native
 from npczarr.sources.remarks import describe_slices
 from npczarr.sources.series import choose_series
+from npczarr.sources.structures.masks import named_series
 from npczarr.sources.volume import needed_dtype, read_volume
 from npczarr.sources.where import keywords_of, unmet
 
@@ -73,7 +74,7 @@ def read_scan(
     source, files
         The files of the folder; what is not an image is passed over and named by its kind.
     masks
-        Masks of the scan: of several series, one that lies on their grid is the one that is meant.
+        Masks of the scan: of several series, the one that they name, or that lies on their grid, is meant.
     held
         Whether the store already holds a series, by its SeriesInstanceUID.
     where
@@ -93,7 +94,14 @@ def read_scan(
         notes = [f"passed over: {kind} ({count} file{'s'[: count > 1]})" for kind, count in folder.passed_over.items()]
         if not folder.series:
             raise SourceError("; ".join([_no_image(files), *notes]))
-        chosen = choose_series(folder, where=where, held=held, mask_grids=lambda: _mask_grids(source, masks))
+        notes = [note for note, kind in zip(notes, folder.passed_over, strict=True) if kind not in STRUCTURES]
+        chosen = choose_series(
+            folder,
+            where=where,
+            held=held,
+            named=lambda: named_series((*folder.structures, *_dicom_masks(source, masks)), source.limits),
+            mask_grids=lambda: _mask_grids(source, masks),
+        )
         ordered = [chosen.frames[i] for i in chosen.stack.order]
         remarks = describe_slices(ordered)
         image, doubts = read_volume(ordered, chosen.stack.grid.shape_zyx, source.limits, clock)
@@ -112,6 +120,8 @@ def read_scan(
             chosen.stack.z_spacing_known,
             chosen.uid,
             str(first.dataset.get("FrameOfReferenceUID", "")),
+            tuple(str(frame.dataset.get("SOPInstanceUID", "")) for frame in ordered),
+            folder.structures,
         )
 
 
@@ -156,6 +166,11 @@ def _peeked(source: Source, dataset: Dataset, files: int, where: Where) -> Peeke
     check_native(dataset)
     uid = str(dataset.get("SeriesInstanceUID", ""))
     return Peeked((len(frames) * files, rows, columns), needed_dtype(dataset), uid)
+
+
+def _dicom_masks(source: Source, masks: Sequence[File]) -> list[bytes]:
+    found = source.read([file.path for file in masks if not file.name.lower().endswith(NIFTI)])
+    return [content for content in found if isinstance(content, bytes)]
 
 
 def _mask_grids(source: Source, masks: Sequence[File]) -> list[Grid]:

@@ -16,6 +16,7 @@ from npczarr.sources.group_series import by_headers, group_series, is_grouped
 from npczarr.sources.labels import Tokens, natural, visible_files
 from npczarr.sources.patterns import path_regex
 from npczarr.sources.rater_files import sort_raters
+from npczarr.sources.structure_files import assign_structures, of_patient
 
 Key = tuple[str, str]
 _SIDECAR = re.compile(r"\.(json|bval|bvec)$", re.IGNORECASE)
@@ -45,7 +46,7 @@ def discover(source: Source, config: SourceConfig) -> Cohort:
         cohort = other if other.patients or not cohort.patients else cohort
     if not cohort.patients:
         raise _nothing_found(source, files, cohort, config)
-    return cohort
+    return assign_structures(cohort, config)
 
 
 def sort_files(files: Sequence[File], config: SourceConfig) -> Cohort:
@@ -59,7 +60,7 @@ def sort_files(files: Sequence[File], config: SourceConfig) -> Cohort:
     found.give_masks()
     keys = found.images.keys() | found.masks.keys()
     rules = {rule.name: rule.where for rule in config.sequences}
-    return Cohort(
+    cohort = Cohort(
         patients=tuple(sorted({patient for patient, _ in keys}, key=natural)),
         sequences=tuple(rules) or tuple(sorted({sequence for _, sequence in keys}, key=natural)),
         scans={
@@ -72,6 +73,7 @@ def sort_files(files: Sequence[File], config: SourceConfig) -> Cohort:
         strays=tuple(found.strays),
         visits={label: visit for label, visit in found.visits.items() if found.has_sessions},
     )
+    return assign_structures(cohort, config)
 
 
 @dataclass
@@ -131,7 +133,8 @@ class _Layout:
         self._masks = Tokens((rule.mask, rule.name) for rule in config.sequences)
         groups = self._folders.group("sequence")
         self._image_patterns = [path_regex(pattern, groups) for pattern in config.images]
-        self._mask_patterns = [path_regex(p, self._masks.group("mask") | groups) for p in config.masks]
+        of_scans = [pattern for pattern in config.masks if not of_patient(pattern, config)]
+        self._mask_patterns = [path_regex(pattern, self._masks.group("mask") | groups) for pattern in of_scans]
         self._table_patterns = [path_regex(pattern, {}) for pattern in config.tables]
         # where images are files beside their masks, the pattern of the mask says more
         self._masks_first = any(".nii" in pattern.lower() for pattern in config.images)

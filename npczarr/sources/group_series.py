@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from npczarr.errors import SourceError
 from npczarr.model.cohort import Cohort, File, ScanFiles, Visit, Where
@@ -11,7 +11,7 @@ from npczarr.sources.config import SequenceRule, SourceConfig
 from npczarr.sources.differences import describe_series
 from npczarr.sources.files import Source
 from npczarr.sources.guess import GUESSED, Guess, guess_sequence
-from npczarr.sources.headers import quiet
+from npczarr.sources.headers import STRUCTURES, quiet
 from npczarr.sources.labels import Tokens, natural, visible_files
 from npczarr.sources.patient_folders import Owner, owner_of_files
 from npczarr.sources.patterns import path_regex
@@ -83,9 +83,11 @@ def group_series(source: Source, files: Sequence[File], config: SourceConfig) ->
     masks, rest = _masks(found.others, config, found.owner, keys)
     tables, strays = _tables(rest, config)
     wheres = {rule.name: rule.where for rule in _rules(config)}
+    of_nobody = set(found.structures) - {one.patient for one in taken}
+    strays += [file for patient in sorted(of_nobody) for file in found.structures[patient]]
     patients = sorted({patient for patient, _ in keys}, key=natural)
     visits = {label: found.owner.visits[label] for label in patients if label in found.owner.visits}
-    scans = {(one.patient, one.sequence): _scan_files(one, masks, wheres) for one in taken}
+    scans = {(one.patient, one.sequence): _scan_files(one, masks, wheres, found.structures) for one in taken}
     return Cohort(
         patients=tuple(patients),
         sequences=tuple(wheres),
@@ -98,7 +100,12 @@ def group_series(source: Source, files: Sequence[File], config: SourceConfig) ->
     )
 
 
-def _scan_files(one: Series, masks: Mapping[Key, Sequence[File]], wheres: Mapping[str, Where]) -> ScanFiles:
+def _scan_files(
+    one: Series,
+    masks: Mapping[Key, Sequence[File]],
+    wheres: Mapping[str, Where],
+    structures: Mapping[str, Sequence[File]],
+) -> ScanFiles:
     key = (one.patient, one.sequence)
     return ScanFiles(
         *key,
@@ -107,6 +114,7 @@ def _scan_files(one: Series, masks: Mapping[Key, Sequence[File]], wheres: Mappin
         where=wheres[one.sequence],
         note=f"taken for {one.sequence}: {one.reason}",
         doubt=one.doubt,
+        structures=tuple(structures.get(one.patient, ())),
     )
 
 
@@ -119,12 +127,13 @@ def _tables(files: Sequence[File], config: SourceConfig) -> tuple[list[File], li
 
 @dataclass(frozen=True, slots=True)
 class FoundSeries:
-    """The series of a source; other files; and who they are of."""
+    """The series of a source; other files; who they are of; and outlines by patient."""
 
     series: list[Series]
     others: list[File]
     odd: list[File]
     owner: Owner
+    structures: dict[str, list[File]] = field(default_factory=dict)
 
 
 def find_series(
@@ -140,7 +149,13 @@ def find_series(
     owner = owner_of_files(images, config)
     owned = [replace(image, owner=owner.label(image)) for image in images]
     series = [_describe(group, _rules(config)) for group in group_images([image for image in owned if not image.kind])]
-    return FoundSeries(series, [*others, *(image.file for image in owned if image.kind)], odd, owner)
+    structures: dict[str, list[File]] = {}
+    for image in owned:
+        if image.kind in STRUCTURES and image.owner:
+            structures.setdefault(image.owner, []).append(image.file)
+        elif image.kind:
+            others.append(image.file)
+    return FoundSeries(series, others, odd, owner, structures)
 
 
 def _survey(

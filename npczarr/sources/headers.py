@@ -43,16 +43,19 @@ _TAGS: list[Any] = [
     *map(pydicom.tag.Tag, dict.fromkeys((*_STRUCTURE, *ACQUISITION, *TELLING, *IDENTITIES))),
     *map(pydicom.tag.Tag, OVERLAY_BITS),
 ]
+#: Kinds of object that outline structures on images.
+STRUCTURES = ("RT Structure Set Storage", "Segmentation Storage", "Label Map Segmentation Storage")
 #: Kinds of object that are newer than the dictionary of some versions of pydicom.
 _NEW_KINDS = {"1.2.840.10008.5.1.4.1.1.66.7": "Label Map Segmentation Storage"}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Folder:
-    """The DICOM objects of a folder: images by series, and what was passed over, by kind."""
+    """The DICOM objects of a folder: images by series, structures as they are, and what was passed over, by kind."""
 
     series: Mapping[str, list[Dataset]]
     passed_over: Counter[str]
+    structures: tuple[bytes, ...] = ()
 
 
 @contextmanager
@@ -85,6 +88,7 @@ def read_folder(
     tags = [*_TAGS, *map(pydicom.tag.Tag, keywords)]
     series: dict[str, list[Dataset]] = {}
     passed_over: Counter[str] = Counter()
+    structures: list[bytes] = []
     for label, content in files:
         if isinstance(content, Exception):
             raise SourceError(f"{label} {refusal_reason(content)}")
@@ -97,11 +101,12 @@ def read_folder(
             raise SourceError(f"{label} is a DICOM file that is cut short; copy it again from its origin")
         if kind:
             passed_over[kind] += 1
+            structures += [content] if kind in STRUCTURES else []
         else:
             assert dataset is not None
             dataset.filename = label
             series.setdefault(str(dataset.get("SeriesInstanceUID", "")), []).append(dataset)
-    return Folder(series, passed_over)
+    return Folder(series, passed_over, tuple(structures))
 
 
 def _parse(label: str, content: bytes, limits: Limits, tags: list[Any]) -> Dataset | None:

@@ -11,19 +11,21 @@ from numpy.typing import NDArray
 from npczarr.errors import GeometryError, SourceError
 from npczarr.model.cohort import File
 from npczarr.model.geometry import AXES, RAS_TO_LPS, Alignment, Grid, align, align_offset, covered_fraction
+from npczarr.model.label_set import Labels
 from npczarr.model.labels import describe_cover, fills_its_faces
-from npczarr.model.majority import resample_majority
+from npczarr.model.majority import resample_labels
 from npczarr.model.records import Mask, Value
 from npczarr.sources.files import Source, describe_files
 from npczarr.sources.nifti_file import NiftiMask, read_nifti_file
 from npczarr.sources.nifti_file import parse as parse
 
+NIFTI = (".nii", ".nii.gz")  # how the names of such files end
 ALIGNED_VOXELS = 0.05  # corners closer than this are rounding: NIfTI affines are float32
 INSIDE_FRACTION = 0.99  # of the tumour must lie inside the image
 
 
-def read_mask(source: Source, files: Sequence[File], grid: Grid) -> Mask:
-    """Read a scan's mask and place it on the grid of its image.
+def read_mask(source: Source, files: Sequence[File], grid: Grid, labels: Labels = ()) -> Mask:
+    """Read a scan's NIfTI mask and place it on the grid of its image.
 
     Raises
     ------
@@ -34,7 +36,7 @@ def read_mask(source: Source, files: Sequence[File], grid: Grid) -> Mask:
         raise SourceError(
             f"{len(files)} masks for one scan ({', '.join(describe_files(files))}), expected one; keep the right one"
         )
-    return place(read_nifti_file(source, files[0], "the mask"), grid)
+    return place(read_nifti_file(source, files[0], "the mask", labels), grid)
 
 
 def place(stored: NiftiMask, grid: Grid) -> Mask:
@@ -133,7 +135,7 @@ def _lay(
     if alignment is None:
         evidence["mask_inside_fraction"] = inside = _inside(voxels, source, grid)
         _check_inside(inside, source, grid)
-        mask = resample_majority(voxels, source, grid)
+        mask = resample_labels(voxels, source, grid)
         return mask, [_changed_volume(voxels, mask, source, grid)]
     mask = alignment.paste(voxels, grid.shape_zyx)
     evidence["mask_inside_fraction"] = inside = _kept(mask, voxels)

@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from npczarr.errors import SourceError
 from npczarr.model.cohort import File
 from npczarr.model.geometry import Floats
-from npczarr.model.labels import merge_labels
+from npczarr.model.label_set import Labels
+from npczarr.model.labels import map_labels
 from npczarr.model.limits import Clock, Limits
 from npczarr.sources.decompression import unpack_gzip
 from npczarr.sources.files import Source, refusal_reason
@@ -33,7 +34,7 @@ class NiftiMask:
     Parameters
     ----------
     voxels
-        (z, y, x) 0 and 1: every label above 0 is tumour.
+        (z, y, x) numbers of the labels; 0 and 1 where none are declared, and every value above 0 is tumour.
     affines
         Voxel index (x, y, z, 1) to RAS mm, by header field.
     warnings
@@ -45,7 +46,7 @@ class NiftiMask:
     warnings: tuple[str, ...] = ()
 
 
-def read_nifti_file(source: Source, file: File, what: str) -> NiftiMask:
+def read_nifti_file(source: Source, file: File, what: str, labels: Labels = ()) -> NiftiMask:
     """Read a mask as its file holds it; ``what`` names it in messages.
 
     Raises
@@ -57,11 +58,11 @@ def read_nifti_file(source: Source, file: File, what: str) -> NiftiMask:
     content = source.read([file.path])[0]
     if isinstance(content, Exception):
         raise SourceError(f"{what} {refusal_reason(content)}")
-    return parse(content, source.limits)
+    return parse(content, source.limits, labels)
 
 
-def parse(content: bytes, limits: Limits | None = None) -> NiftiMask:
-    """Decode a ``.nii`` or ``.nii.gz`` file of any number type; see :func:`merge_labels` for which voxels are tumour.
+def parse(content: bytes, limits: Limits | None = None, labels: Labels = ()) -> NiftiMask:
+    """Decode a ``.nii`` or ``.nii.gz`` file of any number type; see :func:`map_labels` for which voxels are what.
 
     Parameters
     ----------
@@ -69,6 +70,8 @@ def parse(content: bytes, limits: Limits | None = None) -> NiftiMask:
         The file.
     limits
         What it may take; its header is held against them before anything is unpacked.
+    labels
+        What its values stand for; without any, every value above 0 is tumour.
 
     Raises
     ------
@@ -93,7 +96,7 @@ def parse(content: bytes, limits: Limits | None = None) -> NiftiMask:
         raise SourceError(
             "the mask has neither sform nor qform, so nothing tells which way its rows run; save it with its affine"
         )
-    voxels, noted = merge_labels(values.T)
+    voxels, noted = map_labels(values.T, labels)
     return NiftiMask(voxels, affines, noted)
 
 

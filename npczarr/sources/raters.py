@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from npczarr.errors import GeometryError, SourceError
 from npczarr.model.cohort import File, ScanFiles
 from npczarr.model.geometry import Grid
-from npczarr.model.labels import describe_cover, merge_labels
+from npczarr.model.label_set import Labels
+from npczarr.model.labels import describe_cover, map_labels
 from npczarr.model.limits import Clock, Limits
 from npczarr.model.records import Mask, Value
 from npczarr.sources.decompression import check_deflated
@@ -47,14 +48,14 @@ def read_raters(source: Source, files: ScanFiles, raters: Sequence[str]) -> tupl
     if absent:
         raise SourceError(f"no mask by {', '.join(absent)}; expected one by each of {', '.join(raters)}")
     read = _read_tiffs if _SLICE.search(files.masks[0].name) else _read_niftis
-    return read(source, by_rater, clock)
+    return read(source, by_rater, clock, files.labels)
 
 
 def _read_tiffs(
-    source: Source, by_rater: Mapping[str, Sequence[File]], clock: Clock
+    source: Source, by_rater: Mapping[str, Sequence[File]], clock: Clock, labels: Labels
 ) -> tuple[NDArray[np.uint8], Grid, bool, Mask]:
     """Read masks of TIFF slices, which say nothing of their place."""
-    read = {rater: _read_tiff(source, files, clock) for rater, files in by_rater.items()}
+    read = {rater: _read_tiff(source, files, clock, labels) for rater, files in by_rater.items()}
     shapes = {stack.shape for stack, _ in read.values()}
     if len(shapes) > 1:
         raise GeometryError(f"raters' masks of several shapes, {sorted(shapes)}, and nothing says how they lie")
@@ -66,7 +67,7 @@ def _read_tiffs(
 
 
 def _read_niftis(
-    source: Source, by_rater: Mapping[str, Sequence[File]], clock: Clock
+    source: Source, by_rater: Mapping[str, Sequence[File]], clock: Clock, labels: Labels
 ) -> tuple[NDArray[np.uint8], Grid, bool, Mask]:
     """Read NIfTI masks, and place them on the grid of the first rater's."""
     placed: dict[str, Mask] = {}
@@ -74,7 +75,7 @@ def _read_niftis(
     for rater, files in clock.over(by_rater.items()):
         if len(files) > 1:
             raise SourceError(f"{len(files)} masks by {rater}, expected one")
-        stored = read_nifti_file(source, files[0], f"the mask by {rater}")
+        stored = read_nifti_file(source, files[0], f"the mask by {rater}", labels)
         if grid is None:
             grid = next(iter(grids(stored).values()))
         placed[rater] = place(stored, grid)
@@ -84,7 +85,9 @@ def _read_niftis(
     return masks, grid, True, Mask(masks[0], _worst([mask.evidence for mask in placed.values()]), warnings)
 
 
-def _read_tiff(source: Source, files: Sequence[File], clock: Clock) -> tuple[NDArray[np.uint8], tuple[str, ...]]:
+def _read_tiff(
+    source: Source, files: Sequence[File], clock: Clock, labels: Labels
+) -> tuple[NDArray[np.uint8], tuple[str, ...]]:
     """Stack TIFF slices by their number; the mask (z, y, x), and what is to be said of its values."""
     numbers = {int(match[1]): file for file in files if (match := _SLICE.search(file.name))}
     if len(numbers) != len(files):
@@ -98,7 +101,7 @@ def _read_tiff(source: Source, files: Sequence[File], clock: Clock) -> tuple[NDA
     slices = [_tiff_slice(number, content, len(numbers), source.limits) for number, content in clock.over(numbered)]
     if len({s.shape for s in slices}) > 1 or slices[0].ndim != 2:
         raise SourceError(f"TIFF slices of shapes {sorted({s.shape for s in slices})}, expected one (y, x)")
-    mask, noted = merge_labels(np.stack(slices))
+    mask, noted = map_labels(np.stack(slices), labels)
     return mask, (*noted, *describe_cover(mask))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -51,9 +51,10 @@ def choose_series(
     *,
     where: Where = (),
     held: Callable[[str], bool] | None = None,
+    named: Callable[[], Collection[str]] = tuple,
     mask_grids: Callable[[], Sequence[Grid]] = list,
 ) -> Chosen:
-    """Take the one series, or of several the one that something names: a rule, the store, the mask's grid.
+    """Take the one series, or of several the one that something names: a rule, the store, outlines, the mask's grid.
 
     Parameters
     ----------
@@ -63,6 +64,8 @@ def choose_series(
         Rule of the configuration.
     held
         Whether the store holds a series of this SeriesInstanceUID.
+    named
+        Returns the SeriesInstanceUIDs that the scan's outlines name; asked for where the store decides nothing.
     mask_grids
         Returns the grids of the scan's masks; asked for only where nothing else decides.
 
@@ -75,7 +78,7 @@ def choose_series(
     series, warnings = _apply_rule(every, where)
     series, notes = _without_localizers(series)
     if len(series) > 1:
-        series, warning = _choose(series, held, mask_grids)
+        series, warning = _choose(series, held, named, mask_grids)
         warnings.append(warning)
     frames, stack, copies = usable(series[0])
     if copies:
@@ -146,13 +149,20 @@ def _without_localizers(series: Sequence[Series]) -> tuple[list[Series], list[st
 
 
 def _choose(
-    series: Sequence[Series], held: Callable[[str], bool] | None, mask_grids: Callable[[], Sequence[Grid]]
+    series: Sequence[Series],
+    held: Callable[[str], bool] | None,
+    named: Callable[[], Collection[str]],
+    mask_grids: Callable[[], Sequence[Grid]],
 ) -> tuple[list[Series], str]:
-    """Choose among several series by what the store holds, else by the grid of the mask; say what was passed over."""
+    """Choose among several series: that of the store, else of the outlines, else on the grid of the mask."""
     faults = [_fault(s) for s in series]
     images = [s.images for s in series]
     meant = [i for i, s in enumerate(series) if held is not None and s.uid and held(s.uid)]
     reason = "the one that the store holds"
+    if len(meant) != 1:
+        uids = named()
+        meant = [i for i, s in enumerate(series) if s.uid in uids]
+        reason = "the one that the outlines name"
     if len(meant) != 1:
         grids = mask_grids()
         meant = [i for i, s in enumerate(series) if may_be_meant(s.images, grids, broken=bool(faults[i]))]

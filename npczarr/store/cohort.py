@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from npczarr.errors import GeometryError, MissingStoreError, StoreError, unknown_label
 from npczarr.model.geometry import Grid
 from npczarr.model.schema import STORED
-from npczarr.store.hierarchy import check_schema
+from npczarr.store.hierarchy import check_schema, mask_labels
 from npczarr.store.location import Location
 from npczarr.store.scans import StoredScan
 from npczarr.store.storage_errors import translate_damage, translate_errors
@@ -59,6 +59,8 @@ class StoredCohort:
             self._root = open_consolidated(location) if root is None else root
             check_schema(self._root.attrs.asdict(), location.shown)
             self.image, self.mask = (self._described(name) for name in ("image", "mask"))
+            #: Labels of the masks, in the order of their numbers.
+            self.mask_labels = mask_labels(self._root)
             # noted before any table is read
             self._watch = Watch(location, stamp_of(location), _described_again)
 
@@ -167,6 +169,7 @@ class StoredCohort:
             mask_voxels=0 if voxels_only else int(tables["mask_voxels"][place]),
             image_array=self.image,
             mask_array=self.mask,
+            labels=self.mask_labels,
             watch=self._watch,
             **texts,
         )

@@ -13,6 +13,7 @@ from zarr.abc.store import Store
 
 from npczarr.errors import StoreError
 from npczarr.model.geometry import AXES, Shape
+from npczarr.model.label_set import TUMOR
 from npczarr.model.layout import Layout, table_chunks
 from npczarr.model.options import redacted
 from npczarr.model.schema import (
@@ -65,9 +66,10 @@ def create(
     layout: Layout,
     attributes: Mapping[str, Any],
     raters: Sequence[str] = (),
+    mask_labels: Sequence[str] = (TUMOR,),
 ) -> None:
     """Create an empty store: every scan is pending until its row says otherwise."""
-    voxels = voxel_variables(layout.dtype, rated=bool(raters))
+    voxels = voxel_variables(layout.dtype, rated=bool(raters), labels=mask_labels)
     indexes = (*INDEXES, RATER) if raters else INDEXES
     root = zarr.open_group(store, mode="a", use_consolidated=False)
     root.attrs.put({CREATING: True})

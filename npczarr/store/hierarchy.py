@@ -9,6 +9,7 @@ import zarr
 from zarr.abc.store import Store
 
 from npczarr.errors import MissingStoreError, StoreError
+from npczarr.model.label_set import TUMOR, flag_names
 from npczarr.model.layout import Layout
 from npczarr.model.records import PADDING
 from npczarr.model.schema import RESAMPLING, SCHEMA_ATTRIBUTE, SCHEMA_VERSION
@@ -95,6 +96,13 @@ def array(root: zarr.Group, name: str) -> ZarrArray:
             f"{root.store}: {name}/zarr.json is absent or may not be read; restore it from a copy, or convert into a "
             "new store"
         ) from error
+
+
+def mask_labels(root: zarr.Group) -> tuple[str, ...]:
+    """Labels of the store's masks, in the order of their numbers; tumor alone where it does not name them."""
+    names = flag_names(array(root, "mask").attrs.asdict())
+    ordered = tuple(sorted(names, key=lambda name: names[name]))
+    return ordered if [names[name] for name in ordered] == list(range(1, len(ordered) + 1)) and ordered else (TUMOR,)
 
 
 def arrays_of(group: zarr.Group) -> list[tuple[str, ZarrArray]]:

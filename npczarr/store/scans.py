@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from npczarr.errors import StoreError
 from npczarr.model.geometry import Floats, Grid, Shape
+from npczarr.model.label_set import TUMOR
 from npczarr.model.schema import STORED
 from npczarr.store.chunks import digest, is_padding
 from npczarr.store.voxels import VoxelArray, Window
@@ -47,6 +48,8 @@ class StoredScan:
         Voxels of tumour.
     image_array, mask_array
         The voxels of the store.
+    labels
+        What the numbers of the mask stand for, from 1.
     watch
         Tells whether the scan was changed since it was described; None where nothing does.
     """
@@ -69,6 +72,7 @@ class StoredScan:
     mask_voxels: int
     image_array: VoxelArray
     mask_array: VoxelArray
+    labels: tuple[str, ...] = (TUMOR,)
     watch: Watch | None = None
 
     @property

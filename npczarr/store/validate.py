@@ -171,6 +171,9 @@ def check_scan(scan: StoredScan, claims: Values, *, whole: bool) -> Iterator[str
         yield f"shape {(z, y, x)} does not fit the arrays, {image.shape}"
         return
     yield from _check_voxels(image, masks, (slice(z), slice(y), slice(x)), padding, claims)
+    if masks.max() > len(scan.labels):
+        known = "0 and 1" if len(scan.labels) == 1 else f"0 to {len(scan.labels)} ({', '.join(scan.labels)})"
+        yield f"mask holds {masks.max()}, expected {known}"
     yield from _check_objects(scan, image, masks, (z, y, x), whole=whole)
     yield from _check_geometry((z, y, x), claims)
 
@@ -220,8 +223,6 @@ def _check_voxels(
         yield "voxels of the image do not match their digest"
     if np.count_nonzero(mask) != np.count_nonzero(outline):
         yield "tumour outside the scan"
-    if outline.max() > 1:
-        yield f"mask holds {outline.max()}, expected 0 and 1"
     has_mask = claims["mask_status"] in STORED
     if has_mask and all(digest(one) != claims["mask_digest"] for one in as_stored(outline)):
         yield "voxels of the mask do not match their digest"

@@ -79,9 +79,10 @@ def test_a_series_is_its_frames_in_order_of_position(real_data, name):
     assert peeked.series_uid == scan.series_uid != ""
 
 
-def test_the_structure_set_among_the_images_is_named(real_data):
-    source = open_source(real_data / COHORT / "001" / "T1WI")
-    assert read_scan(source, source.files()).notes == ("passed over: RT Structure Set Storage (1 file)",)
+def test_the_structure_set_among_the_images_is_kept(real_data):
+    folder = real_data / COHORT / "001" / "T1WI"
+    source = open_source(folder)
+    assert read_scan(source, source.files()).structures == ((folder / "RS.dcm").read_bytes(),)
 
 
 @pytest.fixture
