@@ -57,7 +57,7 @@ def sort_files(files: Sequence[File], config: SourceConfig) -> Cohort:
     for file in visible:
         layout.sort(file, found)
     found.give_sidecars()
-    found.give_masks()
+    found.give_masks(layout.sequence_of_lone_masks)
     keys = found.images.keys() | found.masks.keys()
     rules = {rule.name: rule.where for rule in config.sequences}
     cohort = Cohort(
@@ -117,10 +117,10 @@ class _Sorted:
             (left if beside is None else beside).append(file)
         self.strays = left
 
-    def give_masks(self) -> None:
-        """Give a mask whose path names no sequence to every scan of its patient."""
+    def give_masks(self, alone: str) -> None:
+        """Give a mask whose path names no sequence to every scan of its patient, or to `alone` if it has none."""
         for patient, masks in self.masks_of_all.items():
-            scans = [key for key in self.images if key[0] == patient] or [(patient, "image")]
+            scans = [key for key in self.images if key[0] == patient] or [(patient, alone)]
             for key in scans:
                 self.masks.setdefault(key, []).extend(masks)
 
@@ -136,6 +136,7 @@ class _Layout:
         of_scans = [pattern for pattern in config.masks if not of_patient(pattern, config)]
         self._mask_patterns = [path_regex(pattern, self._masks.group("mask") | groups) for pattern in of_scans]
         self._table_patterns = [path_regex(pattern, {}) for pattern in config.tables]
+        self.sequence_of_lone_masks = self._masks.name("image")
         # where images are files beside their masks, the pattern of the mask says more
         self._masks_first = any(".nii" in pattern.lower() for pattern in config.images)
 
