@@ -252,7 +252,7 @@ def test_a_resampled_cohort_is_not_given_the_results_of_its_source(measured):
 def test_the_accessor_says_what_can_be_done(store):
     ds = npc.open(store)
     said = repr(ds.npc).splitlines()
-    assert len(said) == 5
+    assert len(said) == 6
     assert said[0] == "<npczarr cohort, patients: 3, sequences: 3 (T1WI, T2WI, CE-T1WI)>"
     for line in said[1:4]:  # each can be pasted
         eval(line.split("  ")[1], {"ds": ds})

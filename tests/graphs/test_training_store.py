@@ -25,7 +25,7 @@ def made(store, tmp_path_factory):
 
 @given(arrays(np.float32, (2, 3, 4), elements=st.floats(-1e6, 1e6, width=32) | st.just(np.nan)))
 def test_whole_numbers_are_within_half_a_step(values):
-    before = values.copy()
+    before = values.astype(np.float64)
     found, numbers = as_integers(values.copy(), Intensities(False, 0.0, 1.0, 2.0, 5.0))
     assert found.dtype == np.int16
     inside = np.isfinite(before)
