@@ -49,11 +49,11 @@ class ScanFacts:
     Parameters
     ----------
     mean, standard_deviation
-        Of the stored values; NaN where there is no image.
+        Mean and standard deviation of the stored values; NaN where there is no image.
     low, high
         Their percentiles :data:`PERCENTILES`.
     foreground_mean, foreground_standard_deviation
-        Of the stored values where the mask is not 0; NaN where that is nowhere.
+        The same of the voxels where the mask is not 0; NaN where the mask is empty.
     foreground
         (n, 4) label, z, y, x of voxels of each label.
     """

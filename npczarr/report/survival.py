@@ -28,7 +28,7 @@ def survival_times(
 ) -> pd.DataFrame:
     """Return `months`, `event` (whether it was observed) and `group` of every patient who has all three.
 
-    Of a subject with several visits the first one counts.
+    The first visit of a subject counts where there are several.
 
     Raises
     ------

@@ -36,7 +36,7 @@ class ScanPlace:
     clear
         Whether chunks of an earlier version may be there.
     token
-        Of the lease under which it is written; "" where nobody else can see the store.
+        Token of the lease under which the scan is written; "" where nobody else can see the store.
     """
 
     location: Location

@@ -36,7 +36,7 @@ class Packed:
     objects, bytes
         Objects of the store, and size of the file.
     sha256
-        Of the file.
+        Digest of the zip file.
     """
 
     path: Path

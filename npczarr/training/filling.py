@@ -47,6 +47,9 @@ class Batch(NamedTuple):
     affines: Floats
     step: int
 
+    def __repr__(self) -> str:
+        return f"<Batch {self.step}: images {self.images.shape}, masks {self.masks.shape}, {', '.join(self.patients)}>"
+
 
 @dataclass(frozen=True, slots=True)
 class PatchFiller:
@@ -100,7 +103,7 @@ class PatchFiller:
         Parameters
         ----------
         seed, number
-            Of the sample.
+            Seed of the run, and number of the sample.
 
         Raises
         ------

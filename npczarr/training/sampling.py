@@ -58,7 +58,7 @@ def place_patch(
     Parameters
     ----------
     seed, number
-        Of the sample.
+        Seed of the run, and number of the sample.
     shape_zyx, size_zyx
         Voxels of the scan and of the patch.
     foreground

@@ -31,7 +31,7 @@ class Subject:
     scans
         One for each sequence that is sampled.
     facts
-        Of each scan; None where they are not kept in the store.
+        Statistics and foreground of each scan; None where the store does not keep them.
     """
 
     patient: str

@@ -71,9 +71,18 @@ def words(root):
     (root / "pasienter.csv").write_text("Nr;Kjønn;Alder\n1;1;50\n2;2;61\n", encoding="utf-8")
 
 
+def labels(root):
+    series(root, "001/T1WI", "1.2.1")
+    values = blob(GRID).astype(np.uint8)
+    z, y, x = np.argwhere(values)[0]
+    values[z, y, x] = 3
+    nibabel.save(nifti_image(values, GRID), root / "001/ROI-T1.nii")
+
+
 #: Patients, and sequences of which each has a scan, by the name of the layout.
 EXPECTED = {
     "bids": (bids, ["01_ses-1"], ["T1WI", "CE-T1WI"]),
+    "labels": (labels, ["001"], ["T1WI"]),
     "nifti": (nifti, ["BraTS-001"], ["t1", "t2"]),
     "one_folder": (one_folder, ["A", "B"], ["T1WI"]),
     "pacs": (pacs, ["Patient 1"], ["T1WI", "CE-T1WI", "ADC"]),
@@ -84,7 +93,7 @@ EXPECTED = {
 
 def test_every_layout_is_shown_here():
     there = {path.stem for path in LAYOUTS.glob("*.toml")}
-    assert set(EXPECTED) <= there
+    assert set(EXPECTED) == there
     for path in LAYOUTS.glob("*.toml"):
         load_config(path)
 
@@ -103,6 +112,11 @@ def test_a_cohort_in_this_layout_converts(name, tmp_path):
     if name in ("bids", "nifti", "visits"):
         masked = ds["mask_status"].sel(sequence=sequences[0])
         assert (masked == "ok").all(), ds["message"].values
+    if name == "labels":
+        voxels = ds.npc.scan("001", "T1WI")["mask"]
+        assert voxels.attrs["flag_meanings"] == "background tumor node"
+        assert np.unique(voxels).tolist() == [0, 1, 2]
+        assert int((voxels == 2).sum()) == 1
     if name == "words":
         assert ds["sex"].values.tolist() == ["male", "female"]
         np.testing.assert_array_equal(ds["age"], [50, 61])
