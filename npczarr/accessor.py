@@ -9,6 +9,7 @@ import numpy as np
 import xarray as xr
 
 from npczarr.errors import ParameterError, unknown_label
+from npczarr.graphs.describe import describe_cohort, describe_scan, is_scan
 from npczarr.model.geometry import AXES, Grid
 from npczarr.model.schema import SCAN, STORED
 from npczarr.store.backend import OneScan, WholeScan
@@ -172,7 +173,7 @@ class CohortAccessor:
             raise ParameterError(
                 f"a plot needs {error.name}, which is not installed: pip install 'npczarr[report]'"
             ) from error
-        if self._is_scan():
+        if is_scan(self._dataset):
             scans = {str(self._dataset["sequence"].values): self._dataset}
         else:
             scans = self._scans_of(self._only_patient() if patient is None else patient, sequences)
@@ -209,41 +210,9 @@ class CohortAccessor:
         return view_dataset(self._dataset, patient, height)
 
     def __repr__(self) -> str:
-        if self._is_scan():
-            return self._describe_scan()
-        dims = {dim: [str(v) for v in np.atleast_1d(self._dataset[dim].values)] for dim in SCAN if dim in self._dataset}
-        if len(dims) < len(SCAN):
-            return "<npczarr: no cohort; open a store with npczarr.open or xr.open_zarr>"
-        patients, sequences = dims["patient"], dims["sequence"]
-        patient, sequence = (labels[0] if labels else "…" for labels in (patients, sequences))
-        lines = [
-            (f'ds.npc.scan("{patient}", "{sequence}")', "one scan, without its padding, in mm"),
-            (f'ds.npc.plot("{patient}")', "its sequences side by side, the tumor outlined"),
-            (f'ds.npc.view("{patient}")', "look through every slice, in a notebook"),
-            ("ds.npc.table()", "one row a scan: status, geometry, clinical values, results"),
-            ("npczarr.morphology(ds)", "volume, surface and diameter of every tumor, lazy"),
-        ]
-        width = max(len(call) for call, _ in lines) + 2
-        shown = ", ".join(sequences[:4]) + (" …" if len(sequences) > 4 else "")
-        counts = f"patients: {len(patients)}, sequences: {len(sequences)} ({shown})"
-        return "\n".join([f"<npczarr cohort, {counts}>", *(f"  {call:{width}}{what}" for call, what in lines)])
-
-    def _describe_scan(self) -> str:
-        dataset = self._dataset
-        label = "/".join(str(dataset[dim].values) for dim in SCAN)
-        shape = " x ".join(str(dataset.sizes[axis]) for axis in AXES)
-        return (
-            f"<npczarr scan {label}, {shape} voxels (z, y, x)>\n"
-            "  scan.npc.plot()                   a slice, upright, the tumor outlined\n"
-            "  npczarr.measure_mask(scan.mask)   volume, surface and diameter of its tumor\n"
-            "  scan.image, scan.mask             voxels, lazy, on z, y, x in mm"
-        )
-
-    def _is_scan(self) -> bool:
-        """Whether the Dataset is one that :meth:`scan` returned, or a part of it."""
-        dataset = self._dataset
-        single = all(dim in dataset.coords and dim not in dataset.dims for dim in SCAN)
-        return single and all(axis in dataset.dims and axis in dataset.coords for axis in AXES)
+        if is_scan(self._dataset):
+            return describe_scan(self._dataset)
+        return describe_cohort(self._dataset)
 
     def _only_patient(self) -> str:
         if "patient" not in self._dataset.coords:

@@ -7,12 +7,12 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
 from npczarr import __version__
-from npczarr.cli import download, export, measure, pack, privacy, report, resample, scout, show, structures, view
+from npczarr.cli import download, export, measure, pack, privacy, report, resample, runs, scout, show, structures, view
 from npczarr.cli.options import (
     BreakLock,
     Config,
@@ -94,10 +94,10 @@ def demo(
     _step(1, f"a synthetic cohort of {patients} patients, three MR series each, as its scanners write them")
     phantom(source, patients=patients, size="medium", workers=here)
     _step(2, "one Zarr store of it, and one of the two raters' outlines")
-    failed = _convert(str(source / "primary_data"), str(store), workers=here)
-    failed |= _convert(str(source / "inner_reliability.zip"), str(raters), workers=here)
+    failed = runs.convert(str(source / "primary_data"), str(store), workers=here)
+    failed |= runs.convert(str(source / "inner_reliability.zip"), str(raters), workers=here)
     _step(3, "every voxel read back")
-    failed |= _validate(str(store), workers=here)
+    failed |= runs.validate(str(store), workers=here)
     _step(4, "every tumor measured, and the raters compared")
     failed |= measure.measure_tumours(str(store), "lorensen", None, {"workers": workers})
     failed |= measure.compare_raters(str(raters), 2.0, None, {"workers": workers})
@@ -178,7 +178,7 @@ def convert(
     as_json: Json = False,
 ) -> None:
     """Convert a cohort to a store, append new patients to it, or complete an interrupted run."""
-    failed = _convert(
+    failed = runs.convert(
         source,
         store,
         config=config,
@@ -249,7 +249,7 @@ def validate(
     as_json: Json = False,
 ) -> None:
     """Check a store: schema, seal, digests of every voxel, masks, coordinates; repair it from its source."""
-    found = _validate(
+    found = runs.validate(
         store,
         against=against,
         repair=repair,
@@ -282,37 +282,3 @@ _COMMANDS: dict[str, tuple[Callable[..., None], str]] = {
 }
 for _name, (_function, _example) in _COMMANDS.items():
     app.command(_name, epilog=f"Example: `{_example}`")(_function)
-
-
-def _convert(source: str, store: str, *, as_json: bool = False, **options: Any) -> bool:  # noqa: ANN401
-    """Convert with a progress bar, print what happened; whether a scan or a mask was refused."""
-    from npczarr.graphs.convert import convert as run
-
-    started = time.perf_counter()
-    with show.progress() as draw:
-        result = run(
-            source,
-            store,
-            on_progress=draw,
-            **options,
-        )
-    if as_json:
-        typer.echo(json.dumps(result.to_dict(), default=str))
-    else:
-        show.conversion(result, store, time.perf_counter() - started)
-    return bool(((result["status"] == "refused") | (result["mask_status"] == "refused")).any())
-
-
-def _validate(store: str, *, as_json: bool = False, **options: Any) -> bool:  # noqa: ANN401
-    """Validate with a progress bar and print the findings; whether there are any."""
-    from dataclasses import asdict
-
-    from npczarr.graphs.validate_store import validate as run
-
-    with show.progress() as draw:
-        found = run(store, on_progress=draw, **options)
-    if as_json:
-        typer.echo(json.dumps([asdict(finding) for finding in found], indent=1))
-    else:
-        show.findings(found, store)
-    return bool(found)

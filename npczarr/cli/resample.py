@@ -15,6 +15,15 @@ from npczarr.errors import ParameterError
 if TYPE_CHECKING:
     import xarray as xr
 
+Purpose = Annotated[
+    str | None,
+    typer.Option("--for", help="training: whole numbers for npczarr.patches, with statistics of each scan."),
+]
+Codec = Annotated[
+    str | None,
+    typer.Option(help="lz4 (fast, the default), zstd (smaller); for training none (the default), lz4, zstd."),
+]
+
 
 def resample(
     store: Store,
@@ -34,14 +43,8 @@ def resample(
     ),
     mask_method: Annotated[str, typer.Option(help="Of masks: linear (tumor where 0.5 or more), nearest.")] = "linear",
     normalize: Annotated[str | None, typer.Option(help="zscore or percentile, per scan.")] = None,
-    purpose: Annotated[
-        str | None,
-        typer.Option("--for", help="training: whole numbers for npczarr.patches, with statistics of each scan."),
-    ] = None,
-    codec: Annotated[
-        str | None,
-        typer.Option(help="lz4 (fast, the default), zstd (smaller); for training none (the default), lz4, zstd."),
-    ] = None,
+    purpose: Purpose = None,
+    codec: Codec = None,
     workers: Workers = None,
     scheduler: Scheduler = None,
     break_lock: BreakLock = False,

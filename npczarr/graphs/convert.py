@@ -7,29 +7,27 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import xarray as xr
 import zarr
-from numpy.typing import NDArray
 
 from npczarr.errors import ParameterError, SourceError, StoreError
 from npczarr.graphs.convert_scan import Peek, PeekTask, ScanTask, missing_row, peek_scans, source_digest, write_scan
+from npczarr.graphs.source_columns import over_store, without_identities
 from npczarr.graphs.store_writer import StoreWriter, Work, changed
 from npczarr.model.cohort import Cohort, ScanFiles
-from npczarr.model.identifiers import identifies_by_name
 from npczarr.model.label_set import Labels, label_names
 from npczarr.model.layout import Layout, check_codec, plan_layout
-from npczarr.model.schema import RESAMPLING, STORED, Variable
+from npczarr.model.schema import RESAMPLING, STORED
 from npczarr.runner import OnProgress, Runner
-from npczarr.sources.config import load_config
+from npczarr.sources.config import SourceConfig, load_config
 from npczarr.sources.discover import discover
 from npczarr.sources.files import Source, open_source
-from npczarr.sources.tables import Tables, read_tables
+from npczarr.sources.tables import read_tables
 from npczarr.store.chunks import ScanPlace
 from npczarr.store.create import add_columns, create, is_new, resize
 from npczarr.store.describe import SALT, add_history, root_attributes
-from npczarr.store.hierarchy import array, labels, mask_labels, open_group, read_layout
-from npczarr.store.lease import hold_lease
+from npczarr.store.hierarchy import labels, mask_labels, open_group, read_layout
+from npczarr.store.lease import Lease, hold_lease
 from npczarr.store.location import locate
 from npczarr.store.rows import Key, Rows
 
@@ -107,16 +105,12 @@ def convert(
         If the store cannot be written, holds another cohort, or somebody else is writing it.
     """
     _check(codec, dtype)
-    rules = load_config(config)
-    if columns is not None:
-        rules = dataclasses.replace(rules, columns=load_config(columns).columns)
+    rules = _load_rules(config, columns)
     origin = open_source(source, source_options, rules.limits)
     target = locate(store, storage_options)
     cohort = discover(origin, rules)
-    tables = _without_identities(read_tables(origin, cohort, rules), keep)
-    unknown = sorted(set(rewrite) - {*cohort.patients, *("/".join(key) for key in cohort.scans)})
-    if unknown:
-        raise ParameterError(f"cannot rewrite {unknown[0]}: the source has no such patient or patient/sequence")
+    tables = without_identities(read_tables(origin, cohort, rules), keep)
+    _check_rewrite(rewrite, cohort)
     runner = Runner(workers, scheduler)  # wrong arguments are an error before anything is created
     opened = target.open()
     with hold_lease(opened, target.shown, break_lock=break_lock) as lease, runner:
@@ -135,13 +129,9 @@ def convert(
             stranger = _is_stranger(runner, root, origin, cohort)
             if stranger and not replace:
                 raise _other_cohort(root, cohort, target.shown)
-            patients = _joined(labels(root, "patient"), cohort.patients)
-            sequences = _joined(labels(root, "sequence"), cohort.sequences)
-            with lease.writing():
-                extent = layout.extent_zyx
-                resize(root, patients=patients, sequences=sequences, extent_zyx=extent, check=lease.check)
+            _grow(root, cohort, layout, lease)
         with lease.writing():
-            new_columns = add_columns(root, _over_store(root, cohort, tables))
+            new_columns = add_columns(root, over_store(root, cohort, tables))
         writer = StoreWriter(root, target, layout, lease, clear=not fresh, limits=origin.limits)
         work = _work(root, origin, cohort, replace=replace, clear_absent=stranger)
         result = writer.run(runner, work, rewrite, on_progress)
@@ -155,6 +145,25 @@ def convert(
         guesses=list(cohort.guesses),
         not_taken=list(cohort.not_taken),
     )
+
+
+def _load_rules(config: str | Path | None, columns: str | Path | None) -> SourceConfig:
+    rules = load_config(config)
+    return rules if columns is None else dataclasses.replace(rules, columns=load_config(columns).columns)
+
+
+def _check_rewrite(rewrite: Collection[str], cohort: Cohort) -> None:
+    unknown = sorted(set(rewrite) - {*cohort.patients, *("/".join(key) for key in cohort.scans)})
+    if unknown:
+        raise ParameterError(f"cannot rewrite {unknown[0]}: the source has no such patient or patient/sequence")
+
+
+def _grow(root: zarr.Group, cohort: Cohort, layout: Layout, lease: Lease) -> None:
+    """Give an existing store the patients and sequences of the source, behind its own."""
+    patients = _joined(labels(root, "patient"), cohort.patients)
+    sequences = _joined(labels(root, "sequence"), cohort.sequences)
+    with lease.writing():
+        resize(root, patients=patients, sequences=sequences, extent_zyx=layout.extent_zyx, check=lease.check)
 
 
 def _work(root: zarr.Group, source: Source, cohort: Cohort, *, replace: bool, clear_absent: bool) -> Work:
@@ -179,21 +188,6 @@ def _work(root: zarr.Group, source: Source, cohort: Cohort, *, replace: bool, cl
         task=task,
         clear_absent=clear_absent,
     )
-
-
-def _without_identities(tables: Tables, keep: Collection[str]) -> Tables:
-    """Leave out the columns whose names say that they tell who the patients are, and say so."""
-    kept = {name.casefold() for name in keep}
-    columns, warnings = {}, list(tables.warnings)
-    for name, (variable, values) in tables.columns.items():
-        column = str(variable.attributes.get("source_column", name))
-        if identifies_by_name(column) and not {name.casefold(), column.casefold()} & kept:
-            warnings.append(
-                f"column {column!r}: left out, for it may tell who the patients are; take it with --keep {column!r}"
-            )
-        else:
-            columns[name] = variable, values
-    return Tables(columns, tuple(warnings))
 
 
 def _check(codec: str, dtype: str | None) -> None:
@@ -280,29 +274,3 @@ def _other_cohort(root: zarr.Group, cohort: Cohort, url: str) -> StoreError:
 def _joined(there: Sequence[str], coming: Sequence[str]) -> list[str]:
     """Labels of the store first, in their places, then the new ones."""
     return [*there, *(label for label in coming if label not in set(there))]
-
-
-def _over_store(root: zarr.Group, cohort: Cohort, tables: Tables) -> dict[str, tuple[Variable, NDArray[Any]]]:
-    """Spread a source's columns over all patients of the store; what the store holds of others is kept."""
-    patients, sequences = labels(root, "patient"), labels(root, "sequence")
-    rows = {label: i for i, label in enumerate(patients)}
-    at = [rows[label] for label in cohort.patients], [sequences.index(label) for label in cohort.sequences]
-    spread = {}
-    for name, (variable, values) in tables.columns.items():
-        shape = (len(patients), len(sequences))[: values.ndim]
-        full: NDArray[Any] = np.full(shape, np.nan) if variable.dtype == "float64" else np.full(shape, "", dtype=object)
-        if name in root:
-            old = array(root, name)[...]
-            if old.dtype.kind == "T" and variable.dtype == "float64":
-                variable, values = dataclasses.replace(variable, dtype="string"), _as_text(values)
-            full = (
-                old.astype(object) if old.dtype.kind == "T" else (_as_text(old) if variable.dtype == "string" else old)
-            )
-        full[np.ix_(*at[: values.ndim])] = values
-        spread[name] = (variable, full)
-    return spread
-
-
-def _as_text(values: NDArray[Any]) -> NDArray[Any]:
-    texts = ["" if np.isnan(value) else f"{value:g}" for value in values.ravel()]
-    return np.array(texts, dtype=object).reshape(values.shape)

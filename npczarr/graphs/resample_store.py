@@ -20,7 +20,7 @@ from npczarr.graphs.resample_plan import plan_cohort, plan_digest, resampled_att
 from npczarr.graphs.resample_scan import ResampleTask, refusal, write_resampled
 from npczarr.graphs.store_writer import StoreWriter, Work, changed
 from npczarr.graphs.training_index import index_scans
-from npczarr.model.layout import check_codec
+from npczarr.model.layout import Layout, check_codec
 from npczarr.model.limits import Limits
 from npczarr.model.per_axis import PerAxis
 from npczarr.model.resampling import Center, MaskMethod, Method, Normalization, Resampling, make_resampling
@@ -32,7 +32,7 @@ from npczarr.store.cohort import StoredCohort
 from npczarr.store.create import add_columns, create, is_new, resize
 from npczarr.store.describe import add_history, root_attributes
 from npczarr.store.hierarchy import array, labels, mask_labels, open_group, read_layout
-from npczarr.store.lease import hold_lease
+from npczarr.store.lease import Lease, hold_lease
 from npczarr.store.location import locate
 from npczarr.store.open import open_location
 from npczarr.store.rows import Key
@@ -105,26 +105,16 @@ def resample_store(
         spacing=spacing, shape=shape, like=like, window=window, center=center, bounds=bounds, method=method,
         mask_method=mask_method, normalize=normalize,
     )  # fmt: skip
-    codec = ("none" if purpose else "lz4") if codec is None else codec
-    if not purpose:
-        check_codec(codec)
-    if purpose not in (None, "training"):
-        raise ParameterError(f"purpose must be 'training' or left out, got {purpose!r}")
+    codec = _codec(purpose, codec)
     origin, target = locate(store, source_options), locate(out, storage_options)
     if origin.url == target.url:
         raise ParameterError(f"{origin.shown}: cannot be resampled into itself; name another store")
     dataset = open_location(origin)
-    if request.needs_tumor and "rater" in dataset.dims:
-        raise ParameterError("a window around the tumor needs one mask a scan; take center='volume'")
-    if purpose and like is None and dataset.sizes["sequence"] > 1:
-        raise ParameterError(
-            "for training the sequences of a patient must lie on one grid: like= names the sequence whose grid it is"
-        )
+    _check_possible(request, dataset, purpose)
     plans = plan_cohort(dataset, request)
     layout = training_layout(layout_of(plans), codec) if purpose else layout_of(plans, codec)
     described = request.described() | ({"for": purpose} if purpose else {})
     source = open_group(origin.open(read_only=True), origin.shown, mode="r")
-    patients, sequences = labels(source, "patient"), labels(source, "sequence")
     runner = Runner(workers, scheduler)
     opened = target.open()
     with hold_lease(opened, target.shown, break_lock=break_lock) as lease, runner:
@@ -133,14 +123,12 @@ def resample_store(
             raters = labels(source, "rater") if "rater" in source else ()
             attributes = _attributes(source, request, described, layout.dtype, bool(raters))
             with lease.writing():
-                create(opened, patients, sequences, layout, attributes, raters, mask_labels(source))
+                there = labels(source, "patient"), labels(source, "sequence")
+                create(opened, *there, layout, attributes, raters, mask_labels(source))
         root = open_group(opened, target.shown)
         if not fresh:
             _check_same(root, described, target.shown)
-            layout = read_layout(root, target.shown)
-            with lease.writing():
-                extent = layout.extent_zyx
-                resize(root, patients=patients, sequences=sequences, extent_zyx=extent, check=lease.check)
+            layout = _grown(root, target.shown, source, lease)
         with lease.writing():
             new_columns = add_columns(root, _columns(dataset))
         work = _work(plans, request, StoredCohort(origin), source)
@@ -152,6 +140,34 @@ def resample_store(
         if purpose:
             index_scans(root, StoredCohort(target), runner, lease)
     return result.assign_attrs({RESAMPLING: json.dumps(described)})
+
+
+def _codec(purpose: str | None, codec: str | None) -> str:
+    if purpose not in (None, "training"):
+        raise ParameterError(f"purpose must be 'training' or left out, got {purpose!r}")
+    if purpose:
+        return codec or "none"
+    check_codec(codec or "lz4")
+    return codec or "lz4"
+
+
+def _grown(root: zarr.Group, url: str, source: zarr.Group, lease: Lease) -> Layout:
+    """Give an existing store the patients and sequences of its source; return its layout."""
+    layout = read_layout(root, url)
+    patients, sequences = labels(source, "patient"), labels(source, "sequence")
+    with lease.writing():
+        resize(root, patients=patients, sequences=sequences, extent_zyx=layout.extent_zyx, check=lease.check)
+    return layout
+
+
+def _check_possible(request: Resampling, dataset: xr.Dataset, purpose: str | None) -> None:
+    """Refuse what this cohort cannot give."""
+    if request.needs_tumor and "rater" in dataset.dims:
+        raise ParameterError("a window around the tumor needs one mask a scan; take center='volume'")
+    if purpose and request.like is None and dataset.sizes["sequence"] > 1:
+        raise ParameterError(
+            "for training the sequences of a patient must lie on one grid: like= names the sequence whose grid it is"
+        )
 
 
 def _work(plans: NDArray[Any], request: Resampling, cohort: StoredCohort, source: zarr.Group) -> Work:

@@ -110,10 +110,7 @@ def patches(
     """
     size_zyx = _checked_size(size)
     _check_numbers(batch_size=batch_size, steps=steps, start=start, rank=rank, world=world, threads=threads)
-    if not 0 <= foreground <= 1:
-        raise ParameterError(f"foreground must be a share between 0 and 1, got {foreground}")
-    if normalize not in (None, "zscore", "percentile"):
-        raise ParameterError(f"normalize must be 'zscore', 'percentile' or None, got {normalize!r}")
+    _check_sampling(foreground, normalize)
     location = locate(store, storage_options)
     dataset = open_location(location, dask=False)
     if "rater" in dataset.dims:
@@ -258,6 +255,13 @@ def _checked_size(size: PerAxis[int]) -> Shape:
         raise ParameterError(f"size: expected a number of voxels, or three along z, y, x, got {size!r}")
     z, y, x = (int(n) for n in found)
     return z, y, x
+
+
+def _check_sampling(foreground: float, normalize: str | None) -> None:
+    if not 0 <= foreground <= 1:
+        raise ParameterError(f"foreground must be a share between 0 and 1, got {foreground}")
+    if normalize not in (None, "zscore", "percentile"):
+        raise ParameterError(f"normalize must be 'zscore', 'percentile' or None, got {normalize!r}")
 
 
 def _check_numbers(**numbers: int | None) -> None:

@@ -1,0 +1,45 @@
+"""Conversion and validation with a progress bar, for their own commands and for the demo."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Any
+
+import typer
+
+from npczarr.cli import show
+
+
+def convert(source: str, store: str, *, as_json: bool = False, **options: Any) -> bool:  # noqa: ANN401
+    """Convert with a progress bar, print what happened; whether a scan or a mask was refused."""
+    from npczarr.graphs.convert import convert as run
+
+    started = time.perf_counter()
+    with show.progress() as draw:
+        result = run(
+            source,
+            store,
+            on_progress=draw,
+            **options,
+        )
+    if as_json:
+        typer.echo(json.dumps(result.to_dict(), default=str))
+    else:
+        show.conversion(result, store, time.perf_counter() - started)
+    return bool(((result["status"] == "refused") | (result["mask_status"] == "refused")).any())
+
+
+def validate(store: str, *, as_json: bool = False, **options: Any) -> bool:  # noqa: ANN401
+    """Validate with a progress bar and print the findings; whether there are any."""
+    from dataclasses import asdict
+
+    from npczarr.graphs.validate_store import validate as run
+
+    with show.progress() as draw:
+        found = run(store, on_progress=draw, **options)
+    if as_json:
+        typer.echo(json.dumps([asdict(finding) for finding in found], indent=1))
+    else:
+        show.findings(found, store)
+    return bool(found)
