@@ -156,10 +156,16 @@ def hold_lease(store: Store, url: str, *, break_lock: bool = False) -> Iterator[
 
 
 def _clear_partial(store: Store) -> None:
-    """Delete the files that a killed writer had begun; on an object store there are none."""
+    """Delete the files that a killed writer had begun; on an object store there are none.
+
+    A young one beside the lease may be what another process writes at this moment, to ask for the lease: it stays.
+    """
     if isinstance(store, LocalStore):
+        asked = Path(store.root, LEASE_KEY).parent
         for path in Path(store.root).rglob("*.partial"):
-            path.unlink(missing_ok=True)
+            with suppress(FileNotFoundError):
+                if path.parent != asked or time.time() - path.stat().st_mtime > _PATIENCE_SECONDS:
+                    path.unlink()
 
 
 def lease_is_held(store: Store) -> bool:

@@ -41,7 +41,7 @@ def stale(folder, **changes):
 
 def test_of_takers_of_one_stale_lease_one_alone_has_it(tmp_path):
     """300 takers, three at a time, all started at one moment."""
-    holders = []
+    holders, others = [], []
     for i in range(ROUNDS):
         folder = tmp_path / str(i)
         stale(folder)
@@ -54,10 +54,13 @@ def test_of_takers_of_one_stale_lease_one_alone_has_it(tmp_path):
             try:
                 with hold_lease(store, "x") as lease:
                     won.append(lease.token)
-                    end.wait()
+                    end.wait(60)
                     lease.check()
             except LeaseError:
-                end.wait()
+                end.wait(60)
+            except Exception as error:
+                others.append(error)
+                end.abort()
 
         threads = [threading.Thread(target=take) for _ in range(TAKERS)]
         for thread in threads:
@@ -65,8 +68,24 @@ def test_of_takers_of_one_stale_lease_one_alone_has_it(tmp_path):
         for thread in threads:
             thread.join()
         holders.append(len(won))
+        assert others == []
         assert not (folder / LEASE_KEY).exists()
     assert holders == [1] * ROUNDS
+
+
+def test_what_a_killed_writer_began_is_cleared_and_what_another_taker_writes_is_not(tmp_path):
+    lease = stale(tmp_path)
+    begun, asking, old = (
+        tmp_path / "image/c/0.1.partial",
+        lease.with_name("lease.2.partial"),
+        lease.with_name("3.partial"),
+    )
+    begun.parent.mkdir(parents=True)
+    for path in (begun, asking, old):
+        path.write_bytes(b"x")
+    os.utime(old, (0, 0))
+    with hold_lease(locate(tmp_path).open(), "x"):
+        assert [path.exists() for path in (begun, asking, old)] == [False, True, False]
 
 
 @pytest.mark.parametrize(
