@@ -67,9 +67,13 @@ def test_the_store_has_several_chunks_a_scan(measured):
 def test_a_copy_is_the_same_store(measured, copies, name):
     copy = copies[1] / f"{name}.zarr"
     ours, theirs = (npc.info(url) for url in (measured, copy))
-    assert {k: v for k, v in theirs.items() if k not in ("store", "results")} == {
-        k: v for k, v in ours.items() if k not in ("store", "results")
-    }
+    its_own = ("store", "results", "seal", "sealed")
+    assert {k: v for k, v in theirs.items() if k not in its_own} == {k: v for k, v in ours.items() if k not in its_own}
+    assert ours["sealed"] == "as npczarr wrote it"
+    if name == "region":  # a copy of the files, into which the same values were written
+        assert (theirs["seal"], theirs["sealed"]) == (ours["seal"], ours["sealed"])
+    else:
+        assert theirs["sealed"].startswith("not sealed: another program wrote this store")
     assert npc.validate(copy, workers=0) == ()
     source, found = npc.open(measured), npc.open(copy).drop_vars("risk", errors="ignore")
     xr.testing.assert_equal(found.load(), source.load())

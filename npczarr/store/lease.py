@@ -208,8 +208,8 @@ def _renew_seal(lease: Lease, store: Store, before: Seal | None, changed: tuple[
     try:
         now = compute_seal(store)
         sealed = read_seal(store)
-        if now is None or (sealed is not None and now == before and not lease.accepted):
-            return  # nothing was written
+        if now is None or (now == before and not lease.accepted):
+            return  # nothing was written, so what another program wrote stays without a seal of ours
         parts = {} if before is None else before.parts
         kept = tuple(name for name in changed if now.parts.get(name) == parts.get(name) and not lease.accepted)
         seal = Seal(now.parts, kept)
