@@ -113,7 +113,8 @@ def as_integers(values: NDArray[np.float32], numbers: Intensities) -> tuple[NDAr
     """
     finite = np.isfinite(values)
     low, high = (float(values[finite].min()), float(values[finite].max())) if finite.any() else (0.0, 0.0)
-    step = 2.0 ** math.ceil(math.log2((high - low) / _STEPS)) if high > low else 1.0
+    exponent = math.ceil(math.log2((high - low) / _STEPS)) if high > low else 0
+    step = 2.0 ** max(exponent, np.finfo(np.float32).minexp)  # below, a float32 would be 0
     middle = round((low + high) / 2 / step) * step if high > low else low
     result = np.full(values.shape, np.iinfo(np.int16).min, np.int16)
     np.rint((values - np.float32(middle)) / np.float32(step), out=values)

@@ -5,7 +5,7 @@ import shutil
 import numpy as np
 import pytest
 import xarray as xr
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from typer.testing import CliRunner
@@ -23,6 +23,8 @@ def made(store, tmp_path_factory):
     return url
 
 
+@example(np.array([[[1e-45, 0]]], np.float32))  # the smallest range that there is
+@example(np.full((1, 1, 2), 0.5, np.float32))
 @given(arrays(np.float32, (2, 3, 4), elements=st.floats(-1e6, 1e6, width=32) | st.just(np.nan)))
 def test_whole_numbers_are_within_half_a_step(values):
     before = values.astype(np.float64)
