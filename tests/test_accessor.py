@@ -200,6 +200,7 @@ def test_results_beside_the_store_are_in_the_table(measured):
     assert not any("." in c and c.startswith(("morphology.", "score/")) for c in ds.npc.table(results=False))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("opened", [npc.open, xr.open_zarr, lambda url: xr.open_zarr(url, chunks=None)])
 def test_every_selection_gives_the_same_rows(measured, opened):
     ds = opened(measured)
@@ -224,6 +225,7 @@ def test_a_result_of_a_scan_that_changed_is_not_shown(measured, tmp_path):
     assert volume.notna().sum() == 8
 
 
+@pytest.mark.slow
 def test_the_table_of_raters_has_a_column_each(raters, tmp_path):
     shutil.copytree(raters, tmp_path / "r.zarr")
     npc.measure_store(tmp_path / "r.zarr", "morphology")

@@ -81,6 +81,7 @@ def test_help_has_an_example(command, capsys, monkeypatch):
     assert f"Example: npczarr {command}" in " ".join(out.split())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", [None, *COMMANDS])
 def test_h_is_help(command, capsys, monkeypatch):
     before = [] if command is None else [command]
@@ -106,6 +107,7 @@ def test_help_starts_without_the_libraries_of_the_work():
     assert "convert" in done.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("imports", ["import npczarr, xarray", "import xarray, npczarr"])
 def test_the_accessor_is_there_in_either_order_of_imports(imports):
     code = f"{imports}\nprint(type(xarray.Dataset().npc).__name__)"
@@ -143,6 +145,7 @@ def test_workers_are_as_quiet(source, tmp_path):
     assert npc.validate(tmp_path / "s.zarr", workers=0) == ()
 
 
+@pytest.mark.slow
 def test_a_damaged_scan_is_named_and_the_exit_code_is_1(damaged, tmp_path, capsys, monkeypatch):
     code, out, err = here(capsys, monkeypatch, "convert", damaged, tmp_path / "s.zarr", "--workers", 0)
     assert (code, err) == (1, "")
@@ -154,6 +157,7 @@ def test_a_damaged_scan_is_named_and_the_exit_code_is_1(damaged, tmp_path, capsy
     assert "002/T2WI" in out
 
 
+@pytest.mark.slow
 def test_validate_names_a_damaged_scan(source, store, tmp_path, capsys, monkeypatch):
     copy = tmp_path / "s.zarr"
     shutil.copytree(store, copy)
@@ -171,6 +175,7 @@ def test_validate_names_a_damaged_scan(source, store, tmp_path, capsys, monkeypa
     assert (code, out[:2]) == (0, "ok")
 
 
+@pytest.mark.slow
 def test_json_is_json(source, store, tmp_path, capsys, monkeypatch):
     def answer(*arguments):
         code, out, err = here(capsys, monkeypatch, *arguments, "--json")
@@ -184,6 +189,7 @@ def test_json_is_json(source, store, tmp_path, capsys, monkeypatch):
     assert answer("morphology", tmp_path / "s.zarr", "--workers", 0)["failures"] == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

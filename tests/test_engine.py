@@ -53,6 +53,7 @@ def test_reading_an_absent_object_is_an_error_through_it_too(store, tmp_path):
     np.testing.assert_array_equal(dataset["image"][0, 0], npc.open(store)["image"][0, 0])
 
 
+@pytest.mark.slow
 def test_groups_and_dropped_variables(store, tmp_path):
     copy = shutil.copytree(store, tmp_path / "copy.zarr")
     npc.measure_store(copy, "morphology", workers=0)

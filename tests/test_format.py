@@ -153,6 +153,7 @@ def assert_tables(found, scan):
     assert found["status"] == str(scan.status.values)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("which", ["store", "raters"])
 def test_the_python_reader_reads_what_npczarr_reads(which, request):
     url = request.getfixturevalue(which)
@@ -218,6 +219,7 @@ def node(reader, url, patient, sequence, *out):
     return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("which", ["store", "raters"])
 def test_the_javascript_reader_reads_what_npczarr_reads(which, request, node_reader, tmp_path):
     url = request.getfixturevalue(which)

@@ -264,6 +264,7 @@ def started(monkeypatch):
     return starts
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", VERBS)
 def test_the_command_line_is_the_same_call(name, made, expected, started, tmp_path, capfd, monkeypatch):
     wanted = expected(name)
@@ -337,6 +338,7 @@ def test_every_long_command_takes_the_same_options(name):
     assert {"workers", "scheduler"} <= {parameter.name for parameter in command.params}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("how", "words"),
     [
@@ -354,6 +356,7 @@ def test_wrong_keywords_are_an_error_before_anything_is_written(name, how, words
     assert sorted(tmp_path.rglob("*")) == before
 
 
+@pytest.mark.slow
 def test_a_second_run_counts_what_is_kept_and_has_nothing_to_do(made, tmp_path, monkeypatch):
     for name in ("convert", "morphology", "export", "resample"):
         folder = tmp_path / name

@@ -371,6 +371,7 @@ def test_wrong_keys_are_refused_in_one_line_and_not_tried_again(s3, cohort, remo
     assert SECRET[::-1] not in refused.stderr + refused.stdout
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_told_and_the_rest_converted_later(cohort, store, tmp_path):
     """The kernel refuses every file above a size, as it does on a full disk."""
     code = (

@@ -41,6 +41,7 @@ def test_an_export_put_back_changes_nothing(copy, tmp_path):
     xr.testing.assert_identical(xr.open_zarr(copy).load(), before)
 
 
+@pytest.mark.slow
 def test_an_edited_mask_replaces_the_stored_one_and_only_it(copy, edited):
     npc.measure_store(copy, "morphology", workers=0)
     before = xr.open_zarr(copy, mask_and_scale=False).load()
@@ -67,6 +68,7 @@ def test_an_edited_mask_replaces_the_stored_one_and_only_it(copy, edited):
     assert float(result["voxel_volume"].sel(patient="001", sequence="T1WI")) == pytest.approx(expected.sum() * voxel)
 
 
+@pytest.mark.slow
 def test_a_mask_of_another_place_is_refused_and_changes_nothing(copy, edited):
     path = edited / "001/ROI-T1.nii.gz"
     image = nibabel.load(path)
@@ -82,6 +84,7 @@ def test_a_mask_of_another_place_is_refused_and_changes_nothing(copy, edited):
     xr.testing.assert_identical(xr.open_zarr(copy).load(), before)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("at", ["_write", "_row"])
 def test_an_interrupted_import_leaves_the_scan_pending_and_is_completed(copy, edited, monkeypatch, at):
     def killed(*args):
@@ -97,6 +100,7 @@ def test_an_interrupted_import_leaves_the_scan_pending_and_is_completed(copy, ed
     assert npc.validate(copy, workers=0) == ()
 
 
+@pytest.mark.slow
 def test_a_mask_is_added_where_there_was_none(copy, tmp_path):
     export_scans(copy, tmp_path / "out", format="nifti", patients=["002"])
     image = nibabel.load(tmp_path / "out/002/T2WI.nii.gz")

@@ -117,6 +117,7 @@ def test_the_objects_follow_the_standard(exported, format):
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("format", ["seg", "rtstruct"])
 def test_what_was_exported_comes_back_and_scores_full_marks(store, exported, tmp_path, format):
     folder = exported[format].parent.parent
@@ -127,6 +128,7 @@ def test_what_was_exported_comes_back_and_scores_full_marks(store, exported, tmp
     assert score.hd.values.tolist() == [0.0, 0.0, 0.0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("format", ["seg", "rtstruct"])
 def test_with_the_source_the_objects_belong_to_its_series(store, exported, tmp_path, format):
     data, config = store.parent / "data", store.parent / "labels.toml"

@@ -29,6 +29,7 @@ def corners(shape_xyz):
     return np.array([*np.ndindex(2, 2, 2)]) * (np.array(shape_xyz) - 1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cohort_", ["store", "real_store"])
 def test_a_nifti_corner_is_one_point_in_nibabel_simpleitk_and_the_store(request, cohort_, tmp_path):
     store = request.getfixturevalue(cohort_)
@@ -100,6 +101,7 @@ def test_tiff_slices_carry_one_window_and_give_values_back(store, tmp_path):
             np.testing.assert_array_equal(outline, mask[z].astype(int) * (2**bits - 1))
 
 
+@pytest.mark.slow
 def test_tiff_masks_are_read_back_as_those_of_two_raters(store, tmp_path):
     for rater in ("a", "b"):
         export_scans(store, tmp_path / "raters" / rater, format="tiff", patients=["001"])

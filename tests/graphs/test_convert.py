@@ -80,12 +80,14 @@ def test_labels_and_stages_select(store):
     assert (chosen.t_stage == stage[0]).all()
 
 
+@pytest.mark.slow
 def test_any_number_of_workers_gives_the_same_store(source, store, tmp_path):
     for workers in (1, 2, 4):
         npc.convert(source, tmp_path / f"{workers}.zarr", workers=workers)
         same(store, tmp_path / f"{workers}.zarr")
 
 
+@pytest.mark.slow
 def test_zip_read_in_place_gives_the_same_voxels(source, store, tmp_path):
     archive = tmp_path / "primary_data.zip"
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as target:
@@ -98,6 +100,7 @@ def test_zip_read_in_place_gives_the_same_voxels(source, store, tmp_path):
     xr.testing.assert_identical(comparable(a.compute()), comparable(b.compute()))
 
 
+@pytest.mark.slow
 def test_appended_patients_equal_a_store_written_at_once(source, store, tmp_path):
     npc.convert(part(source, tmp_path, "001", "003"), tmp_path / "grown.zarr", workers=0)
     result = npc.convert(part(source, tmp_path, "002"), tmp_path / "grown.zarr", workers=0)
@@ -107,6 +110,7 @@ def test_appended_patients_equal_a_store_written_at_once(source, store, tmp_path
     same(store, tmp_path / "grown.zarr")
 
 
+@pytest.mark.slow
 def test_a_second_run_keeps_everything(source, tmp_path):
     npc.convert(source, tmp_path / "s.zarr", workers=0)
     before = {p: p.stat().st_mtime_ns for p in (tmp_path / "s.zarr/image").rglob("*") if p.is_file()}
@@ -115,6 +119,7 @@ def test_a_second_run_keeps_everything(source, tmp_path):
     assert before == {p: p.stat().st_mtime_ns for p in (tmp_path / "s.zarr/image").rglob("*") if p.is_file()}
 
 
+@pytest.mark.slow
 def test_a_changed_scan_is_replaced_and_no_other(source, tmp_path):
     copy = part(source, tmp_path, "001", "002")
     npc.convert(copy, tmp_path / "s.zarr", workers=0)
@@ -141,6 +146,7 @@ def test_a_changed_scan_is_replaced_and_no_other(source, tmp_path):
     assert npc.validate(tmp_path / "s.zarr", workers=0, against=copy) == ()
 
 
+@pytest.mark.slow
 def test_a_larger_scan_makes_the_arrays_grow(source, tmp_path):
     sizes = {
         p: npc.convert(part(source, tmp_path, p), tmp_path / f"{p}.zarr", workers=0) for p in ("001", "002", "003")
@@ -160,6 +166,7 @@ def test_a_larger_scan_makes_the_arrays_grow(source, tmp_path):
         assert (alone.image_digest.sel(patient=patient) == ds.image_digest.sel(patient=patient)).all()
 
 
+@pytest.mark.slow
 def test_one_bad_scan_stops_no_other(source, tmp_path):
     copy = part(source, tmp_path, "001", "002")
     slices = sorted((copy / "data/MRI-Segments/001/T2WI").glob("*.dcm"))
@@ -175,6 +182,7 @@ def test_one_bad_scan_stops_no_other(source, tmp_path):
     assert np.isnan(npc.open(tmp_path / "s.zarr").sel(patient="001", sequence="T2WI").image).all()
 
 
+@pytest.mark.slow
 def test_a_scan_that_turns_bad_leaves_no_old_voxels(source, tmp_path):
     copy = part(source, tmp_path, "001")
     npc.convert(copy, tmp_path / "s.zarr", workers=0)
@@ -186,6 +194,7 @@ def test_a_scan_that_turns_bad_leaves_no_old_voxels(source, tmp_path):
     assert npc.validate(tmp_path / "s.zarr", workers=0, against=copy) == ()
 
 
+@pytest.mark.slow
 def test_real_cohort_equals_pydicom(real_data, tmp_path):
     import nibabel
     import pydicom
@@ -242,6 +251,7 @@ def test_killed_at_any_moment_and_run_again(source, store, tmp_path, delay):
     same(store, url)
 
 
+@pytest.mark.slow
 def test_a_second_writer_is_refused_until_the_lock_is_broken(source, store, tmp_path):
     url = tmp_path / "s.zarr"
     shutil.copytree(store, url)
@@ -269,6 +279,7 @@ def test_a_lease_left_by_a_dead_process_is_taken_over(source, store, tmp_path):
     assert not (url / LEASE_KEY).exists()
 
 
+@pytest.mark.slow
 def test_every_flipped_byte_is_found(store, tmp_path):
     rng = np.random.default_rng(0)
     for name in ("image", "mask"):
@@ -287,6 +298,7 @@ def test_every_flipped_byte_is_found(store, tmp_path):
             shutil.rmtree(url)
 
 
+@pytest.mark.slow
 def test_validate_against_the_source_sees_what_changed(source, store, tmp_path):
     copy = part(source, tmp_path, "001", "002", "003")
     assert npc.validate(store, workers=0, against=copy) == ()
@@ -298,6 +310,7 @@ def test_validate_against_the_source_sees_what_changed(source, store, tmp_path):
     assert (found.patient, found.sequence, found.problem) == ("003", "T1WI", "image differs from the source")
 
 
+@pytest.mark.slow
 def test_rewrite_mends_a_damaged_scan(source, store, tmp_path):
     url = tmp_path / "s.zarr"
     shutil.copytree(store, url)
@@ -339,6 +352,7 @@ def test_scan_of_the_accessor_keeps_stored_integers_and_gives_real_values(store)
         plain.npc.scan("9", "T1WI")
 
 
+@pytest.mark.slow
 def test_int32_where_a_header_needs_it(real_data, tmp_path):
     toml = tmp_path / "layout.toml"
     toml.write_text('[layout]\nimages = "{sequence}/anatomical/{patient}/*"\nmasks = []\n')

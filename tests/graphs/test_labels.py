@@ -105,6 +105,7 @@ def test_one_mask_of_several_labels_asks_which(store):
         npc.compare_masks(scan.mask, scan.mask)
 
 
+@pytest.mark.slow
 def test_stored_results_have_their_labels_and_the_table_a_column_each(store):
     result, failures = measure_store(store, "morphology")
     assert failures == ()
@@ -159,6 +160,7 @@ def test_two_raters_are_compared_label_by_label(tmp_path):
     assert 0 < found.dice.sel(label="node") < 1.0
 
 
+@pytest.mark.slow
 def test_resampled_labels_stay_labels(store, tmp_path):
     dataset = npc.open(store)
     spacing = tuple(float(mm) for mm in GRID.spacing_zyx_mm)
@@ -176,6 +178,7 @@ def test_resampled_labels_stay_labels(store, tmp_path):
     assert npc.validate(tmp_path / "fine.zarr") == ()
 
 
+@pytest.mark.slow
 def test_a_store_keeps_the_labels_that_it_was_made_with(store, source, tmp_path):
     with pytest.raises(StoreError, match="labels of the store are tumor, node, those of the configuration tumor"):
         npc.convert(source / "data", store, workers=0)

@@ -115,6 +115,7 @@ def test_measures_of_a_store_take_their_own_arguments_only(store):
             npc.measure_store(store, measure, **given)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("short", "long"),
     [
@@ -132,6 +133,7 @@ def test_resampling_takes_scalars_and_mappings(store, short, long):
     assert npc.resample(ds, **short).attrs["resampling"] == npc.resample(ds, **long).attrs["resampling"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "wrong",
     [

@@ -40,6 +40,7 @@ def test_every_scan_is_measured_as_the_array_function_measures_it(store):
     assert result.volume.attrs["units"] == "mm3"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scheduler", ["sync", "threads"])
 def test_any_selection_chunking_and_scheduler_gives_the_same(store, scheduler):
     whole = npc.morphology(npc.open(store)).compute(scheduler="sync")
@@ -112,6 +113,7 @@ def test_three_raters_give_every_pair_and_a_missing_mask_is_refused(cohort, tmp_
     assert (same.sel(patient=["002", "003"]) == 1).all()
 
 
+@pytest.mark.slow
 def test_tiff_slices_of_raters_give_overlap_but_no_distances(tmp_path):
     rng = np.random.default_rng(0)
     masks = {rater: rng.random((4, 8, 8)) > 0.5 for rater in ("a", "b")}
@@ -155,6 +157,7 @@ def test_scores_of_files_and_of_a_store(cohort, store, tmp_path):
     assert npc.score(ds.sel(patient="002", sequence="T1WI"), predictions).compute().dice == overlap["dice"]
 
 
+@pytest.mark.slow
 def test_a_prediction_that_cannot_be_read_costs_no_other_score(cohort, store, tmp_path):
     url = tmp_path / "s.zarr"
     shutil.copytree(store, url)
@@ -176,6 +179,7 @@ def test_a_prediction_that_cannot_be_read_costs_no_other_score(cohort, store, tm
         npc.measure_store(url, "score", name="other", predictions=str(tmp_path / "other"), workers=0)
 
 
+@pytest.mark.slow
 def test_a_kept_result_is_computed_again_only_where_masks_changed(cohort, store, tmp_path, monkeypatch):
     from npczarr.graphs import measure_store as results
 
@@ -199,6 +203,7 @@ def test_a_kept_result_is_computed_again_only_where_masks_changed(cohort, store,
     assert measured[2:] == [("001", "002", "003")]
 
 
+@pytest.mark.slow
 def test_results_stay_aligned_when_patients_are_appended(cohort, tmp_path):
     url = tmp_path / "s.zarr"
     part = tmp_path / "part"
@@ -214,6 +219,7 @@ def test_results_stay_aligned_when_patients_are_appended(cohort, tmp_path):
     assert npc.validate(url, workers=0) == ()
 
 
+@pytest.mark.slow
 def test_a_damaged_shard_costs_no_other_measurement(store, tmp_path):
     url = tmp_path / "s.zarr"
     shutil.copytree(store, url)
@@ -278,6 +284,7 @@ def test_wrong_use_is_named(store, raters, tmp_path):
         npc.score(ds, tmp_path / "empty")
 
 
+@pytest.mark.slow
 def test_a_patient_that_kills_its_worker_is_named_and_the_rest_is_measured(store, tmp_path, monkeypatch):
     from distributed.scheduler import KilledWorker
 

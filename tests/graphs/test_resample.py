@@ -56,6 +56,7 @@ def test_nothing_is_computed_before_it_is_asked_for(store):
             lazy.compute()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("request_", REQUESTS, ids=str)
 def test_a_store_holds_what_the_lazy_dataset_says(store, tmp_path, request_):
     lazy = npc.resample(npc.open(store), **request_).compute()
@@ -88,6 +89,7 @@ def test_each_scan_is_the_array_function_on_its_grid(store):
             np.testing.assert_allclose(found[axis], positions)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("request_", [REQUESTS[0], REQUESTS[3]], ids=str)
 def test_any_selection_chunking_and_scheduler_gives_the_same(store, request_):
     whole = npc.resample(npc.open(store), **request_).compute(scheduler="sync")
@@ -164,6 +166,7 @@ def test_windows_of_aligned_sequences_are_one_box(store):
     np.testing.assert_array_equal(chunked.mask, new.mask)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("normalize", ["zscore", "percentile"])
 def test_normalized_numbers_lead_back_to_real_values(store, normalize):
     ds = npc.open(store)
@@ -192,6 +195,7 @@ def test_slices_of_different_rescaling_are_mixed_as_real_values(store):
     np.testing.assert_allclose(new.image, resample_array(scan.image.values.astype(np.float32), own, target))
 
 
+@pytest.mark.slow
 def test_the_result_is_measured_scored_and_written_like_a_store(store, tmp_path):
     ds = npc.open(store)
     new = npc.resample(ds, spacing=(2, 1, 1))
@@ -211,6 +215,7 @@ def test_the_result_is_measured_scored_and_written_like_a_store(store, tmp_path)
     assert failures == ()
 
 
+@pytest.mark.slow
 def test_raters_are_resampled_too(cohort, tmp_path):
     npc.convert(cohort / "inner_reliability.zip", tmp_path / "raters.zarr", workers=0)
     npc.resample_store(tmp_path / "raters.zarr", tmp_path / "out.zarr", shape=(None, 48, 48), workers=0)
@@ -228,6 +233,7 @@ def test_raters_are_resampled_too(cohort, tmp_path):
     assert npc.resample(one, window=(10, 10, 10)).mask.shape[2:] != one.mask.shape[2:]
 
 
+@pytest.mark.slow
 def test_what_cannot_be_resampled_is_named_and_the_rest_goes_on(store, tmp_path):
     like = npc.resample_store(store, tmp_path / "like.zarr", like="T1WI", workers=0)
     assert like.status.sel(patient="003", sequence="T2WI") == "refused"
@@ -245,6 +251,7 @@ def test_what_cannot_be_resampled_is_named_and_the_rest_goes_on(store, tmp_path)
     assert "of the tumor is outside the new grid" in str(cut.message.sel(patient="001", sequence="T1WI").values)
 
 
+@pytest.mark.slow
 def test_a_damaged_scan_is_named_and_the_rest_goes_on(store, tmp_path):
     copy = tmp_path / "copy.zarr"
     shutil.copytree(store, copy)
@@ -259,6 +266,7 @@ def test_a_damaged_scan_is_named_and_the_rest_goes_on(store, tmp_path):
     assert npc.validate(tmp_path / "out.zarr", workers=0) == ()
 
 
+@pytest.mark.slow
 def test_changed_scans_and_other_requests(store, cohort, tmp_path):
     copy, out = tmp_path / "copy.zarr", tmp_path / "out.zarr"
     shutil.copytree(store, copy)

@@ -30,6 +30,7 @@ def convert(source, folder, text):
     return result.sel(T1), npc.open(folder / "c.zarr")
 
 
+@pytest.mark.slow
 def test_it_equals_the_published_mask_voxel_for_voxel(source, published, tmp_path):
     result, dataset = convert(source, tmp_path, "[layout]\nmasks = []\n")
     assert "16 of 16 contours name an image that is no slice of this series" in str(result.message.values)
@@ -41,6 +42,7 @@ def test_it_equals_the_published_mask_voxel_for_voxel(source, published, tmp_pat
         assert_array_equal(npc.morphology(dataset).sel(T1)[name], value)
 
 
+@pytest.mark.slow
 def test_labels_that_name_structures_take_it_before_the_nifti_mask(source, published, tmp_path):
     result, dataset = convert(source, tmp_path, '[labels]\nedema = "*edema*"\nGTV = "gtv*"\n')
     assert "no structure is edema" in str(result.message.values)
@@ -50,6 +52,7 @@ def test_labels_that_name_structures_take_it_before_the_nifti_mask(source, publi
     assert volumes.sel(label="edema") == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("format", ["seg", "rtstruct"])
 def test_its_mask_goes_out_and_comes_back(source, published, tmp_path, format):
     done = npc.export_scans(published, tmp_path / "out", format=format, source=source, workers=0)

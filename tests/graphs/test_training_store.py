@@ -46,6 +46,7 @@ def test_whole_numbers_stay_what_they_are(values):
     np.testing.assert_array_equal(found * numbers.slope + numbers.intercept, values)
 
 
+@pytest.mark.slow
 def test_it_is_the_resampled_store_but_for_rounding(store, made):
     assert npc.validate(made, workers=0) == ()
     ds, exact = npc.open(made), npc.resample(npc.open(store), like="T1WI", spacing=(4, 2, 2)).compute()
@@ -81,6 +82,7 @@ def test_its_facts_are_those_of_its_voxels(made):
         assert (scan.mask.values[tuple(points[:, 1:].T)] == points[:, 0]).all()
 
 
+@pytest.mark.slow
 def test_a_second_run_writes_nothing_and_a_changed_scan_again(store, made, tmp_path):
     copy, out = shutil.copytree(store, tmp_path / "s.zarr"), shutil.copytree(made, tmp_path / "t.zarr")
     asked = {"like": "T1WI", "spacing": (4, 2, 2), "purpose": "training", "workers": 0}

@@ -180,6 +180,7 @@ def test_one_absurd_header_does_not_bend_the_layout_of_the_others(cohort, conver
     assert layouts[0][0] <= deepest
 
 
+@pytest.mark.slow
 def test_a_scan_that_becomes_absurd_leaves_no_voxels_of_its_earlier_version(tmp_path):
     write_cohort(tmp_path / "source", patients=("001",), tables={})
     npc.convert(tmp_path / "source", tmp_path / "a.zarr", workers=0)
@@ -207,6 +208,7 @@ TABLES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", TABLES)
 def test_no_table_costs_a_scan(tmp_path, name):
     write_cohort(tmp_path / "source", patients=("001",), tables={})

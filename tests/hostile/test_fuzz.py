@@ -29,6 +29,7 @@ def test_the_examples_are_read(kind, tmp_path):
         KINDS[kind].read(KINDS[kind].pack(content), tmp_path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 @given(st.integers(0, 99), st.integers(0, 99), edits)
 @example(0, 0, [("cut", 0.0, 0.0, b"\0")])

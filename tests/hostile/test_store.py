@@ -100,6 +100,7 @@ def test_another_schema_is_refused(store, version):
         assert expected in str(found["open"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "content",
     [b"", b"[]", b"\xff\xfe{\0}\0", b'{"a":' * 50_000, b'{"zarr_format": 99}'],
@@ -116,6 +117,7 @@ def test_metadata_that_are_no_metadata(store, content, name):
     assert name or refused(found)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name", ["image", "mask", "patient", "sequence", "axis", "status", "message", "shape", "affine", "echo_time"]
 )
@@ -128,6 +130,7 @@ def test_a_missing_array(store, name):
     assert isinstance(found["validate"], StoreError) or [f for f in found["validate"] if name in f.problem]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["echo_time", "z_mm", "status", "age"])
 def test_a_damaged_table_is_found_though_nothing_else_asks_for_it(store, name):
     chunks = [path for path in (store / name / "c").rglob("*") if path.is_file()]
@@ -218,6 +221,7 @@ CHANGES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CHANGES)
 def test_hostile_metadata(store, name):
     array, change = CHANGES[name]
@@ -253,6 +257,7 @@ HOSTILE = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", HOSTILE)
 @pytest.mark.parametrize("name", ["image", "mask", "z_mm", "status", "age"])
 def test_hostile_chunks_with_right_checksums(store, kind, name):
@@ -263,6 +268,7 @@ def test_hostile_chunks_with_right_checksums(store, kind, name):
     assert found["validate"]
 
 
+@pytest.mark.slow
 def test_damaged_chunks_and_metadata_by_chance(store):
     """Bits flipped, pieces cut or repeated, anywhere in the store: our errors only, and no wrong voxel unnoticed."""
     files = sorted(path for path in store.rglob("*") if path.is_file())

@@ -35,6 +35,7 @@ def test_equals_the_mesh(method, mask, spacing):
     assert_allclose(shape.max_diameter_mm, mesh_diameter(triangles), rtol=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", METHODS)
 def test_equals_the_mesh_of_a_tumour(method):
     mask = ball((12, 80, 90), SLICES, (22, 11, 15)) & ~ball((12, 80, 90), SLICES, (15, 6, 4), (0, 3, 9))

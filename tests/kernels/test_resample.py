@@ -61,6 +61,7 @@ TARGETS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["linear", "cubic"])
 @pytest.mark.parametrize("case", TARGETS)
 def test_equal_to_itk(case, method):

@@ -88,6 +88,7 @@ def on_image_grid(path, slices):
     return mask
 
 
+@pytest.mark.slow
 def test_workers_do_not_change_a_byte_and_a_seed_does(cohort, tmp_path):
     make_cohort(tmp_path / "one", patients=PATIENTS, workers=1)
     make_cohort(tmp_path / "other", patients=1, seed=1, workers=0)

@@ -84,6 +84,7 @@ def test_simpleitk_reads_the_same(cleaned):
     assert read > 40
 
 
+@pytest.mark.slow
 def test_no_new_fault(cleaned):
     if shutil.which("dciodvfy") is None:
         pytest.skip("dciodvfy, of Debian's dicom3tools, is not installed")
@@ -116,6 +117,7 @@ def test_uids_stay_consistent(cleaned):
     assert len({uid for new in ids.values() for uid in new}) == len(ids)
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_is_continued(cleaned, real_data, tmp_path, monkeypatch):
     source, out = real_data / "dicom_variety", tmp_path / "out"
     write, count = module._write, 0

@@ -70,6 +70,7 @@ def test_pseudonyms_stay_on_request(source, tmp_path):
     assert list((tmp_path / "out").rglob("Miller Jane 1962"))
 
 
+@pytest.mark.slow
 def test_nothing_of_it_enters_a_store(source, tmp_path):
     table = source / "info_diagnoses.csv"
     rows = [["ID", "Age", "Name", "MRN", "姓名", "phone", "T stage"]]

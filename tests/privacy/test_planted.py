@@ -247,6 +247,7 @@ def test_no_graph_holds_anything_planted(used):
     assert not leaks({name: pickle.dumps(dict(one.__dask_graph__() or {})) for name, one in graphs.items()})
 
 
+@pytest.mark.slow
 def test_a_cleaned_copy_holds_nothing_planted(source, tmp_path, caplog):
     caplog.set_level(logging.DEBUG)
     result = deidentify(source, tmp_path / "out")

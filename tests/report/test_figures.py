@@ -61,6 +61,7 @@ def outcome(draw, kinds=("svg",)):
     return figure
 
 
+@pytest.mark.slow
 def test_figures_of_a_whole_cohort_are_one_column_wide_or_one_and_a_half(cohort, morphology, agreement):
     found = {name: outcome(draw, MAGIC) for name, draw in drawings(cohort, morphology, agreement).items()}
     assert "no group has 5 patients" in found.pop("survival")
@@ -69,6 +70,7 @@ def test_figures_of_a_whole_cohort_are_one_column_wide_or_one_and_a_half(cohort,
         assert figure.get_figwidth() in (style.COLUMN_INCHES, style.WIDE_INCHES)
 
 
+@pytest.mark.slow
 def test_one_patient_or_one_sequence_is_drawn_or_said(cohort, morphology, agreement):
     one = [data.isel(patient=[0]) for data in (cohort, morphology, agreement)]
     drawn = {name: outcome(draw) for name, draw in drawings(*one).items()}

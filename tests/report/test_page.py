@@ -196,6 +196,7 @@ def test_tables_stand_in_the_papers_order_after_the_patients(pages):
     assert "Synthetic cohort" in html
 
 
+@pytest.mark.slow
 def test_a_sheet_that_would_be_too_large_says_what_it_leaves_out(store, tmp_path, monkeypatch):
     monkeypatch.setattr("npczarr.report.patients_section._TILES", 4)
     html = write_report(store, tmp_path / "r.html", workers=0).read_text(encoding="utf-8")
@@ -236,6 +237,7 @@ def test_a_picture_is_upright_whatever_the_storage(flip):
     assert [abs(mm) for mm in found.tumor_mm] == [8, 8]
 
 
+@pytest.mark.slow
 def test_a_file_that_is_no_report_is_kept(bare, tmp_path):
     page, listed = tmp_path / "notes.html", tmp_path / "list.csv"
     for path, option in ((page, {}), (listed, {"quality_csv": listed})):
@@ -280,6 +282,7 @@ def test_store_of_raters_alone_is_reported(raters, tmp_path):
     assert "no patient has an image" in html
 
 
+@pytest.mark.slow
 def test_command_writes_page_figures_tables_and_list(bare, raters, tmp_path):
     app = typer.Typer()
     app.command()(report)
@@ -304,6 +307,7 @@ def test_no_store_is_an_error(tmp_path):
         write_report(tmp_path / "none.zarr", tmp_path / "r.html")
 
 
+@pytest.mark.slow
 def test_real_cohort_is_reported_with_what_is_there(real_data, tmp_path):
     npc.convert(real_data / "real_cohort/primary_data", tmp_path / "real.zarr", workers=0)
     npc.measure_store(tmp_path / "real.zarr", "morphology")

@@ -325,6 +325,7 @@ def test_nifti_images_by_pattern_with_one_mask_for_all_sequences(tmp_path):
     np.testing.assert_allclose(npc.open(tmp_path / "a.zarr")["echo_time"], 80)
 
 
+@pytest.mark.slow
 def test_a_file_that_changed_in_place_is_another_series(tmp_path):
     grid = npc_grid(np.eye(3))
     (tmp_path / "a" / "sub-1" / "anat").mkdir(parents=True)

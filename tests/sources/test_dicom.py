@@ -222,6 +222,7 @@ def test_a_truncated_file_is_named(tmp_path, lost):
     assert "file 000003.dcm" in refusal(tmp_path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("syntax", SYNTAXES)
 def test_no_cut_makes_a_scan_of_fewer_or_other_slices(tmp_path, syntax):
     """The last slice, cut anywhere behind the preamble: by geometry alone its loss would not be seen."""

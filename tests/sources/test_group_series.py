@@ -133,6 +133,7 @@ def pacs(tmp_path_factory):
     return root
 
 
+@pytest.mark.slow
 def test_an_export_of_a_pacs_converts_without_a_configuration(pacs, tmp_path):
     result = npc.convert(pacs, tmp_path / "a.zarr", workers=0)
     assert result["patient"].values.tolist() == ["P1", "P2"]
@@ -231,6 +232,7 @@ def _mix(real_data, folder):
     return truth
 
 
+@pytest.mark.slow
 def test_all_real_series_mixed_are_grouped_right_and_no_guess_is_wrong(real_data, tmp_path):
     truth = _mix(real_data, tmp_path / "mixed")
     (tmp_path / "a.toml").write_text('[layout]\npatient = "PatientID"\n')

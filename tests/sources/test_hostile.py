@@ -99,6 +99,7 @@ def test_odd_widths_of_pixels_are_refused(frugal, bits):
         read_scan(source, source.files())
 
 
+@pytest.mark.slow
 def test_a_deflated_file_that_unpacks_to_gigabytes_takes_no_memory(frugal):
     content = dicom_slices()["deflated"][1]
     head = content[: content.index(b"1.2.840.10008.1.2.1.99") + 22]
@@ -444,6 +445,7 @@ def test_braces_that_are_no_field_are_taken_as_they_are():
     assert path_regex("{patient}/{}/{a b}/x", {}).fullmatch("1/{}/{a b}/x")["patient"] == "1"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "pattern",
     ["{patient}/**/**/*a*ab", "{patient}/**/*a*a*ab", "{patient}/*a*a*a*ab", "{patient}/{mask}a{slice}a*ab/*a*ab/x"],

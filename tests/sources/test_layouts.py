@@ -98,6 +98,7 @@ def test_every_layout_is_shown_here():
         load_config(path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", EXPECTED)
 def test_a_cohort_in_this_layout_converts(name, tmp_path):
     make, patients, sequences = EXPECTED[name]

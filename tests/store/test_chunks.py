@@ -139,6 +139,7 @@ def test_a_digest_is_of_values_and_type_in_c_order():
     assert len({digest(voxels), *map(digest, others)}) == 5
 
 
+@pytest.mark.slow
 def test_a_scan_that_vanishes_shrinks_or_grows_leaves_what_a_new_store_would_hold(source, tmp_path):
     """Conversions one after another into small chunks give the objects of one conversion."""
     changing = part(source, tmp_path / "changing", "001", "002", "003")

@@ -33,6 +33,7 @@ def another(folder, patients=("001", "002", "003"), base=7):
     return folder
 
 
+@pytest.mark.slow
 def test_digests_hide_uids_and_tell_them_apart(pristine, tmp_path, source):
     ds = npc.open(pristine)
     digests = ds.series_digest.values
@@ -46,6 +47,7 @@ def test_digests_hide_uids_and_tell_them_apart(pristine, tmp_path, source):
     assert uid_digest("", "00") == ""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [0, 2])
 def test_the_same_source_again_changes_no_object(source, copy, workers):
     before = snapshot(copy)
@@ -64,6 +66,7 @@ def test_another_cohort_is_refused_with_the_count_and_the_first_label_and_change
     assert snapshot(copy) == before
 
 
+@pytest.mark.slow
 def test_another_cohort_takes_the_place_of_all_of_it_with_replace(copy, tmp_path):
     stranger = another(tmp_path / "other", ("002", "003"))
     shutil.rmtree(stranger / SERIES / "003/T2WI")
@@ -75,6 +78,7 @@ def test_another_cohort_takes_the_place_of_all_of_it_with_replace(copy, tmp_path
     assert npc.validate(copy, workers=0) == ()
 
 
+@pytest.mark.slow
 def test_a_cohort_that_shares_a_series_is_no_stranger_and_its_others_are_declined(source, copy, tmp_path):
     mixed = another(tmp_path / "other", ("001", "002"))
     shutil.rmtree(mixed / SERIES / "001/T1WI")
@@ -91,6 +95,7 @@ def test_a_cohort_that_shares_a_series_is_no_stranger_and_its_others_are_decline
     assert npc.validate(copy, workers=0) == ()
 
 
+@pytest.mark.slow
 def test_a_source_of_new_labels_is_appended_and_one_of_known_series_elsewhere_is_kept(source, copy, tmp_path, truth):
     npc.convert(another(tmp_path / "new", ("004",)), copy, workers=0)
     moved = shutil.copytree(source, tmp_path / "moved")
@@ -101,6 +106,7 @@ def test_a_source_of_new_labels_is_appended_and_one_of_known_series_elsewhere_is
     xr.testing.assert_equal(dataset.image.isel(patient=slice(3)).load(), truth.image)
 
 
+@pytest.mark.slow
 def test_a_series_that_vanished_is_cleared_though_its_mask_stayed(source, copy, tmp_path):
     less = part(source, tmp_path / "less", "001", "002", "003")
     shutil.rmtree(less / SERIES / "002/T1WI")
@@ -121,6 +127,7 @@ def test_a_source_that_holds_a_part_of_the_cohort_clears_nothing(source, copy, t
     assert {k: v for k, v in after.items() if "/c/" in k} == {k: v for k, v in before.items() if "/c/" in k}
 
 
+@pytest.mark.slow
 def test_frames_of_reference_that_differ_are_a_warning_and_like_says_so(tmp_path):
     write_cohort(tmp_path / "s", patients=("001",))
     for sequence, frame in (("T1WI", "1.5.1"), ("T2WI", "1.5.1"), ("CE-T1WI", "1.5.2")):
@@ -145,6 +152,7 @@ def test_frames_of_reference_that_differ_are_a_warning_and_like_says_so(tmp_path
     assert (again.action == "kept").all()
 
 
+@pytest.mark.slow
 def test_results_grow_with_the_cohort(source, tmp_path):
     url = make_small(part(source, tmp_path / "part", "001", "003"), tmp_path / "a.zarr")
     first, _ = npc.measure_store(url, "morphology")
@@ -160,6 +168,7 @@ def test_results_grow_with_the_cohort(source, tmp_path):
     assert npc.validate(url, workers=0) == ()
 
 
+@pytest.mark.slow
 def test_a_store_that_may_not_be_written_is_measured_and_nothing_is_kept(source, copy, monkeypatch):
     expected, _ = npc.measure_store(copy, "morphology")
     shutil.rmtree(copy / "morphology")
@@ -184,6 +193,7 @@ def test_a_store_that_may_not_be_written_is_measured_and_nothing_is_kept(source,
     assert snapshot(copy) == before
 
 
+@pytest.mark.slow
 def test_a_store_made_anew_at_the_same_place_is_read_as_it_is_now(source, tmp_path):
     """In one process, whatever it remembers of the first."""
     url = tmp_path / "a.zarr"
@@ -203,6 +213,7 @@ def test_a_store_made_anew_at_the_same_place_is_read_as_it_is_now(source, tmp_pa
     xr.testing.assert_equal(first.image, held)
 
 
+@pytest.mark.slow
 def test_readers_of_a_store_that_grows_go_on_with_what_they_opened(source, tmp_path, truth):
     url = tmp_path / "a.zarr"
     make_small(part(source, tmp_path / "one", "001"), url)

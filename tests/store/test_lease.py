@@ -109,6 +109,7 @@ def test_a_lease_left_by_a_process_that_was_killed_is_taken_over(place):
         lease.check()
 
 
+@pytest.mark.slow
 def test_reading_takes_no_lease_and_is_no_matter_of_it(copy):
     with hold_lease(locate(copy).open(), str(copy)):
         before = snapshot(copy)

@@ -38,6 +38,7 @@ def test_every_object_is_there_uncompressed_and_the_same_store_gives_the_same_by
     assert npc.pack(store, tmp_path / "again.zip").sha256 == made.sha256
 
 
+@pytest.mark.slow
 def test_a_packed_store_reads_as_the_store(packed):
     made, store = packed
     one, other = npc.open(store), npc.open(made.path)

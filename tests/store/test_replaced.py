@@ -44,6 +44,7 @@ def steeper(header):
 CHANGES = {"spacing": wider, "voxels": brighter, "slope": steeper}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", CHANGES)
 @pytest.mark.parametrize("name", ["image", "mask"])
 def test_a_scan_that_was_replaced_is_refused_and_every_other_is_read(source, copy, tmp_path, change, name):
@@ -66,6 +67,7 @@ def test_a_scan_that_was_replaced_is_refused_and_every_other_is_read(source, cop
     assert again.image.shape == next(s for s in scans if s.label == "002/T2WI").shape_zyx
 
 
+@pytest.mark.slow
 def test_what_is_appended_disturbs_no_reader(source, tmp_path):
     store = tmp_path / "a.zarr"
     npc.convert(part(source, tmp_path / "some", "001", "002"), store, workers=0)

@@ -33,6 +33,7 @@ def review_of(url, tmp_path=None):
     return Review(locate(url), None if tmp_path is None else tmp_path / "marks.csv")
 
 
+@pytest.mark.slow
 def test_marks_are_kept_in_the_store_and_seen_by_everything(mine):
     review = review_of(mine)
     assert review.marks() == {}
@@ -51,6 +52,7 @@ def test_marks_are_kept_in_the_store_and_seen_by_everything(mine):
     assert npc.validate(mine, workers=0) == ()
 
 
+@pytest.mark.slow
 def test_a_later_mark_replaces_an_earlier_one_and_an_empty_one_takes_it_back(mine):
     review = review_of(mine)
     review.keep([Mark("001", "T1WI", "accept"), Mark("001", "T2WI", "accept")])
@@ -69,6 +71,7 @@ def test_a_scan_that_changed_is_to_be_reviewed_again(mine):
     assert table.loc[("001", "T2WI"), "review.decision"] is None
 
 
+@pytest.mark.slow
 def test_marks_stay_with_their_patients_when_others_are_appended(cohort, tmp_path):
     made, part = tmp_path / "npc.zarr", tmp_path / "part"
     shutil.copytree(cohort / "primary_data", part)
@@ -140,6 +143,7 @@ def _mark_all(url: str, patients: list[str], decision: str, reason: str) -> None
             review_of(url).keep([Mark(patient, sequence, decision, reason, reviewer=str(os.getpid()))], wait=60)
 
 
+@pytest.mark.slow
 def test_a_group_that_was_left_half_made_is_made_anew(mine, monkeypatch):
     def killed(_):
         raise KeyboardInterrupt

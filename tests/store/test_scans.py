@@ -40,6 +40,7 @@ def read(scan, name, *arguments, **options):
     return getattr(scan, name)(*arguments, **options)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", VOXELS)
 def test_a_window_is_a_crop_of_the_whole_and_the_whole_is_what_xarray_reads(cohort_, pristine, name):
     dice, plain = random.Random(0), xr.open_zarr(pristine, mask_and_scale=False)
@@ -93,6 +94,7 @@ def test_scans_travel_between_processes(cohort_):
         np.testing.assert_array_equal(sent.image(), scan.image())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", VOXELS)
 def test_every_deleted_object_of_every_scan_is_an_error_or_changes_nothing(copy, cohort_, name):
     """A window or the whole: never a wrong number; the error names the scan and the object."""
@@ -197,6 +199,7 @@ def test_a_store_without_a_table_is_refused(copy, table):
     assert [f.problem for f in npc.validate(copy, workers=0)] == [f"no array {table!r}"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("shape", "words"), [((9, 8, 9), "does not fit the arrays"), ((0, 8, 9), "stored, but its shape is")]
 )

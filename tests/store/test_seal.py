@@ -108,6 +108,7 @@ ATTACKS = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ATTACKS)
 def test_every_change_is_named(measured, name):
     assert problems(measured) == []
@@ -142,6 +143,7 @@ def test_a_damaged_result_is_measured_again(source, measured, name):
         assert problems(measured) == []
 
 
+@pytest.mark.slow
 def test_rows_are_named_by_patient_and_sequence(copy):
     place = npc.open(copy).status.values.tolist()
     at = next((p, s) for p, row in enumerate(place) for s, status in enumerate(row) if status in STORED)
@@ -167,6 +169,7 @@ def _box(key, array):
     return tuple(slice(i * c, (i + 1) * c) for i, c in zip(at, array.chunks, strict=True))
 
 
+@pytest.mark.slow
 def test_the_seal_is_that_of_copies_however_they_are_encoded_and_of_no_other_store(measured, tmp_path):
     seal = compute_seal(locate(measured).open()).digest
     assert npc.info(measured)["seal"] == seal
@@ -182,6 +185,7 @@ def test_the_seal_is_that_of_copies_however_they_are_encoded_and_of_no_other_sto
     assert "not sealed" in npc.info(tree)["sealed"]
 
 
+@pytest.mark.slow
 def test_what_plain_xarray_appends_is_named_and_accepted_on_request(source, pristine, tmp_path):
     store = tmp_path / "a.zarr"
     npc.convert(part(source, tmp_path / "source", "001", "002"), store, workers=0)
@@ -195,6 +199,7 @@ def test_what_plain_xarray_appends_is_named_and_accepted_on_request(source, pris
     assert not [problem for problem in problems(store, seal=True) if "changed since" in problem]
 
 
+@pytest.mark.slow
 def test_what_another_program_changed_stays_named_after_the_next_run(source, copy):
     put(copy, "age", lambda v: v.__iadd__(1))
     edit(copy, "", lambda content: content["attributes"].update(title="x"))
@@ -207,6 +212,7 @@ def test_what_another_program_changed_stays_named_after_the_next_run(source, cop
     assert problems(copy, seal=True) == []
 
 
+@pytest.mark.slow
 def test_reading_and_converting_again_write_no_seal(source, copy):
     before = snapshot(copy)
     npc.convert(source, copy, workers=0)

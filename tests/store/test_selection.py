@@ -10,6 +10,7 @@ from npczarr.cli.app import app
 from npczarr.errors import ParameterError
 
 
+@pytest.mark.slow
 def test_open_chooses_as_xarray_would(store):
     ds = npc.open(store)
     age = float(ds.age.median())

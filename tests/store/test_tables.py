@@ -63,6 +63,7 @@ def test_every_table_is_written_whole_also_where_it_holds_only_fill_values(prist
     assert all(is_whole(pristine, name, found) for name, found in every_table(root))
 
 
+@pytest.mark.slow
 def test_an_absent_chunk_of_any_table_is_an_error_that_names_it(copy):
     names = [name for name, _ in every_table(open_group(locate(copy).open(), ""))]
     assert {*TABLES, "patient", "sequence", "axis", "age"} <= set(names)
@@ -75,6 +76,7 @@ def test_an_absent_chunk_of_any_table_is_an_error_that_names_it(copy):
     npc.open(copy).load()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["status", "spacing", "z_mm", "mask_digest", "age", "field_of_view"])
 def test_whatever_reads_an_absent_table_names_it(copy, tmp_path, name):
     victim = objects(copy, name)[-1]
@@ -113,6 +115,7 @@ def test_only_absent_chunks_of_whole_tables_are_errors(pristine, tmp_path):
         assert get(WholeTables(locate(pristine).open()), key) is None
 
 
+@pytest.mark.slow
 def test_what_xarray_leaves_out_of_a_copy_is_no_damage(pristine, truth, tmp_path):
     by_xarray(xr.open_zarr(pristine).load(), tmp_path / "x.zarr")
     assert not objects(tmp_path / "x.zarr", "field_of_view")
@@ -120,6 +123,7 @@ def test_what_xarray_leaves_out_of_a_copy_is_no_damage(pristine, truth, tmp_path
     assert npc.validate(tmp_path / "x.zarr", workers=0) == ()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("patients", [["a", "b", "c"], ["a", "b", *MANY]], ids=["few", "more than a chunk"])
 def test_resizing_keeps_values_and_leaves_tables_whole(empty, tmp_path, patients):
     array(empty, "echo_time")[...] = [[1, 2], [3, 4]]
@@ -149,6 +153,7 @@ def test_resizing_to_what_there_is_writes_nothing(empty, tmp_path):
     assert snapshot(tmp_path / "e.zarr") == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("after", [0, 9, 33, 49])
 def test_an_interrupted_resize_is_completed(empty, tmp_path, monkeypatch, after):
     """Whatever step it stops at, the same call gives the same store."""

@@ -39,6 +39,7 @@ def stale(folder, **changes):
     return path
 
 
+@pytest.mark.slow
 def test_of_takers_of_one_stale_lease_one_alone_has_it(tmp_path):
     """300 takers, three at a time, all started at one moment."""
     holders, others = [], []

@@ -55,6 +55,7 @@ def test_it_holds_the_voxels_of_the_store(aligned, tmp_path):
     assert sorted(p for one in splits for p in one["val"]) == ["001", "002", "003"]
 
 
+@pytest.mark.slow
 def test_predictions_come_back(aligned, tmp_path):
     copy, out = shutil.copytree(aligned, tmp_path / "copy.zarr"), tmp_path / "Dataset501_NPC"
     npc.export_scans(copy, out, format="nnunet", workers=0)
@@ -77,6 +78,7 @@ def test_predictions_come_back(aligned, tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_patients_for_testing_are_apart(store, tmp_path):
     npc.resample_store(store, tmp_path / "s.zarr", like="T1WI", spacing=(4, 3, 3), workers=0)
     part = npc.split(tmp_path / "s.zarr", shares={"train": 1 / 3, "val": 1 / 3, "test": 1 / 3}, seed=1)

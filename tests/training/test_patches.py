@@ -39,6 +39,7 @@ def expected(url, patient, start, size, sequences):
     return np.stack(images), np.stack(masks)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [SIZE, (3, 200, 16), (40, 40, 40)], ids=str)
 @pytest.mark.parametrize("kind", ["aligned", "tiled", "resampled", "plain"])
 def test_a_patch_holds_what_the_store_holds(kind, size, store, request, tmp_path):
@@ -62,6 +63,7 @@ def test_a_patch_holds_what_the_store_holds(kind, size, store, request, tmp_path
             np.testing.assert_allclose(batch.affines[i][:3, :3], whole[:3, :3])
 
 
+@pytest.mark.slow
 def test_every_encoding_gives_the_same(aligned, tiled, tmp_path):
     by_xarray = tmp_path / "x.zarr"
     copy = xr.open_zarr(tiled).load()
@@ -74,6 +76,7 @@ def test_every_encoding_gives_the_same(aligned, tiled, tmp_path):
             same(a, b)
 
 
+@pytest.mark.slow
 def test_batches_depend_on_seed_and_number_alone(aligned):
     p = npc.patches(aligned, size=SIZE, batch_size=2, steps=6, seed=1, threads=2)
     whole = list(p)
@@ -190,6 +193,7 @@ def test_wrong_arguments_are_named(aligned, wrong, message):
         npc.patches(aligned, **{"size": 8, **wrong})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["aligned", "tiled"])
 @pytest.mark.parametrize("name", ["image", "mask"])
 @pytest.mark.parametrize("damage", ["absent", "cut", "changed"])

@@ -37,6 +37,7 @@ def test_visits_of_one_subject_stay_together(visits):
     assert len({(v, part) for v, part in zip(visits, found, strict=True)}) == len(set(visits))
 
 
+@pytest.mark.slow
 def test_a_split_is_kept_and_chosen_by(store, tmp_path):
     url = shutil.copytree(store, tmp_path / "s.zarr")
     part = npc.split(url, folds=3, name="fold", stratify="sex" if "sex" in xr.open_zarr(url) else ())

@@ -100,6 +100,7 @@ def damaged(content: bytes, edits) -> bytes:
     return content
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["rtstruct", "seg"])
 def test_damage_of_any_kind_is_an_error_on_purpose_within_memory(kind):
     outcomes: Counter[str] = Counter()
