@@ -23,6 +23,7 @@ _COMPARISONS: Mapping[type[ast.cmpop], Callable[[Any, Any], Any]] = {
 }
 _ALLOWED = "comparisons of columns with values, in, not in, and, or, not, such as: t_stage in ('T3', 'T4') and age < 60"
 _LONGEST = 10_000  # characters
+_DEEPEST = 100  # nested expressions, far below where Python's recursion ends
 
 
 def names_in(where: str) -> tuple[str, ...]:
@@ -72,10 +73,16 @@ def _parsed(where: str) -> ast.expr:
     if not isinstance(where, str) or not where.strip() or len(where) > _LONGEST:
         raise ParameterError(f"where: expected {_ALLOWED}; got {str(where)[:80]!r}")
     try:
-        return ast.parse(where.strip(), mode="eval").body
+        tree = ast.parse(where.strip(), mode="eval").body
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         hint = "; to compare write ==" if "==" not in where and "=" in where else ""
         raise ParameterError(f"where: {where!r} cannot be read{hint}; expected {_ALLOWED}") from error
+    level: list[ast.AST] = [tree]
+    for _ in range(_DEEPEST):
+        level = [child for node in level for child in ast.iter_child_nodes(node)]
+        if not level:
+            return tree
+    raise ParameterError(f"where: more than {_DEEPEST} expressions nested in each other; expected {_ALLOWED}")
 
 
 def _truth(node: ast.expr, where: str, columns: Mapping[str, Column]) -> Any:  # noqa: ANN401 - an array or a scalar

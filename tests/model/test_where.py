@@ -40,7 +40,8 @@ def test_it_chooses_what_it_says(where, chosen):
         "lambda: 1", "[a for a in (1,)]", "age is 3", "f'{age}' == '1'", "age in t_stage",
         "(age := 3) == 3", "age < 'T1'",
         "t_stage > 3", "age in (1, 'T1')", "not age", "age and t_stage", "True", "age == None", "age < 1; age > 2",
-        "(" * 5000 + "age < 1" + ")" * 5000, "-" * 5000 + "1 < age", "age == 3j", "age == b'1'",
+        "(" * 5000 + "age < 1" + ")" * 5000, "-" * 5000 + "1 < age", "-" * 900 + "1 < age",
+        "not " * 900 + "age < 1", "age == 3j", "age == b'1'",
     ],
 )  # fmt: skip
 def test_nothing_else_is_understood(where):
