@@ -10,7 +10,7 @@ from npczarr.kernels.masks import Mask
 
 
 @numba.njit(nogil=True, cache=True)
-def count_components(padded: Mask) -> int:
+def count_components(padded: Mask) -> int:  # noqa: C901 - one pass over the voxels
     """Return the number of 26-connected pieces (voxels that share a face, an edge or a corner are one piece).
 
     Parameters
@@ -28,7 +28,7 @@ def count_components(padded: Mask) -> int:
                 if padded[z, y, x] == 0:
                     continue
                 root = 0
-                # a tumour voxel on the left has seen all but the new column; without one, look at the three columns
+                # a tumor voxel on the left has seen all but the new column; without one, look at the three columns
                 if padded[z, y, x - 1]:
                     root, first = _root(parent, labels[z, y, x - 1]), x + 1
                 else:

@@ -149,7 +149,7 @@ def _inner_spline(source: Block, index: Block, weight: Block, target: Block) -> 
 
 
 @numba.njit(nogil=True, cache=True)
-def _to_coefficients(tile: Block) -> None:
+def _to_coefficients(tile: Block) -> None:  # noqa: C901 - the recursion of the filter, there and back
     """Turn values (n, lines) into cubic B-spline coefficients along the first axis, mirrored at both ends."""
     n, lines = tile.shape
     pole = np.float32(_POLE)
