@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from npczarr.cli import show
-from npczarr.cli.options import StorageOption, as_options, new_file
+from npczarr.cli.options import Config, SourceOption, StorageOption, as_options, new_file
 from npczarr.errors import ParameterError
 
 
@@ -32,7 +32,13 @@ def view(
         Path | None,
         typer.Option(callback=new_file, help="File for the marks if the store is read-only (STORE-review.csv)."),
     ] = None,
+    predictions: Annotated[
+        str | None,
+        typer.Option(help="Show a model's masks too: folder, zip or URL in the source's layout, or a store."),
+    ] = None,
+    config: Config = None,
     storage_option: StorageOption = None,
+    source_option: SourceOption = None,
 ) -> None:
     """Look through a store in the browser, patient by patient, and review its scans."""
     try:
@@ -50,6 +56,17 @@ def view(
         return
     if store is None:
         raise ParameterError("name a store: npczarr view npc.zarr")
+    predicted = None
+    if predictions is not None:
+        from npczarr.graphs.predictions import Predictions
+
+        predicted = Predictions(
+            store,
+            predictions,
+            config=config,
+            storage_options=as_options(storage_option),
+            source_options=as_options(source_option),
+        )
 
     def say(address: str) -> None:
         show.out.print(f"{'open' if not said else 'for another browser:'} {address}", markup=False, soft_wrap=True)
@@ -67,6 +84,7 @@ def view(
         sample=sample,
         seed=seed,
         review_csv=review_csv,
+        predicted=predicted,
         on_address=say,
         storage_options=as_options(storage_option),
     )

@@ -18,7 +18,7 @@ from npczarr.errors import ParameterError
 from npczarr.graphs.label_dim import LabelChoice, chosen_labels, number_of, only
 from npczarr.graphs.map_scans import scan_geometry, whole_scans
 from npczarr.graphs.mask_arguments import agreed_spacing, check_same_grid, read_mask_argument
-from npczarr.graphs.score import read_predictions
+from npczarr.graphs.predictions import read_predictions
 from npczarr.kernels.lesions import MATCH_IOU, Lesions, match_lesions
 from npczarr.model.geometry import AXES
 from npczarr.model.per_axis import PerAxis

@@ -20,6 +20,7 @@ from npczarr.viewer.access import Access, is_this_machine
 from npczarr.viewer.desk import ReviewDesk
 from npczarr.viewer.objects import StoreObjects
 from npczarr.viewer.page import PageFile, page_files
+from npczarr.viewer.predicted import PredictedMasks, describe, packed
 
 _NO_ACCESS = (
     "This page belongs to whoever started npczarr view. Open the address that it printed last: each is good for one "
@@ -47,7 +48,9 @@ _HEADERS = {
 Next = Callable[[Request], Awaitable[Response]]
 
 
-def make_app(objects: StoreObjects, access: Access, desk: ReviewDesk) -> Starlette:
+def make_app(
+    objects: StoreObjects, access: Access, desk: ReviewDesk, predicted: PredictedMasks | None = None
+) -> Starlette:
     """Return the ASGI application that shows a store to one person.
 
     Parameters
@@ -58,6 +61,8 @@ def make_app(objects: StoreObjects, access: Access, desk: ReviewDesk) -> Starlet
         Who may read.
     desk
         Where marks of a review are kept.
+    predicted
+        A model's masks, shown beside those of the store.
     """
     files = page_files()
     page = files["index.html"]
@@ -79,7 +84,10 @@ def make_app(objects: StoreObjects, access: Access, desk: ReviewDesk) -> Starlet
         return await _object(objects, request.path_params["key"])
 
     async def about(request: Request) -> Response:
-        return JSONResponse({"name": objects.name})
+        return JSONResponse({"name": objects.name, "predictions": describe(predicted)})
+
+    async def prediction(request: Request) -> Response:
+        return await _prediction(predicted, (request.path_params["patient"], request.path_params["sequence"]))
 
     async def marks(request: Request) -> Response:
         return await _answered(desk.describe)
@@ -98,6 +106,7 @@ def make_app(objects: StoreObjects, access: Access, desk: ReviewDesk) -> Starlet
             Route("/review.json", mark, methods=["POST"]),
             Route("/assets/{name}", asset, methods=["GET"]),
             Route("/store/{key:path}", read, methods=["GET"]),
+            Route("/predictions/{patient:int}/{sequence:int}", prediction, methods=["GET"]),
         ],
         middleware=[Middleware(BaseHTTPMiddleware, dispatch=guard)],
     )
@@ -154,6 +163,16 @@ async def _object(objects: StoreObjects, key: str) -> Response:
     if content is None:
         return PlainTextResponse("no such object\n", 404)
     return Response(content, media_type="application/octet-stream")
+
+
+async def _prediction(predicted: PredictedMasks | None, place: tuple[int, int]) -> Response:
+    try:
+        content = None if predicted is None else await run_in_threadpool(packed, predicted, place)
+    except NpczarrError as error:
+        return PlainTextResponse(redacted(str(error)), 502)
+    if content is None:
+        return PlainTextResponse("no prediction of this scan\n", 404)
+    return Response(content, media_type="application/octet-stream", headers={"Content-Encoding": "gzip"})
 
 
 def _file(file: PageFile) -> Response:

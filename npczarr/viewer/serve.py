@@ -18,6 +18,7 @@ from npczarr.viewer.access import Access
 from npczarr.viewer.app import make_app
 from npczarr.viewer.desk import ReviewDesk, draw_sample
 from npczarr.viewer.objects import StoreObjects
+from npczarr.viewer.predicted import PredictedMasks
 
 _PORT = 8765  # the first that is tried: an address that stays the same suits `ssh -L`
 _TRIES = 20
@@ -33,6 +34,7 @@ def view(
     sample: int | None = None,
     seed: int = 0,
     review_csv: str | Path | None = None,
+    predicted: PredictedMasks | None = None,
     on_address: Callable[[str], None] = print,
     storage_options: Mapping[str, Any] | None = None,
 ) -> None:
@@ -60,6 +62,8 @@ def view(
         Seed of the sample.
     review_csv
         File for the marks if the store is read-only; by default ``<store>-review.csv`` in the current folder.
+    predicted
+        A model's masks, shown beside those of the store.
     on_address
         Called with the address of the page, and with another once that was used.
     storage_options
@@ -86,7 +90,7 @@ def view(
         on_address(address(access.token))
         if browser:
             webbrowser.open(address(access.token))
-        _run(uvicorn.Server(_config(make_app(objects, access, desk))), listening)
+        _run(uvicorn.Server(_config(make_app(objects, access, desk, predicted))), listening)
 
 
 def _listen(port: int | None) -> socket.socket:

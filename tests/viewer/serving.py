@@ -64,14 +64,14 @@ class _Recorded(StoreObjects):
 
 
 @contextmanager
-def serve(url: str | Path, options=None, **desk) -> Iterator[Served]:
+def serve(url: str | Path, options=None, predicted=None, **desk) -> Iterator[Served]:
     """Serve a store in this process, on a free port."""
     listening = socket.create_server(("127.0.0.1", 0))
     port = listening.getsockname()[1]
     served = Served(port, Access(port), str(url))
     objects = _Recorded(served, url, options)
     review = Review(objects.location, desk.pop("csv_file", None))
-    app = make_app(objects, served.access, ReviewDesk(review, **desk))
+    app = make_app(objects, served.access, ReviewDesk(review, **desk), predicted)
     config = uvicorn.Config(app, log_level="warning", http="h11", ws="none", lifespan="off", server_header=False)
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)

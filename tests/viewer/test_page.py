@@ -8,6 +8,7 @@ import pytest
 import zarr
 
 import npczarr as npc
+from npczarr.graphs.predictions import Predictions
 from npczarr.model.geometry import RAS_TO_LPS
 from npczarr.store.zarr_library import consolidate
 from tests.viewer.conftest import FLIPS
@@ -343,6 +344,45 @@ def test_raters_have_colors_and_can_be_hidden(look, raters):
         page.settle()
         assert len(page.colored(0, second)) == 0
         assert len(page.colored(0, RED)) >= counts[0]
+
+
+def test_a_models_masks_lie_beside_the_truth_and_can_be_hidden(look, store, tmp_path):
+    ds = npc.open(store)
+    patient, sequence = str(ds.patient.values[0]), str(ds.sequence.values[0])
+    scan = ds.npc.scan(patient, sequence)
+    truth = scan.mask.values
+    model = np.roll(truth, (1, 4, -3), axis=(0, 1, 2))
+    other = str(ds.patient.values[1])
+    npc.export_scans(store, tmp_path / "nifti", format="nifti", patients=[patient, other], sequences=[sequence])
+    (file,) = (tmp_path / "nifti" / patient).glob("ROI*")
+    affine = nibabel.load(file).affine
+    turned = nibabel.Nifti1Image(model.transpose(2, 1, 0), affine).as_reoriented(np.array([[0, -1], [1, 1], [2, 1]]))
+    for label in (patient, other):
+        (tmp_path / "unet" / label).mkdir(parents=True)
+        nibabel.save(turned, tmp_path / "unet" / label / file.name)
+    (tmp_path / "unet" / other / file.name).write_bytes(b"no mask")
+    predicted = Predictions(store, tmp_path / "unet")
+    grid = scan.affine.values
+    z = int(np.argmax(model.any(axis=(1, 2))))
+    at = (grid @ (*(np.argwhere(model[z]).mean(0)[::-1]), z, 1))[:3]
+    blue = (64, 200, 255)
+    query = f"patient={patient}&sequence={sequence}&at={point(at)}&center={point(at)}&span=80&crosshair=no"
+    with serve(store, predicted=predicted) as served, look(served, query) as page:
+        page.ready("whole")
+        page.settle()
+        found = page.colored(0, blue)
+        edge = on_screen(outline_mm(model, grid, "axial", at), grid, "axial", at, 80, page.size(0))
+        assert len(found)
+        assert largest_distance(found, edge) < _NEAR
+        names = page.run("return [...document.querySelectorAll('.legend label')].map((one) => one.textContent)")
+        assert names == ["tumor", "unet: tumor"]
+        page.browser.find_elements("css selector", ".legend input")[1].click()
+        page.settle()
+        assert len(page.colored(0, blue)) == 0
+        page.go(f"patient={other}&sequence={sequence}")
+        page.ready("whole")
+        assert "the prediction cannot be read" in page.text(".pane")
+        assert len(page.colored(0, RED))
 
 
 def test_list_sorts_filters_and_keeps_few_rows_in_the_page(look, store, tmp_path):

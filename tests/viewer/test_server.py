@@ -1,5 +1,6 @@
 """Who may read what from the viewer's server: each refusal, and each permission."""
 
+import gzip
 import http.client
 import json
 import os
@@ -11,10 +12,12 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import npczarr as npc
-from npczarr.errors import ParameterError, StoreError
+from npczarr.errors import ParameterError, SourceError, StoreError
+from npczarr.graphs.predictions import Predictions
 from npczarr.store.location import locate
 from npczarr.store.review import Review
 from npczarr.viewer.access import Access, is_this_machine
@@ -282,3 +285,27 @@ def test_sample_is_drawn_by_its_seed_and_listed_in_order():
     assert draw_sample(patients, None, 0) == ()
     with pytest.raises(ParameterError, match="at least one"):
         draw_sample(patients, 0, 0)
+
+
+def test_predictions_are_given_scan_by_scan(store, tmp_path):
+    npc.export_scans(store, tmp_path / "model", format="nifti", patients=["001"], sequences=["T1WI"])
+    predicted = Predictions(store, tmp_path / "model")
+    assert predicted.places == ((0, 0),)
+    with serve(store, predicted=predicted) as running:
+        status, _, about = running.ask("/about.json")
+        assert status == 200
+        assert json.loads(about)["predictions"] == {"name": "model", "scans": [[0, 0]]}
+        status, headers, body = running.ask("/predictions/0/0")
+        assert (status, headers["content-encoding"]) == (200, "gzip")
+        mask = npc.open(store).npc.scan("001", "T1WI").mask.values
+        np.testing.assert_array_equal(np.frombuffer(gzip.decompress(body), np.uint8).reshape(mask.shape), mask)
+        assert running.ask("/predictions/0/1")[0] == 404
+        assert running.ask("/predictions/0/0", cookie=False)[0] == 403
+        assert running.ask("/predictions/0/0", "PUT")[0] == 405
+
+
+def test_predictions_of_nobody_in_the_store_are_refused(store, tmp_path):
+    npc.export_scans(store, tmp_path / "model", format="nifti", patients=["001"], sequences=["T1WI"])
+    (tmp_path / "model" / "001").rename(tmp_path / "model" / "901")
+    with pytest.raises(SourceError, match="none of the predicted masks is of a patient and sequence"):
+        Predictions(store, tmp_path / "model")

@@ -1,12 +1,13 @@
 // The page in a browser of its own, served by npczarr view or put beside a public store; and the one in a notebook.
 import { HttpObjects } from "./objects.js";
+import type { Predicted } from "./predictions.js";
 import { Viewer } from "./viewer.js";
 
 /** The store's address and name: that of the server, or what ?store= names. */
-async function where(): Promise<{ url: string; name: string; review?: string } | null> {
+async function where(): Promise<{ url: string; name: string; review?: string; predictions?: Predicted } | null> {
   if (document.documentElement.dataset["mode"] === "server") {
-    const about = (await (await fetch("about.json")).json()) as { name: string };
-    return { url: "store", name: about.name, review: "review.json" };
+    const about = (await (await fetch("about.json")).json()) as { name: string; predictions: Predicted | null };
+    return { url: "store", name: about.name, review: "review.json", ...(about.predictions && { predictions: about.predictions }) };
   }
   const store = new URLSearchParams(location.search).get("store");
   if (!store) return null;

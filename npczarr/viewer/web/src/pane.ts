@@ -21,6 +21,8 @@ export interface Look {
   readonly levels: Levels;
   /** For each mask of the series, colors of the labels that are drawn. */
   readonly colors: readonly ReadonlyMap<number, Color>[];
+  /** Colors of the labels of a model's mask that are drawn. */
+  readonly predicted: ReadonlyMap<number, Color>;
   readonly tool: Tool;
 }
 /** What a person does in a pane. */
@@ -131,11 +133,12 @@ export class Pane {
 
   #drawVoxels(pixels: Uint8ClampedArray, look: Look, camera: Camera, index: number, ratio: number): void {
     const at = sampling(this.series.scan.grid!, this.#view, camera);
-    const { image, masks } = this.series;
+    const { image, masks, predicted } = this.series;
     if (image) drawImage(pixels, this.#slice(image, index), at, look.levels, look.smooth);
-    const drawn = new Uint8Array(masks.length > 1 ? camera.width * camera.height : 0);
-    masks.forEach((mask, i) => {
-      const layer = { slice: this.#slice(mask, index), colors: look.colors[i] };
+    const layers = masks.map((mask, i) => ({ slice: this.#slice(mask, index), colors: look.colors[i] }));
+    if (predicted?.whole) layers.push({ slice: this.#slice(predicted, index), colors: look.predicted });
+    const drawn = new Uint8Array(layers.length > 1 ? camera.width * camera.height : 0);
+    layers.forEach((layer) => {
       drawMask(pixels, layer, at, look.style, Math.max(1, Math.round(0.8 * ratio)), drawn);
     });
   }
@@ -173,7 +176,8 @@ export class Pane {
     this.#note.textContent = this.#noteOf(index, outside);
     this.#note.hidden = this.#note.textContent === "";
     const mask = hasMask ? (look.style === "off" ? ", mask hidden" : `, mask as ${look.style}`) : `, no mask (${maskStatus})`;
-    this.#canvas.setAttribute("aria-label", `${this.element.dataset["sequence"]}, ${this.plane}, ${slice}${mask}`);
+    const predicted = this.series.predicted && look.style !== "off" ? ", with the prediction" : "";
+    this.#canvas.setAttribute("aria-label", `${this.element.dataset["sequence"]}, ${this.plane}, ${slice}${mask}${predicted}`);
     this.element.dataset["slice"] = String(index);
     this.#drawTape(camera);
   }

@@ -1,6 +1,7 @@
 // One patient: the volumes of every sequence, and the order in which they are read.
 import type { Cohort, Scan } from "./cohort.js";
 import type { Vector } from "./geometry.js";
+import type { Predictions } from "./predictions.js";
 import { digest, largestSlice, Volume } from "./volume.js";
 
 /** One sequence of the patient that is shown. */
@@ -9,6 +10,8 @@ export interface Series {
   readonly image: Volume | null;
   /** One for each rater; one where there are none. */
   readonly masks: readonly Volume[];
+  /** A model's mask. */
+  readonly predicted: Volume | null;
   /** What is wrong with it, in words. */
   problems: string[];
 }
@@ -28,7 +31,7 @@ export class Patient {
     this.series = series;
   }
 
-  static async make(cohort: Cohort, index: number): Promise<Patient> {
+  static async make(cohort: Cohort, index: number, predictions: Predictions | null): Promise<Patient> {
     const [image, mask] = await Promise.all([cohort.array("image"), cohort.array("mask")]);
     const raters = cohort.raters.length ? cohort.raters.map((_, i) => [i]) : [[]];
     const series = cohort.sequences.map((_, sequence): Series => {
@@ -40,6 +43,7 @@ export class Patient {
         scan,
         image: grid && scan.hasImage ? new Volume(image, place, grid) : null,
         masks: grid && scan.hasMask ? raters.map((rater) => new Volume(mask, [...place, ...rater], grid)) : [],
+        predicted: (grid && predictions?.volume(index, sequence, grid)) ?? null,
         problems,
       };
     });
@@ -51,7 +55,7 @@ export class Patient {
   }
 
   get bytes(): number {
-    return this.series.flatMap(({ image, masks }) => [...(image ? [image] : []), ...masks]).reduce((n, v) => n + v.bytes, 0);
+    return this.series.flatMap(volumes).reduce((n, v) => n + v.bytes, 0);
   }
 
   /** Read the masks, and of each image the chunk with the slice through a point: by default through the tumor. */
@@ -85,7 +89,9 @@ export class Patient {
   async #loadRest(at: Vector): Promise<void> {
     await Promise.all(
       this.shown.map(async (series) => {
+        const predicted = this.#tried(series, series.predicted?.load() ?? Promise.resolve(), "the prediction cannot be read");
         await this.#tried(series, series.image?.load(sliceAt(series, at)) ?? Promise.resolve());
+        await predicted;
         await this.#verify(series);
       }),
     );
@@ -100,11 +106,11 @@ export class Patient {
     image.scaling = { slope, intercept };
   }
 
-  async #tried(series: Series, work: Promise<unknown>): Promise<void> {
+  async #tried(series: Series, work: Promise<unknown>, problem = "it cannot be read"): Promise<void> {
     try {
       await work;
     } catch (error) {
-      series.problems = [...new Set([...series.problems, `it cannot be read: ${(error as Error).message}`])];
+      series.problems = [...new Set([...series.problems, `${problem}: ${(error as Error).message}`])];
     }
   }
 
@@ -124,6 +130,11 @@ export class Patient {
   }
 }
 
+/** Everything of a sequence that has voxels. */
+function volumes({ image, masks, predicted }: Series): Volume[] {
+  return [image, ...masks, predicted].filter((volume) => volume !== null);
+}
+
 /** The slice of a sequence that is nearest to a point. */
 export function sliceAt({ scan }: Series, point: Vector): number {
   const { grid } = scan;
@@ -137,14 +148,16 @@ export class Patients {
   readonly #kept = new Map<number, Promise<Patient>>();
   readonly #sizes = new Map<number, number>();
   readonly #most: number;
+  readonly #predictions: Predictions | null;
 
-  constructor(cohort: Cohort, most = 600e6) {
+  constructor(cohort: Cohort, predictions: Predictions | null, most = 600e6) {
     this.#cohort = cohort;
+    this.#predictions = predictions;
     this.#most = most;
   }
 
   get(index: number): Promise<Patient> {
-    const found = this.#kept.get(index) ?? Patient.make(this.#cohort, index);
+    const found = this.#kept.get(index) ?? Patient.make(this.#cohort, index, this.#predictions);
     this.#kept.delete(index);
     this.#kept.set(index, found); // the last is the newest
     found.then((patient) => {

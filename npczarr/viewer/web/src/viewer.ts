@@ -11,6 +11,7 @@ import { PatientList, type Row } from "./list.js";
 import { CountingObjects, type ObjectSource } from "./objects.js";
 import { Pane, type Look, type Tool } from "./pane.js";
 import { Patients, type Patient, type Series } from "./patient.js";
+import { Predictions, type Predicted } from "./predictions.js";
 import { colorOf, CT_PRESETS, levelsOf, PRESETS, type Color, type Levels, type Preset } from "./render.js";
 import { fromQuery, initial, normalized, toQuery, STATE_NAMES, type State } from "./state.js";
 import { helpDialog, Toolbar, type Legend, type ToolbarActions } from "./toolbar.js";
@@ -29,6 +30,8 @@ export interface ViewerOptions {
   readonly address: boolean;
   /** Address at which marks of a review are kept; without it there is no review. */
   readonly review?: string;
+  /** A model's masks that the server has. */
+  readonly predictions?: Predicted;
 }
 
 export class Viewer {
@@ -36,6 +39,7 @@ export class Viewer {
   readonly #objects: CountingObjects;
   readonly #options: ViewerOptions;
   readonly #patients: Patients;
+  readonly #predictions: Predictions | null;
   readonly #list: PatientList;
   readonly #finder: Finder;
   readonly #toolbar: Toolbar;
@@ -69,7 +73,8 @@ export class Viewer {
     this.cohort = cohort;
     this.#objects = objects;
     this.#options = options;
-    this.#patients = new Patients(cohort);
+    this.#predictions = options.predictions ? new Predictions(options.predictions) : null;
+    this.#patients = new Patients(cohort, this.#predictions);
     this.#seen = new Promise((resolve) => (this.#wasSeen = resolve));
     this.#state = options.address ? fromQuery(new URLSearchParams(location.search)) : initial();
     if (options.patient !== undefined) this.#state.patient = options.patient;
@@ -227,7 +232,19 @@ export class Viewer {
   #legend(): Legend[] {
     const labels = [...this.cohort.labels().values()];
     const names = this.cohort.raters.length ? this.cohort.raters : labels;
-    return names.map((name, color) => ({ name, color }));
+    const predicted = this.#predictions ? labels.map((label) => this.#predictedName(label)) : [];
+    return [...names, ...predicted].map((name, color) => ({ name, color }));
+  }
+
+  #predictedName(label: string): string {
+    return `${this.#predictions?.name ?? ""}: ${label}`;
+  }
+
+  /** Colors of the labels of a prediction that are drawn: those after the store's own. */
+  #predictedColors(): ReadonlyMap<number, Color> {
+    const labels = this.cohort.labels();
+    const drawn = [...labels].map(([label, name], i) => [label, this.#predictedName(name), colorOf(labels.size + i)] as const);
+    return new Map(drawn.flatMap(([label, name, color]) => (this.#state.hidden.has(name) ? [] : [[label, color] as const])));
   }
 
   /** For each mask of a series, the colors of the labels that are drawn. */
@@ -410,7 +427,7 @@ export class Viewer {
     const grids = this.#shownSeries.flatMap(({ scan }) => (scan.grid ? [scan.grid] : []));
     return {
       at, center: center ?? this.#center(), span: wide ?? span(grids, this.#panes.map(({ plane }) => plane)),
-      plane: pane.plane, style, smooth, crosshair, colors, tool: this.#tool, levels: this.#levelsOf(pane.series),
+      plane: pane.plane, style, smooth, crosshair, colors, predicted: this.#predictedColors(), tool: this.#tool, levels: this.#levelsOf(pane.series),
     };
   }
 

@@ -1,12 +1,17 @@
 // The voxels of one scan, or of one rater's mask, assembled in memory as its chunks arrive.
-import type * as zarr from "zarrita";
 import { createXXHash128 } from "hash-wasm";
 import { reason } from "./codecs.js";
-import type { MetadataStore } from "./cohort.js";
 import type { Grid, PlaneView } from "./geometry.js";
 
 export type Voxels = Int8Array | Uint8Array | Int16Array | Uint16Array | Int32Array | Uint32Array | Float32Array | Float64Array;
-type StoredArray = zarr.Array<zarr.DataType, MetadataStore>;
+/** What a volume reads its chunks from: an array of the store, or what looks like one. */
+export interface Chunked {
+  readonly dtype: string;
+  readonly chunks: readonly number[];
+  readonly path: string;
+  readonly store: { readonly absent: ReadonlySet<string> };
+  getChunk(at: number[]): Promise<{ readonly data: unknown; readonly stride: readonly number[] }>;
+}
 const TYPES = {
   int8: Int8Array, uint8: Uint8Array, int16: Int16Array, uint16: Uint16Array,
   int32: Int32Array, uint32: Uint32Array, float32: Float32Array, float64: Float64Array,
@@ -28,7 +33,7 @@ export class Volume {
   version = 0;
   /** Why it cannot be read. */
   problem = "";
-  readonly #array: StoredArray;
+  readonly #array: Chunked;
   readonly #place: readonly number[];
   readonly #count: readonly [number, number, number];
   readonly #chunks = new Map<string, Promise<void>>();
@@ -37,7 +42,7 @@ export class Volume {
   #scaling: { slope: ArrayLike<number>; intercept: ArrayLike<number> } | null = null;
 
   /** @param place index of patient and sequence, and of the rater where there are several */
-  constructor(array: StoredArray, place: readonly number[], grid: Grid) {
+  constructor(array: Chunked, place: readonly number[], grid: Grid) {
     const type = TYPES[array.dtype as keyof typeof TYPES];
     if (!type) throw new Error(`voxels of type ${array.dtype} cannot be shown`);
     this.#array = array;
@@ -123,7 +128,7 @@ export class Volume {
       if (key) this.absent.push(key);
     }
     const lead = this.#place.reduce((sum, index, axis) => sum + (index % sizes[axis]) * chunk.stride[axis], 0);
-    this.#copy(chunk.data as unknown as Voxels, lead, chunk.stride.slice(-3), at);
+    this.#copy(chunk.data as Voxels, lead, chunk.stride.slice(-3), at);
     this.problem = "";
     this.version++;
   }
