@@ -19,20 +19,22 @@ export const TUMOR_VOLUME = "tumor_volume";
 
 const known = (value: Value): boolean => (typeof value === "number" ? Number.isFinite(value) : value !== "");
 
-/** Volume of the tumor in cm3 by counting voxels; nothing for a store of several raters. */
-function tumorVolume(cohort: Cohort): Column {
+/** Volume of the tumor in cm3, as it was measured or else by counting voxels; nothing for a store of several raters. */
+function tumorVolume(cohort: Cohort, results: Results): Column {
   const of = (patient: number): number[] =>
     cohort.sequences.flatMap((_, sequence) => {
       const { grid, hasMask } = cohort.scan(patient, sequence);
+      const measured = results.holds("morphology", patient, sequence) ? Number(cohort.value("morphology/volume", patient, sequence) || NaN) : NaN;
+      if (Number.isFinite(measured)) return [measured / 1000];
       const voxels = Number(cohort.value("mask_voxels", patient, sequence));
       return grid && hasMask ? [(voxels * grid.spacing[0] * grid.spacing[1] * grid.spacing[2]) / 1000] : [];
     });
   const kept = new Map<number, number[]>();
   return {
     name: TUMOR_VOLUME,
-    title: "tumor volume (voxels)",
+    title: "tumor volume",
     units: "cm³",
-    meaning: "voxels of the mask times their volume",
+    meaning: "as npczarr morphology measured it; before that, voxels of the mask times their volume",
     numeric: true,
     values: (patient) => {
       const found = kept.get(patient) ?? of(patient);
@@ -47,7 +49,7 @@ export function columnsOf(cohort: Cohort, results: Results): Column[] {
   const tables = cohort.columns().filter((name) => !LEFT_OUT.test(name)).map((name) => cohort.table(name));
   const read = tables.filter((table) => table !== undefined);
   const columns = read.map((table) => columnOf(cohort, table, results));
-  return cohort.raters.length ? columns : [tumorVolume(cohort), ...columns];
+  return cohort.raters.length ? columns : [tumorVolume(cohort, results), ...columns];
 }
 
 function columnOf(cohort: Cohort, table: Table, results: Results): Column {
