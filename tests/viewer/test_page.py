@@ -385,6 +385,49 @@ def test_a_models_masks_lie_beside_the_truth_and_can_be_hidden(look, store, tmp_
         assert len(page.colored(0, RED))
 
 
+def reddish(page) -> np.ndarray:
+    """(n, 2) pixels of the first pane in a shade of the first color."""
+    script = """
+        const canvas = document.querySelector('.pane canvas'), found = [];
+        const { data } = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);
+        for (let i = 0; i < data.length; i += 4)
+          if (data[i] > 60 && data[i + 1] < data[i] / 2) found.push(i / 4);
+        return [canvas.width, found];"""
+    width, found = page.run(script)
+    return np.stack(np.divmod(np.array(found), width)[::-1], axis=1)
+
+
+def test_masks_in_three_dimensions_are_as_large_as_they_are_and_turn_by_keys_and_drags(look, store):
+    from selenium.webdriver.common.action_chains import ActionChains
+
+    ds = npc.open(store)
+    patient, sequence = str(ds.patient.values[0]), str(ds.sequence.values[0])
+    scan = ds.npc.scan(patient, sequence)
+    corners = np.argwhere(scan.mask.values)[:, ::-1]
+    affine = scan.affine.values
+    points = np.concatenate([corners + half for half in np.stack(np.meshgrid(*[(-0.5, 0.5)] * 3), -1).reshape(-1, 3)])
+    mm = points @ affine[:3, :3].T + affine[:3, 3]
+    query = f"patient={patient}&sequence={sequence}&layout=solid&span=100&turn=0,0"
+    with serve(store) as served, look(served, query) as page:
+        page.ready("whole")
+        page.settle()
+        front = reddish(page)
+        per_mm = min(page.size(0)) / 100
+        wide, high = np.ptp(front, axis=0)
+        assert wide == pytest.approx(np.ptp(mm[:, 0]) * per_mm, abs=4)
+        assert high == pytest.approx(np.ptp(mm[:, 2]) * per_mm, abs=4)
+        label = "return document.querySelector('.pane canvas').getAttribute('aria-label')"
+        page.keys(*(["\ue013"] * 9))  # arrow up: to look from the head
+        assert "90° above" in page.run(label)
+        assert np.ptp(reddish(page), axis=0)[1] == pytest.approx(np.ptp(mm[:, 1]) * per_mm, abs=4)
+        canvas = page.browser.find_element("css selector", ".pane .body")
+        ActionChains(page.browser).drag_and_drop_by_offset(canvas, 40, 0).perform()
+        page.settle()
+        assert "turned by 340°" in page.run(label)
+        assert "turn=340%2C90" in page.until("return location.search.includes('turn') && location.search")
+        assert page.console() == []
+
+
 def test_list_sorts_filters_and_keeps_few_rows_in_the_page(look, store, tmp_path):
     copy = tmp_path / "many.zarr"
     shutil.copytree(store, copy)

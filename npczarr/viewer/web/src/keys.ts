@@ -13,6 +13,7 @@ const KEYS: Record<string, (viewer: Viewer) => void> = {
   "1": (viewer) => viewer.set({ layout: "sequences", center: null, span: null }, true),
   "2": (viewer) => viewer.set({ layout: "planes", center: null, span: null }, true),
   "3": (viewer) => viewer.set({ layout: "grid", center: null, span: null }, true),
+  "4": (viewer) => viewer.set({ layout: "solid", center: null, span: null }, true),
   q: (viewer) => viewer.nextSequence(-1),
   e: (viewer) => viewer.nextSequence(1),
   a: (viewer) => viewer.set({ plane: "axial" }, true),

@@ -2,8 +2,9 @@
 import { PLANES, type Plane, type Vector } from "./geometry.js";
 import { OPERATORS, type Filter, type Operator, type Order } from "./filter.js";
 import type { Levels, MaskStyle } from "./render.js";
+import { turned, type Turn } from "./solid.js";
 
-export type Layout = "sequences" | "planes" | "grid";
+export type Layout = "sequences" | "planes" | "grid" | "solid";
 export interface State {
   patient: string;
   /** Crosshair in mm; null: at the tumor. */
@@ -20,6 +21,8 @@ export interface State {
   /** Labels and raters that are not drawn. */
   hidden: ReadonlySet<string>;
   levels: ReadonlyMap<string, Levels>;
+  /** From where masks in three dimensions are seen. */
+  turn: Turn;
   smooth: boolean;
   crosshair: boolean;
   search: string;
@@ -27,9 +30,11 @@ export interface State {
   order: Order;
 }
 
+const FROM: Turn = [25, 15]; // from the front, a little to the side and above
+
 export const initial = (): State => ({
   patient: "", at: null, plane: null, layout: "sequences", sequence: "", span: null, center: null, style: "outline",
-  hidden: new Set(), levels: new Map(), smooth: true, crosshair: true, search: "", filters: [],
+  hidden: new Set(), levels: new Map(), turn: FROM, smooth: true, crosshair: true, search: "", filters: [],
   order: { column: "", descending: false },
 });
 
@@ -44,6 +49,7 @@ export function normalized(state: State): State {
     at: rounded(state.at),
     center: rounded(state.center),
     span: state.span === null ? null : Math.max(Number(state.span.toFixed(2)), 1),
+    turn: [Number(state.turn[0].toFixed(1)), Number(state.turn[1].toFixed(1))],
     levels: new Map([...state.levels].map(([name, levels]) => [name, roundLevels(levels)])),
   };
 }
@@ -70,6 +76,7 @@ export function toQuery(state: State, kept: URLSearchParams = new URLSearchParam
   put("mask", state.style === "outline" ? "" : state.style);
   for (const name of [...state.hidden].sort()) put("hide", name);
   for (const [sequence, { low, high }] of state.levels) put("window", `${low},${high},${sequence}`);
+  put("turn", String(state.turn) === String(FROM) ? "" : state.turn.join(","));
   put("smooth", state.smooth ? "" : "no");
   put("crosshair", state.crosshair ? "" : "no");
   put("search", state.search);
@@ -84,6 +91,7 @@ const one = <T extends string>(value: string | null, of: readonly T[]): T | unde
 export function fromQuery(query: URLSearchParams): State {
   const state = initial();
   const sort = query.get("sort") ?? "";
+  const turn = (query.get("turn") ?? "").split(",").map(Number);
   const span = Number(query.get("span"));
   const levels = query.getAll("window").flatMap((text) => {
     const [low, high, ...name] = text.split(",");
@@ -100,13 +108,14 @@ export function fromQuery(query: URLSearchParams): State {
     patient: query.get("patient") ?? "",
     at: parsePoint(query.get("at")),
     plane: one(query.get("plane"), PLANES) ?? null,
-    layout: one(query.get("layout"), ["sequences", "planes", "grid"] as const) ?? state.layout,
+    layout: one(query.get("layout"), ["sequences", "planes", "grid", "solid"] as const) ?? state.layout,
     sequence: query.get("sequence") ?? "",
     span: span > 0 ? span : null,
     center: parsePoint(query.get("center")),
     style: one(query.get("mask"), ["outline", "fill", "off"] as const) ?? state.style,
     hidden: new Set(query.getAll("hide")),
     levels: new Map(levels),
+    turn: turn.length === 2 && turn.every(Number.isFinite) ? turned([turn[0], turn[1]], 0, 0) : FROM,
     smooth: query.get("smooth") !== "no",
     crosshair: query.get("crosshair") !== "no",
     search: query.get("search") ?? "",
@@ -117,6 +126,6 @@ export function fromQuery(query: URLSearchParams): State {
 
 /** Names that the state takes in an address; anything else there is kept. */
 export const STATE_NAMES = [
-  "patient", "at", "plane", "layout", "sequence", "span", "center", "mask", "hide", "window", "smooth", "crosshair",
+  "patient", "at", "plane", "layout", "sequence", "span", "center", "mask", "hide", "window", "turn", "smooth", "crosshair",
   "search", "filter", "sort",
 ];

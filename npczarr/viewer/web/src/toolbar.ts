@@ -55,6 +55,7 @@ export class Toolbar {
     this.#layout = choice<Layout>("layout", [
       ["sequences", "Sequences", "sequences side by side (1)"], ["planes", "Planes", "one sequence in three planes (2)"],
       ["grid", "All", "every sequence in three planes (3)"],
+      ["solid", "3-D", "masks in three dimensions (4)"],
     ], actions.layout);
     this.#tool = choice<Tool>("what a drag does", [
       ["crosshair", "Point", "drag the crosshair (X)"], ["window", "Levels", "drag for brightness and contrast (W)"],
@@ -107,13 +108,15 @@ export class Toolbar {
     this.#layout.show(state.layout);
     this.#tool.show(tool);
     this.#style.show(state.style);
-    const all = state.layout === "sequences" ? ["all sequences"] : [];
+    const all = ["sequences", "solid"].includes(state.layout) ? ["all sequences"] : [];
     const options = [...all.map((name) => h("option", { value: "" }, name)), ...sequences.map((name) => h("option", { value: name }, name))];
     this.#sequence.replaceChildren(...options);
     this.#sequence.value = state.sequence;
     if (!this.#sequence.value) this.#sequence.selectedIndex = 0;
     this.#sequence.hidden = state.layout === "grid";
     this.#plane.element.hidden = state.layout !== "sequences";
+    const solid = state.layout === "solid";
+    for (const one of [this.#tool.element, this.#preset, this.#smooth.parentElement]) if (one) one.hidden = solid;
     this.#smooth.setAttribute("aria-pressed", String(state.smooth));
     this.#crosshair.setAttribute("aria-pressed", String(state.crosshair));
     for (const box of this.#legend.querySelectorAll("input")) box.checked = !state.hidden.has(box.dataset["name"] ?? "");
@@ -123,8 +126,8 @@ export class Toolbar {
 /** The keys, as a dialog. */
 export function helpDialog(): HTMLDialogElement {
   const keys: readonly (readonly [string, string])[] = [
-    ["← → or K J", "previous, next patient"], ["↑ ↓, wheel", "next slice"], ["Page up, page down", "five slices"],
-    ["1 2 3", "sequences side by side, one in three planes, all"], ["Q E", "previous, next sequence alone"],
+    ["← → or K J", "previous, next patient"], ["↑ ↓, wheel", "next slice; in 3-D up, down, zoom"], ["Page up, page down", "five slices; in 3-D around"],
+    ["1 2 3 4", "sequences side by side, one in three planes, all, masks in 3-D"], ["Q E", "previous, next sequence alone"],
     ["A C S", "axial, coronal, sagittal"], ["M O F", "masks on and off, outline, fill"], ["+ − 0", "zoom, fit"],
     ["X W P D", "a drag points, changes gray levels, moves, measures"], ["right drag, Shift drag", "gray levels, move"],
     ["[ ]", "darker, brighter"], ["R", "gray levels as at first"], ["G", "to the tumor"], ["I H", "smooth pixels, crosshair"],

@@ -16,6 +16,7 @@ import { colorOf, CT_PRESETS, levelsOf, PRESETS, type Color, type Levels, type P
 import { fromQuery, initial, normalized, toQuery, STATE_NAMES, type State } from "./state.js";
 import { helpDialog, Toolbar, type Legend, type ToolbarActions } from "./toolbar.js";
 import { Review, ReviewBar, reviewColumns, warningsColumn, type BarActions } from "./review.js";
+import { Solid, turned } from "./solid.js";
 import { span } from "./span.js";
 import { extent } from "./volume.js";
 
@@ -57,6 +58,7 @@ export class Viewer {
   #tool: Tool = "crosshair";
   #patient: Patient | null = null;
   #panes: Pane[] = [];
+  #solids: Solid[] = [];
   #automatic = new Map<string, Levels>();
   #style: "outline" | "fill" = "outline";
   #frame = 0;
@@ -349,12 +351,16 @@ export class Viewer {
 
   /** Make the panes that the layout wants. */
   #layOut(): void {
-    const planes = this.#state.layout === "sequences" ? [this.#plane] : PLANES;
+    const { layout } = this.#state;
+    const planes = layout === "sequences" ? [this.#plane] : layout === "solid" ? [] : PLANES;
+    const title = ({ scan }: Series): string => this.cohort.sequences[scan.sequence];
     this.#panes = this.#shownSeries.flatMap((series) =>
-      planes.map((plane) => new Pane(series, plane, this.cohort.sequences[series.scan.sequence], this.#paneActions(series))),
+      planes.map((plane) => new Pane(series, plane, title(series), this.#paneActions(series))),
     );
-    this.#stage.dataset["columns"] = String(planes.length > 1 ? planes.length : Math.max(this.#panes.length, 1));
-    this.#stage.replaceChildren(...this.#panes.map(({ element }) => element));
+    this.#solids = layout === "solid" ? this.#shownSeries.map((series) => new Solid(series, title(series), this.#solidActions(series))) : [];
+    const shown = [...this.#panes, ...this.#solids];
+    this.#stage.dataset["columns"] = String(planes.length > 1 ? planes.length : Math.max(shown.length, 1));
+    this.#stage.replaceChildren(...shown.map(({ element }) => element));
     const modalities = new Set(this.#patient?.series.map(({ scan }) => this.cohort.value("modality", scan.patient, scan.sequence)));
     this.#toolbar.offerPresets(this.#presets(modalities.has("CT")));
     this.redraw();
@@ -370,6 +376,15 @@ export class Viewer {
       moveTo: (at) => this.set({ at }),
       look: (center, wide) => this.set({ center, span: wide }),
       level: (levels) => this.set({ levels: new Map([...this.#state.levels, [name, levels]]) }),
+      focus: () => this.set({ sequence: this.#state.sequence === name ? "" : name }, true),
+    };
+  }
+
+  #solidActions({ scan }: Series): ConstructorParameters<typeof Solid>[2] {
+    const name = this.cohort.sequences[scan.sequence];
+    return {
+      turn: (turn) => this.set({ turn }),
+      zoom: (wide) => this.set({ span: wide }),
       focus: () => this.set({ sequence: this.#state.sequence === name ? "" : name }, true),
     };
   }
@@ -401,6 +416,8 @@ export class Viewer {
   draw(): void {
     const colors = this.#colors();
     for (const pane of this.#panes) pane.draw(this.#look(pane, colors));
+    const { turn, span: wide, style } = this.#state;
+    for (const solid of this.#solids) solid.draw({ turn, span: wide, style, colors, predicted: this.#predictedColors() });
     const sequences = this.#patient?.shown.map(({ scan }) => this.cohort.sequences[scan.sequence]) ?? [];
     this.#toolbar.show(this.#state, { patient: this.#state.patient, plane: this.#plane, tool: this.#tool, sequences });
     this.#bar?.draw();
@@ -491,6 +508,7 @@ export class Viewer {
   }
 
   slice(steps: number): void {
+    if (this.#solids.length) this.set({ turn: Math.abs(steps) > 1 ? turned(this.#state.turn, 3 * steps, 0) : turned(this.#state.turn, 0, 10 * steps) });
     const pane = this.#panes[0];
     if (pane && this.#state.at) this.set({ at: pane.stepped(this.#state.at, steps) });
   }
@@ -502,8 +520,8 @@ export class Viewer {
 
   zoom(factor: number): void {
     const grids = this.#shownSeries.flatMap(({ scan }) => (scan.grid ? [scan.grid] : []));
-    const now = this.#state.span ?? span(grids, this.#panes.map(({ plane }) => plane));
-    this.set({ span: now * factor, center: this.#state.center ?? this.#state.at });
+    const now = this.#state.span ?? this.#solids[0]?.span ?? span(grids, this.#panes.map(({ plane }) => plane));
+    this.set({ span: now * factor, ...(this.#solids.length ? {} : { center: this.#state.center ?? this.#state.at }) });
   }
 
   preset(index: number): void {
