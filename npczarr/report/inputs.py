@@ -22,6 +22,7 @@ from npczarr.store.cohort import StoredCohort
 from npczarr.store.info import info
 from npczarr.store.location import locate
 from npczarr.store.open import open_store
+from npczarr.store.review import review_table
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -34,6 +35,8 @@ class ReportInputs:
         The store as it was given, its description by :func:`npczarr.info`, and the cohort.
     morphology, agreement
         Results, or what to do to have them.
+    review
+        Decisions on the scans; None where nobody has reviewed them.
     scored, scores, findings
         Scores and picture of each scan, the scores as a table, and the scans to look at again.
     """
@@ -43,6 +46,7 @@ class ReportInputs:
     dataset: xr.Dataset
     morphology: xr.Dataset | Absent
     agreement: xr.Dataset | Absent
+    review: xr.Dataset | None
     scored: Mapping[tuple[str, str], ScoredScan]
     scores: pd.DataFrame
     findings: pd.DataFrame
@@ -71,8 +75,9 @@ def read_inputs(
             morphology = morphology.isel(rater=0, drop=True)
         morphology = _of_first_label(morphology)
     agreement = _agreement(store, about, reliability, storage_options)  # first: a wrong path is an error at once
+    location = locate(store, storage_options)
     with runner:
-        cohort = StoredCohort(locate(store, storage_options))
+        cohort = StoredCohort(location)
         scored = score_scans(cohort, runner, on_progress=on_progress)
     flagged = quality(morphology) if isinstance(morphology, xr.Dataset) else None
     return ReportInputs(
@@ -81,6 +86,7 @@ def read_inputs(
         dataset,
         morphology,
         agreement,
+        review_table(location),
         scored,
         score_table(scored),
         findings(dataset, scored, flagged),

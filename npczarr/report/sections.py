@@ -11,6 +11,7 @@ from npczarr.report.inputs import ReportInputs
 from npczarr.report.patients_section import patients_blocks
 from npczarr.report.quality_section import quality_blocks
 from npczarr.report.results_section import clinical_blocks, raters_blocks, tumors_blocks
+from npczarr.report.review_section import review_blocks
 
 PUBLISHED = "A dataset of primary nasopharyngeal carcinoma MRI, Scientific Data 2025, doi 10.1038/s41597-025-05815-x"
 
@@ -26,6 +27,7 @@ def contents_of(inputs: ReportInputs) -> Contents:
         ("scanners", "Scanners", scanners_blocks),
         ("clinical", "Clinical stage and survival", clinical_blocks),
         ("raters", "Agreement of raters", raters_blocks),
+        ("review", "Review", review_blocks),
         ("quality", "Quality", quality_blocks),
         ("definitions", "Definitions and sources", _definitions),
     ]

@@ -18,10 +18,13 @@ import npczarr as npc
 from npczarr.cli.report import report
 from npczarr.errors import ParameterError, StoreError
 from npczarr.model.geometry import Grid
+from npczarr.model.review import Mark
 from npczarr.report.page import write_report
 from npczarr.report.scores import score_image
 from npczarr.report.slice_view import SliceView
 from npczarr.report.thumbnail import thumbnail
+from npczarr.store.location import locate
+from npczarr.store.review import Review
 from tests.report.conftest import HOSTILE
 
 WIDTHS = (390, 1400)
@@ -90,7 +93,7 @@ def test_contents_lead_to_every_section(browser, pages):
     targets = browser.execute_script(
         "return [...document.querySelectorAll('nav a')].map(a => document.querySelector(a.hash)?.tagName)"
     )
-    assert targets == ["SECTION"] * 9
+    assert targets == ["SECTION"] * 10
 
 
 def column(browser, number):
@@ -274,6 +277,30 @@ def test_bare_store_says_what_is_missing_and_which_command_makes_it(pages, bare)
     for command in (f"npczarr morphology {bare}", "npczarr agreement reliability.zarr", "npczarr convert SOURCE"):
         assert command in html
     assert "no clinical variable" in html
+
+
+def test_decisions_of_a_review_are_counted_and_excluded_scans_are_listed(store, tmp_path):
+    copy = tmp_path / "reviewed.zarr"
+    shutil.copytree(store, copy)
+    patients, sequences = ([str(label) for label in npc.open(store)[dim].values] for dim in ("patient", "sequence"))
+    review = Review(locate(copy))
+    review.keep([Mark(patients[0], s, "accept") for s in sequences])
+    review.keep([Mark(patients[1], sequences[0], "exclude", "artifact", "<b>motion</b>", "R1")])
+    html = write_report(copy, tmp_path / "page.html", tables=tmp_path / "tables").read_text()
+    assert "reviewed: 3 accepted, 1 excluded (artifact 1)." in html
+    assert "&lt;b&gt;motion&lt;/b&gt;" in html
+    assert "<b>motion" not in html
+    with (tmp_path / "tables" / "review.csv").open(encoding="utf-8-sig") as file:
+        rows = {(row["patient"], row["sequence"]): row for row in csv.DictReader(file)}
+    assert len(rows) == int((npc.open(store)["status"] != "missing").sum())
+    one = rows[patients[1], sequences[0]]
+    assert (one["decision"], one["reason"], one["note"], one["reviewer"]) == (
+        "exclude",
+        "artifact",
+        "<b>motion</b>",
+        "R1",
+    )
+    assert sum(row["decision"] == "" for row in rows.values()) == len(rows) - 4
 
 
 def test_store_of_raters_alone_is_reported(raters, tmp_path):
