@@ -22,6 +22,7 @@ def review_blocks(inputs: ReportInputs, contents: Contents) -> list[Block]:
     contents.tables["review"] = marks.set_index(["patient", "sequence"])
     seen = marks[marks["decision"] != ""]
     worth = seen[(seen["decision"] == "exclude") | (seen["note"] != "")]
+    worth = worth.loc[:, (worth != "").any()]  # nobody may have given a name
     blocks: list[Block] = [Words(_in_short(marks)), as_table(_counts(marks), "Decisions by sequence")]
     if len(worth):
         title = "Scans that are excluded, or have a note"
