@@ -87,6 +87,7 @@ html:has(#npczarr-viewer), html:has(#npczarr-viewer) body { height: 100%; margin
 .npczarr .banner { background: var(--warn-ground); color: var(--warn); padding: 6px 12px; border-bottom: 1px solid var(--line); }
 .npczarr .banner p { margin: 0; overflow-wrap: anywhere; }
 
+.npczarr .controls select { max-width: 9.5rem; }
 .npczarr .panes { display: grid; gap: 2px; background: var(--line); flex: none; min-height: 64%; grid-auto-rows: minmax(230px, 1fr); }
 .npczarr .panes[data-columns="1"] { grid-template-columns: minmax(0, 1fr); }
 .npczarr .panes[data-columns="2"] { grid-template-columns: repeat(2, minmax(0, 1fr)); }
