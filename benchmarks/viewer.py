@@ -1,8 +1,8 @@
 """The viewer in headless Chromium: requests, bytes and time to the first picture and to the whole patient; its filter.
 
-Run ``python benchmarks/viewer.py [--folder FOLDER] [--turns 5]``. It makes a phantom at full size (three patients), serves it
-by ``npczarr view``, and opens it in a fresh page: over loopback, and with 20 ms added to each request and 50 Mbit/s
-(Chromium's own network emulation). Requests are those of objects of image and mask; drawing is by software.
+Run ``python benchmarks/viewer.py [--folder FOLDER] [--turns 5]``. It makes a phantom at full size (three patients),
+serves it by ``npczarr view``, and opens it in a fresh page: over loopback, and with 20 ms added to each request and
+50 Mbit/s (Chromium's own network emulation). Requests are those of objects of image and mask; drawing is by software.
 Then the tables are repeated to 10 000 patients, and a filter is set. Needs chromium, chromedriver and selenium.
 """
 
