@@ -20,13 +20,14 @@ from npczarr.model.records import Mask, Row
 from npczarr.model.schema import SCAN_TABLES, STORED
 from npczarr.runner import Meter, OnProgress, Runner
 from npczarr.sources.config import load_config
-from npczarr.sources.discover import sort_files
 from npczarr.sources.files import Source, open_source
+from npczarr.sources.mask_files import sort_masks
 from npczarr.sources.masks import read_mask
 from npczarr.store.chunks import ScanPlace, digest
 from npczarr.store.cohort import StoredCohort
 from npczarr.store.describe import add_history
 from npczarr.store.hierarchy import array, mask_labels, open_group, read_layout
+from npczarr.store.hierarchy import labels as stored_labels
 from npczarr.store.lease import Lease, hold_lease
 from npczarr.store.location import Location, locate
 from npczarr.store.rows import Rows
@@ -110,14 +111,15 @@ def import_masks(
     """
     rules = load_config(config)
     source = open_source(folder, source_options, rules.limits)
-    cohort = sort_files(source.files(), rules)
-    scans = [scan for scan in cohort.scans.values() if scan.masks]
-    if not scans:
-        raise SourceError(f"{source.shown}: no mask found; expected them named as in the source, patient/ROI-T1.nii.gz")
     location = locate(store, storage_options)
     runner = Runner(workers, scheduler, idle="here")
     opened = location.open()
-    open_group(location.open(read_only=True), location.shown, mode="r")  # what is not a store gets no lease
+    # what is not a store gets no lease
+    sequences = stored_labels(open_group(location.open(read_only=True), location.shown, mode="r"), "sequence")
+    files = sort_masks(source.files(), rules, sequences)
+    scans = list(files.scans.values())
+    if not scans:
+        raise SourceError(f"{source.shown}: no mask found; expected them named as in the source, patient/ROI-T1.nii.gz")
     with hold_lease(opened, location.shown, break_lock=break_lock) as lease, runner:
         root = open_group(opened, location.shown)
         if array(root, "mask").ndim != 5:
@@ -138,7 +140,11 @@ def import_masks(
         if replaced:
             with lease.writing():
                 add_history(root, "import-masks", {"replaced": replaced})
-    return tuple(done[scan.patient, scan.sequence] for scan in scans)
+    other = [
+        Imported(*key, "refused", f"{path.rpartition('/')[2]}: its name stands for none of {', '.join(sequences)}")
+        for path, key in sorted(files.unnamed.items())
+    ]
+    return (*(done[scan.patient, scan.sequence] for scan in scans), *other)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -2,7 +2,8 @@
 
 ``dataset.json``, ``imagesTr/<case>_0000.nii.gz``, ``labelsTr/<case>.nii.gz``; beside them what nnU-Net takes later
 (``splits_final.json``, to be put into its folder of preprocessed data) and what npczarr takes to read the predictions
-(``predictions.toml``).
+(``predictions.toml``). Left to itself, nnU-Net divides cases at random, two visits of one subject too: where a subject
+has several and no column divides the cohort, ``splits_final.json`` holds folds by subject.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from numpy.typing import NDArray
 from npczarr.errors import NpczarrError, ParameterError, unknown_label
 from npczarr.export.names import check_name
 from npczarr.export.nifti import encode
+from npczarr.model.cohort import subject_of
+from npczarr.model.division import divide
 from npczarr.model.geometry import RAS_TO_LPS
 from npczarr.model.schema import RESAMPLING
 from npczarr.outputs import write_whole
@@ -33,6 +36,7 @@ from npczarr.store.scans import StoredScan
 #: Columns of a store that may hold a split, the first there is counts.
 _SPLITS = ("fold", "split")
 _TEST = "test"  # patients of this part are not for training
+_FOLDS = 5  # as many as nnU-Net makes
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -216,6 +220,7 @@ def _write_descriptions(
     parts: Mapping[str, str],
 ) -> None:
     """Write what describes the cases as a whole."""
+    parts = parts or _folds_by_subject(training)
     described: dict[str, Any] = {
         "channel_names": {str(i): name for i, name in enumerate(channels)},
         "labels": dict(labels),
@@ -235,6 +240,16 @@ def _write_descriptions(
         write_whole(out / "splits_final.json", _json(splits))
     rules = f'[layout]\nmasks = ["{{patient}}.nii.gz"]\n\n[sequences]\n{json.dumps(labelled)} = {{ mask = "image" }}\n'
     write_whole(out / "predictions.toml", rules.encode())
+
+
+def _folds_by_subject(patients: Sequence[str]) -> dict[str, str]:
+    """Return the fold of each patient; empty where no subject has several visits, or there is one subject only."""
+    subjects = [subject_of(patient) for patient in patients]
+    count = min(_FOLDS, len(set(subjects)))
+    if count < 2 or len(set(subjects)) == len(subjects):
+        return {}
+    folds = divide(subjects, [()] * len(subjects), {str(i): 1 / count for i in range(count)}, seed=0)
+    return dict(zip(patients, folds, strict=True))
 
 
 def _json(value: Any) -> bytes:  # noqa: ANN401 - anything that JSON holds

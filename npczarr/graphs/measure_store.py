@@ -19,6 +19,7 @@ from npczarr.errors import NpczarrError, ReadOnlyError, SourceError
 from npczarr.graphs.label_dim import LabelChoice
 from npczarr.graphs.measure import agreement, morphology
 from npczarr.graphs.measure_arguments import arguments_of, result_path
+from npczarr.graphs.predictions import unmatched_predictions
 from npczarr.graphs.score import score
 from npczarr.kernels.patterns import Method
 from npczarr.model.results import VERSION
@@ -37,7 +38,7 @@ Measure = Literal["morphology", "agreement", "score"]
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A scan that could not be measured, and why."""
+    """A scan that could not be measured, or a prediction that is of no scan, and why."""
 
     patient: str
     sequence: str
@@ -108,7 +109,8 @@ def measure_store(
     Returns
     -------
     tuple
-        The whole result, in memory, and the scans that could not be measured (NaN in the result).
+        The whole result, in memory; and the scans that could not be measured (NaN in the result), with the predictions
+        that are of no scan.
 
     Raises
     ------
@@ -128,6 +130,7 @@ def measure_store(
             f"none of the predicted masks is of a patient and sequence in {location.shown}; name their folders as the "
             "store's patients"
         )
+    unmatched = _unmatched(dataset, measure, chosen)
     opened = location.open()
     threads = workers is None and scheduler is None and active_client() is None
     with (
@@ -150,7 +153,16 @@ def measure_store(
             written_by = {**provenance, "npczarr_version": version("npczarr")}
             with lease.writing():
                 write_result(root, path, _stored_form(result, failures), written_by)
-    return result.assign_attrs(provenance, kept=int(lease is not None)), tuple(failures)
+    return result.assign_attrs(provenance, kept=int(lease is not None)), (*failures, *unmatched)
+
+
+def _unmatched(dataset: xr.Dataset, measure: str, chosen: Mapping[str, Any]) -> list[Failure]:
+    """Name the predictions that no scan of the store is compared with."""
+    if measure != "score":
+        return []
+    given = {name: chosen.get(name) for name in ("config", "storage_options")}
+    reasons = unmatched_predictions(dataset, chosen["predictions"], **given)
+    return [Failure(*key, problem) for key, problem in sorted(reasons.items())]
 
 
 def _measure_all(

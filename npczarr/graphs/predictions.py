@@ -20,8 +20,8 @@ from npczarr.model.label_set import TUMOR, Labels, flag_names, labels_of_store, 
 from npczarr.model.options import redacted
 from npczarr.model.schema import SCAN
 from npczarr.sources.config import load_config
-from npczarr.sources.discover import sort_files
 from npczarr.sources.files import Source, open_source
+from npczarr.sources.mask_files import sort_masks
 from npczarr.sources.masks import read_mask
 from npczarr.store.location import get, locate
 from npczarr.store.open import open_location
@@ -105,9 +105,9 @@ def read_predictions(
         return _of_store(dataset, open_location(place), place.shown)
     rules = load_config(config)
     source = open_source(predictions, storage_options, rules.limits)
-    found = sort_files(source.files(), rules)
+    found = sort_masks(source.files(), rules, _labels(dataset, SCAN[1]))
     labels = labels_of_predictions(rules.labels, dataset, place.shown)
-    scans = {key: replace(scan, labels=labels) for key, scan in found.scans.items() if scan.masks}
+    scans = {key: replace(scan, labels=labels) for key, scan in found.scans.items()}
     if not scans:
         raise SourceError(
             f"{redacted(str(predictions))}: no predicted mask found; expected them named as in the source, "
@@ -115,6 +115,38 @@ def read_predictions(
         )
     mask, there = _of_files(dataset, source, scans)
     return mask, there, "".join(source_digest(scan) for scan in scans.values())
+
+
+def unmatched_predictions(
+    dataset: xr.Dataset,
+    predictions: str | Path,
+    *,
+    config: str | Path | None = None,
+    storage_options: Mapping[str, Any] | None = None,
+) -> dict[tuple[str, str], str]:
+    """Return why predicted masks are of no scan of a cohort, by their patient and sequence; empty for a store.
+
+    Parameters and errors are those of :func:`score`.
+    """
+    if get(locate(predictions, storage_options).open(read_only=True), "zarr.json") is not None:
+        return {}
+    rules = load_config(config)
+    source = open_source(predictions, storage_options, rules.limits)
+    patients, sequences = (_labels(dataset, dim) for dim in SCAN)
+    found = sort_masks(source.files(), rules, sequences)
+    hint = "name it as an export does, or describe the names in a TOML file (config)"
+    reasons = {
+        key: f"prediction {path.rpartition('/')[2]}: its name stands for none of {', '.join(sequences)}; {hint}"
+        for path, key in found.unnamed.items()
+    }
+    for key in found.scans:
+        if key[0] not in patients or key[1] not in sequences:
+            reasons[key] = "prediction: no such patient and sequence in the store"
+    return reasons
+
+
+def _labels(dataset: xr.Dataset, dim: str) -> list[str]:
+    return [str(label) for label in np.atleast_1d(dataset[dim].values)]
 
 
 def labels_of_predictions(declared: Labels, dataset: xr.Dataset, url: str) -> Labels:

@@ -46,6 +46,7 @@ def score(
     -------
     xarray.Dataset
         As :func:`npczarr.agreement`, on (patient, sequence); NaN where there is no prediction or no reference.
+        Predictions of other scans are left out; :func:`npczarr.measure_store`, which sees the whole cohort, names them.
 
     Raises
     ------

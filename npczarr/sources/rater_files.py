@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
-from npczarr.model.cohort import Cohort, File, ScanFiles
+from npczarr.errors import SourceError
+from npczarr.model.cohort import Cohort, File, ScanFiles, Visit
 from npczarr.sources.config import SourceConfig
 from npczarr.sources.labels import Tokens, natural, visible_files
 from npczarr.sources.patterns import path_regex
@@ -17,7 +19,7 @@ def sort_raters(files: Sequence[File], config: SourceConfig) -> Cohort | None:
     visible, strays = visible_files(files)
     if _has_images(visible, config):
         return None
-    found, unknown = _by_rater(visible, config)
+    found, visits, unknown = _by_rater(visible, config)
     strays += unknown
     raters = tuple(sorted({rater for by_rater in found.values() for rater in by_rater}, key=natural))
     if len(raters) < 2:
@@ -30,6 +32,7 @@ def sort_raters(files: Sequence[File], config: SourceConfig) -> Cohort | None:
         scans={key: _rated_files(key, by_rater) for key, by_rater in sorted(found.items())},
         strays=tuple(strays),
         raters=raters,
+        visits=visits if any(visit.session for visit in visits.values()) else {},
     )
 
 
@@ -39,12 +42,15 @@ def _has_images(files: Sequence[File], config: SourceConfig) -> bool:
     return any(pattern.fullmatch(file.path) for file in files for pattern in patterns)
 
 
-def _by_rater(files: Sequence[File], config: SourceConfig) -> tuple[dict[Key, dict[str, list[File]]], list[File]]:
-    """Sort masks by patient and sequence, then by rater; and list the files that are none."""
+def _by_rater(
+    files: Sequence[File], config: SourceConfig
+) -> tuple[dict[Key, dict[str, list[File]]], dict[str, Visit], list[File]]:
+    """Sort masks by patient and sequence, then by rater; with the visits by label, and the files that are none."""
     tokens = Tokens((called, rule.name) for rule in config.sequences for called in (rule.folder, rule.mask))
     groups = tokens.group("mask") | tokens.group("sequence") | {"slice": r"\d+"}
     patterns = [path_regex(pattern, groups) for pattern in config.raters]
     found: dict[Key, dict[str, list[File]]] = {}
+    visits: dict[str, Visit] = {}
     strays = []
     for file in files:
         match = next((m for pattern in patterns if (m := pattern.fullmatch(file.path))), None)
@@ -53,8 +59,11 @@ def _by_rater(files: Sequence[File], config: SourceConfig) -> tuple[dict[Key, di
             continue
         named = match.groupdict()
         sequence = tokens.name(named.get("mask") or named.get("sequence") or "mask")
-        found.setdefault((named["patient"], sequence), {}).setdefault(named["rater"], []).append(file)
-    return found, strays
+        visit = Visit(named["patient"], re.sub("^ses-", "", named.get("session") or ""))
+        if visits.setdefault(visit.label, visit) != visit:
+            raise SourceError(f"two patients would be called {visit.label} in the store; rename one of the folders")
+        found.setdefault((visit.label, sequence), {}).setdefault(named["rater"], []).append(file)
+    return found, visits, strays
 
 
 def _rated_files(key: Key, by_rater: dict[str, list[File]]) -> ScanFiles:

@@ -8,7 +8,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from npczarr.errors import unknown_label
+from npczarr.errors import ParameterError, unknown_label
 from npczarr.model.schema import SCAN
 from npczarr.model.where import names_in, select
 
@@ -28,13 +28,18 @@ def chosen_patients(dataset: xr.Dataset, where: str, sequences: Sequence[str] | 
     Raises
     ------
     ParameterError
-        If it is no selection, or names a column that is not there.
+        If it is no selection, names a column that is not there, or speaks of sequences.
     """
     counted = [i for i, label in enumerate(dataset["sequence"].values) if sequences is None or str(label) in sequences]
     shape = (dataset.sizes[SCAN[0]], len(counted))
-    known = [str(n) for n, v in dataset.variables.items() if v.dims in ((SCAN[0],), (SCAN[1],), SCAN)]
+    known = [str(n) for n, v in dataset.variables.items() if v.dims in ((SCAN[0],), SCAN)]
     columns = {}
     for name in names_in(where):
+        if name == SCAN[1]:
+            raise ParameterError(
+                f"where: {where!r} speaks of {name}, and where chooses patients; select sequences of what is opened, "
+                "such as ds.sel(sequence=['T1WI']), or by the parameter sequences"
+            )
         if name not in known:
             raise unknown_label("column", name, known)
         found = dataset[name].variable

@@ -13,6 +13,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from npczarr.errors import ParameterError, unknown_label
+from npczarr.model.division import divide
 from npczarr.model.schema import Variable
 from npczarr.store.create import add_columns
 from npczarr.store.describe import add_history
@@ -83,7 +84,7 @@ def split(
     with hold_lease(opened, location.shown, break_lock=break_lock) as lease:
         dataset = open_location(location, dask=False)
         patients = [str(label) for label in dataset["patient"].values]
-        found = _divide(_subjects(dataset, patients), _strata(dataset, columns), parts, seed)
+        found = divide(_subjects(dataset, patients), _strata(dataset, columns), parts, seed)
         if name in dataset.variables and [str(value) for value in dataset[name].values.ravel()] != found:
             known = dataset[name].attrs.get(_MARK)
             if not known or not replace:
@@ -137,24 +138,3 @@ def _categories(values: NDArray[Any]) -> list[str]:
         return [str(value) for value in values]
     cuts = np.nanquantile(values, (0.25, 0.5, 0.75))
     return ["unknown" if np.isnan(value) else str(np.searchsorted(cuts, value)) for value in values]
-
-
-def _divide(
-    subjects: Sequence[str], strata: Sequence[tuple[str, ...]], parts: Mapping[str, float], seed: int
-) -> list[str]:
-    """Give every subject to the part that lacks most of its share, stratum by stratum, in random order."""
-    stratum_of: dict[str, tuple[str, ...]] = {}
-    for subject, stratum in zip(subjects, strata, strict=True):
-        stratum_of.setdefault(subject, stratum)  # a subject of several visits counts as at the first
-    random = np.random.default_rng(seed)
-    order: list[str] = []
-    for stratum in sorted(set(stratum_of.values())):
-        members = sorted(subject for subject, found in stratum_of.items() if found == stratum)
-        order += [members[i] for i in random.permutation(len(members))]
-    counts = dict.fromkeys(parts, 0)
-    part_of = {}
-    for i, subject in enumerate(order, start=1):
-        part = max(parts, key=lambda name: (parts[name] * i - counts[name], -list(parts).index(name)))
-        counts[part] += 1
-        part_of[subject] = part
-    return [part_of[subject] for subject in subjects]

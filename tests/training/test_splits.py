@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 import npczarr as npc
 from npczarr.errors import ParameterError, UnknownLabelError
-from npczarr.training.splits import _divide
+from npczarr.model.division import divide
 
 
 @given(
@@ -21,8 +21,8 @@ from npczarr.training.splits import _divide
 )
 def test_parts_have_their_shares_in_all_and_in_each_stratum(strata, shares, seed):
     subjects = [f"{i:03d}" for i in range(len(strata))]
-    found = _divide(subjects, [(s,) for s in strata], shares, seed)
-    assert found == _divide(subjects, [(s,) for s in strata], shares, seed)
+    found = divide(subjects, [(s,) for s in strata], shares, seed)
+    assert found == divide(subjects, [(s,) for s in strata], shares, seed)
     counts = Counter(found)
     for part, share in shares.items():
         assert abs(counts[part] - share * len(subjects)) < 1.01
@@ -33,7 +33,7 @@ def test_parts_have_their_shares_in_all_and_in_each_stratum(strata, shares, seed
 
 @given(st.lists(st.integers(0, 12), min_size=1, max_size=40))
 def test_visits_of_one_subject_stay_together(visits):
-    found = _divide([str(v) for v in visits], [()] * len(visits), {"train": 0.5, "test": 0.5}, 0)
+    found = divide([str(v) for v in visits], [()] * len(visits), {"train": 0.5, "test": 0.5}, 0)
     assert len({(v, part) for v, part in zip(visits, found, strict=True)}) == len(set(visits))
 
 
