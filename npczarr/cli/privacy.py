@@ -109,8 +109,8 @@ def deidentify(
             show.out.print(f"[dim]not copied[/] {escape(path)}: {escape(reason)}")
         if done.numbered:
             show.out.print(
-                f"{done.numbered} folders of patients are numbered, for their names may tell who they are "
-                "(--keep-patients keeps them)"
+                f"{done.numbered} folders of patients or visits are numbered, for their names may tell who they are, "
+                "or a date (--keep-patients keeps those of patients)"
             )
         show.out.print(f"{done.written} files written, {done.kept} were there, {len(done.failed)} failed")
     raise typer.Exit(int(bool(done.failed)))

@@ -114,16 +114,16 @@ def import_masks(
     location = locate(store, storage_options)
     runner = Runner(workers, scheduler, idle="here")
     opened = location.open()
-    # what is not a store gets no lease
-    sequences = stored_labels(open_group(location.open(read_only=True), location.shown, mode="r"), "sequence")
+    root = open_group(location.open(read_only=True), location.shown, mode="r")  # what is not a store gets no lease
+    if array(root, "mask").ndim != 5:
+        raise ParameterError(f"{location.shown}: a store of several raters' masks; convert it again to change them")
+    sequences = stored_labels(root, "sequence")
     files = sort_masks(source.files(), rules, sequences)
     scans = list(files.scans.values())
     if not scans:
         raise SourceError(f"{source.shown}: no mask found; expected them named as in the source, patient/ROI-T1.nii.gz")
     with hold_lease(opened, location.shown, break_lock=break_lock) as lease, runner:
         root = open_group(opened, location.shown)
-        if array(root, "mask").ndim != 5:
-            raise ParameterError(f"{location.shown}: a store of several raters' masks; convert it again to change them")
         target = _Target(location, Rows(root, lease), read_layout(root, location.shown), lease)
         tables = {v.name: target.rows.read(v.name) for v in SCAN_TABLES}
         stored = StoredCohort(location, root)

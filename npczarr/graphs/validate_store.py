@@ -14,7 +14,7 @@ from npczarr.errors import ParameterError
 from npczarr.graphs.convert_scan import uid_digest
 from npczarr.graphs.repair_store import accept, repair_store
 from npczarr.model.cohort import ScanFiles
-from npczarr.model.schema import SCAN_TABLES, STORED
+from npczarr.model.schema import RESAMPLING, SCAN_TABLES, STORED
 from npczarr.runner import Idle, Meter, OnProgress, Runner
 from npczarr.sources.config import load_config
 from npczarr.sources.discover import discover
@@ -100,14 +100,15 @@ def validate(
     StoreError, SourceError
         If there is no store, or no source, to be read.
     ParameterError
-        If a repair has no source, or is to be sealed at once.
+        If a repair has no source, or is to be sealed at once; or a resampled cohort is to be held against a source.
     """
     if repair and (against is None or seal):
         raise ParameterError("a repair needs the source (against=…, --against), and is sealed by itself")
     location = locate(store, storage_options)
+    if against is not None:
+        _refuse_resampled(location)
     if seal:
         accept(location)
-
     reading = _Reading(config, workers, scheduler, source_options, on_progress)
     found = _check(location, None if repair else against, reading)
     if not (repair and found and against is not None):
@@ -123,6 +124,17 @@ def validate(
         on_progress=on_progress,
     )
     return _check(location, against, reading)
+
+
+def _refuse_resampled(location: Location) -> None:
+    """Refuse to hold resampled voxels against a source: all differ, and a repair would give up the whole store."""
+    with translate_damage(location.shown):
+        root = open_group(location.open(read_only=True), location.shown, mode="r", whole=False)
+    if RESAMPLING in root.attrs:
+        raise ParameterError(
+            f"{location.shown}: a resampled cohort, whose voxels are those of no source; validate it alone, and make "
+            "it again by npczarr resample where it is damaged"
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,13 @@ _PREFIXES_TEXT = """
     npc hn hnc
     """
 _PREFIXES = frozenset(_PREFIXES_TEXT.split())
+#: Of these and a number of up to three digits the names of visits are made that tell no date.
+_VISITS_TEXT = """
+    ses session visit v scan exam study tp timepoint time point t baseline bl month months mo m week weeks wk w day days
+    d year years yr y pre post preop postop followup follow up fu initial first second third fourth last mid end before
+    after during treatment therapy rt chemo surgery recurrence staging restaging
+    """
+_VISITS = frozenset(_VISITS_TEXT.split())
 _PLAIN_LABEL = re.compile(r"([A-Za-z]*)[-_ .]?\d{1,4}")
 DATE = re.compile(r"(?<!\d)(19|20)\d\d([-_.]?)(0[1-9]|1[0-2])\2(0[1-9]|[12]\d|3[01])(?!\d)")
 UID = re.compile(r"(?<![\d.])[0-2](\.\d+){5,}")
@@ -57,6 +64,18 @@ def is_plain_label(name: str) -> bool:
     """
     found = _PLAIN_LABEL.fullmatch(name)
     return found is not None and (not found[1] or found[1].lower() in _PREFIXES)
+
+
+def is_plain_visit(name: str) -> bool:
+    """Whether the name of a visit's folder tells no date, and of nobody.
+
+    >>> [is_plain_visit(n) for n in ("baseline", "ses-02", "month6", "post RT", "2019-03-04", "20190304", "Miller")]
+    [True, True, True, True, False, False, False]
+    """
+    parts = re.findall(r"[^\W\d_]+|\d+", name)
+    numbers = [part for part in parts if part.isdecimal()]
+    words = {part.lower() for part in parts if not part.isdecimal()}
+    return words <= _VISITS and len(numbers) <= 1 and all(len(number) <= 3 for number in numbers)
 
 
 def identity_words(values: Iterable[object]) -> frozenset[str]:

@@ -44,7 +44,7 @@ class Deidentified:
     failed, not_copied
         Why the others were not, by path: those that should have been, and those that are no images.
     numbered
-        Folders of patients whose names may tell who they are, and which got numbers instead.
+        Folders of patients and visits whose names may tell who they are, or a date, and which got numbers instead.
     """
 
     written: int
@@ -72,7 +72,8 @@ def deidentify(
     DICOM is cleaned by the Basic Profile of PS3.15: dates are emptied, private attributes removed, UIDs replaced alike
     in every file. Texts that stay by the profile lose words of the patient's names and numbers, dates and UIDs. The
     patient's folder becomes PatientID and PatientName, by a number of its own where it is called more than a short
-    number; other names of files and folders become numbers in the same order, save those that the layout spells out.
+    number; folders of visits get one where a name may tell a date; other names of files and folders become numbers in
+    the same order, save those that the layout spells out.
     Pixels stay bit for bit, in their encoding: a face can still be drawn from a scan of a head, see :func:`audit`.
 
     Parameters

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import takewhile
 
 from npczarr.model.cohort import File
-from npczarr.model.identifiers import is_plain_label
+from npczarr.model.identifiers import is_plain_label, is_plain_visit
 from npczarr.sources.config import SourceConfig
 from npczarr.sources.patterns import path_regex
 
@@ -36,6 +36,7 @@ def plan(files: Iterable[File], tables: Collection[str], names: Names) -> tuple[
     """Say where each file goes, by the paths alone, so that a second run says the same; and why some go nowhere."""
     kinds = {path: "table" if path in tables else _kind(path) for path in sorted(file.path for file in files)}
     owners = {path: names.owner(path, kind) for path, kind in kinds.items() if kind}
+    names.number_visits()
     copies = [
         Copy(path, names.renamed(path, kinds[path]), kinds[path], names.patient(owner))
         for path, owner in owners.items()
@@ -76,8 +77,9 @@ class Names:
         self._patterns = [(p.split("/"), path_regex(p, groups)) for p in (*layout.images, *layout.masks)]
         self._strict = strict
         self._keep_patients = keep_patients
-        #: Folders of patients whose names may tell who they are: they get numbers.
-        self.numbered: set[str] = set()
+        #: Folders of patients and visits whose names may tell who they are, or when they came: what they are called.
+        self.numbered: dict[str, str] = {}
+        self._visits: dict[str, str] = {}
         self._kept: set[str] = set()
         self._folders: dict[str, str] = {"": ""}
         self._counts: dict[tuple[str, str], int] = defaultdict(int)
@@ -90,6 +92,8 @@ class Names:
         for wanted, pattern in self._patterns:
             if match := pattern.fullmatch(path):
                 self._kept |= _spelt(path.split("/"), wanted, match["below"].count("/"))
+                if match.groupdict().get("session"):
+                    self._visits[path[: match.end("session")]] = match["session"]
                 return self._owned(path[: match.end("patient")])
         if self._strict:
             return None
@@ -102,9 +106,18 @@ class Names:
         if self._keep_patients or is_plain_label(folder.rpartition("/")[2]):
             self._kept.add(folder)
         else:
-            self._kept.discard(folder)
-            self.numbered.add(folder)
+            self._number_folder(folder, "patient-{:03d}")
         return folder
+
+    def number_visits(self) -> None:
+        """Give all visits numbers if the name of one may tell a date; all, so that they stay in their order."""
+        if not all(is_plain_visit(name) for name in self._visits.values()):
+            for folder in self._visits:
+                self._number_folder(folder, "visit-{:03d}")
+
+    def _number_folder(self, folder: str, form: str) -> None:
+        self._kept.discard(folder)
+        self.numbered[folder] = form
 
     def patient(self, owner: str) -> str:
         """Return the new name of a patient, which is that of the folder."""
@@ -124,7 +137,7 @@ class Names:
             above, _, name = path.rpartition("/")
             parent = self._folder(above)
             if path not in self._kept and name not in _FOLDERS:
-                name = self._number(above, "patient-{:03d}" if path in self.numbered else "folder-{:03d}")
+                name = self._number(above, self.numbered.get(path, "folder-{:03d}"))
             self._folders[path] = f"{parent}{name}/"
         return self._folders[path]
 
@@ -142,4 +155,9 @@ def _spelt(parts: list[str], wanted: list[str], first: int) -> set[str]:
     ahead = zip(range(first, len(parts)), wanted, strict=False)
     behind = zip(range(len(parts) - 1, -1, -1), reversed(wanted), strict=False)
     told = (pair for pairs in (ahead, behind) for pair in takewhile(lambda pair: pair[1] != "**", pairs))
-    return {"/".join(parts[: i + 1]) for i, name in told if "*" not in name}
+    return {"/".join(parts[: i + 1]) for i, name in told if "*" not in _without_ending(name, parts[i])}
+
+
+def _without_ending(wanted: str, name: str) -> str:
+    """Return a pattern of a name without ``.nii*`` where the ``*`` stands for the ending of a packed file at most."""
+    return wanted.removesuffix(".nii*") if name.lower().endswith((".nii", ".nii.gz")) else wanted

@@ -227,7 +227,7 @@ def _check_voxels(
     if has_mask and all(digest(one) != claims["mask_digest"] for one in as_stored(outline)):
         yield "voxels of the mask do not match their digest"
     if np.count_nonzero(outline) != claims["mask_voxels"]:
-        yield f"{np.count_nonzero(outline)} voxels of tumour, the tables say {claims['mask_voxels']}"
+        yield f"{np.count_nonzero(outline)} voxels outlined, the tables say {claims['mask_voxels']}"
 
 
 def _padded(image: NDArray[Any], window: tuple[slice, ...], padding: float, expected: str) -> bool:
