@@ -109,7 +109,7 @@ def conversion(result: xr.Dataset, store: str, seconds: float) -> None:
     for warning in result.attrs.get("table_warnings", ()):
         out.print(f"[yellow]table[/] {escape(warning)}")
     for line in result.attrs.get("guesses", ()):
-        out.print(f"[dim]by header[/] {escape(line)}")
+        out.print(f"[dim]guessed[/] {escape(line)}")
     for line in result.attrs.get("not_taken", ()):
         out.print(f"[yellow]not taken[/] {escape(line)}")
     strays(result.attrs.get("strays", ()))
@@ -149,8 +149,10 @@ def description(about: Mapping[str, Any]) -> None:
     z, y, x = about["array"]["shape"][-3:]
     total = sum(n for counts in about["scans"].values() for s, n in counts.items() if s in ("ok", "warning"))
     out.print(f"[bold]{escape(about['store'])}[/]")
+    patients, subjects = about["patients"], about["subjects"]
+    people = f"{patients} patients" if subjects == patients else f"{subjects} patients, {patients} visits"
     out.print(
-        f"{about['patients']} patients, {total} scans, {about['voxel_bytes'] / 1e9:.2f} GB of voxels, "
+        f"{people}, {total} scans, {about['voxel_bytes'] / 1e9:.2f} GB of voxels, "
         f"up to {z} x {y} x {x} ({about['array']['dtype']}), schema {about['schema']}"
     )
     table = Table(box=None, pad_edge=False, title_justify="left")
@@ -162,6 +164,8 @@ def description(about: Mapping[str, Any]) -> None:
     for name in dict.fromkeys(name for ranges in about["ranges"].values() for name in ranges):
         table.add_row(name.replace("_", " "), *(_range(about["ranges"][q].get(name)) for q in about["sequences"]))
     out.print(table)
+    if len(about["labels"]) > 1:
+        out.print("labels    " + escape(", ".join(about["labels"])))
     if about["scanners"]:
         listed = ", ".join(f"{model} {count}" for model, count in about["scanners"].items())
         out.print(f"scanners  {escape(listed)}")

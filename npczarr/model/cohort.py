@@ -102,7 +102,8 @@ class Cohort:
     visits
         Subject and session by patient label, where the layout has sessions; empty where it has none.
     guesses
-        Which series were taken for which sequence by their headers, and why; one line each.
+        Which series were taken for which sequence by their headers, and why, and what folders leave open; one line
+        each.
     not_taken
         Series and masks that were found but not taken, and why; one line each.
     """

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from npczarr.errors import SourceError
@@ -72,6 +72,7 @@ def sort_files(files: Sequence[File], config: SourceConfig) -> Cohort:
         tables=tuple(found.tables),
         strays=tuple(found.strays),
         visits={label: visit for label, visit in found.visits.items() if found.has_sessions},
+        guesses=tuple(found.doubts()),
     )
     return assign_structures(cohort, config)
 
@@ -100,11 +101,21 @@ class _Sorted:
         if home != here:
             raise SourceError(
                 f"patient {visit.subject} is in two places, below {home or './'} and {here or './'}: two "
-                "cohorts, or two copies of one; point at one of them"
+                "cohorts, or two copies of one; point at one of them. If it is the name of a visit, say so in a TOML "
+                'file (--config), such as images = "{patient}/{session}/{sequence}/**"; npczarr scout writes one'
             )
         if self.visits.setdefault(visit.label, visit) != visit:
             raise SourceError(f"two patients would be called {visit.label} in the store; rename one of the folders")
         return visit.label
+
+    def doubts(self) -> Iterator[str]:
+        """Say what names of folders leave open: whether those of the patients are those of visits."""
+        folders = set(self.homes.values())
+        if len(folders) > 1 and not self.has_sessions:
+            yield (
+                f"{len(self.homes)} patients are below {len(folders)} folders; if the folders are the patients, and "
+                "what is below them are visits, name them {patient} and {session} in a TOML file (--config)"
+            )
 
     def give_sidecars(self) -> None:
         """Give the JSON file beside a NIfTI image to its scan."""

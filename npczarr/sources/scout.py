@@ -14,7 +14,7 @@ from npczarr.errors import SourceError
 from npczarr.model.cohort import Cohort, File
 from npczarr.runner import Meter, OnProgress
 from npczarr.sources.bids import sort_bids
-from npczarr.sources.config import SourceConfig
+from npczarr.sources.config import SequenceRule, SourceConfig
 from npczarr.sources.discover import sort_files
 from npczarr.sources.file_kinds import describe_kinds, group_strays
 from npczarr.sources.files import Source, open_source
@@ -23,6 +23,8 @@ from npczarr.sources.labels import visible_files
 from npczarr.sources.nifti_names import patterns_of
 from npczarr.sources.rater_files import sort_raters
 
+_NIFTI = re.compile(r"\.nii(\.gz)?$", re.IGNORECASE)
+_VISITS = "{patient}/{session}/{sequence}/**"
 _MOST_LINES = 40
 _LONGEST = 60
 
@@ -34,7 +36,7 @@ class Scouted:
     Parameters
     ----------
     layout
-        "published", "raters", "BIDS", "NIfTI", or "headers" where folders do not tell which series is which.
+        "published", "visits", "raters", "BIDS", "NIfTI", or "headers" where folders do not tell which series is which.
     patients, scans
         How many there would be in a store.
     toml
@@ -77,14 +79,56 @@ def scout(
     opened = open_source(source, source_options)
     files = opened.files()
     config = SourceConfig()
+    raters = sort_raters(files, config)
+    try:
+        published = None if raters else sort_files(files, config)
+    except SourceError:  # a name in two places: perhaps a visit of two patients
+        if visits := _of_visits(files):
+            return visits
+        raise
     for layout, cohort in (
-        ("raters", sort_raters(files, config)),
-        ("published", sort_files(files, config)),
+        ("raters", raters),
+        ("published", published),
         ("BIDS", sort_bids(files, config)),
     ):
         if cohort is not None and cohort.has_images:
             return _known_layout(layout, cohort)
     return _of_nifti(files) or _by_headers(opened, files, on_progress)
+
+
+def _of_visits(files: Sequence[File]) -> Scouted | None:
+    """Describe DICOM series in folders of patient, visit and sequence; None where there are no visits."""
+    layout = replace(
+        SourceConfig(), images=(_VISITS,), masks=(f"{_VISITS.partition('{sequence}')[0]}ROI-{{mask}}.nii*",)
+    )
+    series = [file for file in files if not _NIFTI.search(file.path)]  # masks are beside the folders of series
+    found = sort_files(series, replace(layout, sequences=()))
+    counts = Counter(sequence for (_, sequence), scan in found.scans.items() if scan.images)
+    if not counts:
+        return None
+    published = {rule.name: rule.mask for rule in SourceConfig().sequences}
+    rules = [SequenceRule(name, name, published.get(name, name)) for name in counts]
+    cohort = sort_files(files, replace(layout, sequences=tuple(rules)))
+    subjects, sessions = ({getattr(visit, name) for visit in cohort.visits.values()} for name in ("subject", "session"))
+    lines = [
+        "# Written by `npczarr scout`: correct it, then npczarr convert SOURCE STORE --config THIS_FILE",
+        f"# {len(subjects)} patients with {len(cohort.patients)} visits, by the names of folders. Is that so?",
+        *(f"#   visit {_quoted(session)}" for session in sorted(sessions)[:_MOST_LINES]),
+        "",
+        "[layout]",
+        f"images = {_quoted(layout.images[0])}",
+        f"masks = {_quoted(layout.masks[0])}",
+        "",
+        "[sequences]",
+        *(
+            f"{_quoted(rule.name)} = {{ folder = {_quoted(rule.folder)}, mask = {_quoted(rule.mask)} }}"
+            f"  # {counts[rule.name]} scans"
+            for rule in rules[:_MOST_LINES]
+        ),
+        "",
+        *(f"# belongs to no scan, {line}" for line in group_strays([file.path for file in cohort.strays])),
+    ]
+    return Scouted("visits", len(cohort.patients), sum(counts.values()), "\n".join(lines) + "\n")
 
 
 def _of_nifti(files: Sequence[File]) -> Scouted | None:

@@ -11,6 +11,8 @@ import numpy as np
 import xarray as xr
 import zarr
 
+from npczarr.model.cohort import subject_of
+from npczarr.model.label_set import TUMOR, flag_names
 from npczarr.model.layout import Layout, padding_remark
 from npczarr.model.schema import ACQUISITION_NAMES, SCAN_TABLES, STORED
 from npczarr.store.hierarchy import array, groups_of, open_group
@@ -40,10 +42,10 @@ def info(
     Returns
     -------
     dict
-        Valid JSON: patients, scans by status for each sequence, ranges (median, min, max) of spacing in mm, shape and
-        acquisition for each sequence, patients by scanner, clinical columns, results, the seal (equal for two stores
-        that hold the same) and whether it is that of what was written, the cost of padding where it is much, and
-        problems by scan.
+        Valid JSON: subjects, and their visits in `patients`; labels of the masks; scans by status for each sequence,
+        ranges (median, min, max) of spacing in mm, shape and acquisition for each sequence, subjects by scanner,
+        clinical columns, results, the seal (equal for two stores that hold the same) and whether it is that of what was
+        written, the cost of padding where it is much, and problems by scan.
 
     Raises
     ------
@@ -66,6 +68,8 @@ def _described(dataset: xr.Dataset, location: Location) -> dict[str, Any]:
         "store": location.shown,
         "schema": dataset.attrs["npczarr_schema"],
         "patients": dataset.sizes["patient"],
+        "subjects": len({subject_of(str(label)) for label in dataset["patient"].values}),
+        "labels": list(flag_names(dataset["mask"].attrs)) or [TUMOR],
         "sequences": [str(label) for label in dataset["sequence"].values],
         "scans": {str(s): _counts(dataset["status"].sel(sequence=s)) for s in dataset["sequence"].values},
         "masks": {str(s): _counts(dataset["mask_status"].sel(sequence=s)) for s in dataset["sequence"].values},
@@ -128,12 +132,15 @@ def _ranges(dataset: xr.Dataset) -> dict[str, list[float]]:
 
 
 def _scanners(dataset: xr.Dataset, stored: np.ndarray[Any, Any]) -> dict[str, int]:
-    """Patients by scanner; a patient on two scanners counts for both."""
+    """Subjects by scanner; a subject on two scanners counts for both."""
     models = dataset["scanner_model"].values.astype(object)
-    counts: Counter[str] = Counter()
-    for row, there in zip(models, stored, strict=True):
-        counts.update({str(model) for model in row[there] if model})
-    return dict(counts.most_common())
+    seen = {
+        (subject_of(str(label)), str(model))
+        for label, row, there in zip(dataset["patient"].values, models, stored, strict=True)
+        for model in row[there]
+        if model
+    }
+    return dict(Counter(model for _, model in sorted(seen)).most_common())
 
 
 def _clinical(dataset: xr.Dataset) -> dict[str, str]:
