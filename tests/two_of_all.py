@@ -6,14 +6,15 @@ from pathlib import Path
 
 import nibabel
 import numpy as np
-from builders import nifti_image, noise, write_series
+from pydicom.dataset import Dataset
 
 from npczarr.model.geometry import Grid
+from tests.builders import nifti_image, noise, write_series
 
 SEQUENCES = {"T1WI": "T1", "T2WI": "T2", "CE-T1WI": "CE-T1", "DWI": "DWI"}
 RATERS = ("anna", "bert")
-#: Visits of each subject; N3 came once.
-VISITS = {"N1": ("baseline", "month6"), "N2": ("baseline", "month6"), "N3": ("baseline",), "N4": ("baseline", "month6")}
+#: Visits of each subject; the others came once.
+VISITS = {"N1": ("baseline", "month6"), "N2": ("baseline",), "N3": ("baseline",)}
 LAYOUT = """
 [layout]
 images = "images/{patient}/{session}/{sequence}/**"
@@ -31,14 +32,14 @@ DWI = { folder = "DWI", mask = "DWI" }
 tumor = 1
 node = [2, 3]
 """
-CLINICAL = "ID,Age,Sex,T stage,OS,OS status\nN1,50,M,T1,30,0\nN2,61,F,T3,12,1\nN3,44,M,T4,25,1\nN4,39,F,T2,41,0\n"
+CLINICAL = "ID,Age,Sex,T stage,OS,OS status\nN1,50,M,T1,30,0\nN2,61,F,T3,12,1\nN3,44,M,T4,25,1\n"
 
 
 def grid_of(subject: str, visit: str, sequence: str) -> Grid:
     """Axial grid of one scan; DWI is coarser, and the second visit lies elsewhere."""
     number = list(VISITS).index(subject)
     spacing = (4.0, 2.0, 2.0) if sequence == "DWI" else (4.0, 1.0, 1.0)
-    shape = (10 + number, 16, 18) if sequence == "DWI" else (10 + number, 32, 36)
+    shape = (6 + number, 16, 18) if sequence == "DWI" else (6 + number, 32, 36)
     affine = np.diag([*spacing[::-1], 1.0])
     affine[:3, 3] = (-18, -16 + 3 * (visit == "month6"), 5 * number)
     return Grid(shape, affine)
@@ -67,7 +68,12 @@ def write_visits(root: Path, visits: tuple[str, ...] = ("baseline", "month6")) -
             for s, (sequence, mask_name) in enumerate(SEQUENCES.items()):
                 grid = grid_of(subject, visit, sequence)
                 series = f"1.2.{number}.{int(visit == 'month6')}.{s}"
-                write_series(folder / sequence, noise(grid, seed=len(series) + s), grid, series=series)
+                study = f"1.2.9.{number}.{visit == 'month6':d}"
+
+                def name_study(dataset: Dataset, z: int, study: str = study) -> None:
+                    dataset.StudyInstanceUID, dataset.FrameOfReferenceUID = study, f"{study}.1"
+
+                write_series(folder / sequence, noise(grid, seed=10 * number + s), grid, series=series, edit=name_study)
                 nibabel.save(nifti_image(outline(grid, visit=visit), grid), folder / f"ROI-{mask_name}.nii")
 
 

@@ -83,7 +83,7 @@ def _say(error: str) -> None:
 @app.command(epilog="Example: `npczarr demo` makes six synthetic patients in ./npczarr-demo and a report of them.")
 def demo(
     out: Annotated[Path, typer.Argument(help="Folder to create.")] = Path("npczarr-demo"),
-    patients: Annotated[int, typer.Option(help="Synthetic patients.", min=1)] = 6,
+    patients: Annotated[int, typer.Option(help="Number of synthetic patients.", min=1)] = 6,
     workers: Workers = None,
 ) -> None:
     """Make a small synthetic cohort, convert, validate, measure and report it, and say where to look."""
@@ -123,11 +123,15 @@ def _step(number: int, what: str) -> None:
 @app.command(epilog="Example: `npczarr phantom cohort --patients 12 --size full --seed 1`")
 def phantom(
     out: Annotated[Path, typer.Argument(help="Folder to create.")],
-    patients: Annotated[int, typer.Option(help="277 give the counts of the published tables.", min=1)] = 277,
+    patients: Annotated[
+        int, typer.Option(help="Number of patients; 277 give the counts of the published tables.", min=1)
+    ] = 277,
     size: Annotated[
         str, typer.Option(help="small: tens of MB; medium: 256 x 256; full: 512 x 512, some 20 GB for 277 patients.")
     ] = "small",
-    seed: Annotated[int, typer.Option(help="The same seed gives the same bytes.", min=0)] = 0,
+    seed: Annotated[
+        int, typer.Option(help="Seed of the random generator; the same seed gives the same bytes.", min=0)
+    ] = 0,
     workers: Workers = None,
     scheduler: Scheduler = None,
 ) -> None:
@@ -159,9 +163,9 @@ def convert(
     columns: Annotated[Path | None, typer.Option(help="TOML file of column names, from `npczarr columns`.")] = None,
     workers: Workers = None,
     scheduler: Scheduler = None,
-    codec: Annotated[str, typer.Option(help="lz4 (fast) or zstd (smaller); of a new store.")] = "lz4",
+    codec: Annotated[str, typer.Option(help="Codec of a new store: lz4 (fast) or zstd (smaller).")] = "lz4",
     dtype: Annotated[
-        str | None, typer.Option(help="int16 or int32; of a new store. Default: what the headers need.")
+        str | None, typer.Option(help="Type of the images of a new store, int16 or int32. Default: what headers need.")
     ] = None,
     rewrite: Annotated[
         list[str] | None, typer.Option(help="Write a patient (003) or scan (003/T1WI) again, though it is unchanged.")
@@ -221,7 +225,9 @@ def columns(
 @app.command(epilog="Example: `npczarr info npc.zarr`")
 def info(
     store: Store,
-    where: Annotated[str | None, typer.Option(help="Which patients: \"t_stage in ('T3', 'T4') and age < 60\".")] = None,
+    where: Annotated[
+        str | None, typer.Option(help="Selection of patients: \"t_stage in ('T3', 'T4') and age < 60\".")
+    ] = None,
     storage_option: StorageOption = None,
     as_json: Json = False,
 ) -> None:

@@ -11,7 +11,7 @@ import typer
 from npczarr.cli import show
 from npczarr.cli.options import Json
 
-Url = Annotated[str | None, typer.Option(help="A mirror: address of the folder or file; or a local folder or file.")]
+Url = Annotated[str | None, typer.Option(help="Address of a mirror, its folder or file; or a local folder or file.")]
 File = Annotated[
     list[str] | None, typer.Option(help="primary_data.zip or inner_reliability.zip; default: both. Repeat for several.")
 ]

@@ -34,13 +34,17 @@ def export(
         typer.Option("--format", help="tiff, nifti, ome-zarr, png, seg, rtstruct, or nnunet: a dataset of nnU-Net."),
     ],
     size: Annotated[int | None, typer.Option(help="Resample in-plane to this many rows and columns: 256.")] = None,
-    patients: Annotated[list[str] | None, typer.Option(help="A patient; may be given again, or 001,002.")] = None,
-    sequences: Annotated[list[str] | None, typer.Option(help="A sequence; may be given again, or T1WI,T2WI.")] = None,
+    patients: Annotated[
+        list[str] | None, typer.Option(help="Patient to write; may be given again, or 001,002.")
+    ] = None,
+    sequences: Annotated[
+        list[str] | None, typer.Option(help="Sequence to write; may be given again, or T1WI,T2WI.")
+    ] = None,
     mask_of: Annotated[str | None, typer.Option(help="Sequence whose mask nnU-Net learns.")] = None,
-    bits: Annotated[int, typer.Option(help="8 or 16; of TIFF.")] = 8,
+    bits: Annotated[int, typer.Option(help="Bits of a value of a TIFF: 8 or 16.")] = 8,
     source: Annotated[
         str | None,
-        typer.Option(help="Of seg and rtstruct: what the store was made from; the files then belong to its series."),
+        typer.Option(help="What the store was made from: files of seg and rtstruct then refer to its series."),
     ] = None,
     config: Config = None,
     workers: Workers = None,
@@ -76,7 +80,9 @@ def export(
 
 def import_masks(
     store: Store,
-    folder: Annotated[str, typer.Argument(help="Folder, zip or URL of NIfTI masks, named as an export names them.")],
+    folder: Annotated[
+        str, typer.Argument(help="Folder, zip or URL of NIfTI, SEG or RTSTRUCT masks, named as an export names them.")
+    ],
     config: Config = None,
     workers: Workers = None,
     scheduler: Scheduler = None,

@@ -25,7 +25,7 @@ from npczarr.model.options import redacted
 from npczarr.outputs import to_csv, write_whole
 
 Label = Annotated[
-    list[str] | None, typer.Option(help="Label to measure, of masks with several; repeatable. All by default.")
+    list[str] | None, typer.Option(help="Label to measure where masks have several; may be given again. Default: all.")
 ]
 LesionsCsv = Annotated[
     Path | None,
@@ -51,7 +51,7 @@ def morphology(
     storage_option: StorageOption = None,
     as_json: Json = False,
 ) -> None:
-    """Measure every tumour: volume, surface area, diameter, regularity. Kept in the store as `morphology`."""
+    """Measure every tumor, or label: volume, surface area, diameter, regularity. Kept in the store as `morphology`."""
     where = {"workers": workers, "scheduler": scheduler, "break_lock": break_lock, "csv": csv, "label": _labels(label)}
     raise typer.Exit(int(measure_tumours(store, method, storage_option, where, as_json=as_json)))
 
@@ -84,7 +84,7 @@ def measure_tumours(
 
 def agreement(
     store: Store,
-    tolerance: Annotated[float, typer.Option(help="In mm, for the surface Dice.")] = 2.0,
+    tolerance: Annotated[float, typer.Option(help="Tolerance of the surface Dice, in mm.")] = 2.0,
     label: Label = None,
     csv: Csv = None,
     workers: Workers = None,
@@ -108,10 +108,13 @@ def compare_raters(
 def score(
     store: Store,
     predictions: Annotated[
-        str, typer.Argument(help="Folder, zip or URL of NIfTI masks in the source's layout, or a store.")
+        str,
+        typer.Argument(help="Folder, zip or URL of NIfTI, SEG or RTSTRUCT masks named as in the source; or a store."),
     ],
-    name: Annotated[str | None, typer.Option(help="Of the result, score/NAME; by default the folder's name.")] = None,
-    tolerance: Annotated[float, typer.Option(help="In mm, for the surface Dice.")] = 2.0,
+    name: Annotated[
+        str | None, typer.Option(help="Name of the result, score/NAME. Default: the folder's name.")
+    ] = None,
+    tolerance: Annotated[float, typer.Option(help="Tolerance of the surface Dice, in mm.")] = 2.0,
     config: Config = None,
     label: Label = None,
     lesions: LesionsCsv = None,

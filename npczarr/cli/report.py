@@ -17,7 +17,9 @@ Out = Annotated[Path, typer.Option("--out", "-o", callback=new_file, help="HTML 
 def report(
     store: Store,
     out: Out = Path("report.html"),
-    reliability: Annotated[str | None, typer.Option(help="Store of the raters' masks, compared before.")] = None,
+    reliability: Annotated[
+        str | None, typer.Option(help="Store of the raters' masks, after npczarr agreement.")
+    ] = None,
     figures: Annotated[Path | None, typer.Option(help="Folder for every figure as PNG, SVG and PDF.")] = None,
     tables: Annotated[Path | None, typer.Option(help="Folder for every table as CSV, Markdown and LaTeX.")] = None,
     quality_csv: Annotated[

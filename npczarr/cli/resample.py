@@ -38,10 +38,12 @@ def resample(
     bounds: Annotated[
         str | None, typer.Option(help="Positions z,y,x in mm, first:last: -60:60,-,-; - keeps an axis.")
     ] = None,
-    method: Annotated[str, typer.Option(help="Of images: linear, cubic (B-spline), nearest, area (average).")] = (
-        "linear"
-    ),
-    mask_method: Annotated[str, typer.Option(help="Of masks: linear (tumor where 0.5 or more), nearest.")] = "linear",
+    method: Annotated[
+        str, typer.Option(help="Interpolation of images: linear, cubic (B-spline), nearest, area (average).")
+    ] = ("linear"),
+    mask_method: Annotated[
+        str, typer.Option(help="Interpolation of masks: linear (tumor where 0.5 or more), nearest.")
+    ] = "linear",
     normalize: Annotated[str | None, typer.Option(help="zscore or percentile, per scan.")] = None,
     purpose: Purpose = None,
     codec: Codec = None,

@@ -23,7 +23,7 @@ def view(
         Path | None,
         typer.Option(help="Write the page into this folder, for a web server beside a public store, and leave."),
     ] = None,
-    reviewer: Annotated[str, typer.Option(help="Name to keep with each mark of a review; without it none is.")] = "",
+    reviewer: Annotated[str, typer.Option(help="Name to keep with each mark of a review. Default: none.")] = "",
     sample: Annotated[
         int | None, typer.Option(help="Review this number of patients, drawn at random. Default: all.", min=1)
     ] = None,

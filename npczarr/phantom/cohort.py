@@ -100,6 +100,11 @@ def make_cohort(
     on_progress
         Called with a :class:`npczarr.Progress` at the start, and after each patient.
 
+    Returns
+    -------
+    CohortSummary
+        Number of patients, files and bytes.
+
     Raises
     ------
     ParameterError

@@ -98,6 +98,11 @@ def audit(
     on_progress
         Called with a :class:`npczarr.Progress` when the files are known, and after each batch of them.
 
+    Returns
+    -------
+    Audit
+        What was found, by kind, and the files that could not be read.
+
     Raises
     ------
     ParameterError

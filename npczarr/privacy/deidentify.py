@@ -35,7 +35,7 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class Deidentified:
-    """What became of the files.
+    """Outcome of :func:`deidentify`: how many files were written, and why others were not.
 
     Parameters
     ----------
@@ -74,6 +74,7 @@ def deidentify(
     patient's folder becomes PatientID and PatientName, by a number of its own where it is called more than a short
     number; folders of visits get one where a name may tell a date; other names of files and folders become numbers in
     the same order, save those that the layout spells out.
+    Names of structures in an RTSTRUCT are emptied, as the profile says, so that they can no more be told apart.
     Pixels stay bit for bit, in their encoding: a face can still be drawn from a scan of a head, see :func:`audit`.
 
     Parameters
@@ -101,6 +102,11 @@ def deidentify(
         Options of the source's file system; credentials belong in the environment.
     on_progress
         Called with a :class:`npczarr.Progress` when the folders are known, and after each.
+
+    Returns
+    -------
+    Deidentified
+        How many files were written, and why others were not.
 
     Raises
     ------

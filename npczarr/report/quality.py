@@ -219,6 +219,8 @@ def _of_scores(scores: pd.DataFrame) -> list[Row]:
             "blank slices": (one["blank_slices"] > 0, "slices of one value only", "blank_slices", "slices"),
         }
         for problem, (chosen, reason, column, unit) in apart.items():
+            if not chosen.any():
+                continue
             usual = one[column].median()
             for _, row in one[chosen].iterrows():
                 evidence = f"{row[column]:.3g} {unit}, median of the sequence {usual:.3g}"

@@ -31,7 +31,7 @@ _LONGEST = 60
 
 @dataclass(frozen=True, slots=True)
 class Scouted:
-    """What a source holds.
+    """What :func:`scout` found in a source.
 
     Parameters
     ----------
@@ -70,6 +70,11 @@ def scout(
         Options of its file system; credentials belong in the environment.
     on_progress
         Called with a :class:`npczarr.Progress` as headers are read.
+
+    Returns
+    -------
+    Scouted
+        The layout, counts, and the configuration as text.
 
     Raises
     ------

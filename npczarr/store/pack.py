@@ -27,7 +27,7 @@ _PIECE = 2**22
 
 @dataclass(frozen=True, slots=True)
 class Packed:
-    """What was packed.
+    """Outcome of :func:`pack`.
 
     Parameters
     ----------
@@ -75,6 +75,11 @@ def pack(
         Options of the store's file system; credentials belong in the environment.
     on_progress
         Called with a :class:`npczarr.Progress` as objects are written.
+
+    Returns
+    -------
+    Packed
+        The files that were written, their size and checksum.
 
     Raises
     ------

@@ -33,7 +33,7 @@ _LARGEST_TABLE = 4 * 10**9  # bytes
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Something wrong with a store; of the whole of it where patient and sequence are empty."""
+    """A problem of one scan, or of the whole store where patient and sequence are empty."""
 
     patient: str
     sequence: str

@@ -57,6 +57,11 @@ def list_structures(
     source_options
         Options of its file system.
 
+    Returns
+    -------
+    tuple of ListedStructure
+        In the order of the paths, and of the structures in each file.
+
     Raises
     ------
     SourceError
