@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
 import traceback
 from collections.abc import Sequence
@@ -23,6 +22,7 @@ from npczarr.sources.images import peek_image, read_image
 from npczarr.sources.masks import read_scan_mask
 from npczarr.sources.raters import read_raters
 from npczarr.store.chunks import ScanPlace, digest
+from npczarr.store.describe import uid_digest
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,11 +105,6 @@ def peek_scans(task: PeekTask) -> list[Peek]:
         except Exception as error:  # what is wrong is said again, at length, when the scan is read
             found.append(Peek(problem=f"{scan.patient}/{scan.sequence}: {failure_reason(error)}"))
     return found
-
-
-def uid_digest(uid: str, salt: str) -> str:
-    """Digest of a UID: equal for equal UIDs in one store, and of no use to who does not have the UID; "" for ""."""
-    return hashlib.blake2b(uid.encode(), key=bytes.fromhex(salt), digest_size=16).hexdigest() if uid else ""
 
 
 def write_scan(task: ScanTask) -> Row:

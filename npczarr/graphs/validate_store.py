@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from npczarr.errors import ParameterError
-from npczarr.graphs.convert_scan import uid_digest
 from npczarr.graphs.repair_store import accept, repair_store
 from npczarr.model.cohort import ScanFiles
 from npczarr.model.schema import SCAN_TABLES, STORED
@@ -24,7 +23,7 @@ from npczarr.sources.masks import read_scan_mask
 from npczarr.sources.raters import read_raters
 from npczarr.store.chunks import digest
 from npczarr.store.cohort import StoredCohort
-from npczarr.store.describe import SALT
+from npczarr.store.describe import SALT, uid_digest
 from npczarr.store.hierarchy import array, labels, open_group
 from npczarr.store.lease import lease_is_held
 from npczarr.store.location import Location, locate
