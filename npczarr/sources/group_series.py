@@ -19,6 +19,10 @@ from npczarr.sources.survey import Group, Surveyed, group_images, survey, value_
 from npczarr.sources.where import keywords_of, unmet
 
 Key = tuple[str, str]
+_NOBODY = (
+    "neither a folder nor a header field names the patient: give each patient a folder, or name the field in a TOML "
+    'file ([layout] patient = "PatientID") if its values may be labels of a store'
+)
 _NO_DICOM = (
     ".csv", ".tsv", ".txt", ".json", ".xml", ".xls", ".xlsx", ".pdf", ".doc", ".docx", ".html", ".png", ".jpg",
     ".jpeg", ".tif", ".tiff", ".nii", ".gz", ".nrrd", ".mha", ".mhd", ".raw", ".npy", ".zip", ".tar", ".py", ".md",
@@ -236,7 +240,7 @@ def choose_series_of(series: Sequence[Series]) -> tuple[list[Series], list[str]]
         if one.sequence and one.patient:
             by_key.setdefault((one.patient, one.sequence), []).append(one)
         else:
-            reason = one.reason if one.patient else "no header field names the patient"
+            reason = one.reason if one.patient else _NOBODY
             left[reason] = left.get(reason, 0) + 1
     taken, not_taken = [], []
     for (patient, sequence), several in sorted(by_key.items()):
