@@ -211,11 +211,20 @@ def _apply(group: Group, rules: Iterable[SequenceRule]) -> tuple[Group, str, Gue
     if met:
         ((name, meeting_group),) = met.items()
         return meeting_group, name, Guess(name, "meets the rule `where` of the configuration")
-    guess = guess_sequence(group.header)
+    guess = _guess(group.images[0])
     if guess.sequence in guessable:
         return group, guess.sequence, guess
     reason = f"{guess.sequence} ({guess.reason}), which is not asked for" if guess.sequence else guess.reason
     return group, "", Guess("", reason)
+
+
+def _guess(image: Surveyed) -> Guess:
+    """Guess by the header of an image; of a multi-frame file all frames must be of one kind."""
+    guesses = [guess_sequence(image.header, index) for index in _frames(image)]
+    kinds = dict.fromkeys(guess.sequence or "none of the three" for guess in guesses)
+    if len(kinds) == 1:
+        return guesses[0]
+    return Guess("", f"its frames are of several kinds ({', '.join(kinds)}); choose by a rule `where`")
 
 
 def _meets(rule: SequenceRule, image: Surveyed) -> Iterable[bool]:
