@@ -161,7 +161,7 @@ def convert(
     scheduler: Scheduler = None,
     codec: Annotated[str, typer.Option(help="lz4 (fast) or zstd (smaller); of a new store.")] = "lz4",
     dtype: Annotated[
-        str | None, typer.Option(help="int16 or int32; of a new store. Default: what the headers need.")
+        str | None, typer.Option(help="int16, int32 or float32; of a new store. Default: what the images need.")
     ] = None,
     rewrite: Annotated[
         list[str] | None, typer.Option(help="Write a patient (003) or scan (003/T1WI) again, though it is unchanged.")

@@ -227,8 +227,20 @@ def _read_mask(task: ScanTask, scan: Scan) -> tuple[Mask | None, str, Sequence[s
 
 
 def _as_stored(image: NDArray[Any], dtype: str) -> NDArray[Any]:
-    if image.dtype.name == dtype or dtype == "int32":
+    if image.dtype.name == dtype or (dtype == "int32" and image.dtype.name == "int16"):
         return image.astype(dtype, copy=False)
+    if dtype == "float32":
+        if np.array_equal(image.astype(dtype), image):
+            return image.astype(dtype)
+        raise SourceError(
+            f"whole numbers from {image.min()} to {image.max()}, which the store's float32 cannot hold without loss; "
+            "convert this sequence into a store of its own"
+        )
+    if image.dtype.kind == "f":
+        raise SourceError(
+            f"the voxels are floating-point numbers that are not whole, and the store holds {dtype}; convert into a "
+            "new store with --dtype float32"
+        )
     raise SourceError(
         f"values from {image.min()} to {image.max()} do not fit the store's int16 (from -32767 to 32767, -32768 marks "
         "padding); convert into a new store with --dtype int32"

@@ -244,8 +244,11 @@ def _compare(task: CheckTask, source: Source) -> list[str]:
 
 def _exact(image: NDArray[Any], dtype: np.dtype[Any]) -> list[np.dtype[Any]]:
     """List the types in which a store may hold an image: its own, and int16 and int32 where a copy holds floats."""
+    if image.dtype.kind == "f":
+        return [dtype] if dtype.kind == "f" else []
     types: list[Any] = [dtype] if dtype.kind == "i" else [np.dtype("int16"), np.dtype("int32")]
-    return [one for one in types if image.min() >= np.iinfo(one).min and image.max() <= np.iinfo(one).max]
+    own = [dtype] if dtype == np.float32 and np.array_equal(image.astype(dtype), image) else []
+    return own + [one for one in types if image.min() >= np.iinfo(one).min and image.max() <= np.iinfo(one).max]
 
 
 def _compare_rated(task: CheckTask, source: Source, files: ScanFiles) -> list[str]:
