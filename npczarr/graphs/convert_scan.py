@@ -153,7 +153,8 @@ def write_scan(task: ScanTask) -> Row:
 
 _OTHER_SERIES = (
     "the source has another series than the one that the store holds under this name, and the store keeps its own; "
-    "check the folder, or take the new one with --replace (replace=True)"
+    "check the folder, or take the new one with --replace (replace=True). A NIfTI image that was edited needs that: "
+    "without a SeriesInstanceUID in its JSON sidecar it is known by its voxels"
 )
 
 

@@ -84,7 +84,7 @@ def read_nifti_scan(source: Source, files: Sequence[File], *, where: Where = ())
     Raises
     ------
     SourceError
-        If there are several images, or the image is damaged, has several volumes, or holds numbers that are not whole.
+        If there are several images, or the image is damaged, has several volumes, or holds numbers that are not finite.
     GeometryError
         If nothing tells where its voxels are.
     """

@@ -103,6 +103,16 @@ def segs(root):
     outlined(root, "001/SEG/1.dcm", content)
 
 
+def raters(root):
+    (root / "001").mkdir()
+    for x, rater in enumerate(("Reader 1", "Reader 2"), 1):
+        outline = np.zeros(GRID.shape_zyx[1:], np.uint8)
+        outline[1:4, x : x + 2] = 1
+        (root / "001" / f"{rater}_seg.dcm").write_bytes(
+            seg(GRID, [(1, 1, outline), (1, 2, outline)], labels=("Tumor",))
+        )
+
+
 #: Patients, and sequences of which each has a scan, by the name of the layout.
 EXPECTED = {
     "bids": (bids, ["01_ses-1"], ["T1WI", "CE-T1WI"]),
@@ -110,6 +120,7 @@ EXPECTED = {
     "nifti": (nifti, ["BraTS-001"], ["t1", "t2"]),
     "one_folder": (one_folder, ["A", "B"], ["T1WI"]),
     "pacs": (pacs, ["Patient 1"], ["T1WI", "CE-T1WI", "ADC"]),
+    "raters": (raters, ["001"], ["mask"]),
     "rtstruct": (rtstructs, ["001"], ["T1WI"]),
     "seg": (segs, ["001"], ["T1WI"]),
     "visits": (visits, ["001_ses-baseline", "001_ses-month6"], ["T1WI"]),
@@ -139,6 +150,9 @@ def test_a_cohort_in_this_layout_converts(name, tmp_path):
     if name in ("bids", "nifti", "visits"):
         masked = ds["mask_status"].sel(sequence=sequences[0])
         assert (masked == "ok").all(), ds["message"].values
+    if name == "raters":
+        assert ds["rater"].values.tolist() == ["Reader 1", "Reader 2"]
+        assert npc.agreement(ds)["dice"].values.ravel().tolist() == [0.5]
     if name == "labels":
         voxels = ds.npc.scan("001", "T1WI")["mask"]
         assert voxels.attrs["flag_meanings"] == "background tumor node"
