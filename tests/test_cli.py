@@ -195,7 +195,7 @@ def test_json_is_json(source, store, tmp_path, capsys, monkeypatch):
     [
         (("convert", "nowhere", "s.zarr"), "nowhere"),
         (("convert", "{source}", "s.zarr", "--codec", "gzip"), "lz4, zstd"),
-        (("convert", "{source}", "s.zarr", "--dtype", "uint8"), "int16 or int32"),
+        (("convert", "{source}", "s.zarr", "--dtype", "uint8"), "one of int16, int32, float32"),
         (("convert", "{source}", "s.zarr", "--workers", "-1"), "0 or more"),
         (("convert", "{source}", "s.zarr", "--workers", "2", "--scheduler", "tcp://x:1"), "not both"),
         (("convert", "{source}", "s.zarr", "--storage-option", "region"), "key=value"),

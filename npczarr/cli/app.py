@@ -165,7 +165,8 @@ def convert(
     scheduler: Scheduler = None,
     codec: Annotated[str, typer.Option(help="Codec of a new store: lz4 (fast) or zstd (smaller).")] = "lz4",
     dtype: Annotated[
-        str | None, typer.Option(help="Type of the images of a new store, int16 or int32. Default: what headers need.")
+        str | None,
+        typer.Option(help="Type of the images of a new store: int16, int32 or float32. Default: what the images need."),
     ] = None,
     rewrite: Annotated[
         list[str] | None, typer.Option(help="Write a patient (003) or scan (003/T1WI) again, though it is unchanged.")

@@ -12,6 +12,7 @@ import numpy as np
 import xxhash
 
 from npczarr.errors import NpczarrError, ParameterError, SourceError, StoreError
+from npczarr.export.drawn_on import image_of
 from npczarr.model.cohort import ScanFiles
 from npczarr.model.geometry import Grid
 from npczarr.model.label_set import labels_of_store, renumbered
@@ -23,9 +24,11 @@ from npczarr.sources.config import load_config
 from npczarr.sources.files import Source, open_source
 from npczarr.sources.mask_files import sort_masks
 from npczarr.sources.masks import read_mask
+from npczarr.sources.structures.masks import is_structure, read_object
+from npczarr.sources.structures.records import ImageUids
 from npczarr.store.chunks import ScanPlace, digest
 from npczarr.store.cohort import StoredCohort
-from npczarr.store.describe import add_history
+from npczarr.store.describe import SALT, add_history
 from npczarr.store.hierarchy import array, mask_labels, open_group, read_layout
 from npczarr.store.hierarchy import labels as stored_labels
 from npczarr.store.lease import Lease, hold_lease
@@ -70,9 +73,10 @@ def import_masks(
 ) -> tuple[Imported, ...]:
     """Replace stored masks by those of a folder: NIfTI, which their affine places as on conversion, SEG or RTSTRUCT.
 
-    The scan's message then says when, from which file, and which digest the mask had before. A mask that does not fit
-    is refused and changes nothing. Converting the same source again keeps the new masks; a changed source, or
-    ``--rewrite``, brings back its own. Interrupted, a scan is left pending until it is imported or converted again.
+    The scan's message then says when, from which file, and which digest the mask had before. A mask that does not fit,
+    or a SEG or RTSTRUCT of another series in another frame of reference, is refused and changes nothing. Converting the
+    same source again keeps the new masks; a changed source, or ``--rewrite``, brings back its own. Interrupted, a scan
+    is left pending until it is imported or converted again.
 
     Parameters
     ----------
@@ -129,7 +133,8 @@ def import_masks(
         stored = StoredCohort(location, root)
         names = mask_labels(root)
         labels = renumbered(rules.labels, names, where=location.shown) if rules.labels else labels_of_store(names)
-        tasks = [_task(replace(scan, labels=labels), source, stored, tables) for scan in scans]
+        salt = str(root.attrs.asdict().get(SALT, ""))
+        tasks = [_task(replace(scan, labels=labels), source, stored, tables, salt) for scan in scans]
         done: dict[Key, Imported] = {}
         meter = Meter(on_progress, len(tasks), "masks")
         for task, outcome in runner.run(read_task, tasks, name=lambda task: f"import-{'-'.join(task.key)}"):
@@ -159,7 +164,8 @@ class _Target:
 class ImportTask:
     """One mask to read: its files, and its scan in the store, or the reason why no scan can take it.
 
-    `held` is the digest of the stored mask; empty where another must be written even if it is the same.
+    `held` is the digest of the stored mask; empty where another must be written even if it is the same. `series` is the
+    digest of the scan's SeriesInstanceUID by `salt`.
     """
 
     key: Key
@@ -168,6 +174,8 @@ class ImportTask:
     scan: StoredScan | None
     held: str = ""
     problem: str = ""
+    series: str = ""
+    salt: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -182,7 +190,7 @@ class ReadMask:
 
 
 def _task(
-    files: ScanFiles, source: Source, cohort: StoredCohort, tables: Mapping[str, Mapping[Key, Any]]
+    files: ScanFiles, source: Source, cohort: StoredCohort, tables: Mapping[str, Mapping[Key, Any]], salt: str
 ) -> ImportTask:
     """Say what a worker reads."""
     key = files.patient, files.sequence
@@ -193,7 +201,8 @@ def _task(
     except NpczarrError as error:
         return ImportTask(key, source, files, None, problem=str(error))
     good = tables["status"][key] in STORED and tables["mask_status"][key] in STORED
-    return ImportTask(key, source, files, scan, str(tables["mask_digest"][key]) if good else "")
+    held = str(tables["mask_digest"][key]) if good else ""
+    return ImportTask(key, source, files, scan, held, series=str(tables["series_digest"][key]), salt=salt)
 
 
 def read_task(task: ImportTask) -> ReadMask:
@@ -201,7 +210,8 @@ def read_task(task: ImportTask) -> ReadMask:
     if task.scan is None:
         return ReadMask(None, status="refused", message=task.problem)
     try:
-        mask = read_mask(task.source, task.files.masks, _usable_grid(task.scan), task.files.labels)
+        grid = _usable_grid(task.scan)
+        mask = read_mask(task.source, task.files.masks, grid, task.files.labels, image=_image(task, task.scan))
         content = task.source.read([task.files.masks[0].path])[0]
     except NpczarrError as error:
         return ReadMask(None, status="refused", message=str(error))
@@ -209,6 +219,13 @@ def read_task(task: ImportTask) -> ReadMask:
     if new == task.held:
         return ReadMask(None, status="kept", message="it is the stored mask")
     return ReadMask(mask, new, xxhash.xxh3_128_hexdigest(content) if isinstance(content, bytes) else "unknown")
+
+
+def _image(task: ImportTask, scan: StoredScan) -> ImageUids | None:
+    """Find the identifiers of the scan among those that DICOM masks name; None for NIfTI."""
+    contents = task.source.read([file.path for file in task.files.masks])
+    objects = [read_object(c, task.source.limits) for c in contents if isinstance(c, bytes) and is_structure(c)]
+    return image_of(scan, task.series, task.salt, objects) if objects else None
 
 
 def _imported(

@@ -54,11 +54,16 @@ def _made_up(scan: ScanVoxels) -> Origin:
     study.PatientID = _patient_id(scan.patient)
     study.PatientName = f"{study.PatientID}^"
     return Origin(
-        made_uid("series", *series),
+        made_series_uid(*series),
         made_uid("frame", scan.patient, scan.frame_digest or scan.sequence),
         tuple(made_uid("slice", *series, str(z)) for z in range(scan.grid.shape_zyx[0])),
         study,
     )
+
+
+def made_series_uid(patient: str, sequence: str, image_digest: str) -> str:
+    """SeriesInstanceUID of an export, for an image whose own is not known."""
+    return made_uid("series", patient, sequence, image_digest)
 
 
 def made_uid(*parts: str) -> str:

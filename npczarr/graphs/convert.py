@@ -17,6 +17,7 @@ from npczarr.graphs.store_writer import StoreWriter, Work, changed
 from npczarr.model.cohort import Cohort, ScanFiles
 from npczarr.model.label_set import Labels, label_names
 from npczarr.model.layout import Layout, check_codec, plan_layout
+from npczarr.model.records import PADDING
 from npczarr.model.schema import RESAMPLING, STORED
 from npczarr.runner import OnProgress, Runner
 from npczarr.sources.config import SourceConfig, load_config
@@ -75,7 +76,8 @@ def convert(
     codec
         ``"lz4"`` (fast) or ``"zstd"`` (smaller); of a new store.
     dtype
-        ``"int16"`` or ``"int32"``; of a new store, by default what the headers need.
+        ``"int16"``, ``"int32"`` or ``"float32"``; of a new store, by default what the images need: float32 where
+        a NIfTI image has values that are not whole.
     rewrite
         Patients (``"003"``) or scans (``"003/T1WI"``) to write again though they did not change, after damage.
     replace
@@ -192,8 +194,8 @@ def _work(root: zarr.Group, source: Source, cohort: Cohort, *, replace: bool, cl
 
 def _check(codec: str, dtype: str | None) -> None:
     check_codec(codec)
-    if dtype not in (None, "int16", "int32"):
-        raise ParameterError(f"dtype must be int16 or int32, got {dtype!r}")
+    if dtype not in (None, *PADDING):
+        raise ParameterError(f"dtype must be one of {', '.join(PADDING)}, got {dtype!r}")
 
 
 def _survey(runner: Runner, source: Source, cohort: Cohort, codec: str, dtype: str | None) -> Layout:
@@ -203,7 +205,7 @@ def _survey(runner: Runner, source: Source, cohort: Cohort, codec: str, dtype: s
     if not readable:
         first = found[0][1].problem if found else "no images"
         raise SourceError(f"{source.shown}: none of {len(found)} scans can be read; the first: {first}")
-    needed = max(peek.dtype for peek in readable)
+    needed = max((peek.dtype for peek in readable), key=list(PADDING).index)
     return plan_layout([peek.shape_zyx for peek in readable], dtype=dtype or needed, codec=codec, limits=source.limits)
 
 

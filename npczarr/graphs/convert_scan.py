@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
 import traceback
 from collections.abc import Sequence
@@ -23,6 +22,7 @@ from npczarr.sources.images import peek_image, read_image
 from npczarr.sources.masks import read_scan_mask
 from npczarr.sources.raters import read_raters
 from npczarr.store.chunks import ScanPlace, digest
+from npczarr.store.describe import uid_digest
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,11 +107,6 @@ def peek_scans(task: PeekTask) -> list[Peek]:
     return found
 
 
-def uid_digest(uid: str, salt: str) -> str:
-    """Digest of a UID: equal for equal UIDs in one store, and of no use to who does not have the UID; "" for ""."""
-    return hashlib.blake2b(uid.encode(), key=bytes.fromhex(salt), digest_size=16).hexdigest() if uid else ""
-
-
 def write_scan(task: ScanTask) -> Row:
     """Read a scan with its mask and write their chunks whole; safe to run twice.
 
@@ -158,7 +153,8 @@ def write_scan(task: ScanTask) -> Row:
 
 _OTHER_SERIES = (
     "the source has another series than the one that the store holds under this name, and the store keeps its own; "
-    "check the folder, or take the new one with --replace (replace=True)"
+    "check the folder, or take the new one with --replace (replace=True). A NIfTI image that was edited needs that: "
+    "without a SeriesInstanceUID in its JSON sidecar it is known by its voxels"
 )
 
 
@@ -232,8 +228,20 @@ def _read_mask(task: ScanTask, scan: Scan) -> tuple[Mask | None, str, Sequence[s
 
 
 def _as_stored(image: NDArray[Any], dtype: str) -> NDArray[Any]:
-    if image.dtype.name == dtype or dtype == "int32":
+    if image.dtype.name == dtype or (dtype == "int32" and image.dtype.name == "int16"):
         return image.astype(dtype, copy=False)
+    if dtype == "float32":
+        if np.array_equal(image.astype(dtype), image):
+            return image.astype(dtype)
+        raise SourceError(
+            f"whole numbers from {image.min()} to {image.max()}, which the store's float32 cannot hold without loss; "
+            "convert this sequence into a store of its own"
+        )
+    if image.dtype.kind == "f":
+        raise SourceError(
+            f"the voxels are floating-point numbers that are not whole, and the store holds {dtype}; convert into a "
+            "new store with --dtype float32"
+        )
     raise SourceError(
         f"values from {image.min()} to {image.max()} do not fit the store's int16 (from -32767 to 32767, -32768 marks "
         "padding); convert into a new store with --dtype int32"

@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from npczarr.errors import ParameterError
-from npczarr.graphs.convert_scan import uid_digest
 from npczarr.graphs.repair_store import accept, repair_store
 from npczarr.model.cohort import ScanFiles
 from npczarr.model.schema import RESAMPLING, SCAN_TABLES, STORED
@@ -24,7 +23,7 @@ from npczarr.sources.masks import read_scan_mask
 from npczarr.sources.raters import read_raters
 from npczarr.store.chunks import digest
 from npczarr.store.cohort import StoredCohort
-from npczarr.store.describe import SALT
+from npczarr.store.describe import SALT, uid_digest
 from npczarr.store.hierarchy import array, labels, open_group
 from npczarr.store.lease import lease_is_held
 from npczarr.store.location import Location, locate
@@ -257,8 +256,11 @@ def _compare(task: CheckTask, source: Source) -> list[str]:
 
 def _exact(image: NDArray[Any], dtype: np.dtype[Any]) -> list[np.dtype[Any]]:
     """List the types in which a store may hold an image: its own, and int16 and int32 where a copy holds floats."""
+    if image.dtype.kind == "f":
+        return [dtype] if dtype.kind == "f" else []
     types: list[Any] = [dtype] if dtype.kind == "i" else [np.dtype("int16"), np.dtype("int32")]
-    return [one for one in types if image.min() >= np.iinfo(one).min and image.max() <= np.iinfo(one).max]
+    own = [dtype] if dtype == np.float32 and np.array_equal(image.astype(dtype), image) else []
+    return own + [one for one in types if image.min() >= np.iinfo(one).min and image.max() <= np.iinfo(one).max]
 
 
 def _compare_rated(task: CheckTask, source: Source, files: ScanFiles) -> list[str]:

@@ -54,6 +54,8 @@ def canonical(name: str, values: Sequence[str]) -> list[str]:
     (['4a', '4b', '2', '3'], ['positive', 'negative', 'positive'])
     >>> canonical("sex", ["男", "女"]), canonical("sex", ["H", "M"]), canonical("clinical_stage", ["Ⅳa期", "III期"])
     (['male', 'female'], ['male', 'female'], ['4a', '3'])
+    >>> canonical("sex", ["V", "M"])
+    ['male', 'female']
     """
     known = _words(name) | _letters_of_sex(name, values)
     signs = name in ("ebv", "vca") and any(value.strip() == "+" for value in values)

@@ -42,7 +42,7 @@ class Layout:
     image_chunk_zyx, mask_chunk_zyx
         Size of a chunk; rows and columns are the same for both.
     dtype
-        Type of `image`: int16, int32, or float32 once resampled.
+        Type of `image`: int16, int32, or float32 of images of floats and once resampled.
     codec
         Compressor of `image`, inside Blosc.
     """

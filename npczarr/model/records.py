@@ -25,7 +25,7 @@ class Scan:
     Parameters
     ----------
     image
-        (z, y, x) stored DICOM values, int16, or int32 where int16 cannot hold them.
+        (z, y, x) stored values: int16; int32 where int16 cannot hold them; float32 of a NIfTI image of floats.
     grid
         Where the voxels lie.
     rescale_slope, rescale_intercept
@@ -60,7 +60,7 @@ class Scan:
     structures: tuple[bytes, ...] = field(default=(), repr=False)
 
     def __post_init__(self) -> None:
-        if self.image.shape != self.grid.shape_zyx or self.image.dtype.name not in ("int16", "int32"):
+        if self.image.shape != self.grid.shape_zyx or self.image.dtype.name not in PADDING:
             raise SourceError(
                 f"image {self.image.dtype} {self.image.shape} does not fit its grid {self.grid.shape_zyx}"
             )

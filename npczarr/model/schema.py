@@ -220,7 +220,7 @@ ACQUISITION_NAMES = frozenset(v.name for v in _ACQUISITION)
 def voxel_variables(
     image_dtype: str, *, rated: bool = False, labels: Sequence[str] = (TUMOR,)
 ) -> tuple[Variable, Variable]:
-    """Return `image` and `mask`; the image is int16, int32 if a header needs it, or float32 once resampled."""
+    """Return `image` and `mask`; the image is int16, int32 if a header needs it, or float32."""
     dims = (*SCAN, *AXES)
     floats = np.dtype(image_dtype).kind == "f"
     return (
@@ -228,7 +228,9 @@ def voxel_variables(
             "image",
             dims,
             image_dtype,
-            "resampled values; NaN outside each scan" if floats else "stored DICOM values, lossless; padding outside",
+            "values of images of floats, or resampled ones; NaN outside each scan"
+            if floats
+            else "stored DICOM values, lossless; padding outside",
             # NaN is no valid JSON, and needs no attribute to be read as missing
             attributes={} if floats else {"_FillValue": PADDING[image_dtype]},
         ),

@@ -9,21 +9,23 @@ from __future__ import annotations
 #: Names of columns by clinical field.
 COLUMNS = {
     "age": (
-        "年龄 就诊年龄 诊断年龄 确诊年龄 年齢 診断時年齢 alter lebensalter patientenalter alterbeidiagnose "
+        "年龄 就诊年龄 诊断年龄 确诊年龄 年齡 就診年齡 診斷年齡 年齢 診断時年齢 alter lebensalter patientenalter "
+        "alterbeidiagnose "
         "diagnosealter agedupatient ageaudiagnostic edad edadaldiagnostico idade idadeaodiagnostico "
         "idadenodiagnostico"
     ),
-    "sex": "性别 性別 geschlecht sexe sexo genre genero",
+    "sex": "性别 性別 geschl geschlecht sexe sexo genre genero",
     "t_stage": "t分期 临床t分期 t期 t病期 t因子 tstadium tkategorie stadet estadiot estadiot categoriat",
     "n_stage": "n分期 临床n分期 n期 n病期 n因子 nstadium nkategorie staden estadion categorian",
     "m_stage": "m分期 临床m分期 m期 m病期 m因子 mstadium mkategorie stadem estadiom categoriam",
     "clinical_stage": (
-        "分期 临床分期 总分期 tnm分期 ajcc分期 uicc分期 臨床病期 病期 臨床ステージ ステージ stadium tnmstadium "
+        "分期 临床分期 臨床分期 總分期 总分期 tnm分期 ajcc分期 uicc分期 臨床病期 病期 臨床ステージ ステージ "
+        "stadium tnmstadium "
         "klinischesstadium uiccstadium stade stadeclinique stadetnm estadio estadioclinico estadiamento "
         "estadiamentoclinico estadiotnm"
     ),
     "pathology": (
-        "病理 病理类型 病理分型 病理诊断 组织学类型 who分型 病理組織型 組織型 病理診断 histologie "
+        "病理 病理类型 病理類型 病理診斷 病理分型 病理诊断 组织学类型 who分型 病理組織型 組織型 病理診断 histologie "
         "histologischertyp pathologie typehistologique histologia tipohistologico patologia anatomiapatologica"
     ),
     "ebv": (
@@ -32,25 +34,29 @@ COLUMNS = {
     ),
     "vca": "vca抗体 eb病毒vcaiga vcaiga抗体 抗vcaiga",
     "overall_survival": (
-        "总生存期 总生存时间 生存时间 生存期 随访时间 os时间 全生存期間 生存期間 追跡期間 観察期間 "
+        "总生存期 总生存时间 總生存期 總存活期 存活時間 追蹤時間 生存时间 生存期 随访时间 os时间 全生存期間 "
+        "生存期間 追跡期間 観察期間 "
         "gesamtuberleben uberlebenszeit uberleben nachbeobachtungszeit nachbeobachtung surviesglobale "
         "survieglobale dureedesuivi suivi supervivenciaglobal supervivencia tiempodeseguimiento seguimiento "
         "sobrevidaglobal sobrevivenciaglobal sobrevida tempodeseguimento seguimento"
     ),
     "death": (
-        "死亡 是否死亡 生存状态 生存情况 转归 os事件 生存状況 転帰 tod verstorben gestorben todesfall "
-        "vitalstatus deces statutvital decede muerte fallecido exitus estadovital obito morte falecido "
+        "死亡 是否死亡 存活狀態 生存状态 生存情况 转归 os事件 生存状況 転帰 tod verstorben gestorben todesfall "
+        "vitalstatus deces statutvital decedee decede muerte fallecido exitus estadovital obito morte falecido "
         "statusvital"
     ),
     "progression_free_survival": (
-        "无进展生存期 无进展生存时间 pfs时间 無増悪生存期間 無進行生存期間 progressionsfreiesuberleben "
+        "无进展生存期 無進展生存期 無惡化存活期 无进展生存时间 pfs时间 無増悪生存期間 無進行生存期間 "
+        "progressionsfreiesuberleben "
         "surviesansprogression supervivencialibredeprogresion sobrevidalivredeprogressao"
     ),
     "progression": "进展 是否进展 疾病进展 pfs事件 増悪 進行 progress progresion progressao progressionsereignis",
 }
 PATIENT_COLUMNS = (
-    "患者编号 病人编号 病例编号 受试者编号 患者id 病人id 编号 病例号 患者番号 症例番号 被験者番号 症例id 症例 "
-    "番号 患者 病人 patientennummer patientenid fallnummer fallid fall pseudonym numeropatient numpatient "
+    "患者编号 病人编号 患者編號 病人編號 病例編號 編號 病例编号 受试者编号 患者id 病人id 编号 病例号 患者番号 "
+    "症例番号 被験者番号 症例id 症例 "
+    "番号 患者 病人 patientennummer patientenid patientennr patientnr patnr patid fallnummer fallid fall "
+    "pseudonym numeropatient numpatient npatient nopatient "
     "idpatient identifiantpatient identifiant numerodepaciente numeropaciente idpaciente paciente "
     "numerodopaciente codigodopaciente 序号 nummer numero"
 )
@@ -79,8 +85,13 @@ VALUES: dict[str, dict[str, str]] = {
         "yes": f"{_YES} 进展 复发 増悪 再発 progress rezidiv rechute progresion recidiva progressao",
     },
 }
-#: Letters for woman and man where the column has them for both: h and m are hombre and mujer, h and f homme and femme.
-SEX_LETTERS = {frozenset("hm"): {"h": "male", "m": "female"}, frozenset("hf"): {"h": "male", "f": "female"}}
+#: Letters for woman and man where the column has them for both: h and m are hombre and mujer, v and m varón and mujer,
+#: h and f homme and femme.
+SEX_LETTERS = {
+    frozenset("hm"): {"h": "male", "m": "female"},
+    frozenset("hf"): {"h": "male", "f": "female"},
+    frozenset("vm"): {"v": "male", "m": "female"},
+}
 #: Parts of a word, longest first, that say the type of a carcinoma: basaloid, not keratinizing, keratinizing.
 PATHOLOGY = (
     ("Basaloid squamous", "基底 基底細胞様 basaloide basaloid"),

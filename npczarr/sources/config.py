@@ -6,7 +6,7 @@
     images = "{patient}/{session}/{sequence}/**"   # below any folder; * is within one name, ** across folders
     masks = ["{patient}/{session}/ROI-{mask}.nii*"]    # NIfTI, or DICOM: RTSTRUCT and SEG
     structures = ["{patient}/RTSTRUCT/**"]   # RTSTRUCT and SEG of any series of the patient; they name it themselves
-    raters = ["{rater}/{patient}/ROI-{mask}.nii*"]   # masks of several raters, without images
+    raters = ["{rater}/{patient}/ROI-{mask}.nii*"]   # masks of several raters, without images; also SEG, TIFF slices
     tables = ["*.csv"]
     patient = "PatientID"                    # one folder with everything: the header field that names the patient
 
@@ -105,6 +105,7 @@ class SourceConfig:
     raters: tuple[str, ...] = (
         "{rater}/{patient}/ROI-{mask}.nii",
         "{rater}/{patient}/ROI-{mask}.nii.gz",
+        "{rater}/{patient}/ROI-{mask}.dcm",
         "{rater}/{patient}/{sequence}_{slice}_mask.tif*",
         "{rater}/{patient}/{sequence}_{slice}.tif*",
     )

@@ -4,27 +4,31 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections import Counter
 from collections.abc import Sequence
 
 from npczarr.errors import SourceError
 from npczarr.model.clinical import is_known_column
 from npczarr.sources.encodings import is_paired, is_shift_jis
+from npczarr.sources.name_encoding import chinese_share
 
 _MOST_COLUMNS = 2000
+_SURE = 0.9  # of the characters must be in the commoner set
+_ALIEN = re.compile(rb"[\xa0-\xff]{3}")  # no western word has three letters beyond ASCII in a row
 _SEPARATORS = ",;\t|"
 
 
 def parse_csv(content: bytes) -> list[dict[str, str]]:
     """Rows of a CSV file by column name; encoding and separator are detected.
 
-    Encodings are UTF-8, UTF-16, GB 18030 (Chinese), Shift-JIS (Japanese) and Latin-1; separators comma, semicolon, tab
-    and |.
+    Encodings are UTF-8, UTF-16, GB 18030 and Big5 (Chinese), Shift-JIS (Japanese) and Windows-1252 (western);
+    separators comma, semicolon, tab and |.
 
     Raises
     ------
     SourceError
-        If there is no header with two columns, or a name occurs twice.
+        If there is no header with two columns, a name occurs twice, or the encoding cannot be told.
     """
     rows = _split(_decode(content))
     if not rows or len(rows[0]) < 2:
@@ -35,6 +39,11 @@ def parse_csv(content: bytes) -> list[dict[str, str]]:
         raise SourceError(f"{len(names)} columns, expected {_MOST_COLUMNS} or fewer; is this a table of patients?")
     body = [[cell.strip() for cell in row] + [""] * (len(names) - len(row)) for row in body]
     kept = _named_columns(names, body)
+    if unnamed := [str(i + 1) for i in kept if not names[i]]:
+        raise SourceError(
+            f"columns {', '.join(unnamed[:5])} have values and no name in the first line, expected the names of the "
+            "columns there; delete what is above them, or name every column"
+        )
     twice = sorted(name for name, count in Counter(names[i] for i in kept).items() if count > 1)
     if twice:
         raise SourceError(f"the column {twice[0]!r} occurs twice; rename one")
@@ -74,9 +83,18 @@ def _decode(content: bytes) -> str:
         pass
     # Chinese and Japanese characters are pairs of bytes; accented letters stand alone
     chinese, japanese = is_paired(content), is_shift_jis(content)
-    candidates = ["gb18030"] * chinese + ["cp932"] * japanese + ["latin-1"]
+    simplified = chinese and chinese_share([content]) >= _SURE
+    candidates = [*["gb18030"] * simplified, *["cp932"] * japanese]
+    candidates += [] if _ALIEN.search(content) else ["cp1252", "latin-1"]
     texts = [text for encoding in candidates if (text := _try(content, encoding)) is not None]
-    return max(texts, key=lambda text: _count_known(_header(text)))
+    big5 = _try(content, "big5") if chinese else None
+    if big5 is not None and any(is_known_column(name) and not name.isascii() for name in _names(big5)):
+        texts.append(big5)  # its bytes are Korean text as well, so a column must be known
+    if not texts:
+        raise SourceError(
+            "the encoding is none of UTF-8, UTF-16, GB 18030, Big5, Shift-JIS and Windows-1252; save it again as UTF-8"
+        )
+    return max(texts, key=_count_known)
 
 
 def _try(content: bytes, encoding: str) -> str | None:
@@ -86,6 +104,10 @@ def _try(content: bytes, encoding: str) -> str | None:
         return None
 
 
-def _count_known(header: str) -> int:
-    names: Sequence[str] = header.split(_separator(header))
-    return sum(is_known_column(name.strip(" \"'")) for name in names)
+def _count_known(text: str) -> int:
+    return sum(is_known_column(name) for name in _names(text))
+
+
+def _names(text: str) -> list[str]:
+    header = _header(text)
+    return [name.strip(" \"'") for name in header.split(_separator(header))]

@@ -20,6 +20,21 @@ from npczarr.sources.structure_files import assign_structures, of_patient
 
 Key = tuple[str, str]
 _SIDECAR = re.compile(r"\.(json|bval|bvec)$", re.IGNORECASE)
+_OTHER_IMAGES = (
+    ".nrrd",
+    ".mha",
+    ".mhd",
+    ".mgz",
+    ".mgh",
+    ".img",
+    ".npy",
+    ".npz",
+    ".png",
+    ".jpg",
+    ".jpeg",
+    ".tif",
+    ".tiff",
+)
 _NIFTI = re.compile(r"\.nii(\.gz)?$", re.IGNORECASE)
 
 
@@ -185,11 +200,14 @@ def _stem(path: str) -> str:
 def _nothing_found(source: Source, files: Sequence[File], cohort: Cohort, config: SourceConfig) -> SourceError:
     folders = ", ".join(rule.folder for rule in config.sequences) or "any name"
     left = "; ".join(cohort.not_taken[:3])
-    series = f"; series that were found but not taken: {left}" if left else ""
+    series = f" Series that were found but not taken: {left}." if left else ""
+    others = sorted({ending for file in files for ending in _OTHER_IMAGES if file.name.lower().endswith(ending)})
+    convert = f" Images in {', '.join(others)} are not read; save them as NIfTI." if others else ""
+    images, masks, raters = (" or ".join(one) for one in (config.images, config.masks, config.raters))
     return SourceError(
-        f"{source.shown}: no scan found. Looked below every folder for {' or '.join(config.images)} ({{sequence}}: "
-        f"{folders}) and {' or '.join(config.masks)}, for masks of two raters in {' or '.join(config.raters)}, for "
-        "BIDS (sub-*/anat/*.nii.gz), and for DICOM series that their headers tell apart. There are "
-        f"{describe_kinds(files)}{series}. If the cohort is laid out otherwise, describe it in a TOML file (--config), "
-        "which `npczarr scout` begins for you"
+        f"{source.shown}: no scan found among {describe_kinds(files)}. Images are read from DICOM and NIfTI (.nii, "
+        f".nii.gz), masks from NIfTI, RTSTRUCT and SEG.{series}{convert} If the cohort is laid out in another way than "
+        "npczarr looked for, describe it in a TOML file (--config), which `npczarr scout` begins for you. It looked "
+        f"below every folder for {images} ({{sequence}}: {folders}) and {masks}, for masks of two raters in {raters}, "
+        "for BIDS (sub-*/anat/*.nii.gz), and for DICOM series that their headers tell apart"
     )

@@ -28,5 +28,6 @@ def is_shift_jis(content: bytes) -> bool:
     except UnicodeDecodeError:
         return False
     letters = len(re.findall(r"[^\x00-\x7f]", text))
+    halves = len(re.findall(r"[\uff61-\uff9f]", text))  # one byte each: any text in another encoding has them
     between = len(re.findall(r"(?<=[A-Za-z])[^\x00-\x7f]|[^\x00-\x7f](?=[A-Za-z])", text))
-    return letters > 0 and 2 * between <= letters
+    return letters > 0 and 2 * between <= letters and 2 * halves <= letters

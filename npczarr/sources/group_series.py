@@ -19,6 +19,10 @@ from npczarr.sources.survey import Group, Surveyed, group_images, survey, value_
 from npczarr.sources.where import keywords_of, unmet
 
 Key = tuple[str, str]
+_NOBODY = (
+    "neither a folder nor a header field names the patient: give each patient a folder, or name the field in a TOML "
+    'file ([layout] patient = "PatientID") if its values may be labels of a store'
+)
 _NO_DICOM = (
     ".csv", ".tsv", ".txt", ".json", ".xml", ".xls", ".xlsx", ".pdf", ".doc", ".docx", ".html", ".png", ".jpg",
     ".jpeg", ".tif", ".tiff", ".nii", ".gz", ".nrrd", ".mha", ".mhd", ".raw", ".npy", ".zip", ".tar", ".py", ".md",
@@ -207,11 +211,20 @@ def _apply(group: Group, rules: Iterable[SequenceRule]) -> tuple[Group, str, Gue
     if met:
         ((name, meeting_group),) = met.items()
         return meeting_group, name, Guess(name, "meets the rule `where` of the configuration")
-    guess = guess_sequence(group.header)
+    guess = _guess(group.images[0])
     if guess.sequence in guessable:
         return group, guess.sequence, guess
     reason = f"{guess.sequence} ({guess.reason}), which is not asked for" if guess.sequence else guess.reason
     return group, "", Guess("", reason)
+
+
+def _guess(image: Surveyed) -> Guess:
+    """Guess by the header of an image; of a multi-frame file all frames must be of one kind."""
+    guesses = [guess_sequence(image.header, index) for index in _frames(image)]
+    kinds = dict.fromkeys(guess.sequence or "none of the three" for guess in guesses)
+    if len(kinds) == 1:
+        return guesses[0]
+    return Guess("", f"its frames are of several kinds ({', '.join(kinds)}); choose by a rule `where`")
 
 
 def _meets(rule: SequenceRule, image: Surveyed) -> Iterable[bool]:
@@ -236,7 +249,7 @@ def choose_series_of(series: Sequence[Series]) -> tuple[list[Series], list[str]]
         if one.sequence and one.patient:
             by_key.setdefault((one.patient, one.sequence), []).append(one)
         else:
-            reason = one.reason if one.patient else "no header field names the patient"
+            reason = one.reason if one.patient else _NOBODY
             left[reason] = left.get(reason, 0) + 1
     taken, not_taken = [], []
     for (patient, sequence), several in sorted(by_key.items()):

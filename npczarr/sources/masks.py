@@ -38,16 +38,18 @@ def read_scan_mask(source: Source, files: ScanFiles, scan: Scan) -> Mask | str:
         If a mask cannot be read, does not fit, or nothing says which structure is meant.
     """
     image = ImageUids(scan.series_uid, scan.frame_of_reference_uid, scan.instance_uids)
-    beside = _beside(source, files, scan)
+    beside, passed_over = _beside(source, files, scan)
     by_structure = bool(files.labels) and not any(label.values for label in files.labels)
     if files.masks and not (by_structure and beside):
         mask = read_mask(source, files.masks, scan.grid, files.labels, image=image)
-        notes = _unused(beside, image, source)
+        notes = [*_unused(beside, image, source), *passed_over]
         return replace(mask, notes=(*mask.notes, *notes))
     own, others = _of_series(beside, image, source)
     if not own:
-        return f"no mask ({others})" if others else "no mask"
-    return draw_labels(own, files.labels, scan.grid, image=image, limits=source.limits)
+        said = "; ".join(part for part in (others, *passed_over) if part)
+        return f"no mask ({said})" if said else "no mask"
+    mask = draw_labels(own, files.labels, scan.grid, image=image, limits=source.limits)
+    return replace(mask, notes=(*mask.notes, *passed_over))
 
 
 def read_mask(
@@ -99,13 +101,18 @@ def _contents(source: Source, files: Sequence[File]) -> list[bytes]:
     return contents
 
 
-def _beside(source: Source, files: ScanFiles, scan: Scan) -> list[bytes]:
-    """Contents of the DICOM files among the images and beside them; other files are passed over."""
+def _beside(source: Source, files: ScanFiles, scan: Scan) -> tuple[list[bytes], list[str]]:
+    """Contents of the DICOM files of outlines among the images and beside them; and which files were passed over."""
     if not files.structures:
-        return list(scan.structures)
+        return list(scan.structures), []
     source.limits.check_files(files.structures)
     found = source.read([file.path for file in files.structures])
-    return [*scan.structures, *(content for content in found if isinstance(content, bytes) and is_structure(content))]
+    outlines = [content for content in found if isinstance(content, bytes) and is_structure(content)]
+    unread = sum(isinstance(content, Exception) for content in found)
+    others = len(found) - len(outlines) - unread
+    said = [f"{unread} of the files of outlines beside it cannot be read"] if unread else []
+    said += [f"{others} of the files beside it neither RTSTRUCT nor SEG"] if others else []
+    return [*scan.structures, *outlines], said
 
 
 def _of_series(contents: Sequence[bytes], image: ImageUids, source: Source) -> tuple[list[StructureObject], str]:

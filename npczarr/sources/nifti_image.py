@@ -1,4 +1,4 @@
-"""One NIfTI image in, one scan out: integers as stored, placed by sform or qform, described by its JSON sidecar."""
+"""One NIfTI image in, one scan out: values as stored, placed by sform or qform, described by its JSON sidecar."""
 
 from __future__ import annotations
 
@@ -42,13 +42,13 @@ class NiftiImage:
     Parameters
     ----------
     values
-        (z, y, x) integers, before the rescale.
+        (z, y, x) int16 or int32, float32 where some are not whole; before the rescale.
     grid
         Where the voxels are.
     slope, intercept
         Real value = slope * stored value + intercept.
     warnings
-        What a user must know of the geometry.
+        What a user must know of the geometry, and of values that were rounded.
     identity
         Digest of the voxels: NIfTI has no SeriesInstanceUID.
     stored_as
@@ -84,7 +84,7 @@ def read_nifti_scan(source: Source, files: Sequence[File], *, where: Where = ())
     Raises
     ------
     SourceError
-        If there are several images, or the image is damaged, has several volumes, or holds numbers that are not whole.
+        If there are several images, or the image is damaged, has several volumes, or holds numbers that are not finite.
     GeometryError
         If nothing tells where its voxels are.
     """
@@ -147,7 +147,9 @@ def parse_image(content: bytes, limits: Limits, clock: Clock) -> NiftiImage:
         raise SourceError(f"the image is {values.dtype} {values.shape}, expected one 3-D volume of real numbers")
     with silent("nibabel.global"):
         affine, warnings = _place(image, values.shape)
-    voxels, affine = in_dicom_order(_as_integers(values), affine, image.header.get_dim_info()[2])
+    kept, rounded = _without_loss(values)
+    warnings = (*warnings, *rounded)
+    voxels, affine = in_dicom_order(kept, affine, image.header.get_dim_info()[2])
     z, y, x = voxels.shape
     slope, intercept = (float(value) for value in (image.dataobj.slope, image.dataobj.inter))
     identity = "nifti." + xxhash.xxh3_128_hexdigest(np.ascontiguousarray(voxels).tobytes())
@@ -202,13 +204,13 @@ def _not_whole(reason: str) -> str:
     return f"the image is not a whole NIfTI file ({reason}); copy it again from its origin"
 
 
-def _as_integers(values: NDArray[Any]) -> NDArray[Any]:
-    """Return the values in int16 or int32, whichever holds them without loss.
+def _without_loss(values: NDArray[Any]) -> tuple[NDArray[Any], list[str]]:
+    """Return the values in int16 or int32, whichever holds them without loss, or in float32 where some are not whole.
 
     Raises
     ------
     SourceError
-        If some are not whole numbers, or too large.
+        If some are not finite, or too large.
     """
     if not values.size:
         raise SourceError("the image has no voxels")
@@ -216,15 +218,22 @@ def _as_integers(values: NDArray[Any]) -> NDArray[Any]:
         if not np.isfinite(values).all():
             raise SourceError(f"{np.count_nonzero(~np.isfinite(values))} voxels are NaN or infinite, expected numbers")
         if not np.array_equal(values, np.rint(values)):
-            raise SourceError(
-                "the voxels are floating-point numbers that are not whole, and a store holds whole numbers without "
-                "loss; take the image as its scanner made it, or scale it to integers (scl_slope keeps the real values)"
-            )
+            return _as_float32(values)
     least, most = values.min(), values.max()
     for dtype in ("int16", "int32"):
         if PADDING[dtype] < least and most <= np.iinfo(dtype).max:
-            return values.astype(dtype)
+            return values.astype(dtype), []
     raise SourceError(f"values from {least:g} to {most:g} do not fit 32-bit signed integers")
+
+
+def _as_float32(values: NDArray[Any]) -> tuple[NDArray[Any], list[str]]:
+    """Return floats in float32, and what rounding changed."""
+    with np.errstate(over="ignore"):
+        rounded = values.astype(np.float32)
+    if not np.isfinite(rounded).all():
+        raise SourceError(f"values from {values.min():g} to {values.max():g} do not fit float32")
+    off = float(np.abs(rounded - values).max())
+    return rounded, [f"the voxels are {values.dtype}, stored as float32: at most {off:.1g} off"] if off else []
 
 
 def _place(image: Any, shape: Sequence[int]) -> tuple[Floats, tuple[str, ...]]:  # noqa: ANN401 - nibabel has no types

@@ -1,4 +1,4 @@
-"""Masks that several raters outlined, without images: NIfTI volumes or TIFF slices, by rater and patient."""
+"""Masks that several raters outlined, without images: NIfTI volumes, DICOM SEG or TIFF slices, by rater and patient."""
 
 from __future__ import annotations
 
@@ -23,6 +23,9 @@ from npczarr.sources.decompression import check_deflated
 from npczarr.sources.files import Source, refusal_reason
 from npczarr.sources.nifti import grids, place
 from npczarr.sources.nifti_file import read_nifti_file, silent
+from npczarr.sources.structures.masks import draw_labels, is_structure, read_object
+from npczarr.sources.structures.records import SegmentationObject
+from npczarr.sources.structures.volume import grid_of
 
 _COMPRESSIONS = ("NONE", "LZW", "PACKBITS", "DEFLATE", "ADOBE_DEFLATE")
 _SLICE = re.compile(r"(\d+)(?:_mask)?\.tiff?$", re.IGNORECASE)
@@ -47,7 +50,11 @@ def read_raters(source: Source, files: ScanFiles, raters: Sequence[str]) -> tupl
     absent = [rater for rater in raters if not by_rater[rater]]
     if absent:
         raise SourceError(f"no mask by {', '.join(absent)}; expected one by each of {', '.join(raters)}")
-    read = _read_tiffs if _SLICE.search(files.masks[0].name) else _read_niftis
+    name = files.masks[0].name
+    if _SLICE.search(name):
+        read = _read_tiffs
+    else:
+        read = _read_segmentations if name.lower().endswith(".dcm") else _read_niftis
     return read(source, by_rater, clock, files.labels)
 
 
@@ -83,6 +90,31 @@ def _read_niftis(
     warnings = tuple(f"{rater}: {warning}" for rater, mask in placed.items() for warning in mask.warnings)
     masks = np.stack([mask.mask for mask in placed.values()])
     return masks, grid, True, Mask(masks[0], _worst([mask.evidence for mask in placed.values()]), warnings)
+
+
+def _read_segmentations(
+    source: Source, by_rater: Mapping[str, Sequence[File]], clock: Clock, labels: Labels
+) -> tuple[NDArray[np.uint8], Grid, bool, Mask]:
+    """Read DICOM SEG masks on the grid that their frames have together."""
+    objects: dict[str, list[SegmentationObject]] = {}
+    for rater, files in clock.over(by_rater.items()):
+        for content in source.read([file.path for file in files]):
+            if isinstance(content, Exception):
+                raise SourceError(f"the mask by {rater} {refusal_reason(content)}")
+            found = read_object(content, source.limits) if is_structure(content) else None
+            if not isinstance(found, SegmentationObject):
+                raise SourceError(
+                    f"the mask by {rater} is no DICOM SEG, and without images nothing else in DICOM says on which grid "
+                    "it is; save it as SEG or NIfTI"
+                )
+            objects.setdefault(rater, []).append(found)
+    grid = grid_of([one for found in objects.values() for one in found], source.limits)
+    drawn = {
+        rater: draw_labels(found, labels, grid, image=None, limits=source.limits) for rater, found in objects.items()
+    }
+    warnings = tuple(f"{rater}: {warning}" for rater, mask in drawn.items() for warning in mask.warnings)
+    masks = np.stack([mask.mask for mask in drawn.values()])
+    return masks, grid, True, Mask(masks[0], _worst([mask.evidence for mask in drawn.values()]), warnings)
 
 
 def _read_tiff(

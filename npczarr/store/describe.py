@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import secrets
 from collections.abc import Mapping
@@ -60,6 +61,11 @@ def root_attributes(image_dtype: str, *, rated: bool, of: Mapping[str, Any]) -> 
         "npczarr_version": version("npczarr"),
         SALT: secrets.token_hex(16),
     }
+
+
+def uid_digest(uid: str, salt: str) -> str:
+    """Digest of a UID: equal for equal UIDs in one store, and of no use to who does not have the UID; "" for ""."""
+    return hashlib.blake2b(uid.encode(), key=bytes.fromhex(salt), digest_size=16).hexdigest() if uid else ""
 
 
 def json_schema(image_dtype: str, *, rated: bool) -> dict[str, Any]:

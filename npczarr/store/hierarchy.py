@@ -12,7 +12,7 @@ from npczarr.errors import MissingStoreError, StoreError
 from npczarr.model.label_set import TUMOR, flag_names
 from npczarr.model.layout import Layout
 from npczarr.model.records import PADDING
-from npczarr.model.schema import RESAMPLING, SCHEMA_ATTRIBUTE, SCHEMA_VERSION
+from npczarr.model.schema import SCHEMA_ATTRIBUTE, SCHEMA_VERSION
 from npczarr.store.location import exists
 from npczarr.store.objects import Objects
 from npczarr.store.storage_errors import translate_damage
@@ -181,21 +181,17 @@ def _check_values(root: zarr.Group, image: ZarrArray, url: str) -> None:
     dtype = image.dtype.name
     expected = PADDING.get(dtype)
     there = image.attrs.asdict().get("_FillValue")
-    if (
-        (dtype == "float32") != (RESAMPLING in root.attrs and not _is_for_training(root))
-        or expected is None
-        or (dtype != "float32" and there != expected)
-    ):
+    if (dtype == "float32") != _declares_floats(root) or expected is None or (dtype != "float32" and there != expected):
         raise StoreError(
             f"{url}: image was encoded by another program ({dtype}, _FillValue {there}), expected int16 or int32 with "
-            f"{PADDING['int16']} or {PADDING['int32']}, or float32 of a resampled cohort; it can be read, but to "
+            f"{PADDING['int16']} or {PADDING['int32']}, or float32 where the store was made so; it can be read, but to "
             "change it convert the source into a new store"
         )
 
 
-def _is_for_training(root: zarr.Group) -> bool:
-    """Whether the store was resampled to whole numbers."""
-    return '"for": "training"' in str(root.attrs.get(RESAMPLING))
+def _declares_floats(root: zarr.Group) -> bool:
+    """Whether the store was made with an image of float32, by its JSON Schema: no other array is of that type."""
+    return '{"const":"float32"}' in str(root.attrs.get("json_schema"))
 
 
 def _separator(encoding: Any) -> str:  # noqa: ANN401 - a mapping, or a name alone

@@ -163,6 +163,52 @@ def test_with_the_source_the_objects_belong_to_its_series(store, exported, tmp_p
     assert_array_equal(mask, (voxels() == 3) + 2 * (voxels() == 2))
 
 
+def _of_another(path, folder, *, same_frame):
+    """Rename the series, and the frame of reference, that an object names; both alike wherever they are."""
+    content, found = path.read_bytes(), pydicom.dcmread(path)
+    reference = found.get("ReferencedSeriesSequence")
+    if reference is None:
+        frame = found.ReferencedFrameOfReferenceSequence[0]
+        reference = frame.RTReferencedStudySequence[0].RTReferencedSeriesSequence
+    for uid in [reference[0].SeriesInstanceUID, *([] if same_frame else [found.FrameOfReferenceUID])]:
+        content = content.replace(uid.encode(), f"{uid[:-1]}{(int(uid[-1]) + 1) % 10}".encode())
+    (folder / "001").mkdir(parents=True)
+    (folder / "001" / "ROI-T1.dcm").write_bytes(content)
+    return folder
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("format", ["seg", "rtstruct"])
+def test_what_was_drawn_on_another_series_is_not_put_in_the_place_of_a_mask(store, tmp_path, format):
+    shutil.copytree(store, tmp_path / "copy.zarr")
+    data, config = store.parent / "data", store.parent / "labels.toml"
+    npc.export_scans(
+        store,
+        tmp_path / "out",
+        format=format,
+        patients=["001"],
+        sequences=["T1WI"],
+        source=data,
+        config=config,
+        workers=0,
+    )
+    path = tmp_path / "out" / "001" / "ROI-T1.dcm"
+    (kept,) = npc.import_masks(tmp_path / "copy.zarr", tmp_path / "out")
+    assert kept.status == "kept", kept.message  # it names the series of the source, by whose digest it is known
+    (refused,) = npc.import_masks(tmp_path / "copy.zarr", _of_another(path, tmp_path / "far", same_frame=False))
+    assert (refused.status, "of another frame of reference" in refused.message) == ("refused", True)
+    near = _of_another(path, tmp_path / "near", same_frame=True)
+    npc.import_masks(tmp_path / "copy.zarr", _with_an_empty_mask(tmp_path / "empty"))
+    (told,) = npc.import_masks(tmp_path / "copy.zarr", near)
+    assert (told.status, "drawn on another series in the same frame" in told.message) == ("replaced", True)
+
+
+def _with_an_empty_mask(folder):
+    (folder / "001").mkdir(parents=True)
+    nibabel.save(nifti_image(np.zeros_like(voxels()), GRID), folder / "001" / "ROI-T1.nii")
+    return folder
+
+
 def test_a_source_that_is_not_the_one_of_the_store_is_refused(store, tmp_path):
     write_series(tmp_path / "data" / "001" / "T1WI", noise(GRID, seed=9), GRID, edit=with_frame)
     found = npc.export_scans(store, tmp_path / "out", format="seg", source=tmp_path / "data", workers=0)

@@ -7,11 +7,12 @@ import xarray as xr
 from numpy.testing import assert_array_equal
 
 import npczarr as npc
-from npczarr.errors import ParameterError, StoreError
+from npczarr.errors import ParameterError, SourceError, StoreError
 from npczarr.export.back import import_masks
 from npczarr.export.cohort import export_scans
 from npczarr.graphs.measure_store import measure_store
 from tests.builders import nifti_image, noise, oblique_grid, write_series
+from tests.sources.structures.build import rtstruct, seg
 
 LABELS = "[labels]\ntumor = 4\nnode = 2\n"
 PATIENTS = ("001", "002")
@@ -161,6 +162,40 @@ def test_two_raters_are_compared_label_by_label(tmp_path):
 
 
 @pytest.mark.slow
+def _seg_of(tumor, node, **options):
+    frames = [(n, z, part[z]) for n, part in ((1, tumor), (2, node)) for z in range(len(part)) if part[z].any()]
+    return seg(GRID, frames, labels=("Tumor", "Node"), spacing_between=3.0, **options)
+
+
+@pytest.mark.slow
+def test_two_raters_with_dicom_segmentations_lie_on_the_grid_of_their_frames(tmp_path):
+    tumor, node = parts("001")
+    moved = np.roll(node, 1, axis=0)  # to a slice that the other rater has not
+    for rater, other in (("a", node), ("b", moved)):
+        (tmp_path / "data" / rater / "001").mkdir(parents=True)
+        (tmp_path / "data" / rater / "001" / "ROI-T1.dcm").write_bytes(_seg_of(tumor, other))
+    (tmp_path / "labels.toml").write_text('[labels]\ntumor = "Tumor"\nnode = "Node"\n')
+    url = tmp_path / "raters.zarr"
+    result = npc.convert(tmp_path / "data", url, config=tmp_path / "labels.toml", workers=0)
+    assert result["status"].values.tolist() == [["ok"]], result["message"].values
+    found = npc.agreement(npc.open(url)).isel(patient=0, sequence=0).compute()
+    assert found.dice.sel(label="tumor").item() == 1.0
+    assert found.dice.sel(label="node").item() == pytest.approx(2 * (node & moved).sum() / (node.sum() + moved.sum()))
+    np.testing.assert_allclose(npc.open(url)["spacing"][0, 0], GRID.spacing_zyx_mm, rtol=1e-6)
+    (tmp_path / "data" / "b" / "001" / "ROI-T1.dcm").write_bytes(_seg_of(tumor, node, frame="1.2.9"))
+    with pytest.raises(SourceError, match="of several sizes, orientations or frames of reference"):
+        npc.convert(tmp_path / "data", tmp_path / "b.zarr", config=tmp_path / "labels.toml", workers=0)
+
+
+@pytest.mark.parametrize("content", [rtstruct({"GTV": []}), b"no DICOM"])
+def test_a_raters_mask_without_a_grid_is_refused(tmp_path, content):
+    for rater in ("a", "b"):
+        (tmp_path / rater / "001").mkdir(parents=True)
+        (tmp_path / rater / "001" / "ROI-T1.dcm").write_bytes(content)
+    with pytest.raises(SourceError, match="the mask by a is no DICOM SEG, and without images nothing else in DICOM"):
+        npc.convert(tmp_path, tmp_path / "b.zarr", workers=0)
+
+
 def test_resampled_labels_stay_labels(store, tmp_path):
     dataset = npc.open(store)
     spacing = tuple(float(mm) for mm in GRID.spacing_zyx_mm)

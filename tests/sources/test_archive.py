@@ -6,8 +6,8 @@ import pytest
 
 import npczarr as npc
 from npczarr.errors import SourceError
-from npczarr.sources.archive import find_encoding
 from npczarr.sources.files import open_source
+from npczarr.sources.name_encoding import find_encoding
 from tests.builders import noise, oblique_grid, write_series
 
 
@@ -34,6 +34,9 @@ def pack(path, names, encoding, content=b"x"):
         (["患者一/能登/1.dcm", "表示/佐藤/1.dcm"], "cp932"),
         (["數據/張三/T1WI/1.dcm"], "utf-8"),
         (["Müller/T1WI/1.dcm", "José/T1WI/1.dcm"], "cp437"),
+        (["Größe/T1WI/1.dcm", "Ünal/T1WI/1.dcm"], "cp850"),
+        (["病人1/T1增强/1.dcm", "李雷/T1增强/1.dcm"], "gbk"),
+        (["病人1/1.dcm"], "gbk"),  # all of these bytes are Korean as well
         (["001/T1WI/1.dcm"], "ascii"),
     ],
 )
@@ -44,7 +47,24 @@ def test_names_come_out_as_they_were_packed(tmp_path, names, encoding):
     assert source.read_heads(source.files(), 1) == [b"x"] * len(names)
 
 
-@pytest.mark.parametrize(("name", "encoding"), [("환자/영상/1.dcm", "euc_kr"), ("數據/張三豐/體積/1.dcm", "big5")])
+@pytest.mark.parametrize(
+    ("name", "encoding"),
+    [
+        ("환자/영상/1.dcm", "euc_kr"),
+        ("數據/張三豐/體積/1.dcm", "big5"),
+        ("台灣/1.dcm", "big5"),
+        ("Müller/1.dcm", "cp1252"),
+        ("Größe/1.dcm", "cp1252"),
+        ("São João/1.dcm", "cp850"),
+        ("Høyre/1.dcm", "cp850"),
+        ("Žofie/1.dcm", "cp852"),
+        ("ИВАНОВ/1.dcm", "cp866"),
+        ("Пациент/1.dcm", "cp1251"),
+        ("Ασθενής/1.dcm", "cp737"),
+        ("חולה/1.dcm", "cp862"),
+        ("مريض/1.dcm", "cp720"),
+    ],
+)
 def test_names_that_may_be_of_another_encoding_are_refused(tmp_path, name, encoding):
     with pytest.raises(SourceError, match=r"a\.zip: the names in the archive are neither UTF-8"):
         open_source(pack(tmp_path / "a.zip", [name], encoding))

@@ -1,4 +1,5 @@
 import json
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -266,6 +267,49 @@ def test_a_scale_is_the_rescale_and_the_stored_values_stay(tmp_path):
     np.testing.assert_array_equal(found.values, volume)
 
 
+def test_floats_are_kept_and_what_is_rounded_is_told():
+    grid = npc_grid(np.eye(3))
+    volume = (noise(grid) / 7).astype(np.float32)
+    found = parse(nifti_image(volume, grid, dtype="float32").to_bytes())
+    np.testing.assert_array_equal(found.values, volume)
+    assert (found.values.dtype, found.warnings) == (np.float32, ())
+    rounded = parse(nifti_image(noise(grid) / 7, grid, dtype="float64").to_bytes())
+    np.testing.assert_array_equal(rounded.values, (noise(grid) / 7).astype(np.float32))
+    (warning,) = rounded.warnings
+    assert re.fullmatch(r"the voxels are float64, stored as float32: at most \de-05 off", warning)
+
+
+@pytest.mark.slow
+def test_a_cohort_with_an_image_of_floats_is_a_store_of_float32(tmp_path):
+    grid = npc_grid(np.eye(3))
+    images = {"p1": (noise(grid) / 7).astype(np.float32), "p2": noise(grid, seed=2), "p3": noise(grid).astype(np.int32)}
+    images["p3"][0, 0, 0] = 2**24 + 1
+    for patient, image in images.items():
+        (tmp_path / "c" / patient).mkdir(parents=True)
+        nibabel.save(nifti_image(image, grid, dtype=image.dtype.name), tmp_path / "c" / patient / "T1WI.nii.gz")
+        nibabel.save(nifti_image(blob(grid), grid), tmp_path / "c" / patient / "ROI-T1.nii.gz")
+    layout = tmp_path / "layout.toml"
+    layout.write_text(
+        '[layout]\nimages = "{patient}/{sequence}.nii.gz"\n[sequences]\nT1WI = { folder = "T1WI", mask = "T1" }\n'
+    )
+    url = tmp_path / "a.zarr"
+    result = npc.convert(tmp_path / "c", url, config=layout, workers=0)
+    assert result["status"].values.ravel().tolist() == ["ok", "ok", "refused"]
+    assert "the store's float32 cannot hold without loss" in str(result["message"].values[2])
+    ds = npc.open(url)
+    for patient in ("p1", "p2"):
+        scan = ds.npc.scan(patient, "T1WI")
+        np.testing.assert_array_equal(scan["image"], images[patient])
+    assert npc.validate(url, against=tmp_path / "c", config=layout, workers=0) == ()
+    again = npc.convert(tmp_path / "c", url, config=layout, workers=0, rewrite=["p1"])
+    assert again["action"].values.ravel().tolist()[:2] == ["replaced", "kept"]
+    npc.resample_store(url, tmp_path / "b.zarr", spacing=(3, 1, 1), workers=0)
+    assert npc.open(tmp_path / "b.zarr")["status"].sel(patient=["p1", "p2"]).isin(["ok", "warning"]).all()
+    whole = npc.convert(tmp_path / "c", tmp_path / "d.zarr", config=layout, dtype="int32", workers=0)
+    assert whole["status"].values.ravel().tolist() == ["refused", "ok", "ok"]
+    assert "convert into a new store with --dtype float32" in str(whole["message"].values[0])
+
+
 def _edit(change):
     grid = npc_grid(np.eye(3))
     image = nifti_image(noise(grid), grid, dtype="float32")
@@ -275,7 +319,7 @@ def _edit(change):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (lambda i: nibabel.Nifti1Image(i.get_fdata() + 0.5, i.affine).to_bytes(), "that are not whole"),
+        (lambda i: nibabel.Nifti1Image(i.get_fdata() * [0.1, 1e300, 1, 1], i.affine).to_bytes(), "do not fit float32"),
         (lambda i: nibabel.Nifti1Image(i.get_fdata() * np.nan, i.affine).to_bytes(), "120 voxels are NaN or infinite"),
         (lambda i: nibabel.Nifti1Image(np.stack([i.get_fdata()] * 2, -1), i.affine).to_bytes(), "2 volumes"),
         (lambda i: i.to_bytes()[:-1], "it ends after"),

@@ -2,6 +2,7 @@
 
 import shutil
 import tomllib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,9 +15,9 @@ from npczarr.errors import SourceError
 from npczarr.sources.config import SourceConfig, load_config
 from npczarr.sources.discover import discover
 from npczarr.sources.files import open_source
-from npczarr.sources.group_series import find_series
+from npczarr.sources.group_series import by_headers, find_series
 from npczarr.sources.guess import guess_sequence
-from tests.builders import blob, nifti_image, noise, oblique_grid, write_series
+from tests.builders import blob, enhanced_dataset, nifti_image, noise, oblique_grid, write_series
 
 RULE = "meets the rule `where` of the configuration"
 SPIN, GRADIENT = "SE", "GR"
@@ -77,6 +78,28 @@ CASES = [
     ({"EchoTime": "30", "RepetitionTime": "2000", "ScanningSequence": SPIN}, ""),
     ({}, ""),
 ]
+
+
+ACCURACY = Path(__file__).resolve().parents[2] / "examples" / "layouts" / "README.md"
+
+
+def table_rows(kind, pairs):
+    """Rows of the table of accuracy: of (what a series is, what it was taken for), as the README has them."""
+    rows = []
+    for true in ("T1WI", "T2WI", "CE-T1WI", ""):
+        taken = [found for right, found in pairs if right == true]
+        right, left = taken.count(true), taken.count("")
+        if taken:
+            shown = f"{right} | {left}" if true else f" | {left}"
+            wrong = len(taken) - left - (right if true else 0)
+            rows.append(f"| {kind} | {true or 'another kind, or not told'} | {len(taken)} | {shown} | {wrong} |")
+    return rows
+
+
+def test_the_accuracy_that_is_published_is_that_of_these_headers():
+    pairs = [(sequence, guess_sequence(header(**fields)).sequence) for fields, sequence in CASES]
+    for row in table_rows("written headers", pairs):
+        assert row in ACCURACY.read_text(encoding="utf-8"), row
 
 
 @pytest.mark.parametrize(("fields", "sequence"), CASES, ids=lambda value: str(value)[:60])
@@ -181,6 +204,24 @@ def test_rules_go_before_guesses_and_choose_echoes_of_one_series(tmp_path):
         np.testing.assert_array_equal(ds.npc.scan("A", sequence)["image"], noise(grid, seed=seed))
 
 
+def test_a_multi_frame_file_is_guessed_by_all_of_its_frames(tmp_path):
+    grid = oblique_grid((2, 6, 8))
+    found = enhanced_dataset(noise(grid), grid, [0, 1])
+    for i, frame in enumerate(found.PerFrameFunctionalGroupsSequence):
+        frame.MREchoSequence = [Dataset()]
+        frame.MREchoSequence[0].EffectiveEchoTime = 12.0 if i == 0 else 95.0
+    found.Modality, found.ImageType, found.EchoPulseSequence = "MR", ["ORIGINAL", "PRIMARY", "M", "NONE"], "SPIN"
+    timing = Dataset()
+    timing.RepetitionTime = 1000.0
+    found.SharedFunctionalGroupsSequence[0].MRTimingAndRelatedParametersSequence = [timing]
+    (tmp_path / "c" / "P1").mkdir(parents=True)
+    found.save_as(tmp_path / "c" / "P1" / "1", enforce_file_format=True)
+    source = open_source(tmp_path / "c")
+    (one,) = find_series(source, source.files(), by_headers(SourceConfig())).series
+    assert one.sequence == ""
+    assert one.reason == "its frames are of several kinds (T1WI, none of the three); choose by a rule `where`"
+
+
 def test_a_series_that_meets_two_rules_is_taken_for_neither(pacs, tmp_path):
     rules = tmp_path / "rules.toml"
     rules.write_text(
@@ -246,10 +287,14 @@ def test_all_real_series_mixed_are_grouped_right_and_no_guess_is_wrong(real_data
             assert len(one.group.files) == 2
     t1_weighted = {"dicom_variety/ge/anatomical/001", "dicom_variety/ge/anatomical/001_single_slice"}
     t2_weighted = {"dicom_variety/failing/sliceorientation/001"}
+    pairs = []
     for one in found.series:
         folder = truth[one.group.files[0].name]
         right = "T1WI" if folder in t1_weighted or folder.startswith("real_cohort") else ""
-        assert one.sequence == (right or ("T2WI" if folder in t2_weighted else "")), (folder, one.reason)
+        pairs.append((right or ("T2WI" if folder in t2_weighted else ""), one.sequence))
+        assert len(set(pairs[-1])) == 1, (folder, one.reason)
+    for row in table_rows("real series", pairs):
+        assert row in ACCURACY.read_text(encoding="utf-8"), row
     result = npc.convert(tmp_path / "mixed", tmp_path / "a.zarr", config=tmp_path / "a.toml", workers=0)
     assert result["patient"].values.tolist() == ["STS_002", "STS_003", "STS_008", "STS_019", "STS_025"]
     assert (result["status"].sel(sequence="T1WI") == "warning").all()

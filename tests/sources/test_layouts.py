@@ -9,6 +9,7 @@ import pytest
 import npczarr as npc
 from npczarr.sources.config import load_config
 from tests.builders import blob, nifti_image, noise, oblique_grid, write_series
+from tests.sources.structures.build import box, contour_item, rtstruct, seg, to_mm
 
 LAYOUTS = Path(__file__).resolve().parents[2] / "examples" / "layouts"
 GRID = oblique_grid((4, 6, 8))
@@ -79,6 +80,39 @@ def labels(root):
     nibabel.save(nifti_image(values, GRID), root / "001/ROI-T1.nii")
 
 
+def outlined(root, path, content):
+    series(root, "001/T1WI", "1.2.1", FrameOfReferenceUID="1.2.7")
+    (root / path).parent.mkdir(parents=True)
+    (root / path).write_bytes(content)
+
+
+def rtstructs(root):
+    def drawn(x, z):
+        return [contour_item(to_mm(GRID, box(x - 0.5, 0.5, x + 1.5, 3.5), z))]
+
+    structures = {"GTVp": drawn(1, 1), "GTVn left": drawn(4, 1), "GTVn right": drawn(4, 2), "Brainstem": drawn(6, 0)}
+    outlined(root, "001/plan/RS.dcm", rtstruct(structures, series="1.2.1", frame="1.2.7"))
+
+
+def segs(root):
+    tumor, edema = np.zeros((2, *GRID.shape_zyx[1:]), np.uint8)
+    tumor[1:4, 1:3], edema[1:4, 4:6] = 200, 255
+    tumor[0, 0] = 120  # below half of 255
+    frames = [(1, 1, tumor), (2, 1, edema), (2, 2, edema)]
+    content = seg(GRID, frames, kind="FRACTIONAL", labels=("Tumor", "Edema"), series="1.2.1", frame="1.2.7")
+    outlined(root, "001/SEG/1.dcm", content)
+
+
+def raters(root):
+    (root / "001").mkdir()
+    for x, rater in enumerate(("Reader 1", "Reader 2"), 1):
+        outline = np.zeros(GRID.shape_zyx[1:], np.uint8)
+        outline[1:4, x : x + 2] = 1
+        (root / "001" / f"{rater}_seg.dcm").write_bytes(
+            seg(GRID, [(1, 1, outline), (1, 2, outline)], labels=("Tumor",))
+        )
+
+
 #: Patients, and sequences of which each has a scan, by the name of the layout.
 EXPECTED = {
     "bids": (bids, ["01_ses-1"], ["T1WI", "CE-T1WI"]),
@@ -86,6 +120,9 @@ EXPECTED = {
     "nifti": (nifti, ["BraTS-001"], ["t1", "t2"]),
     "one_folder": (one_folder, ["A", "B"], ["T1WI"]),
     "pacs": (pacs, ["Patient 1"], ["T1WI", "CE-T1WI", "ADC"]),
+    "raters": (raters, ["001"], ["mask"]),
+    "rtstruct": (rtstructs, ["001"], ["T1WI"]),
+    "seg": (segs, ["001"], ["T1WI"]),
     "visits": (visits, ["001_ses-baseline", "001_ses-month6"], ["T1WI"]),
     "words": (words, ["001", "002"], ["T1WI"]),
 }
@@ -113,11 +150,20 @@ def test_a_cohort_in_this_layout_converts(name, tmp_path):
     if name in ("bids", "nifti", "visits"):
         masked = ds["mask_status"].sel(sequence=sequences[0])
         assert (masked == "ok").all(), ds["message"].values
+    if name == "raters":
+        assert ds["rater"].values.tolist() == ["Reader 1", "Reader 2"]
+        assert npc.agreement(ds)["dice"].values.ravel().tolist() == [0.5]
     if name == "labels":
         voxels = ds.npc.scan("001", "T1WI")["mask"]
         assert voxels.attrs["flag_meanings"] == "background tumor node"
         assert np.unique(voxels).tolist() == [0, 1, 2]
         assert int((voxels == 2).sum()) == 1
+    if name in ("rtstruct", "seg"):
+        voxels = ds.npc.scan("001", "T1WI")["mask"]
+        assert voxels.attrs["flag_meanings"] == (
+            "background tumor node" if name == "rtstruct" else "background tumor edema"
+        )
+        assert np.bincount(voxels.values.ravel())[1:].tolist() == [6, 12], result["message"].values
     if name == "words":
         assert ds["sex"].values.tolist() == ["male", "female"]
         np.testing.assert_array_equal(ds["age"], [50, 61])

@@ -241,7 +241,7 @@ def test_files_beside_the_series_that_outline_nothing_stay_strays_or_change_noth
     (patient / "README.dcm").write_bytes(b"no DICOM")
     cohort = discover(open_source(patient.parent), SourceConfig())
     assert [file.path for file in cohort.strays] == ["001/notes.txt"]
-    assert read(patient) == "no mask"
+    assert read(patient) == "no mask (1 of the files beside it neither RTSTRUCT nor SEG)"
 
 
 def test_a_pattern_for_masks_that_names_the_patient_alone_gives_structures_of_all_its_series(patient):

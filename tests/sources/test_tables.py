@@ -51,6 +51,34 @@ def test_accents_of_western_europe_are_no_chinese():
     assert parse_csv(text.encode("latin-1"))[1] == {"ID": "2", "Größe": "größer", "Ort": "Besançon"}
 
 
+@pytest.mark.parametrize(
+    ("text", "encoding"),
+    [
+        ("患者編號,性別,備註\n1,男,很好\n", "big5"),
+        ("ID,Größe,Œuvre,€\n1,é,b,3 €\n", "cp1252"),
+    ],
+)
+def test_other_encodings_are_told_by_columns_that_are_known_or_by_accents(text, encoding):
+    header, row = (line.split(",") for line in text.splitlines())
+    assert parse_csv(text.encode(encoding)) == [dict(zip(header, row, strict=True))]
+
+
+@pytest.mark.parametrize(
+    ("text", "encoding"),
+    [("ID;Пол;Возраст\n1;м;50\n", "cp1251"), ("ID;성별;나이\n1;남;50\n", "cp949"), ("ID;Φύλο\n1;Α\n", "cp1253")],
+)
+def test_an_encoding_that_cannot_be_told_is_refused_and_gives_no_mojibake(text, encoding):
+    with pytest.raises(SourceError, match=r"the encoding is none of .*; save it again as UTF-8"):
+        parse_csv(text.encode(encoding))
+
+
+def test_a_title_above_the_names_of_columns_is_said_to_be_there():
+    with pytest.raises(
+        SourceError, match=r"columns 2, 3 have values and no name in the first line.*delete what is above"
+    ):
+        parse_csv(b"Clinical data,,\nID,Age,Sex\n1,50,F\n")
+
+
 def test_quotes_hold_separators_and_line_ends():
     assert parse_csv(b'ID,note\n1,"a, b\nc"\n') == [{"ID": "1", "note": "a, b\nc"}]
 

@@ -13,8 +13,7 @@ from zarr.storage import LocalStore
 
 import npczarr as npc
 from npczarr.errors import StoreError
-from npczarr.graphs.convert_scan import uid_digest
-from npczarr.store.describe import SALT
+from npczarr.store.describe import SALT, uid_digest
 from tests.builders import blob, nifti_image, noise, oblique_grid, write_cohort, write_series
 from tests.store.small import make_small, objects, part, snapshot
 from tests.stores import comparable

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -47,6 +50,37 @@ def as_volume(
     affine[:3, 2] = planes.normal * step_mm
     affine[:3, 3] = planes.positions_mm[frames[int(slices.argmin())]]
     return voxels, Grid(shape, affine)
+
+
+def grid_of(segmentations: Sequence[SegmentationObject], limits: Limits) -> Grid:
+    """Find the grid on which all frames of several objects are slices, with one slice more at either end.
+
+    Raises
+    ------
+    GeometryError
+        If they have not the same rows, columns, orientation and frame of reference, or make no regular volume.
+    """
+    first = segmentations[0]
+    for other in segmentations[1:]:
+        same = first.pixels.shape[1:] == other.pixels.shape[1:] and np.allclose(
+            np.stack(first.planes.steps_mm), np.stack(other.planes.steps_mm), atol=1e-4
+        )
+        if not same or first.frame_of_reference_uid != other.frame_of_reference_uid:
+            raise GeometryError(
+                "segmentations of several sizes, orientations or frames of reference, expected those of one image; "
+                "export them again on the grid of their image"
+            )
+    positions = np.concatenate([one.planes.positions_mm for one in segmentations])
+    _, chosen = np.unique(np.rint(positions / SAME_PLANE_MM), axis=0, return_index=True)
+    planes = replace(first.planes, positions_mm=positions[chosen])
+    slices, step_mm = _stack(planes, np.arange(len(chosen)))
+    shape = (int(slices.max()) + 3, *first.pixels.shape[1:])
+    limits.check_axes(shape)
+    affine = np.eye(4)
+    affine[:3, 0], affine[:3, 1] = planes.steps_mm
+    affine[:3, 2] = planes.normal * step_mm
+    affine[:3, 3] = planes.positions_mm[int(slices.argmin())] - affine[:3, 2]
+    return Grid((shape[0], shape[1], shape[2]), affine)
 
 
 def _stack(planes: Planes, frames: NDArray[np.intp]) -> tuple[NDArray[np.int64], float]:
