@@ -533,6 +533,20 @@ def test_scans_are_reviewed_by_keys_and_marks_are_there_after_a_reload(look, sto
         assert page.console() == []
 
 
+def test_a_store_in_one_file_is_shown_and_its_marks_are_kept_beside_it(look, store, tmp_path):
+    packed = npc.pack(store, tmp_path / "cohort.zarr.zip").path
+    before = packed.read_bytes()
+    with serve(packed, csv_file=tmp_path / "marks.csv") as served, look(served) as page:
+        page.shows("001")
+        assert len(page.colored(0)) > 0
+        page.keys("y")
+        page.shows("002")
+        assert "1 of 3 patients reviewed" in page.text(".review")
+        assert page.console() == []
+    assert (tmp_path / "marks.csv").read_text().count("accept") == 3
+    assert packed.read_bytes() == before
+
+
 def test_mark_that_cannot_be_kept_is_said(look, store, tmp_path):
     copy = tmp_path / "gone.zarr"
     shutil.copytree(store, copy)
