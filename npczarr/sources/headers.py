@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import warnings
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
@@ -26,6 +26,7 @@ from npczarr.sources.acquisition import ACQUISITION, IDENTITIES
 from npczarr.sources.decompression import check_dataset
 from npczarr.sources.differences import TELLING
 from npczarr.sources.files import refusal_reason
+from npczarr.sources.header_scan import scan_header
 from npczarr.sources.pixels import OVERLAY_BITS
 
 _STRUCTURE = (
@@ -39,10 +40,10 @@ EMPTY = "empty"
 _NO_IMAGE = "DICOM object without an image"
 _PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 _PIXEL_DATA = pydicom.tag.Tag("PixelData")
-_TAGS: list[Any] = [
+_TAGS: frozenset[int] = frozenset(int(tag) for tag in (
     *map(pydicom.tag.Tag, dict.fromkeys((*_STRUCTURE, *ACQUISITION, *TELLING, *IDENTITIES))),
     *map(pydicom.tag.Tag, OVERLAY_BITS),
-]
+))  # fmt: skip
 #: Kinds of object that outline structures on images.
 STRUCTURES = ("RT Structure Set Storage", "Segmentation Storage", "Label Map Segmentation Storage")
 #: Kinds of object that are newer than the dictionary of some versions of pydicom.
@@ -85,7 +86,7 @@ def read_folder(
     SourceError
         If an image cannot be read: a series with a hole is not a series.
     """
-    tags = [*_TAGS, *map(pydicom.tag.Tag, keywords)]
+    tags = _TAGS.union(int(pydicom.tag.Tag(keyword)) for keyword in keywords)
     series: dict[str, list[Dataset]] = {}
     passed_over: Counter[str] = Counter()
     structures: list[bytes] = []
@@ -109,10 +110,14 @@ def read_folder(
     return Folder(series, passed_over, tuple(structures))
 
 
-def _parse(label: str, content: bytes, limits: Limits, tags: list[Any]) -> Dataset | None:
+def _parse(label: str, content: bytes, limits: Limits, tags: Collection[int]) -> Dataset | None:
     try:
+        scanned = scan_header(content, tags)
+        if scanned is not None:
+            return scanned
         check_dataset(content, limits)
-        return _parse_around_pixels(content, tags) or pydicom.dcmread(BytesIO(content), specific_tags=tags)
+        listed: Any = list(tags)
+        return _parse_around_pixels(content, listed) or pydicom.dcmread(BytesIO(content), specific_tags=listed)
     except InvalidDicomError:
         pass
     except SourceError as error:
@@ -122,7 +127,7 @@ def _parse(label: str, content: bytes, limits: Limits, tags: list[Any]) -> Datas
             f"{label} is a damaged DICOM file ({type(error).__name__}); copy it again from its origin"
         ) from error
     try:  # old files lack the preamble; whatever then has no SOP class is another kind of file
-        dataset = pydicom.dcmread(BytesIO(content), specific_tags=tags, force=True)
+        dataset = pydicom.dcmread(BytesIO(content), specific_tags=list(tags), force=True)
     except Exception:
         return None
     return dataset if "SOPClassUID" in dataset else None

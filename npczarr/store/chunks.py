@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 
 from npczarr.model.geometry import Shape
 from npczarr.model.layout import Layout
+from npczarr.store.encoding import Encoder, encoder_of
 from npczarr.store.lease import writing
-from npczarr.store.location import Location, delete, keys_below
+from npczarr.store.location import Location, delete, keys_below, put_all
 from npczarr.store.storage_errors import translate_errors
 from npczarr.store.zarr_library import WRITE_ALL_CHUNKS
 
@@ -80,6 +81,44 @@ def write_voxels(
     fill
         Value outside the scan.
     """
+    with translate_errors(location.open(), f"write {name}"):
+        array, encode = _writable(location, location.session(), name, layout)
+        if any(i >= n for i, n in zip(place, array.shape, strict=False)):  # patients were appended since
+            _writable.cache_clear()
+            array, encode = _writable(location, location.session(), name, layout)
+        if encode is None or voxels.dtype != encode.dtype:
+            _write_by_zarr(array, name, place, voxels, layout, fill)
+            return
+    put_all(location.open(), _encoded(encode, name, place, voxels, layout, fill))
+
+
+def _encoded(
+    encode: Encoder, name: str, place: Place, voxels: NDArray[Any], layout: Layout, fill: float
+) -> dict[str, bytes]:
+    """Encode every chunk that the box of a scan meets, by key."""
+    chunk = layout.chunk_zyx(name)
+    padded = np.empty(chunk, voxels.dtype)  # for all of them: memory that is new each time costs more than the copy
+    found = {}
+    for at, key in zip(layout.chunks(name, voxels.shape), chunk_keys(name, place, layout, voxels.shape), strict=True):
+        part = voxels[tuple(slice(i * n, (i + 1) * n) for i, n in zip(at, chunk, strict=True))]
+        if part.shape != chunk or not part.flags.c_contiguous:
+            if part.shape != chunk:
+                padded.fill(fill)
+            padded[tuple(slice(n) for n in part.shape)] = part
+            part = padded
+        found[key] = encode(part)
+    return found
+
+
+def _write_by_zarr(
+    array: Any,  # noqa: ANN401 - zarr's arrays are generic
+    name: str,
+    place: Place,
+    voxels: NDArray[Any],
+    layout: Layout,
+    fill: float,
+) -> None:
+    """Write chunks that are encoded in another way than ours, as of a store that another program has rewritten."""
     box = tuple(
         min(-(-n // chunk) * chunk, extent)
         for n, chunk, extent in zip(voxels.shape, layout.chunk_zyx(name), layout.extent_zyx, strict=True)
@@ -88,12 +127,7 @@ def write_voxels(
         padded = np.full(box, fill, dtype=voxels.dtype)
         padded[tuple(slice(0, n) for n in voxels.shape)] = voxels
         voxels = padded
-    with translate_errors(location.open(), f"write {name}"):
-        array = _writable(location, location.session(), name, layout)
-        if any(i >= n for i, n in zip(place, array.shape, strict=False)):  # patients were appended since
-            _writable.cache_clear()
-            array = _writable(location, location.session(), name, layout)
-        array[(*place, *(slice(0, n) for n in box))] = voxels
+    array[(*place, *(slice(0, n) for n in box))] = voxels
 
 
 def clear_voxels(location: Location, name: str, place: Place, layout: Layout, keep_zyx: Shape | None = None) -> None:
@@ -129,7 +163,9 @@ def digest(array: NDArray[Any]) -> str:
 
 
 @lru_cache(maxsize=16)
-def _writable(location: Location, session: tuple[tuple[str, str], ...], name: str, layout: Layout) -> Any:  # noqa: ANN401
-    """Open an array to write to, once in each process for each size of the store."""
+def _writable(
+    location: Location, session: tuple[tuple[str, str], ...], name: str, layout: Layout
+) -> tuple[Any, Encoder | None]:
+    """Open an array to write to, and what encodes its chunks, once in each process for each size of the store."""
     found = zarr.open_array(location.open(), path=name, mode="r+", zarr_format=3)
-    return found.with_config(WRITE_ALL_CHUNKS)
+    return found.with_config(WRITE_ALL_CHUNKS), encoder_of(found, layout.chunk_zyx(name))

@@ -19,6 +19,8 @@ from npczarr.store.packed_store import PackedStore
 from npczarr.store.storage_errors import first_line, translate_errors
 from npczarr.store.zarr_library import Buffer, as_buffer, no_range, run
 
+_AT_ONCE = 16  # objects that are written at the same time
+
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Location:
@@ -137,6 +139,22 @@ def put(store: Store, key: str, content: bytes | bytearray) -> None:
     """Write an object as a whole: a reader sees the old one or the new one."""
     with translate_errors(store, f"write {key}"):
         run(store.set(key, as_buffer(content)))
+
+
+def put_all(store: Store, contents: Mapping[str, bytes]) -> None:
+    """Write objects, each as a whole, several at once."""
+
+    async def write() -> None:
+        free = asyncio.Semaphore(_AT_ONCE)
+
+        async def one(key: str, content: bytes) -> None:
+            async with free:
+                await store.set(key, as_buffer(content))
+
+        await asyncio.gather(*(one(key, content) for key, content in contents.items()))
+
+    with translate_errors(store, f"write {next(iter(contents), '')} …"):
+        run(write())
 
 
 def put_if_absent(store: Store, key: str, content: bytes) -> bool:

@@ -1,0 +1,107 @@
+"""A header that is scanned is, field by field, the one that pydicom reads; what is unusual is left to it."""
+
+import random
+import warnings
+from io import BytesIO
+
+import pydicom
+import pytest
+from pydicom.dataset import Dataset
+from pydicom.sequence import Sequence
+
+from npczarr.sources.header_scan import scan_header
+from npczarr.sources.headers import _TAGS, quiet
+from tests.builders import noise, oblique_grid, slice_dataset
+from tests.hostile import corpus
+
+PIXELS = pydicom.tag.Tag("PixelData")
+GRID = oblique_grid((3, 6, 7), seed=1)
+
+
+def differences(content: bytes) -> list[str] | None:
+    """Fields in which a scan differs from what pydicom reads; None where the scan leaves the file to pydicom."""
+    with quiet():
+        ours = scan_header(content, _TAGS)
+        if ours is None:
+            return None
+        theirs = pydicom.dcmread(BytesIO(content), specific_tags=list(_TAGS), stop_before_pixels=True)
+        start = content.index(ours.get_item(PIXELS).value.tobytes(), ours.get_item(PIXELS).value_tell)
+        assert start == ours.get_item(PIXELS).value_tell
+        found = [f"{tag}" for tag in {*ours.keys()} ^ {*theirs.keys(), PIXELS}]
+        found += [f"meta {tag}" for tag in {*ours.file_meta.keys()} ^ {*theirs.file_meta.keys()}]
+        for name in ("preamble", "original_encoding", "original_character_set", "_character_set", "_parent_encoding"):
+            if getattr(ours, name) != getattr(theirs, name):
+                found.append(name)
+        for one, other in ((ours, theirs), (ours.file_meta, theirs.file_meta)):
+            found += [f"{tag}" for tag in other.keys() if shown(one, tag) != shown(other, tag)]  # noqa: SIM118
+        assert ours.original_encoding == (ours.file_meta.TransferSyntaxUID == "1.2.840.10008.1.2", True)
+    return found
+
+
+def shown(dataset, tag):
+    """What a field holds as its file does, and once it is decoded or cannot be."""
+    raw = dataset.get_item(tag)
+    try:
+        decoded = dataset[tag]
+        value = (decoded.VR, repr(decoded.value))
+    except Exception as error:
+        value = (type(error), str(error))
+    # pydicom decodes these two as it reads
+    return (None if tag in (0x00080005, 0x00020000, 0x00020010) else raw), value
+
+
+def files() -> list[bytes]:
+    """Slices that are scanned: explicit and implicit, with sequences of either kind of length and in each other."""
+    volume = noise(GRID)
+    made = []
+    for syntax in ("explicit", "implicit"):
+        for undefined in (False, True):
+            ds = slice_dataset(volume[0], GRID, 0, syntax=syntax)
+            ds.SpecificCharacterSet = ["ISO 2022 IR 6", "ISO 2022 IR 58"]
+            inner, item = Dataset(), Dataset()
+            inner.CodeValue, inner.CodeMeaning = "113100", "Basic"
+            item.CodeValue, item.PurposeOfReferenceCodeSequence = "1", Sequence([inner, inner])
+            ds.DeidentificationMethodCodeSequence = Sequence([item, inner])
+            for sequence in (item["PurposeOfReferenceCodeSequence"], ds["DeidentificationMethodCodeSequence"]):
+                sequence.is_undefined_length = undefined
+            item.is_undefined_length_sequence_item = undefined
+            made.append(corpus.as_bytes(ds))
+    return made
+
+
+def test_the_builders_slices_are_scanned_and_equal():
+    scanned = [differences(content) for content in files()]
+    assert scanned == [[], [], [], None]  # implicit with an undefined length: only a dictionary knows what it is
+
+
+@pytest.mark.parametrize("name", ["big-endian", "deflated", "RLE", "JPEG-LS"])
+def test_other_transfer_syntaxes_are_left_to_pydicom(name):
+    slices = corpus.dicom_slices()[name]
+    assert all(differences(content) is None for content in slices)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_damaged_files_are_read_alike_or_left_to_pydicom(seed):
+    """Wherever a scan gives anything, pydicom gives the same."""
+    examples, scanned = files(), 0
+    for i in range(250):
+        dice = random.Random(f"{seed} {i}")
+        start = dice.choice(examples)
+        content = corpus.damage(start, corpus.random_edits(dice), dice.choice(examples))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            found = differences(content)
+        assert found in (None, []), f"seed {seed} {i}: {found}"
+        scanned += found == []
+    assert scanned > 10
+
+
+def test_real_files_are_read_alike(real_data):
+    found = []
+    for path in sorted(real_data.rglob("*")):
+        if path.is_file() and path.stat().st_size < 10**8:
+            content = path.read_bytes()
+            if content[128:132] == b"DICM":
+                found.append(differences(content))
+    assert {str(one) for one in found} == {"None", "[]"}
+    assert found.count([]) > 0.8 * len(found)
