@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict
 from itertools import combinations
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
@@ -15,14 +15,16 @@ from npczarr.errors import ParameterError
 from npczarr.graphs.label_dim import LabelChoice, number_of, only, with_labels
 from npczarr.graphs.map_scans import Row, map_scans, scan_geometry
 from npczarr.graphs.mask_arguments import agreed_spacing, check_same_grid, read_mask_argument
-from npczarr.kernels import agreement as agreement_kernel
-from npczarr.kernels import morphology as morphology_kernel
-from npczarr.kernels.patterns import METHODS, Method
 from npczarr.model.per_axis import PerAxis
 from npczarr.model.results import AGREEMENT, LENGTH_RATIOS, MORPHOLOGY
 from npczarr.model.schema import Variable
 
+# kernels are imported by what runs them: with numba they take half a second, and many a command measures nothing
+if TYPE_CHECKING:
+    from npczarr.kernels.patterns import Method
+
 TOLERANCE_MM = 2.0
+_METHOD = "lorensen"
 
 
 def morphology(dataset: xr.Dataset, *, method: Method = "lorensen", label: LabelChoice = None) -> xr.Dataset:
@@ -190,6 +192,10 @@ def compare_masks(
 
 
 def _check_method(method: object) -> None:
+    if method == _METHOD:
+        return
+    from npczarr.kernels.patterns import METHODS
+
     if method not in METHODS:
         raise ParameterError(f"method must be one of {', '.join(METHODS)}, got {method!r}")
 
@@ -250,12 +256,16 @@ def _without_lengths(row: Row, registry: Sequence[Variable]) -> Row:
 
 
 def _measure(mask: NDArray[Any], spacing_zyx_mm: Sequence[float], *, method: Method) -> Row:
-    found = asdict(morphology_kernel.measure(mask, spacing_zyx_mm, method=method))
+    from npczarr.kernels.morphology import measure
+
+    found = asdict(measure(mask, spacing_zyx_mm, method=method))
     return _row(found, MORPHOLOGY)
 
 
 def _compare(a: NDArray[Any], b: NDArray[Any], spacing_zyx_mm: Sequence[float], *, tolerance_mm: float) -> Row:
-    found = asdict(agreement_kernel.compare(a, b, spacing_zyx_mm, tolerance_mm=tolerance_mm))
+    from npczarr.kernels.agreement import compare
+
+    found = asdict(compare(a, b, spacing_zyx_mm, tolerance_mm=tolerance_mm))
     return _row(found, AGREEMENT)
 
 
