@@ -60,7 +60,7 @@ def in_batches(
     function
         What is done with a block, such as a function of an importable module; returns floats.
     blocks
-        Arrays of the same chunks, whole along their last three axes (z, y, x).
+        Arrays of the same shape, in chunks that are whole along their last three axes (z, y, x).
     table
         (…, n): what else is known of each scan, on all axes of the blocks but the last three.
     shape
@@ -74,6 +74,7 @@ def in_batches(
         (…, *shape) in one chunk.
     """
     scans = blocks[0].shape[:-3]
+    blocks = [block if block.chunks == blocks[0].chunks else block.rechunk(blocks[0].chunks) for block in blocks]
     name = f"{name}-{tokenize(function, [block.name for block in blocks], table)}"
     inputs = [*blocks, table.rechunk(-1)] if isinstance(table, da.Array) else list(blocks)
     optimized = optimize(*inputs)

@@ -44,7 +44,7 @@ class ResampledVariables:
         layout: Layout,
     ) -> None:
         self._dataset = dataset
-        self._source = voxels
+        self._source = voxels = _same_chunks(voxels)
         self._request = request
         self._layout = layout
         self._extent = layout.extent_zyx
@@ -214,6 +214,12 @@ class _ScanValues(ArrayBlockwiseDep):
 
     def __dask_tokenize__(self) -> tuple[Any, ...]:
         return "npczarr-scan-values", self.chunks, self.token
+
+
+def _same_chunks(voxels: dict[str, xr.DataArray]) -> dict[str, xr.DataArray]:
+    """Give all voxels blocks of the same scans: those of the first."""
+    wanted = _chunks(next(iter(voxels.values())))
+    return {n: one.chunk({dim: wanted[dim] for dim in one.dims if dim in wanted}) for n, one in voxels.items()}
 
 
 def _chunks(voxels: xr.DataArray) -> dict[Any, tuple[int, ...]]:

@@ -65,6 +65,14 @@ def test_any_blocks_give_what_they_give_together(made, lazy_table):
     assert len([key for key in lazy.dask if str(key[0]).startswith("sums")]) <= 60
 
 
+def test_blocks_in_other_chunks_are_joined_or_cut():
+    voxels, table = np.random.default_rng(4).integers(0, 9, (5, 3, 2, 4, 3)), np.zeros((5, 3, 1))
+    for one, other in ((1, 2), (3, 1)):
+        blocks = [da.from_array(voxels, chunks=(n, 1, -1, -1, -1)) for n in (one, other)]
+        lazy = in_batches(sums, blocks, table, (2,), name="sums")
+        np.testing.assert_array_equal(lazy.compute(scheduler="sync"), sums(table, voxels, voxels))
+
+
 def test_large_blocks_are_a_task_each():
     voxels = da.zeros((4, 1, 40, 512, 512), chunks=(1, 1, -1, -1, -1), dtype=np.int32)
     assert tasks_of(in_batches(sums, [voxels], np.zeros((4, 1, 1)), (1,), name="sums"))["sums"] == 4
@@ -87,6 +95,14 @@ def test_resampling_takes_three_tasks_a_scan_and_measuring_it_fewer(many):
     others = sum(n for name, n in found.items() if not name.startswith(("concatenate", "xarray")))  # of the cohort
     assert others <= 3 * many.status.size + 20
     assert sum(tasks_of(npc.morphology(resampled)).values()) <= many.status.size
+
+
+@pytest.mark.slow
+def test_image_and_mask_in_other_chunks_are_resampled_alike(store):
+    ds = npc.open(store).isel(patient=slice(2), sequence=slice(2))
+    expected = npc.resample(ds, window=20)
+    found = npc.resample(ds.assign(mask=ds.mask.chunk(patient=2, sequence=2)), window=20)
+    xr.testing.assert_identical(*(one.compute(scheduler="sync") for one in (found, expected)))
 
 
 def test_several_labels_are_measured_in_one_reading(many):
