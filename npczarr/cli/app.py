@@ -17,6 +17,7 @@ from npczarr.cli.options import (
     BreakLock,
     Config,
     Json,
+    NewStore,
     Scheduler,
     Source,
     SourceOption,
@@ -158,7 +159,7 @@ def phantom(
 @app.command(epilog="Example: `npczarr convert primary_data.zip npc.zarr`")
 def convert(
     source: Source,
-    store: Store,
+    store: NewStore,
     config: Config = None,
     columns: Annotated[Path | None, typer.Option(help="TOML file of column names, from `npczarr columns`.")] = None,
     workers: Workers = None,

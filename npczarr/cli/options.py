@@ -7,11 +7,11 @@ from typing import Annotated, Any
 
 import typer
 
-from npczarr.errors import ParameterError
+from npczarr.errors import MissingStoreError, ParameterError
 from npczarr.model.options import check_local, parse_option
 
 Source = Annotated[str, typer.Argument(help="Folder, .zip archive or URL of the cohort.")]
-Store = Annotated[str, typer.Argument(help="Folder or URL of the store.")]
+NewStore = Annotated[str, typer.Argument(help="Folder or URL of the store.")]
 Workers = Annotated[
     int | None,
     typer.Option(
@@ -35,6 +35,20 @@ SourceOption = Annotated[
         "--source-option", help="key=value for the source, such as anon=true; secrets belong in the environment."
     ),
 ]
+
+
+def _existing_store(store: str) -> str:
+    """Refuse a path where there is no store, before half a second is spent on importing what reads stores."""
+    if "://" not in store and "::" not in store:
+        path = Path(store).expanduser()
+        if not path.exists() or (path.is_dir() and not (path / "zarr.json").exists()):
+            raise MissingStoreError(
+                f"{path.resolve()}: no store here; check the path, or make one with npczarr convert"
+            )
+    return store
+
+
+Store = Annotated[str, typer.Argument(callback=_existing_store, help="Folder or URL of the store.")]
 
 
 def new_file(path: Path | None) -> Path | None:

@@ -244,18 +244,19 @@ def flagged(flags: xr.Dataset) -> list[dict[str, str]]:
         "several_pieces": "in several pieces",
         "touches_end_slice": "at the first or last slice",
     }
+    patients = [str(patient) for patient in flags["patient"].values]
+    sequences = [str(sequence) for sequence in flags["sequence"].values]
+    # as arrays: to select scan by scan in a Dataset takes seconds for a cohort
     lines = [
-        {"scan": f"{patient}/{sequence}", "problem": text}
+        {"scan": f"{patients[p]}/{sequences[s]}", "problem": text}
         for name, text in words.items()
-        for patient in flags["patient"].values
-        for sequence in flags["sequence"].values
-        if bool(flags[name].sel(patient=patient, sequence=sequence))
+        for p, s in zip(*flags[name].transpose("patient", "sequence").values.astype(bool).nonzero(), strict=True)
     ]
-    for patient in flags["patient"].values:
-        one = flags.sel(patient=patient)
-        if bool(one["volumes_disagree"]):
-            ratio = float(one["volume_ratio"])
-            lines.append({"scan": str(patient), "problem": f"sequences disagree: volumes differ {ratio:.1f} times"})
+    for patient, disagree, ratio in zip(
+        patients, flags["volumes_disagree"].values, flags["volume_ratio"].values, strict=True
+    ):
+        if disagree:
+            lines.append({"scan": patient, "problem": f"sequences disagree: volumes differ {ratio:.1f} times"})
     return sorted(lines, key=lambda line: line["scan"])
 
 

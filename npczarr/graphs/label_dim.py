@@ -17,8 +17,10 @@ LABEL = "label"
 LabelChoice = str | Sequence[str] | None
 
 
-def for_each_label(mask: xr.DataArray, label: LabelChoice, measure: Callable[[int | None], xr.Dataset]) -> xr.Dataset:
-    """Measure each label of a cohort's masks.
+def with_labels(
+    mask: xr.DataArray, label: LabelChoice, measure: Callable[[list[int | None]], xr.Dataset]
+) -> xr.Dataset:
+    """Measure the labels of a cohort's masks.
 
     Parameters
     ----------
@@ -27,12 +29,12 @@ def for_each_label(mask: xr.DataArray, label: LabelChoice, measure: Callable[[in
     label
         Label to measure, or several; None for all.
     measure
-        Returns the lazy result of one label by its number in the masks; of whatever is above 0, given None.
+        Returns the lazy result, on `label`, of labels by their numbers in the masks; None is whatever is above 0.
 
     Returns
     -------
     xarray.Dataset
-        On `label` too where several labels are measured. Masks with one label only have no such dimension.
+        On `label` where several labels are measured. Masks with one label only have no such dimension.
 
     Raises
     ------
@@ -40,13 +42,11 @@ def for_each_label(mask: xr.DataArray, label: LabelChoice, measure: Callable[[in
         If the masks have no such label.
     """
     chosen = chosen_labels(mask, label)
+    result = measure([number for _, number in chosen])
+    names = [str(name) for name, _ in chosen if name is not None]
     if len(chosen) == 1 and (label is None or isinstance(label, str)):
-        name, number = chosen[0]
-        return measure(number).assign_attrs({} if name is None else {"labels": [name]})
-    results = [measure(number) for _, number in chosen]
-    names = [str(name) for name, _ in chosen]
-    joined: xr.Dataset = xr.concat(results, dim=xr.Variable(LABEL, np.array(names, dtype=str)), join="exact")
-    return joined.assign_attrs(labels=names)
+        return result.isel({LABEL: 0}).assign_attrs({"labels": names} if names else {})
+    return result.assign_coords({LABEL: np.array(names, dtype=str)}).assign_attrs(labels=names)
 
 
 def chosen_labels(mask: xr.DataArray, label: LabelChoice) -> list[tuple[str | None, int | None]]:

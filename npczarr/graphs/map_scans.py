@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import dask.array as da
@@ -11,6 +13,8 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from npczarr.errors import ParameterError
+from npczarr.graphs.batches import in_batches
+from npczarr.graphs.label_dim import only
 from npczarr.model.geometry import AXES
 from npczarr.model.schema import Variable
 
@@ -24,9 +28,15 @@ def map_scans(
     masks: Sequence[xr.DataArray],
     geometry: xr.DataArray,
     registry: Sequence[Variable],
+    *,
+    name: str,
+    labels: Sequence[int | None] = (None,),
+    readings: Sequence[tuple[int, ...]] | None = None,
     **parameters: Any,  # noqa: ANN401
 ) -> xr.Dataset:
     """Build the lazy Dataset of ``kernel(*masks, spacing, **parameters)`` for every scan.
+
+    Small scans are measured many to a Dask task; each mask is read once for all labels and readings.
 
     Parameters
     ----------
@@ -38,34 +48,72 @@ def map_scans(
         What :func:`scan_geometry` gives.
     registry
         The variables that a row of the kernel holds, in order; those on `axis` take three places.
+    name
+        Name of the tasks.
+    labels
+        Numbers of the labels to measure, one after the other; None for whatever is above 0.
+    readings
+        Which of the masks the kernel takes together, by their numbers; by default all of them.
+
+    Returns
+    -------
+    xarray.Dataset
+        On `pair` (the readings), `label`, and the dimensions of the masks before z, y, x.
     """
     voxels = [whole_scans(mask.transpose(..., *AXES)) for mask in masks]
     lead = voxels[0].dims[:-3]
     for axis in lead:
         if axis not in geometry.dims:
             geometry = geometry.expand_dims({axis: voxels[0].sizes[axis]})
-    chunks = dict(zip(lead, voxels[0].data.chunks[:-3], strict=True))
-    table = geometry.transpose(*lead, "geometry").chunk({**chunks, "geometry": -1})
-    letters = tuple(range(len(lead)))
-    width = sum(3 if "axis" in variable.dims else 1 for variable in registry)
-    arguments: list[Any] = []
-    for mask in voxels:
-        arguments += [mask.data, (*letters, 100, 101, 102)]
-    numbers = da.blockwise(
-        _rows_of_block,
-        (*letters, 104),
-        *arguments,
-        table.data,
-        (*letters, 103),
-        new_axes={104: width},
-        concatenate=None,  # blocks are whole along z, y, x: joining one would copy it
-        dtype=np.float64,
-        meta=np.empty((0,) * (len(lead) + 1)),
-        kernel=kernel,
-        width=width,
-        parameters=parameters,
-    ).rechunk(-1)  # a few numbers a scan: in one piece, each variable is one cut instead of one for each scan
-    return _as_dataset(numbers, lead, registry, _labels(masks[0], lead))
+    rows = _Rows(
+        partial(kernel, **parameters) if parameters else kernel,
+        tuple(labels),
+        tuple(readings or [tuple(range(len(masks)))]),
+        sum(3 if "axis" in variable.dims else 1 for variable in registry),
+    )
+    table = geometry.transpose(*lead, "geometry").data
+    numbers = in_batches(rows, [mask.data for mask in voxels], table, rows.shape, name=name)
+    return _as_dataset(numbers, ("pair", "label", *lead), registry, _labels(masks[0], lead))
+
+
+@dataclass(frozen=True, slots=True)
+class _Rows:
+    """What is done with a block of scans.
+
+    Parameters
+    ----------
+    kernel
+        A kernel, with its parameters.
+    labels, readings
+        As for :func:`map_scans`.
+    width
+        Numbers in a row.
+    """
+
+    kernel: Kernel
+    labels: tuple[int | None, ...]
+    readings: tuple[tuple[int, ...], ...]
+    width: int
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """What there is for each scan: readings, labels, numbers."""
+        return len(self.readings), len(self.labels), self.width
+
+    def __call__(self, table: NDArray[np.float64], *masks: NDArray[Any]) -> NDArray[np.float64]:
+        """Return (…, reading, label, number) of a block of masks (…, z, y, x), whose geometry a table (…, 7) holds."""
+        rows = np.full((*table.shape[:-1], *self.shape), np.nan)
+        for at in np.ndindex(*table.shape[:-1]):
+            z, y, x, *spacing, there = table[at]
+            if not there or min(z, y, x) <= 0:
+                continue
+            window = (*at, slice(int(z)), slice(int(y)), slice(int(x)))
+            whole = [mask[window] for mask in masks]
+            for i, number in enumerate(self.labels):
+                voxels = [only(mask, number) for mask in whole]
+                for j, reading in enumerate(self.readings):
+                    rows[(*at, j, i)] = self.kernel(*(voxels[k] for k in reading), spacing)
+        return rows
 
 
 def scan_geometry(dataset: xr.Dataset, there: xr.DataArray | None = None) -> xr.DataArray:
@@ -98,22 +146,6 @@ def scan_geometry(dataset: xr.Dataset, there: xr.DataArray | None = None) -> xr.
     return joined
 
 
-def _rows_of_block(
-    *blocks: Any,  # noqa: ANN401 - nested lists of blocks, as Dask contracts dimensions
-    kernel: Kernel,
-    width: int,
-    parameters: dict[str, Any],
-) -> Row:
-    masks, table = [block[0][0][0] for block in blocks[:-1]], blocks[-1][0]
-    rows = np.full((*table.shape[:-1], width), np.nan)
-    for at in np.ndindex(*table.shape[:-1]):
-        z, y, x, *spacing, there = table[at]
-        if there and min(z, y, x) > 0:
-            window = (slice(int(z)), slice(int(y)), slice(int(x)))
-            rows[at] = kernel(*(mask[at][window] for mask in masks), spacing, **parameters)
-    return rows
-
-
 def whole_scans(mask: xr.DataArray) -> xr.DataArray:
     """Give a mask Dask chunks of whole scans: its own, or one scan each."""
     if mask.chunks is None:
@@ -126,17 +158,19 @@ def _labels(mask: xr.DataArray, lead: Sequence[Any]) -> dict[Any, Any]:
 
 
 def _as_dataset(
-    numbers: da.Array, lead: Sequence[Any], registry: Sequence[Variable], labels: dict[Any, Any]
+    numbers: da.Array, dims: tuple[Any, ...], registry: Sequence[Variable], labels: dict[Any, Any]
 ) -> xr.Dataset:
+    """Cut rows (…, pair, label, number) into variables on (pair, label, …)."""
+    numbers = da.moveaxis(numbers, (-3, -2), (0, 1))
     variables: dict[str, xr.Variable] = {}
     at = 0
     for variable in registry:
         attributes = variable.all_attributes()
         if "axis" in variable.dims:
-            variables[variable.name] = xr.Variable((*lead, "axis"), numbers[..., at : at + 3], attributes)
+            variables[variable.name] = xr.Variable((*dims, "axis"), numbers[..., at : at + 3], attributes)
             at += 3
         else:
-            variables[variable.name] = xr.Variable(lead, numbers[..., at], attributes)
+            variables[variable.name] = xr.Variable(dims, numbers[..., at], attributes)
             at += 1
     coordinates = labels | ({"axis": list(AXES)} if any("axis" in v.dims for v in registry) else {})
     return xr.Dataset(variables, coords=coordinates)

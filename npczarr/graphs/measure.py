@@ -5,24 +5,26 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict
 from itertools import combinations
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
 from npczarr.errors import ParameterError
-from npczarr.graphs.label_dim import LabelChoice, for_each_label, number_of, only
+from npczarr.graphs.label_dim import LabelChoice, number_of, only, with_labels
 from npczarr.graphs.map_scans import Row, map_scans, scan_geometry
 from npczarr.graphs.mask_arguments import agreed_spacing, check_same_grid, read_mask_argument
-from npczarr.kernels import agreement as agreement_kernel
-from npczarr.kernels import morphology as morphology_kernel
-from npczarr.kernels.patterns import METHODS, Method
 from npczarr.model.per_axis import PerAxis
 from npczarr.model.results import AGREEMENT, LENGTH_RATIOS, MORPHOLOGY
 from npczarr.model.schema import Variable
 
+# kernels are imported by what runs them: with numba they take half a second, and many a command measures nothing
+if TYPE_CHECKING:
+    from npczarr.kernels.patterns import Method
+
 TOLERANCE_MM = 2.0
+_METHOD = "lorensen"
 
 
 def morphology(dataset: xr.Dataset, *, method: Method = "lorensen", label: LabelChoice = None) -> xr.Dataset:
@@ -56,12 +58,14 @@ def morphology(dataset: xr.Dataset, *, method: Method = "lorensen", label: Label
     """
     _check_method(method)
     mask, geometry = _mask(dataset), scan_geometry(dataset)
-    result = for_each_label(
+    result = with_labels(
         mask,
         label,
-        lambda number: map_scans(_measure_scan, [mask], geometry, MORPHOLOGY, method=method, number=number),
+        lambda labels: map_scans(
+            _measure_scan, [mask], geometry, MORPHOLOGY, name="morphology", labels=labels, method=method
+        ),
     )
-    return result.assign_attrs(measure="morphology", method=method)
+    return result.squeeze("pair").assign_attrs(measure="morphology", method=method)
 
 
 def agreement(dataset: xr.Dataset, *, tolerance: float = TOLERANCE_MM, label: LabelChoice = None) -> xr.Dataset:
@@ -92,12 +96,10 @@ def agreement(dataset: xr.Dataset, *, tolerance: float = TOLERANCE_MM, label: La
         raise ParameterError("expected masks of two or more raters; convert them to a store of raters first")
     raters = [str(label) for label in mask["rater"].values]
     geometry = scan_geometry(dataset.drop_dims("rater"))
-    pairs = [
-        _compared(mask.isel(rater=a, drop=True), mask.isel(rater=b, drop=True), geometry, tolerance, label)
-        for a, b in combinations(range(len(raters)), 2)
-    ]
+    masks = [mask.isel(rater=i, drop=True) for i in range(len(raters))]
+    result = _compared(masks, geometry, tolerance, label, name="agreement")
     names = [f"{a} - {b}" for a, b in combinations(raters, 2)]
-    result = pairs[0] if len(pairs) == 1 else xr.concat(pairs, dim=xr.Variable("pair", names), join="exact")
+    result = result.squeeze("pair") if len(names) == 1 else result.assign_coords(pair=names)
     return result.assign_attrs(measure="agreement", raters=raters, tolerance_mm=tolerance)
 
 
@@ -105,7 +107,8 @@ def compare_scans(
     dataset: xr.Dataset, mask: xr.DataArray, there: xr.DataArray, tolerance: float, label: LabelChoice = None
 ) -> xr.Dataset:
     """Compare a cohort's masks with others on the same arrays, where there are others; lazy."""
-    return _compared(_mask(dataset), mask, scan_geometry(dataset, there), tolerance, label)
+    geometry = scan_geometry(dataset, there)
+    return _compared([_mask(dataset), mask], geometry, tolerance, label, name="score").squeeze("pair")
 
 
 def measure_mask(
@@ -189,6 +192,10 @@ def compare_masks(
 
 
 def _check_method(method: object) -> None:
+    if method == _METHOD:
+        return
+    from npczarr.kernels.patterns import METHODS
+
     if method not in METHODS:
         raise ParameterError(f"method must be one of {', '.join(METHODS)}, got {method!r}")
 
@@ -210,21 +217,22 @@ def _mask(dataset: xr.Dataset) -> xr.DataArray:
 
 
 def _compared(
-    a: xr.DataArray, b: xr.DataArray, geometry: xr.DataArray, tolerance: float, label: LabelChoice
+    masks: Sequence[xr.DataArray], geometry: xr.DataArray, tolerance: float, label: LabelChoice, *, name: str
 ) -> xr.Dataset:
+    """Compare each mask with each that follows it, along `pair`."""
     _check_tolerance(tolerance)
-    return for_each_label(
-        a,
+    pairs = list(combinations(range(len(masks)), 2))
+    return with_labels(
+        masks[0],
         label,
-        lambda number: map_scans(_compare_scan, [a, b], geometry, AGREEMENT, tolerance_mm=tolerance, number=number),
+        lambda labels: map_scans(
+            _compare_scan, masks, geometry, AGREEMENT, name=name, labels=labels, readings=pairs, tolerance_mm=tolerance
+        ),
     )
 
 
-def _measure_scan(
-    mask: NDArray[Any], spacing_zyx_mm: Sequence[float], *, method: Method, number: int | None = None
-) -> Row:
+def _measure_scan(mask: NDArray[Any], spacing_zyx_mm: Sequence[float], *, method: Method) -> Row:
     """Measure a scan; where its spacing is not known, what needs no length is measured all the same."""
-    mask = only(mask, number)
     if np.isfinite(spacing_zyx_mm).all():
         return _measure(mask, spacing_zyx_mm, method=method)
     return _without_lengths(_measure(mask, (1.0, 1.0, 1.0), method=method), MORPHOLOGY)
@@ -236,9 +244,7 @@ def _compare_scan(
     spacing_zyx_mm: Sequence[float],
     *,
     tolerance_mm: float,
-    number: int | None = None,
 ) -> Row:
-    a, b = only(a, number), only(b, number)
     if np.isfinite(spacing_zyx_mm).all():
         return _compare(a, b, spacing_zyx_mm, tolerance_mm=tolerance_mm)
     return _without_lengths(_compare(a, b, (1.0, 1.0, 1.0), tolerance_mm=tolerance_mm), AGREEMENT)
@@ -250,12 +256,16 @@ def _without_lengths(row: Row, registry: Sequence[Variable]) -> Row:
 
 
 def _measure(mask: NDArray[Any], spacing_zyx_mm: Sequence[float], *, method: Method) -> Row:
-    found = asdict(morphology_kernel.measure(mask, spacing_zyx_mm, method=method))
+    from npczarr.kernels.morphology import measure
+
+    found = asdict(measure(mask, spacing_zyx_mm, method=method))
     return _row(found, MORPHOLOGY)
 
 
 def _compare(a: NDArray[Any], b: NDArray[Any], spacing_zyx_mm: Sequence[float], *, tolerance_mm: float) -> Row:
-    found = asdict(agreement_kernel.compare(a, b, spacing_zyx_mm, tolerance_mm=tolerance_mm))
+    from npczarr.kernels.agreement import compare
+
+    found = asdict(compare(a, b, spacing_zyx_mm, tolerance_mm=tolerance_mm))
     return _row(found, AGREEMENT)
 
 

@@ -7,11 +7,12 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import dask
 import numpy as np
 import xarray as xr
+import zarr
 from numpy.typing import NDArray
 from zarr.abc.store import Store
 
@@ -19,9 +20,6 @@ from npczarr.errors import NpczarrError, ReadOnlyError, SourceError
 from npczarr.graphs.label_dim import LabelChoice
 from npczarr.graphs.measure import agreement, morphology
 from npczarr.graphs.measure_arguments import arguments_of, result_path
-from npczarr.graphs.predictions import unmatched_predictions
-from npczarr.graphs.score import score
-from npczarr.kernels.patterns import Method
 from npczarr.model.results import VERSION
 from npczarr.model.schema import SCAN
 from npczarr.runner import Meter, OnProgress, Runner, active_client
@@ -31,8 +29,10 @@ from npczarr.store.location import Location, locate
 from npczarr.store.open import open_location
 from npczarr.store.results import input_digests, read_result, write_result
 
+if TYPE_CHECKING:
+    from npczarr.kernels.patterns import Method
+
 _BATCH = 64  # patients to a task: opening the store for each costs as much as measuring thirty scans
-MEASURES: Mapping[str, Callable[..., xr.Dataset]] = {"morphology": morphology, "agreement": agreement, "score": score}
 Measure = Literal["morphology", "agreement", "score"]
 
 
@@ -124,25 +124,29 @@ def measure_store(
     location = locate(store, storage_options)
     dataset = open_location(location)
     # wrong parameters are an error now, not the failure of every scan later
-    template = MEASURES[measure](dataset, **chosen)
+    template = function_of(measure)(dataset, **chosen)
     if template.attrs.get("predicted_scans") == 0:
         raise SourceError(
             f"none of the predicted masks is of a patient and sequence in {location.shown}; name their folders as the "
             "store's patients"
         )
     unmatched = _unmatched(dataset, measure, chosen)
-    opened = location.open()
+    provenance = {**template.attrs, "npczarr_results": VERSION}
+    digests = input_digests(dataset)
+    patients = [str(label) for label in dataset["patient"].values]
+    # a store that is measured already needs no lease, nor its seal
+    root = open_group(location.open(read_only=True), location.shown, mode="r")
+    result, todo = _already_measured(root, path, template, digests, provenance)
+    if not todo:
+        Meter(on_progress, 0, "patients", {"kept": len(patients)})
+        return result.assign(input_digest=(SCAN, digests)).assign_attrs(provenance, kept=1), tuple(unmatched)
     threads = workers is None and scheduler is None and active_client() is None
     with (
-        _lease_if_writable(opened, location, break_lock=break_lock) as lease,
+        _lease_if_writable(location.open(), location, break_lock=break_lock) as lease,
         Runner(workers, scheduler, idle="here" if threads else "processes") as runner,
     ):
         root = open_group(location.open(read_only=lease is None), location.shown, mode="r" if lease is None else "r+")
-        provenance = {**template.attrs, "npczarr_results": VERSION}
-        digests = input_digests(dataset)
-        patients = [str(label) for label in dataset["patient"].values]
-        result = _nothing(template)
-        todo = _keep_valid(result, read_result(root, path), patients, digests, provenance)
+        result, todo = _already_measured(root, path, template, digests, provenance)
         batches = [tuple(todo[i : i + _BATCH]) for i in range(0, len(todo), _BATCH)]
         meter = Meter(on_progress, len(todo), "patients", {"kept": len(patients) - len(todo)})
         parameters = tuple(sorted(chosen.items()))
@@ -160,9 +164,20 @@ def _unmatched(dataset: xr.Dataset, measure: str, chosen: Mapping[str, Any]) -> 
     """Name the predictions that no scan of the store is compared with."""
     if measure != "score":
         return []
+    from npczarr.graphs.predictions import unmatched_predictions
+
     given = {name: chosen.get(name) for name in ("config", "storage_options")}
     reasons = unmatched_predictions(dataset, chosen["predictions"], **given)
     return [Failure(*key, problem) for key, problem in sorted(reasons.items())]
+
+
+def function_of(measure: str) -> Callable[..., xr.Dataset]:
+    """Return the function of a measure, such as :func:`npczarr.morphology`."""
+    if measure == "score":
+        from npczarr.graphs.score import score  # which imports every reader of files
+
+        return score
+    return morphology if measure == "morphology" else agreement
 
 
 def _measure_all(
@@ -207,7 +222,7 @@ def _lease_if_writable(store: Store, location: Location, *, break_lock: bool) ->
 def measure_batch(task: MeasureTask) -> tuple[xr.Dataset, list[Failure]]:
     """Measure a batch of patients; where one scan cannot be read, the others are measured all the same."""
     dataset = _chosen(open_location(task.target), task.patients)
-    measure, parameters = MEASURES[task.measure], dict(task.parameters)
+    measure, parameters = function_of(task.measure), dict(task.parameters)
     with dask.config.set(scheduler="threads" if task.threads else "sync"):
         try:
             return measure(dataset, **parameters).compute(), []
@@ -259,23 +274,22 @@ def _one_by_one(dataset: xr.Dataset, measure: Callable[[xr.Dataset], xr.Dataset]
     return xr.concat(lines, dim="patient", data_vars="minimal"), failures
 
 
-def _keep_valid(
-    result: xr.Dataset,
-    stored: xr.Dataset | None,
-    patients: list[str],
-    digests: NDArray[Any],
-    provenance: Mapping[str, Any],
-) -> list[str]:
-    """Take over what a stored result says of patients whose scans are those that were measured; return the others."""
+def _already_measured(
+    root: zarr.Group, path: str, template: xr.Dataset, digests: NDArray[Any], provenance: Mapping[str, Any]
+) -> tuple[xr.Dataset, list[str]]:
+    """Take over what the store says of patients whose scans are as they were measured, and name the others."""
+    result, stored = _nothing(template), read_result(root, path)
+    patients = [str(label) for label in template["patient"].values]
     if stored is None or any(stored.attrs.get(key) != value for key, value in provenance.items()):
-        return patients
+        return result, patients
     if "input_digest" not in stored or stored.sizes["sequence"] != result.sizes["sequence"]:
-        return patients
+        return result, patients
     rows = {str(label): i for i, label in enumerate(stored["patient"].values)}
     measured = stored["input_digest"].transpose(*SCAN).values
     valid = [i for i, p in enumerate(patients) if p in rows and (measured[rows[p]] == digests[i]).all()]
     _fill(result, valid, stored.isel(patient=[rows[patients[i]] for i in valid]))
-    return [patient for i, patient in enumerate(patients) if i not in set(valid)]
+    known = set(valid)
+    return result, [patient for i, patient in enumerate(patients) if i not in known]
 
 
 def _stored_form(result: xr.Dataset, failures: list[Failure]) -> xr.Dataset:

@@ -10,9 +10,7 @@ from numpy.typing import NDArray
 
 from npczarr.errors import ParameterError
 from npczarr.graphs.map_scans import whole_scans
-from npczarr.graphs.resample_blocks import (
-    SPATIAL,
-)
+from npczarr.graphs.resample_blocks import SPATIAL
 from npczarr.graphs.resample_graph import ResampledVariables
 from npczarr.graphs.resample_plan import plan_cohort, plan_digest, resampled_attributes
 from npczarr.model.geometry import AXES
@@ -95,10 +93,10 @@ def resample(
     made = {name: spatial.voxels(name) for name in voxels}
     kept = dataset.drop_vars([n for n in (*voxels, *SPATIAL, *AXES) if n in dataset.variables])
     result = kept.assign(made).assign_coords(spatial.tables())
-    facts = spatial.facts(made)
-    if not request.may_cut:  # then the statuses do not depend on voxels
-        facts |= _statuses(dataset, plans)
-    result = result.assign(facts).assign(_digests(dataset, plans, request))
+    statuses = _statuses(dataset, plans)
+    if request.may_cut:  # status and message say what a grid leaves out of the tumor
+        statuses = {name: one for name, one in statuses.items() if name == "mask_status"}
+    result = result.assign(spatial.facts(made) | statuses).assign(_digests(dataset, plans, request))
     result = result.reset_coords([name for name in ("rescale_slope", "rescale_intercept") if name in result.coords])
     result = result.assign_attrs(resampled_attributes(dataset.attrs, request, rated="rater" in dataset.dims))
     # results beside the source are of its scans, not of these

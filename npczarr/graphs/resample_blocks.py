@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,18 +15,39 @@ from npczarr.model.resampling import Resampling
 from npczarr.model.schema import STORED
 from npczarr.store.chunks import digest
 
-#: Variables that a resampling makes anew, in the order of a line of :func:`table_of`.
-SPATIAL = ("shape", "spacing", "affine", "z_mm", "rescale_slope", "rescale_intercept")
+#: Variables that a resampling makes anew and that may depend on voxels, in the order of a line of :func:`table_of`.
+PLACED = ("affine", "z_mm", "rescale_slope", "rescale_intercept")
+#: Variables that a resampling makes anew.
+SPATIAL = ("shape", "spacing", *PLACED)
 
 #: Variables that are known only of a scan that was resampled, in the order of a line of :func:`facts_block`.
-FACTS = ("image_digest", "mask_digest", "mask_voxels", "mask_touches_end_slice", "status", "mask_status", "message")
+FACTS = ("image_digest", "mask_digest", "mask_voxels", "mask_touches_end_slice", "status", "message")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ScanInputs:
+    """What is known of a block of scans without their voxels.
+
+    Parameters
+    ----------
+    plans
+        (…) plan of each scan.
+    slope, intercept
+        (…, z): real value = slope * stored value + intercept.
+    status, message
+        (…) what the source says of each scan.
+    """
+
+    plans: Any  # an array of ScanPlan, which NumPy's types cannot say
+    slope: Floats
+    intercept: Floats
+    status: NDArray[Any]
+    message: NDArray[Any]
 
 
 def image_block(
-    plans: Any,  # noqa: ANN401 - an array of ScanPlan, or one
+    inputs: ScanInputs,
     image: NDArray[Any],
-    slope: Floats,
-    intercept: Floats,
     tumor: NDArray[Any] | None = None,
     *,
     request: Resampling,
@@ -35,32 +57,31 @@ def image_block(
     lead = image.shape[:-3]
     result = np.full((*lead, *extent), np.nan, np.float32)
     for at in np.ndindex(*lead):
-        plan: ScanPlan = plans[at] if lead else plans
+        plan: ScanPlan = inputs.plans[at]
         if plan.own is None or not plan.has_image:
             continue
         own = _window(plan.own)
         target = _target(request, plan, None if tumor is None else tumor[at])
         depth = own[0]
-        values, _ = resample_image(request, image[at][own], slope[at][depth], intercept[at][depth], plan.own, target)
+        numbers = inputs.slope[at][depth], inputs.intercept[at][depth]
+        values, _ = resample_image(request, image[at][own], *numbers, plan.own, target)
         result[at][_window(target)] = values
     return result
 
 
 def mask_block(
-    plans: Any,  # noqa: ANN401 - an array of ScanPlan, or one
+    inputs: ScanInputs,
     mask: NDArray[Any],
-    slope: Floats,
-    intercept: Floats,
     tumor: NDArray[Any] | None = None,
     *,
     request: Resampling,
     extent: Shape,
 ) -> NDArray[np.uint8]:
-    """Resample the masks of a block of scans; one block of inputs serves all, so rescaling is passed over."""
+    """Resample the masks of a block of scans, of one rater or of several."""
     lead = mask.shape[:-3]
     result = np.zeros((*lead, *extent), np.uint8)
     for at in np.ndindex(*lead):
-        plan: ScanPlan = plans[at[: np.ndim(plans)]] if np.ndim(plans) else plans
+        plan: ScanPlan = inputs.plans[at[: inputs.plans.ndim]]
         if plan.own is None or not plan.has_mask:
             continue
         voxels = mask[at][_window(plan.own)]
@@ -70,23 +91,20 @@ def mask_block(
 
 
 def table_block(
-    plans: Any,  # noqa: ANN401 - an array of ScanPlan, or one
+    inputs: ScanInputs,
     voxels: NDArray[Any],
-    slope: Floats,
-    intercept: Floats,
     tumor: NDArray[Any] | None = None,
     *,
     request: Resampling,
     extent: Shape,
 ) -> Floats:
     """Make the line of each scan; the voxels are its image where it is normalized."""
-    lead = slope.shape[:-1]
-    result = np.full((*lead, width_of(extent)), np.nan)
-    for at in np.ndindex(*lead):
+    plans = inputs.plans
+    result = np.full((*plans.shape, width_of(extent)), np.nan)
+    for at in np.ndindex(*plans.shape):
         image = voxels[at] if request.normalize else None
-        plan = plans[at] if lead else plans
         outline = None if tumor is None else tumor[at]
-        result[at] = table_of(plan, image, outline, slope[at], intercept[at], request, extent)
+        result[at] = table_of(plans[at], image, outline, inputs.slope[at], inputs.intercept[at], request, extent)
     return result
 
 
@@ -99,27 +117,22 @@ def table_of(
     request: Resampling,
     extent: Shape,
 ) -> Floats:
-    """Lay out where a resampled scan lies, and its rescaling, in the order of `SPATIAL`."""
+    """Lay out where a resampled scan lies, and its rescaling, in the order of `PLACED`."""
     if plan.own is None:
-        return np.concatenate([np.zeros(3), np.full(width_of(extent) - 3, np.nan)])
+        return np.full(width_of(extent), np.nan)
     own = _window(plan.own)
     target = _target(request, plan, tumor)
     depth = own[0]
     first = image[own] if image is not None and plan.has_image else np.zeros((1, 1, 1))
     plain = request if image is not None and plan.has_image else Resampling()
     numbers = intensities(plain, first, slope[depth], intercept[depth])
-    spacing = np.where(plan.known_zyx, target.spacing_zyx_mm, np.nan)
-    parts = [np.array(target.shape_zyx), spacing, target.affine.ravel()]
-    parts.append(_padded(target.axis_positions_mm()[0], extent[0]))
+    parts = [target.affine.ravel(), _padded(target.axis_positions_mm()[0], extent[0])]
     parts += [_padded(np.full(target.shape_zyx[0], v), extent[0]) for v in (numbers.slope, numbers.intercept)]
     return np.concatenate(parts)
 
 
 def facts_block(
-    plans: Any,  # noqa: ANN401 - an array of ScanPlan, or one
-    status: NDArray[Any],
-    mask_status: NDArray[Any],
-    message: NDArray[Any],
+    inputs: ScanInputs,
     *voxels: NDArray[Any],
     request: Resampling,
     names: tuple[str, ...],
@@ -134,11 +147,11 @@ def facts_block(
     """
     new = dict(zip(names, voxels, strict=False))
     old = voxels[len(names) :]
-    lead = np.shape(plans)
-    result = np.empty((*lead, len(FACTS)), dtype=object)
-    for at in np.ndindex(*lead):
-        plan: ScanPlan = plans[at] if lead else plans
-        texts = [str(values[at]) for values in (status, mask_status, message)]
+    plans = inputs.plans
+    result = np.empty((*plans.shape, len(FACTS)), dtype=object)
+    for at in np.ndindex(*plans.shape):
+        plan: ScanPlan = plans[at]
+        texts = [str(values[at]) for values in (inputs.status, inputs.message)]
         image = new["image"][at] if "image" in new and plan.has_image else None
         mask = new["mask"][at] if "mask" in new and plan.has_mask else None
         outside = ""
@@ -156,24 +169,21 @@ def _facts(
     outside: str,
     texts: list[str],
 ) -> list[Any]:
-    status, mask_status, message = texts
+    status, message = texts
     if plan.problem or plan.own is None:
         refused = status in STORED
-        return [
-            "", "", 0, 0, "refused" if refused else status, "refused" if mask_status in STORED else mask_status,
-            plan.problem if refused else message,
-        ]  # fmt: skip
+        return ["", "", 0, 0, "refused" if refused else status, plan.problem if refused else message]
     box = tuple(slice(n) for n in plan.shape_zyx)
     remarks = [part for part in (plan.remark, outside) if part]
     status = "warning" if remarks else status
     message = "; ".join(part for part in (*remarks, message) if part)
     of_image = "" if image is None else digest(image[box])
     if mask is None:
-        return [of_image, "", 0, 0, status, mask_status, message]
+        return [of_image, "", 0, 0, status, message]
     whole: tuple[Any, ...] = (..., *box)
     outline = mask[whole]
     ends = bool(outline[..., 0, :, :].any() or outline[..., -1, :, :].any())
-    return [of_image, digest(outline), int(np.count_nonzero(outline)), int(ends), status, mask_status, message]
+    return [of_image, digest(outline), int(np.count_nonzero(outline)), int(ends), status, message]
 
 
 def outside_remark(mask: NDArray[Any], plan: ScanPlan, target: Grid) -> str:
@@ -196,13 +206,16 @@ def _target(request: Resampling, plan: ScanPlan, tumor: NDArray[Any] | None) -> 
     """Return the grid a scan takes, given the mask on its base grid with padding around."""
     base = plan.reference or plan.own
     assert plan.own is not None
+    assert plan.target is not None
     assert base is not None
+    if not request.needs_tumor:
+        return plan.target
     return target_grid(request, plan.own, plan.reference, None if tumor is None else tumor[_window(base)])
 
 
 def width_of(extent: Shape) -> int:
     """Return the length of a line of :func:`table_of`."""
-    return 22 + 3 * extent[0]
+    return 16 + 3 * extent[0]
 
 
 def _padded(values: Floats, length: int) -> Floats:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import pickle
 from typing import Any
 
 import dask.array as da
 import numpy as np
 import xarray as xr
+from dask.base import tokenize
+from dask.layers import ArrayBlockwiseDep
 from numpy.typing import NDArray
 
 from npczarr.graphs.resample_blocks import (
     FACTS,
-    SPATIAL,
+    PLACED,
+    ScanInputs,
     facts_block,
     image_block,
     mask_block,
@@ -40,28 +44,36 @@ class ResampledVariables:
         layout: Layout,
     ) -> None:
         self._dataset = dataset
-        self._source = voxels
+        self._source = voxels = _same_chunks(voxels)
         self._request = request
         self._layout = layout
         self._extent = layout.extent_zyx
         self._lead = next(iter(voxels.values())).dims[:-3]
         scans = [dim for dim in self._lead if dim in ("patient", "sequence")]
-        self._plans = xr.DataArray(plans, dims=scans)
+        self._plans = plans
         self._scans = scans
-        self._rescale = [dataset[name].transpose(*scans, "z") for name in ("rescale_slope", "rescale_intercept")]
+        # on the scans: rescaling along z too, then status and message
+        self._tables = [dataset[name].transpose(*scans, "z").values for name in ("rescale_slope", "rescale_intercept")]
+        self._tables += [self._texts(name) for name in ("status", "message")]
         self._tumor = _tumors(voxels["mask"], request) if request.needs_tumor else None
+
+        of = [voxels[name].data.name for name in voxels]
+        self._token = tokenize(of, request.described(), self._extent, *self._tables, pickle.dumps(plans.tolist()))
+
+    def _named(self, tasks: str) -> str:
+        return f"{tasks}-{self._token}"
 
     def voxels(self, name: str) -> xr.DataArray:
         """Build the lazy array of `image` or `mask`."""
         source = self._source[name]
-        lead = source.dims[:-3]
-        z, y, x = self._extent
+        # the axes of the source with other lengths, for Dask joins reading and resampling only without a contraction
         blocks = da.blockwise(
             image_block if name == "image" else mask_block,
-            (*lead, "Z", "Y", "X"),
+            source.dims,
             *self._inputs(name),
-            new_axes={"Z": z, "Y": y, "X": x},
-            concatenate=True,
+            name=self._named(f"resample-{name}"),
+            adjust_chunks=dict(zip(AXES, self._extent, strict=True)),
+            align_arrays=False,
             dtype=np.float32 if name == "image" else np.uint8,
             meta=np.empty((0,) * source.ndim, np.float32 if name == "image" else np.uint8),
             request=self._request,
@@ -69,7 +81,7 @@ class ResampledVariables:
         )
         result = xr.DataArray(blocks, dims=source.dims, attrs=source.attrs)
         result.encoding = {
-            "chunks": (*(1 for _ in lead), *self._layout.chunk_zyx(name)),
+            "chunks": (*(1 for _ in source.dims[:-3]), *self._layout.chunk_zyx(name)),
             "compressors": image_codecs("lz4") if name == "image" else table_codecs(),
             "fill_value": np.nan if name == "image" else 0,
         }
@@ -84,7 +96,9 @@ class ResampledVariables:
                 table_block,
                 (*self._scans, "W"),
                 *self._inputs("image" if image_needed else "mask"),
+                name=self._named("place-resampled"),
                 new_axes={"W": width},
+                align_arrays=False,
                 concatenate=True,
                 dtype=np.float64,
                 meta=np.empty((0,) * (len(self._scans) + 1)),
@@ -94,32 +108,43 @@ class ResampledVariables:
         else:
             flat = np.empty((*self._plans.shape, width))
             for at in np.ndindex(*self._plans.shape):
-                slope, intercept = (r.values[at] for r in self._rescale)
-                plan: Any = self._plans.values[at]
+                slope, intercept = (table[at] for table in self._tables[:2])
+                plan: Any = self._plans[at]
                 flat[at] = table_of(plan, None, None, slope, intercept, self._request, self._extent)
-        return self._cut(flat if isinstance(flat, np.ndarray) else flat.rechunk(-1))
+        return self._planned() | self._cut(flat if isinstance(flat, np.ndarray) else flat.rechunk(-1))
+
+    def _planned(self) -> dict[str, xr.Variable]:
+        """Shape and voxel size of the new grids, which depend on no voxels."""
+        described = {v.name: v for v in SCAN_TABLES}
+        values = {"shape": np.zeros((*self._plans.shape, 3), np.int32), "spacing": np.empty((*self._plans.shape, 3))}
+        for at in np.ndindex(*self._plans.shape):
+            plan: Any = self._plans[at]
+            values["shape"][at], values["spacing"][at] = plan.shape_zyx, plan.spacing_zyx_mm
+        return {n: xr.Variable((*self._scans, "axis"), v, described[n].all_attributes()) for n, v in values.items()}
+
+    def _texts(self, name: str) -> NDArray[Any]:
+        found = self._dataset.get(name)
+        values = np.full(self._plans.shape, "") if found is None else found.transpose(*self._scans).values
+        return np.asarray(values, dtype=object)
 
     def facts(self, made: dict[str, xr.DataArray]) -> dict[str, xr.Variable]:
         """Build what is known of a scan only once it is resampled, and its status and message."""
-        chunks = dict(zip(self._lead, next(iter(self._source.values())).data.chunks, strict=False))
-        scans = tuple(chunks[dim] for dim in self._scans)
-        said = [self._texts(name, scans) for name in ("status", "mask_status", "message")]
-        inputs: list[Any] = [self._block_of_plans(scans), tuple(self._scans) if scans else None]
-        for texts in said:
-            inputs += [texts, tuple(self._scans)]
         names = tuple(made)
+        source = next(iter(self._source.values()))
+        inputs = self._known(source)
         for name in names:
             inputs += [made[name].data, (*made[name].dims[:-3], *(f"{name}{axis}" for axis in AXES))]
         if "mask" in names and self._request.may_cut:
-            source = self._source["mask"]
-            inputs += [source.data, (*source.dims[:-3], *"zyx")]
-            if self._tumor is not None:
-                inputs += [self._tumor.chunk(chunks).data, (*self._tumor.dims[:-3], "tz", "ty", "tx")]
+            outlines = self._source["mask"]
+            inputs += [outlines.data, (*outlines.dims[:-3], *"zyx")]
+            inputs += self._placing(source, ("tz", "ty", "tx"))
         flat = da.blockwise(
             facts_block,
             (*self._scans, "F"),
             *inputs,
+            name=self._named("describe-resampled"),
             new_axes={"F": len(FACTS)},
+            align_arrays=False,
             concatenate=True,
             dtype=object,
             meta=np.empty((0,) * (len(self._scans) + 1), dtype=object),
@@ -134,46 +159,72 @@ class ResampledVariables:
             variables[name] = xr.Variable(self._scans, values, described[name].all_attributes())
         return {name: v for name, v in variables.items() if name in self._dataset.variables}
 
-    def _texts(self, name: str, scans: tuple[Any, ...]) -> Any:  # noqa: ANN401 - a Dask array
-        dataset = self._dataset
-        values = dataset[name].transpose(*self._scans).values if name in dataset else np.full(self._plans.shape, "")
-        return da.from_array(np.asarray(values, dtype=object), chunks=scans)
-
-    def _block_of_plans(self, scans: tuple[Any, ...]) -> Any:  # noqa: ANN401 - a Dask array, or one plan
-        return da.from_array(self._plans.values, chunks=scans) if scans else self._plans.item()
-
     def _inputs(self, name: str) -> list[Any]:
-        """Plans, voxels and rescaling of the source as blockwise takes them; tumors too where grids need them."""
+        """Give what is known of the scans, their voxels, and tumors where grids need them, as blockwise takes them."""
         source = self._source[name] if name in self._source else next(iter(self._source.values()))
-        chunks = dict(zip(source.dims[:-3], source.data.chunks[:-3], strict=True))
-        scans = tuple(chunks[dim] for dim in self._scans)
-        inputs: list[Any] = [
-            self._block_of_plans(scans),
-            tuple(self._scans) if scans else None,
-            source.data,
-            (*source.dims[:-3], *"zyx"),
-        ]
-        for table in self._rescale:
-            inputs += [da.asarray(table.data).rechunk((*scans, -1)), (*self._scans, "z")]
-        if self._tumor is not None:
-            inputs += [self._tumor.chunk(chunks).data, (*self._tumor.dims[:-3], *"zyx")]
-        return inputs
+        return [*self._known(source), source.data, (*source.dims[:-3], *"zyx"), *self._placing(source, tuple("zyx"))]
+
+    def _known(self, source: xr.DataArray) -> list[Any]:
+        """Give what is known of the scans of each block without their voxels: no tasks, a value of each."""
+        chunks = tuple(_chunks(source)[dim] for dim in self._scans)
+        if not chunks:
+            return [ScanInputs(self._plans, *self._tables), None]
+        ends = [np.cumsum(sizes).tolist() for sizes in chunks]
+        values = np.empty([len(sizes) for sizes in chunks], dtype=object)
+        for at in np.ndindex(*values.shape):
+            place = tuple(slice(end[i] - sizes[i], end[i]) for i, end, sizes in zip(at, ends, chunks, strict=True))
+            values[at] = ScanInputs(self._plans[place], *(table[place] for table in self._tables))
+        return [_ScanValues(chunks, values, self._token), tuple(self._scans)]
+
+    def _placing(self, source: xr.DataArray, axes: tuple[str, ...]) -> list[Any]:
+        """Give the masks by which windows are placed, in the chunks of the source, as blockwise takes them."""
+        if self._tumor is None:
+            return []
+        return [self._tumor.chunk(_chunks(source)).data, (*self._tumor.dims[:-3], *axes)]
 
     def _cut(self, flat: Any) -> dict[str, xr.Variable]:  # noqa: ANN401 - NumPy or Dask
         described = {v.name: v for v in SCAN_TABLES}
-        dims: dict[str, tuple[str, ...]] = dict.fromkeys(("shape", "spacing"), ("axis",))
-        dims |= {"affine": ("affine_row", "affine_column"), "rescale_slope": ("z",), "rescale_intercept": ("z",)}
+        dims: dict[str, tuple[str, ...]] = {
+            "affine": ("affine_row", "affine_column"),
+            "rescale_slope": ("z",),
+            "rescale_intercept": ("z",),
+        }
         dims["z_mm"] = ("z",)
-        sizes = dict(zip(AXES, self._extent, strict=True)) | {"axis": 3, "affine_row": 4, "affine_column": 4}
+        sizes = dict(zip(AXES, self._extent, strict=True)) | {"affine_row": 4, "affine_column": 4}
         variables, start = {}, 0
-        for name in SPATIAL:
+        for name in PLACED:
             shape = tuple(sizes[dim] for dim in dims[name])
             stop = start + int(np.prod(shape))
             values = flat[..., start:stop].reshape(*flat.shape[:-1], *shape)
-            values = values.astype(np.int32) if name == "shape" else values
             variables[name] = xr.Variable((*self._scans, *dims[name]), values, described[name].all_attributes())
             start = stop
         return variables
+
+
+class _ScanValues(ArrayBlockwiseDep):
+    """A value for each block of scans, which becomes part of its task."""
+
+    def __init__(self, chunks: tuple[tuple[int, ...], ...], values: NDArray[Any], token: str) -> None:
+        super().__init__(chunks)
+        self.values = values
+        self.token = token
+
+    def __getitem__(self, idx: tuple[int, ...]) -> Any:  # noqa: ANN401 - ScanInputs
+        return self.values[idx]
+
+    def __dask_tokenize__(self) -> tuple[Any, ...]:
+        return "npczarr-scan-values", self.chunks, self.token
+
+
+def _same_chunks(voxels: dict[str, xr.DataArray]) -> dict[str, xr.DataArray]:
+    """Give all voxels blocks of the same scans: those of the first."""
+    wanted = _chunks(next(iter(voxels.values())))
+    return {n: one.chunk({dim: wanted[dim] for dim in one.dims if dim in wanted}) for n, one in voxels.items()}
+
+
+def _chunks(voxels: xr.DataArray) -> dict[Any, tuple[int, ...]]:
+    """Sizes of the chunks along the axes before z, y, x."""
+    return dict(zip(voxels.dims[:-3], voxels.data.chunks[:-3], strict=True))
 
 
 def _tumors(mask: xr.DataArray, request: Resampling) -> xr.DataArray:

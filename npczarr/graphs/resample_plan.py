@@ -13,7 +13,7 @@ import xxhash
 from numpy.typing import NDArray
 
 from npczarr.errors import NpczarrError, ParameterError, unknown_label
-from npczarr.model.geometry import AXES, Grid, Shape
+from npczarr.model.geometry import AXES, Floats, Grid, Shape
 from npczarr.model.resampling import Resampling
 from npczarr.model.schema import RESAMPLING, SCAN, SCHEMA_ATTRIBUTE, STORED
 from npczarr.store.describe import json_schema
@@ -27,8 +27,8 @@ class ScanPlan:
     ----------
     own, reference
         Its grid, and that of the sequence on whose grid it is laid.
-    shape_zyx
-        Shape of the grid it takes; where that depends on the tumor, its place does, but not its shape.
+    target
+        The grid it takes; where that depends on the tumor, of the same shape and spacing, but in another place.
     known_zyx
         Along which axes the voxel size is known.
     has_image, has_mask
@@ -41,12 +41,22 @@ class ScanPlan:
 
     own: Grid | None
     reference: Grid | None = None
-    shape_zyx: Shape = (0, 0, 0)
+    target: Grid | None = None
     known_zyx: tuple[bool, bool, bool] = (True, True, True)
     has_image: bool = True
     has_mask: bool = True
     problem: str = ""
     remark: str = ""
+
+    @property
+    def shape_zyx(self) -> Shape:
+        """Shape of the grid it takes."""
+        return (0, 0, 0) if self.target is None else self.target.shape_zyx
+
+    @property
+    def spacing_zyx_mm(self) -> Floats:
+        """(3,) voxel size of the grid it takes, NaN where it is not known."""
+        return np.where(self.known_zyx, np.nan if self.target is None else self.target.spacing_zyx_mm, np.nan)
 
 
 def plan_cohort(dataset: xr.Dataset, request: Resampling) -> NDArray[Any]:
@@ -67,10 +77,11 @@ def plan_cohort(dataset: xr.Dataset, request: Resampling) -> NDArray[Any]:
     if request.like is not None and request.like not in sequences:
         raise unknown_label("sequence", request.like, sequences, where="the Dataset to resample like")
     like = None if request.like is None else sequences.index(request.like)
+    tables = {name: whole[name].values for name in _TABLES if name in whole}
     plans = np.empty((whole.sizes["patient"], whole.sizes["sequence"]), dtype=object)
     for p, s in np.ndindex(*plans.shape):
-        reference = None if like is None else whole.isel(patient=p, sequence=like)
-        plans[p, s] = _plan_scan(whole.isel(patient=p, sequence=s), reference, request)
+        reference = None if like is None else {name: values[p, like] for name, values in tables.items()}
+        plans[p, s] = _plan_scan({name: values[p, s] for name, values in tables.items()}, reference, request)
     # np.asarray: one scan alone is an array of no dimension
     return np.asarray(plans[tuple(slice(None) if dim in dataset.dims else 0 for dim in SCAN)], dtype=object)
 
@@ -102,10 +113,12 @@ def resampled_attributes(
     return {**kept, "json_schema": schema, RESAMPLING: json.dumps(request.described())}
 
 
+#: Tables by which scans are planned, and the entries of one scan in them.
 _TABLES = ("shape", "spacing", "affine", "status", "mask_status", "mask_voxels", "image_digest", "frame_digest")
+_Entries = Mapping[str, Any]
 
 
-def _plan_scan(scan: xr.Dataset, reference: xr.Dataset | None, request: Resampling) -> ScanPlan:
+def _plan_scan(scan: _Entries, reference: _Entries | None, request: Resampling) -> ScanPlan:
     own = _grid_of(scan)
     if own is None:
         return ScanPlan(None, problem="not in the store that is resampled")
@@ -114,7 +127,7 @@ def _plan_scan(scan: xr.Dataset, reference: xr.Dataset | None, request: Resampli
     if reference is not None:
         base = _grid_of(reference)
         if base is None:
-            return ScanPlan(None, problem=f"there is no {request.like} to lay it on: {reference['status'].item()}")
+            return ScanPlan(None, problem=f"there is no {request.like} to lay it on: {reference['status']}")
         known = tuple(a and b for a, b in zip(known, _known(reference), strict=True))
     needs = [
         part is not None or request.like is not None or request.window is not None
@@ -124,10 +137,10 @@ def _plan_scan(scan: xr.Dataset, reference: xr.Dataset | None, request: Resampli
         if needed and not is_known:
             return ScanPlan(None, problem=f"its voxel size along {axis} is not known, so it cannot be resampled")
     try:
-        shape = request.grid(own, base).shape_zyx
+        grid = request.grid(own, base)
     except NpczarrError as error:
         return ScanPlan(None, problem=str(error))
-    has_mask = "mask_status" not in scan or scan["mask_status"].item() in STORED
+    has_mask = "mask_status" not in scan or str(scan["mask_status"]) in STORED
     placed = scan if reference is None else reference
     tumor = "mask_voxels" not in placed or int(placed["mask_voxels"]) > 0
     remarks = [] if tumor or not request.needs_tumor else ["no tumor: the window is about the middle of the volume"]
@@ -135,23 +148,23 @@ def _plan_scan(scan: xr.Dataset, reference: xr.Dataset | None, request: Resampli
         remarks.append(
             f"laid on the grid of {request.like}, which has another frame of reference: they may not be aligned"
         )
-    has_image = "image_digest" not in scan or bool(scan["image_digest"].item())
+    has_image = "image_digest" not in scan or bool(str(scan["image_digest"]))
     z, y, x = known
-    return ScanPlan(own, base, shape, (z, y, x), has_image, has_mask, remark="; ".join(remarks))
+    return ScanPlan(own, base, grid, (z, y, x), has_image, has_mask, remark="; ".join(remarks))
 
 
-def _grid_of(scan: xr.Dataset) -> Grid | None:
-    z, y, x = (int(n) for n in scan["shape"].values)
-    return Grid((z, y, x), scan["affine"].values) if min(z, y, x) > 0 else None
+def _grid_of(scan: _Entries) -> Grid | None:
+    z, y, x = (int(n) for n in scan["shape"])
+    return Grid((z, y, x), scan["affine"]) if min(z, y, x) > 0 else None
 
 
-def _other_frame(scan: xr.Dataset, reference: xr.Dataset) -> bool:
+def _other_frame(scan: _Entries, reference: _Entries) -> bool:
     """Whether two scans name different frames of reference."""
     if "frame_digest" not in scan:
         return False
-    own, other = str(scan["frame_digest"].item()), str(reference["frame_digest"].item())
+    own, other = str(scan["frame_digest"]), str(reference["frame_digest"])
     return bool(own and other and own != other)
 
 
-def _known(scan: xr.Dataset) -> tuple[bool, ...]:
-    return tuple(bool(known) for known in np.isfinite(scan["spacing"].values))
+def _known(scan: _Entries) -> tuple[bool, ...]:
+    return tuple(bool(known) for known in np.isfinite(scan["spacing"]))

@@ -97,7 +97,8 @@ class Grid:
 
     def center_mm(self) -> Floats:
         """(3,) LPS mm of the middle of the volume."""
-        middle: Floats = self.corners_mm().mean(axis=0)
+        last_xyz = np.array(self.shape_zyx[::-1]) - 1
+        middle: Floats = self.affine[:3, :3] @ (last_xyz / 2) + self.affine[:3, 3]
         return middle
 
     def regrid(self, *, spacing: Sequence[float | None] = (), shape: Sequence[int | None] = ()) -> Grid:
