@@ -1,180 +1,138 @@
-"""Patches a second: ``npczarr.patches`` beside blosc2 files as nnU-Net 2 keeps them, and beside plain xarray.
+"""Patches a second: ``npczarr.patches`` beside the loaders of nnU-Net, MONAI and TorchIO, on the same patients.
 
-Run ``python benchmarks/training.py [--patients 6] [--seconds 3] [--rounds 3]``. A full-size phantom is laid on the grid
-of CE-T1WI and written three times: for training without a codec, for training with lz4, and as blosc2 arrays (float32,
-blocks about the patch, zstd; memory-mapped, and normalized before, as nnU-Net does it). All give three sequences and
-their masks, a third of the patches about foreground. Before any is timed, the same patches of each are compared. Every
-side has two threads; sides take turns. ``--s3`` also reads the lz4 store from a local S3 server with 20 ms added.
+Run ``python benchmarks/training.py [--patients 6] [--seconds 5] [--rounds 3] [--s3] [--folder KEPT]``. A full-size
+phantom is laid on the grid of CE-T1WI and written for training twice, mapped (no codec) and in lz4 tiles; the others'
+files are made from that store (``training_peers.py``). Patches of all are compared before any is timed. Every
+measurement is a process of its own, and sides take turns: seconds until as many patches were given as there are
+patients (the first epoch, with what a loader reads, caches or compiles; not its imports), then patches a second, and
+the most memory of the process and its workers (proportional set size, with pages of mapped files). Two threads or two
+workers each. ``--s3`` reads the lz4 tiles from an S3 server on this machine with 20 ms added to each request. Loaders
+that are not installed are left out, and that is said.
 """
 
 import argparse
 import contextlib
+import json
 import os
-import resource
+import subprocess
+import sys
 import tempfile
+import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
-from itertools import islice
+from importlib.util import find_spec
 from pathlib import Path
-from typing import NamedTuple
 
-import blosc2
 import numpy as np
+import psutil
 
 import npczarr as npc
 
+sys.path[:0] = [str(Path(__file__).resolve().parent), str(Path(__file__).resolve().parents[1])]
+import training_peers as peers  # noqa: E402
+
 SIZES = {"16 x 256 x 256": (16, 256, 256), "64 x 64 x 64": (64, 64, 64)}
 AIMS = {"16 x 256 x 256": 90, "64 x 64 x 64": 400}
-THREADS = 2
-blosc2.set_nthreads(1)
+S3_AIM = 40
+OURS = {"npczarr.patches, mapped": "none", "npczarr.patches, lz4 tiles": "lz4"}
+REFERENCE = "nnU-Net, its blosc2 loader"
+PACKAGES = {REFERENCE: "nnunetv2", "MONAI CacheDataset": "monai", "MONAI PersistentDataset": "monai",
+            "TorchIO Queue": "torchio"}  # fmt: skip
 
 
-def write_blosc2(store, folder, size):
-    """Write (sequence, z, y, x) of each patient: normalized images float32 and masks uint8."""
-    ds = npc.open(store)
-    facts = npc.open(store, group="training")
-    for patient in ds.patient.values:
-        images, masks = [], []
-        for sequence in ds.sequence.values:
-            scan, of = ds.npc.scan(patient, sequence), facts.sel(patient=patient, sequence=sequence)
-            normal = (scan.image.values - float(of["mean"])) / float(of["standard_deviation"])
-            images.append(np.where(scan.image.values == -32768, 0, normal).astype(np.float32))
-            masks.append(scan.mask.values)
-        for name, values in (("image", np.stack(images)), ("mask", np.stack(masks))):
-            shape = values.shape
-            # blocks that fit the first cache, chunks that fit the last: as nnU-Net chooses them for a patch
-            block = (1, *(min(n, s) for n, s in zip((4, 64, 64), shape[1:], strict=True)))
-            chunk = (1, *(min(n, s) for n, s in zip(size, shape[1:], strict=True)))
-            blosc2.asarray(
-                values, urlpath=str(folder / f"{patient}_{name}.b2nd"), mode="w", chunks=chunk, blocks=block,
-                cparams={"codec": blosc2.Codec.ZSTD, "clevel": 8, "nthreads": 1}, dparams={"nthreads": 1},
-            )  # fmt: skip
+def batches_of(side, folder, size, store):
+    """Return an endless iterator of batches of two, and the patients."""
+    if side in peers.LOADERS:
+        patients = [str(p) for p in npc.open(folder / "none.zarr").patient.values]
+        return iter(peers.LOADERS[side](folder, size, patients)), len(patients)
+    p = npc.patches(store, size=size, batch_size=peers.BATCH, steps=10**6, threads=None if "://" in store else 2)
+    return iter(p), len(p.subjects)
 
 
-class Blosc2Patches:
-    """The same patches, read as nnU-Net's data loader reads them: a box of each file, padded, into the batch."""
-
-    def __init__(self, folder, patches, size):
-        self.folder, self.patches, self.size = folder, patches, size
-
-    def batch(self, drawn):
-        """Return images and masks of the patches at these places."""
-        n = len(drawn.patients)
-        images = np.zeros((n, 3, *self.size), np.float32)
-        masks = np.zeros((n, 3, *self.size), np.uint8)
-        for i, (patient, starts) in enumerate(zip(drawn.patients, drawn.starts_zyx, strict=True)):
-            for name, out in (("image", images), ("mask", masks)):
-                data = blosc2.open(str(self.folder / f"{patient}_{name}.b2nd"), mode="r", mmap_mode="r",
-                                   dparams={"nthreads": 1})  # fmt: skip
-                low = [max(int(a), 0) for a in starts]
-                high = [min(int(a) + k, s) for a, k, s in zip(starts, self.size, data.shape[1:], strict=True)]
-                box = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
-                place = tuple(slice(a - int(s), b - int(s)) for a, b, s in zip(low, high, starts, strict=True))
-                out[(i, slice(None), *place)] = data[(slice(None), *box)]
-        return images, masks
-
-    def __iter__(self):
-        with ThreadPoolExecutor(THREADS) as pool:
-            waiting = []
-            for drawn in self.patches:
-                waiting.append(pool.submit(self.batch, drawn))
-                if len(waiting) > THREADS:
-                    yield waiting.pop(0).result()
+def watch_memory(most, done):
+    """Keep the most memory of this process and its children, in MB, in ``most[0]``."""
+    me = psutil.Process()
+    while not done.wait(0.3):
+        found = 0
+        for process in (me, *me.children(recursive=True)):
+            with contextlib.suppress(psutil.Error):
+                found += process.memory_full_info().pss
+        most[0] = max(most[0], found / 1e6)
 
 
-class Places:
-    """Patients and places of patches, without their voxels, over and over."""
-
-    def __init__(self, patches, count):
-        self.batches = [(b.patients, b.starts_zyx) for b in islice(iter(patches), count)]
-
-    def __iter__(self):
-        while True:
-            for patients, starts in self.batches:
-                yield Place(patients, starts)
-
-
-class Place(NamedTuple):
-    """Where the patches of a batch are."""
-
-    patients: tuple
-    starts_zyx: np.ndarray
-
-
-def by_xarray(store, places, size):
-    ds = npc.open(store)
-    facts = npc.open(store, group="training").load()
-    for drawn in places:
-        images = np.zeros((len(drawn.patients), 3, *size), np.float32)
-        for i, (patient, starts) in enumerate(zip(drawn.patients, drawn.starts_zyx, strict=True)):
-            for s, sequence in enumerate(ds.sequence.values):
-                scan, of = ds.npc.scan(patient, sequence), facts.sel(patient=patient, sequence=sequence)
-                box = {a: slice(max(int(v), 0), int(v) + n) for a, v, n in zip("zyx", starts, size, strict=True)}
-                part = scan.image.isel(box).values
-                _ = scan.mask.isel(box).values
-                normal = (part - float(of["mean"])) / float(of["standard_deviation"])
-                images[i, s][tuple(slice(n) for n in part.shape)] = normal
-        yield images, None
-
-
-def rate(batches, batch_size, seconds):
-    todo = iter(batches)
-    for _ in range(4):
+def measure_one(side, folder, size, seconds, store):
+    """Measure one side in this process, and print it."""
+    if side in PACKAGES:
+        __import__(PACKAGES[side])
+    most, done = [0.0], threading.Event()
+    watcher = threading.Thread(target=watch_memory, args=(most, done))
+    watcher.start()
+    begun = time.perf_counter()
+    todo, patients = batches_of(side, folder, size, store)
+    for _ in range(-(-patients // peers.BATCH)):
         next(todo)
-    start, count = time.perf_counter(), 0
-    while time.perf_counter() - start < seconds:
+    first = time.perf_counter() - begun
+    for _ in range(6):
         next(todo)
-        count += batch_size
-    return count / (time.perf_counter() - start)
+    begun, count = time.perf_counter(), 0
+    while time.perf_counter() - begun < seconds:
+        next(todo)
+        count += peers.BATCH
+    later = count / (time.perf_counter() - begun)
+    done.set()
+    watcher.join()
+    print(json.dumps({"first": first, "later": later, "memory": most[0]}), flush=True)
+    os._exit(0)  # workers of some loaders outlive what uses them
 
 
-def check_equal(raw, lz4, other, count=6):
-    for a, b, (images, masks) in zip(islice(raw, count), islice(lz4, count), other, strict=False):
-        assert a.patients == b.patients
-        np.testing.assert_array_equal(a.images, b.images)
-        np.testing.assert_array_equal(a.masks, b.masks)
-        np.testing.assert_array_equal(a.masks, masks)
-        np.testing.assert_allclose(a.images, images, atol=1e-4)
+def ask(side, folder, size, seconds, store):
+    """Measure one side in a process of its own."""
+    line = [sys.executable, __file__, "--side", side, "--size", json.dumps(size), "--folder", str(folder),
+            "--seconds", str(seconds), "--store", store]  # fmt: skip
+    with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:  # orphaned workers hold a pipe open
+        code = subprocess.call(line, stdout=out, stderr=err)
+        out.seek(0)
+        err.seek(0)
+        said = out.read().strip().splitlines()
+        if code or not said:
+            raise RuntimeError(f"{side}: exit code {code}\n{err.read()[-3000:]}")
+        return json.loads(said[-1])
 
 
-def measure(folder, stores, options):
+def measure(folder, options, remote):
+    sides = dict.fromkeys(OURS) | {side: None for side in peers.LOADERS if find_spec(PACKAGES[side])}
+    if left_out := [side for side in peers.LOADERS if side not in sides]:
+        print("not installed: " + ", ".join(left_out))
+    stores = {side: str(folder / f"{codec}.zarr") for side, codec in OURS.items()}
+    if remote:
+        stores["npczarr.patches, S3 with 20 ms added"] = remote
+        sides |= dict.fromkeys(stores)
     for name, size in SIZES.items():
-        files = folder / f"blosc2 {name}"
-        files.mkdir()
-        write_blosc2(stores["none"], files, size)
-
-        def patches(codec, size=size, **more):
-            return npc.patches(stores[codec], size=size, batch_size=2, steps=10**6, threads=THREADS, **more)
-
-        places = Places(patches("none"), 40)
-        check_equal(patches("none"), patches("lz4"), Blosc2Patches(files, places, size))
-        sides = {
-            "npczarr.patches, mapped": partial(patches, "none"),
-            "npczarr.patches, lz4 tiles": partial(patches, "lz4"),
-            "blosc2 as nnU-Net keeps it": partial(Blosc2Patches, files, places, size),
-            "ds.npc.scan windows": partial(by_xarray, stores["lz4"], places, size),
-        }
+        if find_spec("nnunetv2"):
+            for codec in OURS.values():
+                peers.check(folder / f"{codec}.zarr", folder, size)
         found = {side: [] for side in sides}
         for _ in range(options.rounds):
-            for side, make in sides.items():
-                found[side].append(rate(make(), 2, options.seconds))
-        print(f"\n{name}, patches a second (median, least to most), three sequences and masks, {THREADS} threads")
-        reference = np.median(found["blosc2 as nnU-Net keeps it"])
-        for side, values in found.items():
-            middle = np.median(values)
-            aim = f"   aim {AIMS[name]}: {'met' if middle >= AIMS[name] else 'missed'}" if "mapped" in side else ""
+            for side in sides:
+                found[side].append(ask(side, folder, size, options.seconds, stores.get(side, "")))
+        print(f"\n{name}: first epoch, s | later, patches a second, median (least to most) | peak memory, MB")
+        middle = {side: {k: np.median([m[k] for m in ms]) for k in ms[0]} for side, ms in found.items()}
+        for side, ms in found.items():
+            rates = [m["later"] for m in ms]
+            of = middle[side]
+            times = f"{of['later'] / middle[REFERENCE]['later']:.1f}x" if REFERENCE in middle else ""
+            aim = S3_AIM if "S3" in side else AIMS[name] if "mapped" in side else 0
+            met = f"  aim {aim}: {'met' if of['later'] >= aim else 'missed'}" if aim else ""
+            spread = f"({min(rates):.0f} to {max(rates):.0f})"
             print(
-                f"  {side:28} {middle:7.0f} ({min(values):.0f} to {max(values):.0f})  {middle / reference:5.1f}x{aim}"
+                f"  {side:38} {of['first']:6.1f} | {of['later']:6.0f} {spread} {times:>6} | {of['memory']:6.0f}{met}",
+                flush=True,
             )
-    print(f"\npeak memory of the process {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MB; "
-          f"load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")  # fmt: skip
+        print(f"  load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
 
 
-def from_s3(folder, store, seconds):
-    import sys
-
-    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+@contextlib.contextmanager
+def s3_copy(folder, store):
+    """Serve a store from S3 with 20 ms added to each request; credentials are in the environment meanwhile."""
     from obstore import put
     from obstore.store import from_url
 
@@ -187,37 +145,46 @@ def from_s3(folder, store, seconds):
             if path.is_file():
                 put(target, str(path.relative_to(store)), path)
         proxy.use(Faults(delay=0.02))
-        for name, size in SIZES.items():
-            patches = npc.patches("s3://priv/training.zarr", size=size, batch_size=2, steps=10**6)
-            first = rate(patches, 2, seconds)
-            print(
-                f"  S3 with 20 ms added, {name}: {first:.0f} patches/s at first, {rate(patches, 2, seconds):.0f} later"
-            )
+        yield "s3://priv/training.zarr"
+
+
+def prepare(folder, patients):
+    """Make the phantom, the stores and the files of the others."""
+    if not (folder / "npc.zarr").exists():
+        npc.make_cohort(folder / "cohort", patients=patients, size="full", workers=0, reliability=False)
+        npc.convert(folder / "cohort/primary_data", folder / "npc.zarr", workers=0)
+        for codec in OURS.values():
+            npc.resample_store(
+                folder / "npc.zarr", folder / f"{codec}.zarr", like=peers.SEQUENCE, purpose="training", codec=codec,
+                workers=0,
+            )  # fmt: skip
+    if find_spec("nnunetv2") and not (folder / "nifti").exists():
+        peers.write(folder / "none.zarr", folder, SIZES.values())
+    for what in ("none.zarr", "lz4.zarr", "nifti", *(f"blosc2 {size}" for size in SIZES.values())):
+        files = [f for f in (folder / what).rglob("*") if f.is_file()]
+        print(f"{what}: {sum(f.stat().st_size for f in files) / 1e6:.0f} MB, {len(files)} files")
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--patients", type=int, default=6)
-    parser.add_argument("--seconds", type=float, default=3)
+    parser.add_argument("--seconds", type=float, default=5)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--s3", action="store_true")
     parser.add_argument("--folder", type=Path, help="keep what is made here, and use it again")
+    for internal in ("--side", "--size", "--store"):
+        parser.add_argument(internal, help=argparse.SUPPRESS)
     options = parser.parse_args()
+    for name in ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results"):
+        os.environ.setdefault(name, tempfile.gettempdir())  # nnU-Net warns otherwise
+    if options.side:
+        measure_one(options.side, options.folder, tuple(json.loads(options.size)), options.seconds, options.store)
     with contextlib.ExitStack() as stack:
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        kept = options.folder or scratch
-        stores = {codec: kept / f"{codec}.zarr" for codec in ("none", "lz4")}
-        if not (kept / "npc.zarr").exists():
-            npc.make_cohort(kept / "cohort", patients=options.patients, size="full", workers=0, reliability=False)
-            npc.convert(kept / "cohort/primary_data", kept / "npc.zarr", workers=0)
-            for codec, url in stores.items():
-                npc.resample_store(kept / "npc.zarr", url, like="CE-T1WI", purpose="training", codec=codec, workers=0)
-        for codec, url in stores.items():
-            size = sum(f.stat().st_size for f in url.rglob("*") if f.is_file()) / 1e6
-            print(f"{codec}: {size:.0f} MB, {sum(f.is_file() for f in url.rglob('*'))} files")
-        measure(scratch, stores, options)
-        if options.s3:
-            from_s3(scratch, stores["lz4"], options.seconds)
+        folder = options.folder or scratch
+        prepare(folder, options.patients)
+        remote = stack.enter_context(s3_copy(scratch, folder / "lz4.zarr")) if options.s3 else ""
+        measure(folder, options, remote)
 
 
 if __name__ == "__main__":

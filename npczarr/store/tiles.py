@@ -8,14 +8,11 @@ from __future__ import annotations
 
 import json
 import math
-import mmap
-import os
-from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import product
-from threading import Lock, local
+from threading import local
 from typing import Any
 
 import google_crc32c
@@ -24,8 +21,8 @@ from numcodecs import blosc, zstd
 from numpy.typing import NDArray
 
 from npczarr.errors import StoreError
-from npczarr.store.location import get_all
 from npczarr.store.scans import StoredScan
+from npczarr.store.tile_cache import TileCache
 from npczarr.store.voxels import VoxelArray, Window
 
 _thread = local()
@@ -58,55 +55,6 @@ class Tile:
         """(z, y, x) values that are in the box."""
         found: NDArray[Any] = self.chunk[self.inside]
         return found
-
-
-class TileCache:
-    """Objects of a store as they are encoded, the latest used, up to a number of bytes; any thread may ask.
-
-    Parameters
-    ----------
-    limit
-        Bytes that are kept at most; 0 keeps nothing.
-    """
-
-    def __init__(self, limit: int) -> None:
-        self.limit = limit
-        #: Decoded chunks by what encodes them: most chunks of masks are nothing but background.
-        self.brief: dict[tuple[str, bytes], NDArray[Any]] = {}
-        #: Arrays and scans that match their digests although they lack objects.
-        self.complete: set[tuple[str, str]] = set()
-        self._held: OrderedDict[tuple[str, str], bytes] = OrderedDict()
-        self._bytes = 0
-        self._lock = Lock()
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return TileCache, (self.limit,)
-
-    def get(self, array: VoxelArray, keys: list[str]) -> list[bytes | None]:
-        """Read objects, all at once those that are not held."""
-        if not self.limit:
-            return _read_all(array, keys)
-        url = array.location.url
-        with self._lock:
-            found = {key: self._held.get((url, key)) for key in keys}
-            for key in keys:
-                if found[key] is not None:
-                    self._held.move_to_end((url, key))
-        missing = [key for key, content in found.items() if content is None]
-        if missing:
-            read = dict(zip(missing, _read_all(array, missing), strict=True))
-            self._keep(url, read)
-            found |= read
-        return [found[key] for key in keys]
-
-    def _keep(self, url: str, read: dict[str, bytes | None]) -> None:
-        with self._lock:
-            for key, content in read.items():
-                if content is not None and (url, key) not in self._held:
-                    self._held[url, key] = content
-                    self._bytes += len(content)
-            while self._bytes > self.limit and self._held:
-                self._bytes -= len(self._held.popitem(last=False)[1])
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,13 +107,11 @@ class TileReader:
         """Map an object that holds plain values into memory; its checksum is looked at once in each process."""
         path = f"{self.array.location.url}/{key}"
         try:
-            with open(path, "rb") as file:
-                content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+            return self.cache.mapped(path)
         except FileNotFoundError:
             return None
         except (OSError, ValueError) as error:  # ValueError: it is empty
             raise StoreError(f"{scan.label}: {path} cannot be read ({error}); restore it from a copy") from error
-        return memoryview(content)
 
     def _fill(self, scan: StoredScan) -> NDArray[Any]:
         """Return a chunk that has no object: other programs leave those of fill values out, which the digest shows."""
@@ -268,27 +214,3 @@ def _codec(fingerprint: str) -> _Codec | None:
 def _all_of(window: Window) -> Span:
     z, y, x = (slice(0, s.stop - s.start) for s in window)
     return z, y, x
-
-
-def _read_all(array: VoxelArray, keys: list[str]) -> list[bytes | None]:
-    if array.location.is_remote:
-        return get_all(array.location.open(read_only=True), keys)
-    return [_read_file(f"{array.location.url}/{key}") for key in keys]
-
-
-def _read_file(path: str) -> bytes | None:
-    """Read a file whole, with as few calls as that takes."""
-    try:
-        file = os.open(path, os.O_RDONLY)
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        raise StoreError(f"{path}: cannot be read ({error.strerror}); check its permissions") from error
-    try:
-        size = os.fstat(file).st_size
-        content = os.read(file, size)
-        while len(content) < size and (more := os.read(file, size - len(content))):
-            content += more
-        return content
-    finally:
-        os.close(file)

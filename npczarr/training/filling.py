@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +13,8 @@ from npczarr.kernels.patches import normalize_into
 from npczarr.model.geometry import Floats, Shape
 from npczarr.model.training import ScanFacts
 from npczarr.store.scans import StoredScan
-from npczarr.store.tiles import TileCache, TileReader
+from npczarr.store.tile_cache import TileCache
+from npczarr.store.tiles import TileReader
 from npczarr.store.voxels import Window
 from npczarr.training.sampling import place_patch, windows
 from npczarr.training.subjects import Subject, facts_of
@@ -117,9 +118,8 @@ class PatchFiller:
         batch.starts_zyx[i] = starts
         batch.affines[i] = grid.affine
         batch.affines[i, :3, 3] += grid.affine[:3, :3] @ np.array(starts[::-1])
-        if any(s.stop - s.start < n for s, n in zip(target, self.size_zyx, strict=True)):
-            batch.images[i] = 0
-            batch.masks[i] = 0
+        for values in (batch.images[i], batch.masks[i]):
+            _clear_outside(values, target)
         for s, (scan, facts) in enumerate(zip(subject.scans, known, strict=True)):
             self._fill_image(scan, facts, source, batch.images[i, s], target)
             if self.masks:
@@ -158,6 +158,14 @@ class PatchFiller:
         if scan.place not in self.found:
             self.found[scan.place] = facts_of(scan)
         return self.found[scan.place]
+
+
+def _clear_outside(values: NDArray[Any], inside: Window) -> None:
+    """Set to 0 what of (sequence, z, y, x) lies outside a box of (z, y, x)."""
+    z, y, x = inside
+    for before, span in (((), z), ((z,), y), ((z, y), x)):
+        values[(slice(None), *before, slice(0, span.start))] = 0
+        values[(slice(None), *before, slice(span.stop, None))] = 0
 
 
 def _by_label(known: Sequence[ScanFacts]) -> list[NDArray[np.int32]]:

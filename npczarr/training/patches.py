@@ -19,7 +19,7 @@ from npczarr.store.location import locate
 from npczarr.store.open import open_location
 from npczarr.store.origin import cohort_behind
 from npczarr.store.selection import chosen_patients
-from npczarr.store.tiles import TileCache
+from npczarr.store.tile_cache import TileCache
 from npczarr.training.filling import Batch, Normalization, PatchFiller
 from npczarr.training.sampling import Draw, draws
 from npczarr.training.subjects import Subject, find_subjects

@@ -1,0 +1,105 @@
+"""Encoded objects of a store that stay in memory, and maps of those that are not encoded."""
+
+from __future__ import annotations
+
+import mmap
+import os
+from collections import OrderedDict
+from threading import Lock
+from typing import Any
+
+from numpy.typing import NDArray
+
+from npczarr.errors import StoreError
+from npczarr.store.location import get_all
+from npczarr.store.voxels import VoxelArray
+
+_MOST_MAPS = 1024  # a process may have some 65 000
+
+
+class TileCache:
+    """Objects of a store as they are encoded, the latest used, up to a number of bytes; any thread may ask.
+
+    Parameters
+    ----------
+    limit
+        Bytes that are kept at most; 0 keeps nothing.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        #: Decoded chunks by what encodes them: most chunks of masks are nothing but background.
+        self.brief: dict[tuple[str, bytes], NDArray[Any]] = {}
+        #: Latest objects that are mapped into memory: a new map costs a fault for each page that is touched.
+        self.maps: OrderedDict[str, memoryview] = OrderedDict()
+        #: Arrays and scans that match their digests although they lack objects.
+        self.complete: set[tuple[str, str]] = set()
+        self._held: OrderedDict[tuple[str, str], bytes] = OrderedDict()
+        self._bytes = 0
+        self._lock = Lock()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return TileCache, (self.limit,)
+
+    def get(self, array: VoxelArray, keys: list[str]) -> list[bytes | None]:
+        """Read objects, all at once those that are not held."""
+        if not self.limit:
+            return _read_all(array, keys)
+        url = array.location.url
+        with self._lock:
+            found = {key: self._held.get((url, key)) for key in keys}
+            for key in keys:
+                if found[key] is not None:
+                    self._held.move_to_end((url, key))
+        missing = [key for key, content in found.items() if content is None]
+        if missing:
+            read = dict(zip(missing, _read_all(array, missing), strict=True))
+            self._keep(url, read)
+            found |= read
+        return [found[key] for key in keys]
+
+    def mapped(self, path: str) -> memoryview:
+        """Map a file into memory, or return the map that there is."""
+        with self._lock:
+            if (found := self.maps.get(path)) is not None:
+                self.maps.move_to_end(path)
+                return found
+            with open(path, "rb") as file:
+                content = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+            self.maps[path] = content
+            if len(self.maps) > _MOST_MAPS:
+                self.maps.popitem(last=False)  # what a thread still reads of it stays mapped
+            return content
+
+    def _keep(self, url: str, read: dict[str, bytes | None]) -> None:
+        with self._lock:
+            for key, content in read.items():
+                if content is not None and (url, key) not in self._held:
+                    self._held[url, key] = content
+                    self._bytes += len(content)
+            while self._bytes > self.limit and self._held:
+                self._bytes -= len(self._held.popitem(last=False)[1])
+
+
+def _read_all(array: VoxelArray, keys: list[str]) -> list[bytes | None]:
+    if array.location.is_remote:
+        return get_all(array.location.open(read_only=True), keys)
+    return [_read_file(f"{array.location.url}/{key}") for key in keys]
+
+
+def _read_file(path: str) -> bytes | None:
+    """Read a file whole, with as few calls as that takes."""
+    try:
+        file = os.open(path, os.O_RDONLY)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise StoreError(f"{path}: cannot be read ({error.strerror}); check its permissions") from error
+    try:
+        size = os.fstat(file).st_size
+        content = os.read(file, size)
+        while len(content) < size and (more := os.read(file, size - len(content))):
+            content += more
+        return content
+    finally:
+        os.close(file)
