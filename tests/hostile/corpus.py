@@ -407,7 +407,7 @@ def requests() -> list[bytes]:
 
 
 def ask(content: bytes, folder: Path) -> None:
-    """Send a request as it is: no answer is an error of the server, holds what lies beside the store, or is the last."""
+    """Send a request as it is: no answer is an error of the server or holds what lies beside the store; it lives on."""
     found, _ = served()
     answer = sent(found.port, content)
     status = answer.partition(b" ")[2][:3]
