@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import gzip
 import io
 import random
@@ -385,21 +386,22 @@ SECRET = b"what lies beside the store"
 
 
 @cache
-def served() -> tuple[Served, ExitStack]:
+def served() -> Served:
     """A viewer's server of a small store, beside a file that is nobody's business."""
     stack = ExitStack()
+    atexit.register(stack.close)
     folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
     (folder / "secret.json").write_bytes(SECRET)
     for path, whole in stored().items():
         (folder / "a.zarr" / path).parent.mkdir(parents=True, exist_ok=True)
         (folder / "a.zarr" / path).write_bytes(whole)
-    return stack.enter_context(serve(folder / "a.zarr")), stack
+    return stack.enter_context(serve(folder / "a.zarr"))
 
 
 @cache
 def requests() -> list[bytes]:
     """Requests of the page as they are sent, one of them for what lies beside the store."""
-    found, _ = served()
+    found = served()
     end = f" HTTP/1.1\r\nHost: 127.0.0.1:{found.port}\r\nCookie: {found.cookie()}\r\nConnection: close\r\n\r\n"
     paths = ("/", "/store/zarr.json", "/store/image/c/0/0/0/0/0", "/store/../secret.json", "/store/%2e%2e/secret.json",
              "/about.json", "/store/status/lease.json", "/assets/viewer.js")  # fmt: skip
@@ -408,7 +410,7 @@ def requests() -> list[bytes]:
 
 def ask(content: bytes, folder: Path) -> None:
     """Send a request as it is: no answer is an error of the server or holds what lies beside the store; it lives on."""
-    found, _ = served()
+    found = served()
     answer = sent(found.port, content)
     status = answer.partition(b" ")[2][:3]
     assert not status.startswith(b"5"), answer[:200]
