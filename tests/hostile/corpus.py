@@ -6,6 +6,7 @@ import atexit
 import gzip
 import io
 import random
+import shutil
 import socket
 import struct
 import tempfile
@@ -388,9 +389,10 @@ SECRET = b"what lies beside the store"
 @cache
 def served() -> Served:
     """A viewer's server of a small store, beside a file that is nobody's business."""
+    folder = Path(tempfile.mkdtemp())
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
     stack = ExitStack()
     atexit.register(stack.close)
-    folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
     (folder / "secret.json").write_bytes(SECRET)
     for path, whole in stored().items():
         (folder / "a.zarr" / path).parent.mkdir(parents=True, exist_ok=True)
