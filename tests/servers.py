@@ -124,6 +124,7 @@ class Faults:
     cut: float = 0.0  # closes the connection in the middle of the body; of an empty one, before the answer
     drop: float = 0.0  # closes the connection before the server has heard of the request
     slow: float = 0.0  # waits a second
+    absent: str = ""  # the end of a path that answers 404 NoSuchKey when it is read
     seed: int = 0
     injected: Counter[str] = field(default_factory=Counter)
 
@@ -134,18 +135,18 @@ class Proxy(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 128
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: Server, host: str = "127.0.0.1") -> None:
         self.server = server
         self.faults = Faults()
         self.requests: list[tuple[str, str, str]] = []  # method, path, range
         self.bytes_sent = 0
         self._random = random.Random(0)
         self._lock = threading.Lock()
-        super().__init__(("127.0.0.1", 0), _Handler)
+        super().__init__((host, 0), _Handler)
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_address[1]}"
+        return f"http://{self.server_address[0]}:{self.server_address[1]}"
 
     def use(self, faults: Faults) -> None:
         """Count from now on, with these faults."""
@@ -190,6 +191,10 @@ class _Handler(BaseHTTPRequestHandler):
         proxy.requests.append((self.command, self.path, self.headers.get("Range", "")))
         if proxy.faults.delay:
             time.sleep(proxy.faults.delay)
+        if proxy.faults.absent and self.command in ("GET", "HEAD") and self._is_absent(proxy.faults.absent):
+            proxy.faults.injected["absent"] += 1
+            self._answer(404, {}, b"<Error><Code>NoSuchKey</Code><Message>injected</Message></Error>")
+            return
         fault = proxy.draw()
         if fault == "slow":
             time.sleep(1)
@@ -215,6 +220,9 @@ class _Handler(BaseHTTPRequestHandler):
             self._hang_up()
             return
         self._answer(status, headers, content)
+
+    def _is_absent(self, key: str) -> bool:
+        return self.path.partition("?")[0].endswith(f"/{key}")
 
     def _hang_up(self) -> None:
         with suppress(OSError):
@@ -261,8 +269,8 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def proxy_to(server: Server) -> Iterator[Proxy]:
-    proxy = Proxy(server)
+def proxy_to(server: Server, host: str = "127.0.0.1") -> Iterator[Proxy]:
+    proxy = Proxy(server, host)
     threading.Thread(target=proxy.serve_forever, daemon=True).start()
     try:
         yield proxy

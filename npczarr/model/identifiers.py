@@ -17,7 +17,18 @@ _COLUMNS_TEXT = """
     """
 _COLUMNS = frozenset(_COLUMNS_TEXT.split())
 #: Longer names of columns that hold one of these.
-_PARTS = ("patientname", "dateofbirth", "phonenumber", "emailaddress", "姓名", "身份证", "电话", "手机", "住院号")
+_PARTS = (
+    "patientname",
+    "dateofbirth",
+    "birthdate",
+    "phonenumber",
+    "emailaddress",
+    "姓名",
+    "身份证",
+    "电话",
+    "手机",
+    "住院号",
+)
 _SEPARATORS = re.compile(r"[\W_]+")
 #: Before a number of up to four digits these words tell of nobody.
 _PREFIXES_TEXT = """
@@ -44,6 +55,9 @@ _MAKERS_TEXT = """
     """
 _MAKERS = frozenset(_MAKERS_TEXT.split())
 _SHORTEST = 3  # letters of a part of a name that is searched for
+_SHORTEST_IDEOGRAPHIC = 2  # characters of a name in a script of words without spaces
+_FIRST_IDEOGRAPH = 0x3040  # kana, then the ideographs, then Hangul
+_SHORTEST_WITHIN = 5  # letters of a part of a name that is searched for within other words
 
 
 def identifies_by_name(column: str) -> bool:
@@ -82,13 +96,28 @@ def identity_words(values: Iterable[object]) -> frozenset[str]:
     """Return the words of names and numbers of a patient that may be searched for in other texts, in lower case."""
     words = (word.lower() for value in values for word in re.split(r"[\W_]+", str(value)))
     return frozenset(
-        word
-        for word in words
-        if len(word) >= _SHORTEST + word.isdigit() and word not in _MAKERS and word not in _PREFIXES
+        word for word in words if len(word) >= _shortest(word) and word not in _MAKERS and word not in _PREFIXES
     )
+
+
+def _shortest(word: str) -> int:
+    """Return the least length of a word that is searched for; a name of two ideographs is a whole one."""
+    return _SHORTEST_IDEOGRAPHIC if _is_ideographic(word) else _SHORTEST + word.isdigit()
+
+
+def _is_ideographic(word: str) -> bool:
+    return any(ord(letter) >= _FIRST_IDEOGRAPH for letter in word)
 
 
 def tells_who(text: str, words: Collection[str]) -> bool:
     """Whether a text holds a word that identifies the patient, a date, a UID or a name as DICOM writes them."""
     parts = {part.lower() for part in re.split(r"[\W_]+", text)}
-    return bool(not parts.isdisjoint(words) or DATE.search(text) or UID.search(text) or "^" in text)
+    within = [word for word in words if len(word) >= _SHORTEST_WITHIN or _is_ideographic(word)]
+    lower = text.lower()
+    return bool(
+        not parts.isdisjoint(words)
+        or any(word in lower for word in within)
+        or DATE.search(text)
+        or UID.search(text)
+        or "^" in text
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections import defaultdict
 from collections.abc import Mapping
@@ -10,12 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from npczarr.errors import SourceError
-from npczarr.model.identifiers import DATE, UID, tells_who
+from npczarr.model.identifiers import DATE, UID, identifies_by_name, tells_who
 from npczarr.model.limits import Limits
 from npczarr.privacy.clean import burned_in, gzip_name, nifti_layout, nifti_text, read_dicom
 from npczarr.privacy.deidentify import SMALL_FILES
-from npczarr.privacy.profile import identifies, is_cleaned, is_kept_text, words_of
+from npczarr.privacy.profile import identifies, is_cleaned, is_kept_text, is_taken_out, words_of
 from npczarr.runner import Meter, OnProgress, Runner
+from npczarr.sources.csv_files import parse_csv
 from npczarr.sources.decompression import unpack_gzip
 from npczarr.sources.files import Source, open_source, refusal_reason
 from npczarr.sources.nifti_file import silent
@@ -79,8 +81,8 @@ def audit(
     Counted by number of files: filled attributes of the Basic Profile of DICOM PS3.15, at every level of sequences;
     private attributes by creator; dates, UIDs and names in paths; text in NIfTI headers; annotations burned into
     pixels, as far as headers tell; words of the patient's names and numbers, dates and UIDs in texts that a cleaned
-    copy keeps. Noted for a person to decide: other texts that stay, and scans of a head, from which a face can be
-    drawn.
+    copy keeps; columns of tables and entries of JSON sidecars that tell who someone is. Noted for a person to decide:
+    other texts that stay, and scans of a head, from which a face can be drawn.
 
     Parameters
     ----------
@@ -195,7 +197,33 @@ def _in_content(path: str, content: bytes, limits: Limits) -> dict[tuple[str, st
                 raise SourceError(f"a damaged DICOM file ({type(error).__name__}), not looked at") from error
     if name.endswith((".dcm", ".ima", ".dicom")):
         raise SourceError("not a DICOM file, though its name says so; not looked at")
-    return {}
+    if name.endswith((".csv", ".tsv")):
+        return _in_table(content)
+    return _in_sidecar(content) if name.endswith(".json") else {}
+
+
+def _in_table(content: bytes) -> dict[tuple[str, str], str]:
+    """Find columns that tell by their name who the patients are; one value of each."""
+    rows = parse_csv(content)
+    columns = [column for column in (rows[0] if rows else {}) if identifies_by_name(column)]
+    filled = {column: next((row[column] for row in rows if row[column]), "") for column in columns}
+    return {("column", column): value for column, value in filled.items() if value}
+
+
+def _in_sidecar(content: bytes) -> dict[tuple[str, str], str]:
+    """Find entries of a JSON sidecar, such as dcm2niix writes, that the profile takes out of a DICOM header."""
+    try:
+        entries = json.loads(content)
+    except ValueError as error:
+        raise SourceError("damaged JSON, not looked at") from error
+    except RecursionError as error:
+        raise SourceError("JSON nested too deep, not looked at") from error
+    entries = entries if isinstance(entries, dict) else {}
+    return {
+        ("sidecar", str(key)): str(value)
+        for key, value in entries.items()
+        if value not in ("", None, [], {}) and (identifies_by_name(str(key)) or is_taken_out(str(key)))
+    }
 
 
 def _in_dicom(path: str, dataset: Dataset) -> dict[tuple[str, str], str]:

@@ -75,6 +75,14 @@ def action(tag: int, vr: str, keyword: str) -> str:
     return "X" if vr in ("AS", "DA", "DT", "TM", "PN", "LT", "ST", "UT", "UN") else "K"
 
 
+def is_taken_out(keyword: str) -> bool:
+    """Whether the profile would not let an attribute of DICOM stand, by its keyword; not so of other words."""
+    from pydicom.datadict import dictionary_VR, tag_for_keyword
+
+    tag = tag_for_keyword(keyword)
+    return tag is not None and action(int(tag), dictionary_VR(tag), keyword) != "K"
+
+
 def identifies(element: DataElement, dataset: Dataset, folders: frozenset[str] = frozenset()) -> bool:
     """Whether an attribute is filled with what the profile would not let stand.
 

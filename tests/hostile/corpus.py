@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import atexit
 import gzip
 import io
 import random
+import shutil
+import socket
 import struct
 import tempfile
 import warnings
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
@@ -24,6 +27,7 @@ from pydicom.uid import JPEG2000Lossless, JPEGLosslessSV1, JPEGLSLossless, RLELo
 import npczarr as npc
 from npczarr.errors import NpczarrError, SourceError
 from npczarr.model.cohort import Cohort, File, ScanFiles
+from npczarr.model.label_set import Label
 from npczarr.model.limits import Limits
 from npczarr.privacy.audit import _in_content
 from npczarr.privacy.clean import clean_dicom
@@ -32,7 +36,9 @@ from npczarr.sources.dicom import peek, read_scan
 from npczarr.sources.discover import discover
 from npczarr.sources.files import open_source
 from npczarr.sources.nifti import read_mask
+from npczarr.sources.nifti_image import peek_nifti, read_nifti_scan
 from npczarr.sources.raters import read_raters
+from npczarr.sources.structures.masks import draw_labels, read_object
 from npczarr.sources.tables import read_tables
 from tests.builders import (
     SYNTAXES,
@@ -44,8 +50,11 @@ from tests.builders import (
     slice_dataset,
     write_cohort,
 )
+from tests.sources.structures.build import box, contour_item, rtstruct, seg, straight_grid, to_mm
+from tests.viewer.serving import Served, serve
 
 GRID = oblique_grid((3, 6, 7), seed=1)
+STRAIGHT = straight_grid((4, 8, 9))
 SMALL = Limits(scan_gb=0.02, files_gb=0.1, scan_seconds=10)
 Edit = tuple[str, float, float, bytes]
 #: Numbers that sizes and counts are checked too late for.
@@ -220,6 +229,40 @@ def read_nifti(content: bytes, folder: Path) -> None:
     read_mask(source, source.files(), GRID)
 
 
+def read_nifti_image(content: bytes, folder: Path) -> None:
+    """Read an image of NIfTI beside a sidecar, and a sound one beside a sidecar that is this."""
+    for contents in (
+        {"sub-1_T1w.nii": content, "sub-1_T1w.json": b'{"EchoTime": 0.01}'},
+        {"sub-1_T1w.nii": niftis()[2], "sub-1_T1w.json": content},
+    ):
+        source = Held(contents)
+        both(partial(peek_nifti, source, source.files()), partial(read_nifti_scan, source, source.files()))
+
+
+@cache
+def sidecars() -> list[bytes]:
+    return [b'{"EchoTime": 0.01, "RepetitionTime": 2.5, "ImageType": ["ORIGINAL", "PRIMARY"], "SliceTiming": [0, 1.5]}']
+
+
+@cache
+def rtstructs() -> list[bytes]:
+    contours = [contour_item(to_mm(STRAIGHT, box(1, 1, 6, 6), z)) for z in range(3)]
+    return [rtstruct({"GTV": contours, "CTV": contours[:1]}), rtstruct({"GTV": contours})]
+
+
+@cache
+def segmentations() -> list[bytes]:
+    frames = [(1, z, blob(STRAIGHT)[z]) for z in range(3)]
+    return [seg(STRAIGHT, frames, **options) for options in ({}, {"kind": "FRACTIONAL"}, {"kind": "LABELMAP"})]
+
+
+def read_outlines(content: bytes, folder: Path) -> None:
+    """Draw the outlines of a file, without labels and with declared ones."""
+    found = read_object(content, SMALL)
+    declared = (Label("gtv", 1, rois=("GTV",), segments=(1,)), Label("ctv", 2, rois=("CTV",), segments=(2,)))
+    both(*(partial(draw_labels, [found], labels, STRAIGHT, image=None, limits=SMALL) for labels in ((), declared)))
+
+
 @cache
 def tiffs() -> list[bytes]:
     found = []
@@ -340,8 +383,60 @@ def of_store(name: str) -> Kind:
     return Kind(lambda: [stored()[name]], partial(read_store, name=name))
 
 
+SECRET = b"what lies beside the store"
+
+
+@cache
+def served() -> Served:
+    """A viewer's server of a small store, beside a file that is nobody's business."""
+    folder = Path(tempfile.mkdtemp())
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    stack = ExitStack()
+    atexit.register(stack.close)
+    (folder / "secret.json").write_bytes(SECRET)
+    for path, whole in stored().items():
+        (folder / "a.zarr" / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / "a.zarr" / path).write_bytes(whole)
+    return stack.enter_context(serve(folder / "a.zarr"))
+
+
+@cache
+def requests() -> list[bytes]:
+    """Requests of the page as they are sent, one of them for what lies beside the store."""
+    found = served()
+    end = f" HTTP/1.1\r\nHost: 127.0.0.1:{found.port}\r\nCookie: {found.cookie()}\r\nConnection: close\r\n\r\n"
+    paths = ("/", "/store/zarr.json", "/store/image/c/0/0/0/0/0", "/store/../secret.json", "/store/%2e%2e/secret.json",
+             "/about.json", "/store/status/lease.json", "/assets/viewer.js")  # fmt: skip
+    return [f"GET {path}{end}".encode() for path in paths]
+
+
+def ask(content: bytes, folder: Path) -> None:
+    """Send a request as it is: no answer is an error of the server or holds what lies beside the store; it lives on."""
+    found = served()
+    answer = sent(found.port, content)
+    status = answer.partition(b" ")[2][:3]
+    assert not status.startswith(b"5"), answer[:200]
+    assert SECRET not in answer
+    with socket.create_connection(("127.0.0.1", found.port), timeout=20) as sound:
+        sound.sendall(requests()[0])
+        assert sound.recv(12) == b"HTTP/1.1 200", "the server has ended"
+
+
+def sent(port: int, content: bytes) -> bytes:
+    """Return what a server answers to these bytes."""
+    # a request that does not end gets no answer: a second is enough for those that do
+    with socket.create_connection(("127.0.0.1", port), timeout=1) as connection:
+        connection.sendall(content)
+        answer = b""
+        with suppress(ConnectionError, TimeoutError):
+            while part := connection.recv(65536):
+                answer += part
+    return answer
+
+
 #: Too slow for the tests, which do less of the same.
 SLOW_KINDS = {
+    "request to the viewer's server": Kind(requests, ask),
     "store, metadata": of_store("zarr.json"),
     "store, chunk": of_store("image/c/0/0/0/0/0"),
 }
@@ -352,6 +447,10 @@ KINDS = {
     "NIfTI": Kind(niftis, read_nifti),
     "NIfTI, gzipped": Kind(lambda: [gzip.compress(content, mtime=0) for content in niftis()], read_nifti),
     "NIfTI, damaged and then gzipped": Kind(niftis, read_nifti, lambda content: gzip.compress(content, 1, mtime=0)),
+    "NIfTI image": Kind(niftis, read_nifti_image),
+    "sidecar of a NIfTI image": Kind(sidecars, read_nifti_image),
+    "RTSTRUCT": Kind(rtstructs, read_outlines),
+    "SEG": Kind(segmentations, read_outlines),
     "TIFF": Kind(tiffs, read_tiff),
     "CSV": Kind(tables, read_table),
     "TOML": Kind(configs, read_config),

@@ -68,3 +68,27 @@ def test_a_packed_file_remembers_its_old_name(tmp_path, packed_as, found):
     assert audit(tmp_path).clean is not found
     deidentify(tmp_path, tmp_path.parent / f"{tmp_path.name}-out")
     assert audit(tmp_path.parent / f"{tmp_path.name}-out").clean
+
+
+def test_tables_and_sidecars_that_name_patients_are_found(tmp_path):
+    tables = {
+        "a.csv": "ID,Age,Name,MRN,T stage\n1,50,Miller,AB77881,T2\n",
+        "b.tsv": "participant_id\tage\t姓名\tphone\nsub-1\t50\t米勒\t\n",
+        "c.json": '{"PatientName": "Miller", "PatientBirthDate": "19620314", "EchoTime": 0.01, "StudyDate": ""}',
+        "d.csv": "ID,Age,T stage\n1,50,T2\n",
+        "e.json": '{"EchoTime": 0.01, "Manufacturer": "SIEMENS"}',
+    }
+    for name, text in tables.items():
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    (tmp_path / "f.json").write_text("[" * 100_000)
+    found = audit(tmp_path, workers=0)
+    assert {(one.kind, one.name) for one in found.findings} == {
+        ("column", "Name"),
+        ("column", "MRN"),
+        ("column", "姓名"),
+        ("sidecar", "PatientName"),
+        ("sidecar", "PatientBirthDate"),
+    }
+    assert all(not one.values for one in found.findings)
+    assert list(found.unread) == ["f.json"]
+    assert "Miller" in {value for one in audit(tmp_path, values=True, workers=0).findings for value in one.values}

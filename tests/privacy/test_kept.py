@@ -7,7 +7,7 @@ import pydicom
 import pytest
 
 import npczarr as npc
-from npczarr.model.identifiers import identifies_by_name, is_plain_label, tells_who
+from npczarr.model.identifiers import identifies_by_name, identity_words, is_plain_label, tells_who
 from npczarr.privacy.audit import audit
 from npczarr.privacy.deidentify import deidentify
 from tests.builders import write_cohort
@@ -111,3 +111,12 @@ def test_columns_by_name(column, tells):
 def test_plain_texts_tell_nothing(text):
     assert not tells_who(text, {"miller"})
     assert not is_plain_label(text)
+
+
+@pytest.mark.parametrize("name", ["王伟", "王小明", "김민수", "Wang^Xiaoming", "Miller^Jane", "12345678"])
+@pytest.mark.parametrize("text", ["tse{}2", "{}头颈", "coil_{}"])
+def test_a_name_is_found_within_other_text_and_in_scripts_without_spaces(name, text):
+    words = identity_words([name])
+    part = max(name.split("^"), key=len)
+    assert tells_who(text.format(part), words)
+    assert not tells_who(text.format("head"), words)
