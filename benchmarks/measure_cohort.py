@@ -1,4 +1,4 @@
-"""Morphology of every tumour of a store, from store to table, against merely reading the masks.
+"""Morphology of every tumor of a store, from store to table, against merely reading the masks.
 
 Run ``python benchmarks/measure_cohort.py STORE``; the store is one made by ``npczarr convert``. Both sides take turns
 in this process on two threads, and the whole command is timed as well, start of its worker processes included.

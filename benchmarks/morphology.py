@@ -1,4 +1,4 @@
-"""Morphology of one tumour: npczarr against the dataset authors' method, VTK, scikit-image and PyRadiomics.
+"""Morphology of one tumor: npczarr against the dataset authors' method, VTK, scikit-image and PyRadiomics.
 
 Run ``python benchmarks/morphology.py``. Contestants that are not installed are left out. Every contestant takes turns
 with npczarr on the same mask, whole volume in, numbers out; first both must give the same numbers.
@@ -15,7 +15,7 @@ from npczarr.kernels.morphology import measure
 SHAPE, SPACING = (32, 512, 512), (5.5, 0.43, 0.43)  # z, y, x; mm
 
 
-def lumpy_tumour():
+def lumpy_tumor():
     """About 9 cm³ in a median scan of the cohort."""
     z, y, x = ((np.arange(n) - centre) * s for n, centre, s in zip(SHAPE, (15.5, 250, 260), SPACING, strict=True))
     z, y, x = np.meshgrid(z, y, x, indexing="ij", sparse=True)
@@ -145,7 +145,7 @@ def seconds(function, mask):
 
 
 def main():
-    mask = lumpy_tumour()
+    mask = lumpy_tumor()
     expected = ours(mask)
     print("npczarr: volume {:.1f} mm³, area {:.1f} mm², diameter {:.2f} mm".format(*expected))
     for contestant, (repeats, allowed) in CONTESTANTS.items():

@@ -147,7 +147,7 @@ def main():
                 slices("s3://priv/cohort.zarr", proxy if url == proxy.url else None, options.slices)
                 if options.only_slices:
                     continue
-                print(f"{name}: morphology of {3 * options.patients} tumours, two threads")
+                print(f"{name}: morphology of {3 * options.patients} tumors, two threads")
                 measures(scratch / "local.zarr", "s3://priv/cohort.zarr", options.turns)
                 print(f"{name}: conversion of {3 * options.patients} scans")
                 conversions(source, scratch, options.turns, name.split()[0])

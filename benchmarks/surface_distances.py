@@ -1,4 +1,4 @@
-"""Surface distances of two outlines of one tumour: npczarr against DeepMind's surface-distance package.
+"""Surface distances of two outlines of one tumor: npczarr against DeepMind's surface-distance package.
 
 Run ``python benchmarks/surface_distances.py``. Both take turns on the same masks, whole volumes in, six metrics out;
 first both must give the same numbers to ten digits.
@@ -10,7 +10,7 @@ import warnings
 
 import numpy as np
 import surface_distance as deepmind
-from morphology import SPACING, lumpy_tumour
+from morphology import SPACING, lumpy_tumor
 
 from npczarr.kernels import surface
 
@@ -47,7 +47,7 @@ def seconds(function, *masks):
 
 def main():
     warnings.filterwarnings("ignore", "Please import", DeprecationWarning)
-    a = lumpy_tumour().astype(bool)
+    a = lumpy_tumor().astype(bool)
     b = np.roll(a, (3, -4), axis=(1, 2))  # as a second rater might see it
     b[np.flatnonzero(b.any(axis=(1, 2)))[-1]] = False
     np.testing.assert_allclose(ours(a, b), theirs(a, b), rtol=1e-10)

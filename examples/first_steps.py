@@ -23,7 +23,7 @@ def main(store: Path) -> None:
     scan = ds.npc.scan(patient, "CE-T1WI")
     depth, rows, columns = scan.spacing.values
     print(f"CE-T1WI of {patient}: {scan.image.shape} voxels of {depth:.2f} x {rows:.2f} x {columns:.2f} mm")
-    print(f"tumour: {int(scan.mask.sum()) * depth * rows * columns / 1000:.2f} cm3 of voxels")
+    print(f"tumor: {int(scan.mask.sum()) * depth * rows * columns / 1000:.2f} cm3 of voxels")
 
     advanced = ds.sel(patient=ds.t_stage.isin(["T3", "T4"]))
     print(f"T3 and T4: {advanced.sizes['patient']} patients, median age {float(advanced.age.load().median()):g}")

@@ -1,4 +1,4 @@
-"""From DICOM on S3 to tumour volumes on Kubernetes: convert to a store on S3, measure, print a table.
+"""From DICOM on S3 to tumor volumes on Kubernetes: convert to a store on S3, measure, print a table.
 
 Usage: python kubernetes.py s3://bucket/primary_data s3://bucket/npc.zarr. Needs dask-kubernetes (pip install
 dask-kubernetes) and its operator in the cluster, and an image with npczarr[s3]. The pods read their credentials from
@@ -26,8 +26,8 @@ def main(source: str, store: str) -> None:
         for patient, sequence in zip(*(result.status == "refused").values.nonzero(), strict=True):
             scan = result.isel(patient=patient, sequence=sequence)
             print(scan.patient.item(), scan.sequence.item(), scan.message.item())
-        tumours, failures = npc.measure_store(store, "morphology")
-    print((tumours.volume / 1000).to_pandas().describe().round(2))  # cm3
+        tumors, failures = npc.measure_store(store, "morphology")
+    print((tumors.volume / 1000).to_pandas().describe().round(2))  # cm3
     print(f"{len(failures)} scans could not be measured")
 
 

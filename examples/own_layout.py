@@ -21,14 +21,14 @@ def main(source: Path, store: Path, toml: Path) -> None:
 
 
 def synthetic(folder: Path) -> Path:
-    """Lay out a synthetic cohort as cases/K01/t1, cases/K01/t1_tumour.nii and patients.csv."""
+    """Lay out a synthetic cohort as cases/K01/t1, cases/K01/t1_tumor.nii and patients.csv."""
     published, own = folder / "published", folder / "own"
     npc.make_cohort(published, patients=2, workers=0, reliability=False)
     for patient in sorted((published / "primary_data/data/MRI-Segments").iterdir()):
         case = own / "cases" / f"K{patient.name[1:]}"
         for ours, theirs, mask in (("t1", "T1WI", "T1"), ("t1gd", "CE-T1WI", "CE-T1")):
             shutil.copytree(patient / theirs, case / ours)
-            shutil.copy(patient / f"ROI-{mask}.nii", case / f"{ours}_tumour.nii")
+            shutil.copy(patient / f"ROI-{mask}.nii", case / f"{ours}_tumor.nii")
     (own / "patients.csv").write_text("Case;Alter\nK01;51\nK02;48\n", encoding="utf-8")
     return own
 

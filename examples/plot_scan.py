@@ -1,4 +1,4 @@
-"""Draw the three sequences of a patient with the outline of the tumour.
+"""Draw the three sequences of a patient with the outline of the tumor.
 
 Usage: python plot_scan.py [STORE PATIENT [PNG]]; without a store, a small synthetic one is made.
 """
@@ -21,7 +21,7 @@ def main(store: Path, patient: str, png: Path) -> None:
     figure, axes = plt.subplots(1, ds.sizes["sequence"], figsize=(12, 4.6), squeeze=False, layout="constrained")
     for ax, sequence in zip(axes.flat, ds.sequence.values, strict=True):
         scan = ds.npc.scan(patient, str(sequence)).load()
-        # the slice with the most tumour
+        # the slice with the most tumor
         z = int(scan.mask.sum(["y", "x"]).argmax("z"))
         image, mask = scan.image[z], scan.mask[z]
         ax.imshow(image, cmap="gray", vmax=float(image.quantile(0.995)), extent=_extent_mm(image))

@@ -1,4 +1,4 @@
-"""From DICOM to tumour volumes on a SLURM cluster: convert a cohort to a store on shared disk, measure, print a table.
+"""From DICOM to tumor volumes on a SLURM cluster: convert a cohort to a store on shared disk, measure, print a table.
 
 Usage: python slurm.py SOURCE STORE. Needs dask-jobqueue (pip install dask-jobqueue); run it on a login node, in the
 environment in which the jobs will run too. Credentials for S3, if any, are read from the environment of each job.
@@ -23,8 +23,8 @@ def main(source: str, store: str) -> None:
             for patient, sequence in zip(*(result.status == "refused").values.nonzero(), strict=True):
                 scan = result.isel(patient=patient, sequence=sequence)
                 print(scan.patient.item(), scan.sequence.item(), scan.message.item())
-            tumours, failures = npc.measure_store(store, "morphology")
-    print((tumours.volume / 1000).to_pandas().describe().round(2))  # cm3
+            tumors, failures = npc.measure_store(store, "morphology")
+    print((tumors.volume / 1000).to_pandas().describe().round(2))  # cm3
     print(f"{len(failures)} scans could not be measured")
 
 

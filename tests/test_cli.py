@@ -302,7 +302,7 @@ def test_ctrl_c_leaves_a_store_that_can_be_completed(source, store, tmp_path, wo
 
 
 @pytest.mark.slow
-def test_tumours_of_several_raters(tmp_path):
+def test_tumors_of_several_raters(tmp_path):
     made = npczarr("phantom", tmp_path / "cohort", "--patients", "1", "--workers", "0")
     assert made.returncode == 0
     npczarr("convert", tmp_path / "cohort/inner_reliability.zip", tmp_path / "raters.zarr", "--workers", "0")

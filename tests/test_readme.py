@@ -62,7 +62,7 @@ def place(tmp_path_factory):
         case = folder / "my_cohort/cases" / f"K{patient[1:]}"
         for ours, theirs, mask in (("t1", "T1WI", "T1"), ("t1gd", "CE-T1WI", "CE-T1")):
             shutil.copytree(primary / "data/MRI-Segments" / patient / theirs, case / ours)
-            shutil.copy(primary / "data/MRI-Segments" / patient / f"ROI-{mask}.nii", case / f"{ours}_tumour.nii")
+            shutil.copy(primary / "data/MRI-Segments" / patient / f"ROI-{mask}.nii", case / f"{ours}_tumor.nii")
     (folder / "my_cohort/patients.csv").write_text("Case,Alter\nK01,51\nK02,48\n", encoding="utf-8")
     shutil.copy(ROOT / "examples/own_layout.toml", folder)
     return folder

@@ -100,7 +100,7 @@ def demo(
     _step(3, "every voxel read back")
     failed |= runs.validate(str(store), workers=here)
     _step(4, "every tumor measured, and the raters compared")
-    failed |= measure.measure_tumours(str(store), "lorensen", None, {"workers": workers})
+    failed |= measure.measure_tumors(str(store), "lorensen", None, {"workers": workers})
     failed |= measure.compare_raters(str(raters), 2.0, None, {"workers": workers})
     _step(5, "a report of it: every patient, tables and figures")
     report.write(str(store), page, str(raters), runs={"workers": workers})
@@ -277,7 +277,7 @@ _COMMANDS: dict[str, tuple[Callable[..., None], str]] = {
     "view": (view.view, "npczarr view npc.zarr --patient 012"),
     "scout": (scout.scout, "npczarr scout exports/ --out layout.toml"),
     "structures": (structures.structures, "npczarr structures primary_data/"),
-    "morphology": (measure.morphology, "npczarr morphology npc.zarr --csv tumours.csv"),
+    "morphology": (measure.morphology, "npczarr morphology npc.zarr --csv tumors.csv"),
     "agreement": (measure.agreement, "npczarr agreement reliability.zarr --tolerance 2"),
     "score": (measure.score, "npczarr score npc.zarr predictions/ --name unet"),
     "resample": (resample.resample, "npczarr resample npc.zarr npc-1mm.zarr --spacing 1,1,1"),

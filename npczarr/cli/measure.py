@@ -53,13 +53,13 @@ def morphology(
 ) -> None:
     """Measure every tumor, or label: volume, surface area, diameter, regularity. Kept in the store as `morphology`."""
     where = {"workers": workers, "scheduler": scheduler, "break_lock": break_lock, "csv": csv, "label": _labels(label)}
-    raise typer.Exit(int(measure_tumours(store, method, storage_option, where, as_json=as_json)))
+    raise typer.Exit(int(measure_tumors(store, method, storage_option, where, as_json=as_json)))
 
 
-def measure_tumours(
+def measure_tumors(
     store: str, method: str, storage_option: list[str] | None, where: dict[str, Any], *, as_json: bool = False
 ) -> bool:
-    """Measure every tumour and print a table and the scans to look at again; whether one could not be measured."""
+    """Measure every tumor and print a table and the scans to look at again; whether one could not be measured."""
     from rich.markup import escape
 
     from npczarr.graphs.summarize import summary

@@ -212,7 +212,7 @@ def ranges(rows: list[dict[str, Any]]) -> None:
             for r in (mine[sequence] for sequence in sequences)
         ]
         table.add_row(f"{metric.replace('_', ' ')} {unit}".strip(), *cells)
-    table.add_row("tumours", *(str(next(r["n"] for r in rows if r["sequence"] == s)) for s in sequences))
+    table.add_row("tumors", *(str(next(r["n"] for r in rows if r["sequence"] == s)) for s in sequences))
     out.print(table)
 
 

@@ -29,7 +29,7 @@ class Agreement:
     Attributes
     ----------
     voxels_a, voxels_b
-        Voxels of tumour.
+        Voxels of tumor.
     dice, jaccard, precision, sensitivity, volume_similarity
         Overlap of the voxels, see `npczarr.kernels.overlap.Overlap`.
     hd_mm, hd95_mm
@@ -86,14 +86,14 @@ def compare(
     Parameters
     ----------
     a, b
-        (z, y, x) of one shape, booleans or integers; above 0 is tumour. a is the reference for precision and
+        (z, y, x) of one shape, booleans or integers; above 0 is tumor. a is the reference for precision and
         sensitivity; swapping the two swaps those, and the metrics with a direction.
     spacing_zyx_mm
         Voxel size.
     tolerance_mm
         How far apart two surfaces may lie and still count as the same, for the surface overlaps.
     window
-        Three slices known to hold the tumour of both; voxels outside are not read.
+        Three slices known to hold the tumor of both; voxels outside are not read.
 
     Raises
     ------

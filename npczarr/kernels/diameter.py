@@ -1,6 +1,6 @@
 """The largest distance between two vertices of the marching cubes mesh of a mask, without the mesh.
 
-The vertices lie half-way along the voxel edges that join tumour to background, so all of them lie on whole and half
+The vertices lie half-way along the voxel edges that join tumor to background, so all of them lie on whole and half
 layers along z. The farthest pair lies on the convex hulls of those layers: a few hundred points of a hundred thousand.
 """
 
@@ -22,7 +22,7 @@ def max_diameter(padded: Mask, spacing_zyx_mm: Triple) -> float:
     Parameters
     ----------
     padded
-        (z, y, x), 0 and 1, with tumour in it and one voxel of background all around.
+        (z, y, x), 0 and 1, with tumor in it and one voxel of background all around.
     spacing_zyx_mm
         Voxel size.
 

@@ -1,8 +1,8 @@
 """The exact Euclidean distance from every cell of one surface to the nearest cell of another.
 
-A surface cell is one whose corner pattern is neither 0 (background) nor 255 (tumour). Distances along x come first, for
+A surface cell is one whose corner pattern is neither 0 (background) nor 255 (tumor). Distances along x come first, for
 every row; then each cell that asks searches the rows about it outwards until none can be nearer. For two outlines of
-one tumour that takes a few steps. Where it takes many, as for tumours far apart, a plane that has been searched as
+one tumor that takes a few steps. Where it takes many, as for tumors far apart, a plane that has been searched as
 often as it has cells gets its full distance transform, so the work stays near that of transforming every plane once.
 """
 

@@ -1,6 +1,6 @@
-"""What every kernel does first: check a mask and a spacing, and cut the tumour out of its volume.
+"""What every kernel does first: check a mask and a spacing, and cut the tumor out of its volume.
 
-A mask is a (z, y, x) array; tumour is where it is above zero. Finding the bounding box reads every voxel once, which is
+A mask is a (z, y, x) array; tumor is where it is above zero. Finding the bounding box reads every voxel once, which is
 half of the time that a whole measurement takes, so it is done eight voxels at a time and can be skipped with a window.
 """
 
@@ -21,7 +21,7 @@ Triple = tuple[float, float, float]
 
 
 def as_mask(mask: ArrayLike, name: str = "mask") -> Mask:
-    """Return a (z, y, x) mask as uint8 in which tumour is any value but 0; bool and uint8 arrays are not copied.
+    """Return a (z, y, x) mask as uint8 in which tumor is any value but 0; bool and uint8 arrays are not copied.
 
     Raises
     ------
@@ -35,7 +35,7 @@ def as_mask(mask: ArrayLike, name: str = "mask") -> Mask:
         )
     if array.dtype.kind not in "bui":
         raise ParameterError(
-            f"{name}: expected booleans or integers above 0 for tumour, found {array.dtype}; "
+            f"{name}: expected booleans or integers above 0 for tumor, found {array.dtype}; "
             f"choose the threshold yourself, for example mask >= 0.5"
         )
     if array.dtype != np.uint8:
@@ -78,14 +78,14 @@ def as_spacing(spacing_zyx_mm: Sequence[float]) -> Triple:
 
 
 def bounding_box(*masks: Mask, window: Sequence[slice] | None = None) -> Window:
-    """Return the smallest window that holds the tumour of every mask; three ``slice(0, 0)`` where there is none.
+    """Return the smallest window that holds the tumor of every mask; three ``slice(0, 0)`` where there is none.
 
     Parameters
     ----------
     masks
         One or more masks of one shape, (z, y, x) uint8.
     window
-        Three slices of step 1 known to hold all the tumour; what lies outside them is not read.
+        Three slices of step 1 known to hold all the tumor; what lies outside them is not read.
 
     Raises
     ------
@@ -110,7 +110,7 @@ def bounding_box(*masks: Mask, window: Sequence[slice] | None = None) -> Window:
 
 
 def crop_padded(mask: Mask, window: Window) -> Mask:
-    """Return the window as 0 and 1 with one voxel of background all around: a tumour at the border gets closed."""
+    """Return the window as 0 and 1 with one voxel of background all around: a tumor at the border gets closed."""
     inner = mask[window]
     padded = np.zeros([n + 2 for n in inner.shape], np.uint8)
     np.not_equal(inner, 0, out=padded[1:-1, 1:-1, 1:-1].view(bool))

@@ -1,6 +1,6 @@
-"""Size and shape of one tumour from its mask, in mm.
+"""Size and shape of one tumor from its mask, in mm.
 
-Surface: marching cubes at 0.5 on the 0/1 mask with background all around, so a tumour at the border is closed. No mesh
+Surface: marching cubes at 0.5 on the 0/1 mask with background all around, so a tumor at the border is closed. No mesh
 is built: see `npczarr.kernels.patterns` and `npczarr.kernels.diameter`.
 """
 
@@ -21,7 +21,7 @@ from npczarr.kernels.patterns import Method, cell_patterns, histogram, pieces
 
 @dataclass(frozen=True, slots=True)
 class Morphology:
-    """Size and shape of one tumour.
+    """Size and shape of one tumor.
 
     An empty mask has no surface: everything measured on it is NaN, while its counts and its voxel volume are 0.
 
@@ -42,7 +42,7 @@ class Morphology:
     box_start_zyx, box_stop_zyx
         The bounding box in voxels; the stop is not in it.
     touches_start_zyx, touches_stop_zyx
-        Whether tumour lies in the first or last plane of the mask along z, y, x: first and last slice come first.
+        Whether tumor lies in the first or last plane of the mask along z, y, x: first and last slice come first.
     """
 
     volume_mm3: float
@@ -66,12 +66,12 @@ def measure(
     method: Method = "lorensen",
     window: Sequence[slice] | None = None,
 ) -> Morphology:
-    """Measure the tumour in a mask.
+    """Measure the tumor in a mask.
 
     Parameters
     ----------
     mask
-        (z, y, x), booleans or integers; above 0 is tumour. Background around it changes only the bounding box and
+        (z, y, x), booleans or integers; above 0 is tumor. Background around it changes only the bounding box and
         whether it touches the border, so give the scan without any padding: a view such as ``block[:32, :512, :512]``
         costs no more than an array.
     spacing_zyx_mm
@@ -79,7 +79,7 @@ def measure(
     method
         Case table of marching cubes: ``"lorensen"``, as in VTK and so in the paper, or ``"lewiner"``.
     window
-        Three slices known to hold all the tumour; voxels outside are not read. Boxes and borders stay the mask's own.
+        Three slices known to hold all the tumor; voxels outside are not read. Boxes and borders stay the mask's own.
 
     Raises
     ------

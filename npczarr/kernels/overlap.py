@@ -68,9 +68,9 @@ def overlap(a: ArrayLike, b: ArrayLike, *, window: Sequence[slice] | None = None
     Parameters
     ----------
     a, b
-        (z, y, x) of one shape, booleans or integers; above 0 is tumour.
+        (z, y, x) of one shape, booleans or integers; above 0 is tumor.
     window
-        Three slices known to hold the tumour of both; voxels outside are not read.
+        Three slices known to hold the tumor of both; voxels outside are not read.
 
     Raises
     ------
@@ -85,14 +85,14 @@ def overlap(a: ArrayLike, b: ArrayLike, *, window: Sequence[slice] | None = None
 
 @numba.njit(nogil=True, cache=True)
 def _count(a: Mask, b: Mask) -> NDArray[np.int64]:
-    """Return how many voxels are tumour in both, in a, and in b."""
+    """Return how many voxels are tumor in both, in a, and in b."""
     both = in_a = in_b = 0
     n_z, n_y, n_x = a.shape
     for z in range(n_z):
         for y in range(n_y):
             for x in range(n_x):
-                tumour_a, tumour_b = a[z, y, x] != 0, b[z, y, x] != 0
-                both += tumour_a & tumour_b
-                in_a += tumour_a
-                in_b += tumour_b
+                tumor_a, tumor_b = a[z, y, x] != 0, b[z, y, x] != 0
+                both += tumor_a & tumor_b
+                in_a += tumor_a
+                in_b += tumor_b
     return np.array([both, in_a, in_b])

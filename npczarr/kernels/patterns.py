@@ -1,4 +1,4 @@
-"""The 256 patterns of tumour at the eight corners of a 2x2x2 cell, and the piece of surface that each one holds.
+"""The 256 patterns of tumor at the eight corners of a 2x2x2 cell, and the piece of surface that each one holds.
 
 Marching cubes meshes every cell by its pattern alone, so for a 0/1 mask each total over the mesh is a sum over
 patterns: how often each occurs times what one holds. The pieces come from scikit-image's own mesh of each pattern, in
@@ -25,7 +25,7 @@ Method = Literal["lorensen", "lewiner"]
 Floats = NDArray[np.float64]
 METHODS: tuple[Method, ...] = ("lorensen", "lewiner")
 
-# the area of tumour on a cell's face with two diagonal corners: Lorensen's surface keeps the corners apart, Lewiner's
+# the area of tumor on a cell's face with two diagonal corners: Lorensen's surface keeps the corners apart, Lewiner's
 # joins them. Both close every pattern (the areas of pieces and caps add to the zero vector), which the tests check.
 _DIAGONAL_FACE: dict[Method, float] = {"lorensen": 0.25, "lewiner": 0.75}
 
@@ -34,8 +34,8 @@ _DIAGONAL_FACE: dict[Method, float] = {"lorensen": 0.25, "lewiner": 0.75}
 class Pieces:
     """The surface of each pattern, in voxel units.
 
-    ``volume`` is (256,), the tumour's volume inside a cell. ``triangles`` is (n, 3), each triangle's area vector along
-    z, y, x, pointing out of the tumour; ``pattern`` is (n,), the pattern that each one belongs to.
+    ``volume`` is (256,), the tumor's volume inside a cell. ``triangles`` is (n, 3), each triangle's area vector along
+    z, y, x, pointing out of the tumor; ``pattern`` is (n,), the pattern that each one belongs to.
     """
 
     volume: Floats
@@ -75,7 +75,7 @@ def pieces(method: Method) -> Pieces:
         cell = _corners(code)
         vertices, faces, _, _ = marching_cubes(cell, 0.5, method=method)
         corners = vertices.astype(np.float64)[faces]
-        vectors = np.cross(corners[:, 2] - corners[:, 0], corners[:, 1] - corners[:, 0]) / 2  # out of the tumour
+        vectors = np.cross(corners[:, 2] - corners[:, 0], corners[:, 1] - corners[:, 0]) / 2  # out of the tumor
         # divergence theorem from the corner (0,0,0): only the caps on the three far faces add to the pieces
         far_caps = sum(_face_area(face, method) for face in (cell[1], cell[:, 1], cell[:, :, 1]))
         volume[code] = ((corners[:, 0] * vectors).sum() + far_caps) / 3
@@ -116,6 +116,6 @@ def _corners(code: int) -> NDArray[np.float32]:
 
 
 def _face_area(face: NDArray[np.float32], method: Method) -> float:
-    """Return the area of tumour on a unit face with (2, 2) corners, as marching cubes cuts it."""
+    """Return the area of tumor on a unit face with (2, 2) corners, as marching cubes cuts it."""
     diagonal = face[0, 0] == face[1, 1] != face[0, 1] == face[1, 0]
     return _DIAGONAL_FACE[method] if diagonal else (0.0, 0.125, 0.5, 0.875, 1.0)[int(face.sum())]

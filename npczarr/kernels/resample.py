@@ -66,12 +66,12 @@ def resample(volume: NDArray[Any], source: Grid, target: Grid, *, method: Method
 def resample_mask(
     mask: NDArray[Any], source: Grid, target: Grid, *, method: MaskMethod = "linear"
 ) -> NDArray[np.uint8]:
-    """Resample a mask: interpolate 0 and 1, tumour where the result is 0.5 or more; or take the nearest voxel.
+    """Resample a mask: interpolate 0 and 1, tumor where the result is 0.5 or more; or take the nearest voxel.
 
     Parameters
     ----------
     mask
-        (z, y, x) on ``source``, booleans or integers; above 0 is tumour.
+        (z, y, x) on ``source``, booleans or integers; above 0 is tumor.
     source, target
         As for :func:`resample`.
     method
@@ -149,7 +149,7 @@ def _same_axes(matrix: NDArray[np.float64], target: Grid) -> bool:
 
 
 def _reach(box: tuple[slice, slice, slice], source: Grid, target: Grid) -> tuple[slice, ...] | None:
-    """Return the window of the target that tumour within a box of the source can reach; None where it is outside."""
+    """Return the window of the target that tumor within a box of the source can reach; None where it is outside."""
     if box[0].stop == 0:
         return None
     low = np.array([s.start - 1.5 for s in box])[::-1]

@@ -1,6 +1,6 @@
 """Distances between the surfaces of two masks, as DeepMind's surface-distance package defines them.
 
-A surface is the set of 2x2x2 cells that hold both tumour and background. Each counts with the area of marching cubes
+A surface is the set of 2x2x2 cells that hold both tumor and background. Each counts with the area of marching cubes
 surface in it, and lies as far from the other surface as its middle lies from the nearest of the other's middles.
 One costly step, `surface_distances`, gives every cell's area and distance; the metrics below it are cheap sums.
 
@@ -41,12 +41,12 @@ class SurfaceDistances:
 
     @property
     def both_empty(self) -> bool:
-        """Whether neither mask holds tumour: then every metric is NaN."""
+        """Whether neither mask holds tumor: then every metric is NaN."""
         return self.a_to_b_mm.size == 0 and self.b_to_a_mm.size == 0
 
     @property
     def one_empty(self) -> bool:
-        """Whether just one mask holds tumour: then distances are infinite and overlaps 0."""
+        """Whether just one mask holds tumor: then distances are infinite and overlaps 0."""
         return (self.a_to_b_mm.size == 0) != (self.b_to_a_mm.size == 0)
 
 
@@ -58,11 +58,11 @@ def surface_distances(
     Parameters
     ----------
     a, b
-        (z, y, x) of one shape, booleans or integers; above 0 is tumour.
+        (z, y, x) of one shape, booleans or integers; above 0 is tumor.
     spacing_zyx_mm
         Voxel size.
     window
-        Three slices known to hold the tumour of both; voxels outside are not read.
+        Three slices known to hold the tumor of both; voxels outside are not read.
 
     Raises
     ------
@@ -173,7 +173,7 @@ def _percentile(distance: Floats, area: Floats, fraction: float) -> float:
 def _element_area(spacing: Triple) -> Floats:
     """Return DeepMind's (256,) area of the surface elements: Lorensen's, made to be the same for the inverse mask.
 
-    A pattern with more than four corners of tumour has the area of its complement.
+    A pattern with more than four corners of tumor has the area of its complement.
     """
     area = pieces("lorensen").area(spacing)
     return np.where(np.bitwise_count(np.arange(256)) > 4, area[::-1], area)

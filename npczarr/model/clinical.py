@@ -46,7 +46,7 @@ CLINICAL: tuple[ClinicalField, ...] = (
         120,
     ),
     _field("sex", "string", "sex", "sex gender patientsex"),
-    _field("t_stage", "string", "tumour stage (TNM)", "tstage t tcategory clinicalt ct tclassification clinicaltstage"),
+    _field("t_stage", "string", "tumor stage (TNM)", "tstage t tcategory clinicalt ct tclassification clinicaltstage"),
     _field("n_stage", "string", "node stage (TNM)", "nstage n ncategory clinicaln cn nclassification clinicalnstage"),
     _field(
         "m_stage", "string", "metastasis stage (TNM)", "mstage m mcategory clinicalm cm mclassification clinicalmstage"

@@ -39,7 +39,7 @@ def merge_labels(values: NDArray[Any]) -> tuple[NDArray[np.uint8], tuple[str, ..
         tumor = values > 0
         return tumor.astype(np.uint8), (*_several(values, tumor), *_negative(values, 0))
     if not np.isfinite(values).all():
-        raise SourceError("the mask holds NaN or infinite values, expected 0 for background and 1 for tumour")
+        raise SourceError("the mask holds NaN or infinite values, expected 0 for background and 1 for tumor")
     tumor = values > 0.5  # the same as round(value) > 0, in one pass
     return tumor.astype(np.uint8), (*_several(values, tumor), *_negative(values, -0.5), *_fractions(values))
 
@@ -101,9 +101,9 @@ def describe_cover(mask: NDArray[np.uint8]) -> tuple[str, ...]:
     """
     covered = np.count_nonzero(mask)
     if covered == mask.size:
-        raise SourceError("every voxel of the volume is tumour, expected a background of 0; outline the tumour alone")
+        raise SourceError("every voxel of the volume is tumor, expected a background of 0; outline the tumor alone")
     if covered > _INVERTED * mask.size:
-        return (f"the tumour covers {covered / mask.size:.1%} of the volume: is the mask inverted?",)
+        return (f"the tumor covers {covered / mask.size:.1%} of the volume: is the mask inverted?",)
     return ()
 
 
@@ -129,7 +129,7 @@ def _several(values: NDArray[Any], tumor: NDArray[np.bool_]) -> list[str]:
     if len(labels) > _NAMED_LABELS:
         rest = count_voxels(int(counts[_NAMED_LABELS:].sum()))
         named.append(f"{len(labels) - _NAMED_LABELS} more, up to {_number(labels[-1])} ({rest})")
-    return [f"labels {', '.join(named[:-1])} and {named[-1]} merged to tumour"]
+    return [f"labels {', '.join(named[:-1])} and {named[-1]} merged to tumor"]
 
 
 def _negative(values: NDArray[Any], below: float) -> list[str]:
@@ -149,11 +149,11 @@ def _fractions(values: NDArray[Any]) -> list[str]:
     share = float((np.abs(nonzero - np.rint(nonzero)) > _WHOLE).mean())
     if share <= _FEW:
         return []
-    return [f"{share:.1%} of the values that are not 0 are no whole numbers (a probability map?): tumour is above 0.5"]
+    return [f"{share:.1%} of the values that are not 0 are no whole numbers (a probability map?): tumor is above 0.5"]
 
 
 def _chosen(values: NDArray[Any], where: NDArray[np.bool_]) -> NDArray[Any]:
-    """(n,) values at the voxels that are True; a tumour is few of them, so this is faster than an index by booleans."""
+    """(n,) values at the voxels that are True; a tumor is few of them, so this is faster than an index by booleans."""
     return values.reshape(-1)[np.flatnonzero(where)]
 
 

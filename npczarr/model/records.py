@@ -71,12 +71,12 @@ class Scan:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Mask:
-    """A tumour mask on the grid of its image.
+    """A tumor mask on the grid of its image.
 
     Parameters
     ----------
     mask
-        (z, y, x) uint8, 0 background, then the number of each label; 1 tumour where none are declared.
+        (z, y, x) uint8, 0 background, then the number of each label; 1 tumor where none are declared.
     evidence
         How it was placed, by variable name of the schema.
     warnings

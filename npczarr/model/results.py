@@ -14,12 +14,12 @@ MORPHOLOGY: tuple[Variable, ...] = (
     Variable("surface_regularity", SCAN, "float64", "V / (4/3 pi R3), R = sqrt(S / 4 pi); 1 for a sphere", "1"),
     Variable("sphericity", SCAN, "float64", "(36 pi V2)^(1/3) / S; 1 for a sphere", "1"),
     Variable("voxel_volume", SCAN, "float64", "number of voxels times their volume", "mm3"),
-    Variable("voxel_count", SCAN, "float64", "voxels of tumour; NaN where there is no mask", "1"),
+    Variable("voxel_count", SCAN, "float64", "voxels of tumor; NaN where there is no mask", "1"),
     Variable("components", SCAN, "float64", "26-connected pieces", "1"),
     Variable("box_start", _PER_AXIS, "float64", "first voxel of the bounding box", "1"),
     Variable("box_stop", _PER_AXIS, "float64", "voxel after the last of the bounding box", "1"),
-    Variable("touches_start", _PER_AXIS, "float64", "1 where tumour lies in the first plane along the axis", "1"),
-    Variable("touches_stop", _PER_AXIS, "float64", "1 where tumour lies in the last plane along the axis", "1"),
+    Variable("touches_start", _PER_AXIS, "float64", "1 where tumor lies in the first plane along the axis", "1"),
+    Variable("touches_stop", _PER_AXIS, "float64", "1 where tumor lies in the last plane along the axis", "1"),
 )
 
 AGREEMENT: tuple[Variable, ...] = (

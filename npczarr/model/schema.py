@@ -150,7 +150,7 @@ _PROVENANCE = [
 ]
 
 _EVIDENCE = [
-    Variable("mask_voxels", SCAN, "int64", "voxels of tumour, or of all labels; 0 where there is no mask"),
+    Variable("mask_voxels", SCAN, "int64", "voxels of tumor, or of all labels; 0 where there is no mask"),
     Variable("mask_affine_error", SCAN, "float64", "largest distance between a corner of mask and image grid", "mm"),
     Variable(
         "mask_affine_source",
@@ -166,8 +166,8 @@ _EVIDENCE = [
         "mm",
     ),
     Variable("mask_axes_flipped", SCAN, "string", "axes along which the stored mask runs against the image"),
-    Variable("mask_inside_fraction", SCAN, "float64", "fraction of the tumour inside the image volume", "1"),
-    Variable("mask_touches_end_slice", SCAN, "uint8", "1 where tumour lies on the first or last slice"),
+    Variable("mask_inside_fraction", SCAN, "float64", "fraction of the tumor inside the image volume", "1"),
+    Variable("mask_touches_end_slice", SCAN, "uint8", "1 where tumor lies on the first or last slice"),
 ]
 
 _ACQUISITION = [

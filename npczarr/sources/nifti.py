@@ -21,7 +21,7 @@ from npczarr.sources.nifti_file import parse as parse
 
 NIFTI = (".nii", ".nii.gz")  # how the names of such files end
 ALIGNED_VOXELS = 0.05  # corners closer than this are rounding: NIfTI affines are float32
-INSIDE_FRACTION = 0.99  # of the tumour must lie inside the image
+INSIDE_FRACTION = 0.99  # of the tumor must lie inside the image
 
 
 def read_mask(source: Source, files: Sequence[File], grid: Grid, labels: Labels = ()) -> Mask:
@@ -43,14 +43,14 @@ def place(stored: NiftiMask, grid: Grid) -> Mask:
     """Lay a mask on an image grid, by sform as nibabel reads it; by qform where only that fits.
 
     The same grid, or a crop of it, is reordered, exactly. Another grid over the same space is placed by majority: a
-    voxel is tumour where at least half of its volume is. That is a warning, as is a crop.
+    voxel is tumor where at least half of its volume is. That is a warning, as is a crop.
 
     Raises
     ------
     SourceError
-        If every voxel is tumour.
+        If every voxel is tumor.
     GeometryError
-        If the tumour does not lie inside the image by either affine.
+        If the tumor does not lie inside the image by either affine.
     """
     usable = grids(stored)
     name, *others = usable
@@ -61,7 +61,7 @@ def place(stored: NiftiMask, grid: Grid) -> Mask:
     mask, placed = _lay(stored.voxels, usable[name], grid, evidence)
     noted += [*placed, *_describe(mask, evidence)]
     if mask.shape != stored.voxels.shape and fills_its_faces(stored.voxels):
-        noted.append("tumour fills all faces of the mask's own volume: is it inverted, or a box?")
+        noted.append("tumor fills all faces of the mask's own volume: is it inverted, or a box?")
     return Mask(mask, evidence, tuple(noted))
 
 
@@ -87,7 +87,7 @@ def grids(stored: NiftiMask) -> dict[str, Grid]:
 
 
 def _misfit(voxels: NDArray[np.uint8], source: Grid, grid: Grid) -> int:
-    """Rank how a mask fits an image: 0 for the same grid, 1 for a crop, 2 for another grid, 3 with tumour outside."""
+    """Rank how a mask fits an image: 0 for the same grid, 1 for a crop, 2 for another grid, 3 with tumor outside."""
     alignment = _match(source, grid)
     if alignment is None or alignment.error_voxels > ALIGNED_VOXELS:
         return 2 if _inside(voxels, source, grid) >= INSIDE_FRACTION else 3
@@ -168,12 +168,12 @@ def _check_inside(inside: float, source: Grid, grid: Grid) -> None:
     if inside < INSIDE_FRACTION:
         raise GeometryError(
             f"mask of shape {source.shape_zyx} does not fit the image of shape {grid.shape_zyx}: {inside:.1%} of the "
-            f"tumour lies inside it, expected {INSIDE_FRACTION:.0%} or more; check which series it was drawn on"
+            f"tumor lies inside it, expected {INSIDE_FRACTION:.0%} or more; check which series it was drawn on"
         )
 
 
 def _inside(voxels: NDArray[np.uint8], source: Grid, grid: Grid) -> float:
-    """Fraction of the tumour inside a grid, slice by slice: indices take thirty times the room of the voxels."""
+    """Fraction of the tumor inside a grid, slice by slice: indices take thirty times the room of the voxels."""
     inside = total = 0.0
     for z, outline in enumerate(voxels):
         at = np.argwhere(outline[None]) + np.array([z, 0, 0])
@@ -188,7 +188,7 @@ def _changed_volume(before: NDArray[np.uint8], after: NDArray[np.uint8], source:
         for v, g in ((before, source), (after, grid))
     )
     if before_cm3 and not after_cm3:
-        raise GeometryError("no voxel of the image is tumour by half of its volume; the mask's voxels are too small")
+        raise GeometryError("no voxel of the image is tumor by half of its volume; the mask's voxels are too small")
     spacings = (tuple(float(s) for s in g.spacing_zyx_mm.round(3)) for g in (source, grid))
     return (
         f"mask on another grid {source.shape_zyx} of {next(spacings)} mm, placed by majority of volume on "
@@ -204,5 +204,5 @@ def _describe(mask: NDArray[np.uint8], evidence: dict[str, Value]) -> list[str]:
     if not voxels:
         return ["the mask is empty"]
     inside = float(evidence["mask_inside_fraction"])
-    outside = [f"{1 - inside:.2%} of the tumour lies outside the image"] if inside < 1 else []
+    outside = [f"{1 - inside:.2%} of the tumor lies outside the image"] if inside < 1 else []
     return [*outside, *describe_cover(mask)]

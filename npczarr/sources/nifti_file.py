@@ -34,7 +34,7 @@ class NiftiMask:
     Parameters
     ----------
     voxels
-        (z, y, x) numbers of the labels; 0 and 1 where none are declared, and every value above 0 is tumour.
+        (z, y, x) numbers of the labels; 0 and 1 where none are declared, and every value above 0 is tumor.
     affines
         Voxel index (x, y, z, 1) to RAS mm, by header field.
     warnings
@@ -71,7 +71,7 @@ def parse(content: bytes, limits: Limits | None = None, labels: Labels = ()) -> 
     limits
         What it may take; its header is held against them before anything is unpacked.
     labels
-        What its values stand for; without any, every value above 0 is tumour.
+        What its values stand for; without any, every value above 0 is tumor.
 
     Raises
     ------

@@ -45,7 +45,7 @@ class StoredScan:
     image_digest, mask_digest, row_digest, frame_digest
         Digests of the voxels, of all that the tables say, and of the frame of reference; "" where there is none.
     mask_voxels
-        Voxels of tumour.
+        Voxels of tumor.
     image_array, mask_array
         The voxels of the store.
     labels

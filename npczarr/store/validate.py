@@ -222,7 +222,7 @@ def _check_voxels(
     elif all(digest(one) != claims["image_digest"] for one in as_stored(scan)):
         yield "voxels of the image do not match their digest"
     if np.count_nonzero(mask) != np.count_nonzero(outline):
-        yield "tumour outside the scan"
+        yield "tumor outside the scan"
     has_mask = claims["mask_status"] in STORED
     if has_mask and all(digest(one) != claims["mask_digest"] for one in as_stored(outline)):
         yield "voxels of the mask do not match their digest"

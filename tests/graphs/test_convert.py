@@ -50,9 +50,9 @@ def test_the_store_is_what_was_planted(cohort, store):
             assert scan.image.shape == tuple(planted["shape_zyx"])
             np.testing.assert_allclose(scan.affine, planted["affine"], atol=1e-3)
             np.testing.assert_allclose(scan.spacing, planted["spacing_zyx_mm"], rtol=1e-5)
-            tumour = np.argwhere(scan.mask.values)
-            assert len(tumour) == planted["tumor_voxels"] == scan.mask_voxels
-            assert [tumour.min(axis=0).tolist(), tumour.max(axis=0).tolist()] == planted["tumor_box_zyx"]
+            tumor = np.argwhere(scan.mask.values)
+            assert len(tumor) == planted["tumor_voxels"] == scan.mask_voxels
+            assert [tumor.min(axis=0).tolist(), tumor.max(axis=0).tolist()] == planted["tumor_box_zyx"]
             assert scan.scanner_model == planted["scanner"]
     assert (ds.status == "ok").all()
 

@@ -90,13 +90,13 @@ def test_raters_masks_are_those_of_their_files(cohort, raters, tmp_path):
     ds = npc.open(raters)
     for rater in ds.rater.values:
         image = nibabel.load(tmp_path / rater / "002/ROI-T2.nii")
-        tumour = np.round(np.asanyarray(image.dataobj)) > 0
-        center_mm = nibabel.affines.apply_affine(image.affine, np.argwhere(tumour)).mean(axis=0) * [-1, -1, 1]
+        tumor = np.round(np.asanyarray(image.dataobj)) > 0
+        center_mm = nibabel.affines.apply_affine(image.affine, np.argwhere(tumor)).mean(axis=0) * [-1, -1, 1]
         scan = ds.sel(patient="002", sequence="T2WI", rater=rater)
         index_xyz = np.argwhere(scan.mask.values)[:, ::-1]
         found_mm = nibabel.affines.apply_affine(scan.affine.values, index_xyz).mean(axis=0)
         np.testing.assert_allclose(found_mm, center_mm, atol=1e-3)
-        assert len(index_xyz) == tumour.sum()
+        assert len(index_xyz) == tumor.sum()
 
 
 def test_three_raters_give_every_pair_and_a_missing_mask_is_refused(cohort, tmp_path):

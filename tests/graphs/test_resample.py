@@ -141,12 +141,12 @@ def _by_itk(moving, fixed):
     return np.where(values == -1e6, np.nan, values)
 
 
-def test_a_window_holds_the_tumour_in_its_middle(store):
+def test_a_window_holds_the_tumor_in_its_middle(store):
     new = npc.resample(npc.open(store), spacing=(1, 1, 1), window=(80, 90, 100)).compute()
     assert new.image.shape[2:] == (80, 90, 100)
     for patient, sequence in (("001", "T1WI"), ("003", "T2WI")):
-        tumour = np.argwhere(new.mask.sel(patient=patient, sequence=sequence).values)
-        middle = (tumour.min(axis=0) + tumour.max(axis=0)) / 2
+        tumor = np.argwhere(new.mask.sel(patient=patient, sequence=sequence).values)
+        middle = (tumor.min(axis=0) + tumor.max(axis=0)) / 2
         assert np.abs(middle - (39.5, 44.5, 49.5)).max() <= 3  # the box ends at voxel borders
     alone = new.sel(patient="002", sequence="T2WI")  # no mask
     assert alone.status == "warning"

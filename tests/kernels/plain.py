@@ -15,7 +15,7 @@ shapes = hnp.array_shapes(min_dims=3, max_dims=3, min_side=1, max_side=7)
 
 @st.composite
 def masks(draw, shape=None):
-    """A mask with some tumour, from scattered voxels to nearly full."""
+    """A mask with some tumor, from scattered voxels to nearly full."""
     shape = draw(shapes) if shape is None else shape
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     mask = rng.random(shape) < draw(st.sampled_from([0.05, 0.3, 0.5, 0.8, 0.97]))

@@ -62,7 +62,7 @@ def test_window_limits_what_is_read():
         bounding_box(mask, window=np.s_[:, ::2, :])
 
 
-def test_values_above_zero_are_tumour():
+def test_values_above_zero_are_tumor():
     values = np.array([[[-3, 0, 1, 7]]])
     for dtype in (np.int8, np.int16, np.int64):
         assert_array_equal(as_mask(values.astype(dtype)) != 0, values > 0)

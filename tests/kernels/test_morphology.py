@@ -37,7 +37,7 @@ def test_equals_the_mesh(method, mask, spacing):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("method", METHODS)
-def test_equals_the_mesh_of_a_tumour(method):
+def test_equals_the_mesh_of_a_tumor(method):
     mask = ball((12, 80, 90), SLICES, (22, 11, 15)) & ~ball((12, 80, 90), SLICES, (15, 6, 4), (0, 3, 9))
     shape, triangles = measure(mask, SLICES, method=method), mesh(mask, SLICES, method)
     assert_allclose(shape.surface_area_mm2, mesh_area(triangles), rtol=1e-12)
@@ -159,7 +159,7 @@ def test_border_contact_names_the_faces():
 
 @law
 @given(masks(), spacings)
-def test_a_window_around_the_tumour_changes_nothing(mask, spacing):
+def test_a_window_around_the_tumor_changes_nothing(mask, spacing):
     mask = np.pad(mask, 3)
     assert measure(mask, spacing, window=np.s_[2:-1, 3:-3, 1:]) == measure(mask, spacing)
 

@@ -42,7 +42,7 @@ def test_swapping_the_masks_swaps_precision_and_sensitivity(pair, spacing):
 
 @law
 @given(pairs(), spacings)
-def test_a_window_around_the_tumour_changes_nothing(pair, spacing):
+def test_a_window_around_the_tumor_changes_nothing(pair, spacing):
     a, b = (np.pad(mask, 2) for mask in pair)
     window = np.s_[1:-1, 2:-2, 1:]
     assert compare(a, b, spacing, tolerance_mm=1, window=window) == compare(a, b, spacing, tolerance_mm=1)
@@ -66,7 +66,7 @@ def test_one_empty_mask_gives_zero_and_two_give_nan():
     assert all(math.isnan(getattr(result, name)) for name in (*RATIOS, "hd_mm", "assd_mm", "surface_dice"))
 
 
-def test_whole_volumes_of_tumour_agree():
+def test_whole_volumes_of_tumor_agree():
     result = compare(np.ones((3, 4, 5), bool), np.ones((3, 4, 5), np.int8), (5.5, 0.4, 0.4), tolerance_mm=0)
     assert result.dice == result.jaccard == result.surface_dice == 1
     assert result.hd_mm == 0

@@ -174,7 +174,7 @@ def test_there_and_back_within_interpolation_error():
 
 @pytest.mark.parametrize("spacing", [(5.5, 0.43, 0.43), (3.0, 0.9, 0.9), (20.0, 1.0, 1.0), (1, 1, 1)])
 @pytest.mark.parametrize("target", [(1, 1, 1), (5.5, 0.86, 0.86), (2, 0.5, 0.5)])
-def test_tumour_volume_is_kept(spacing, target):
+def test_tumor_volume_is_kept(spacing, target):
     shape = tuple(int(np.ceil(70 / s)) for s in spacing)
     mask = ball(shape, spacing, (16, 13, 14))
     on = grid(shape, spacing)

@@ -66,7 +66,7 @@ def test_equals_deepmind_on_random_masks(pair, spacing, tolerance):
 
 
 @pytest.mark.parametrize("spacing", [(5.5, 0.43, 0.43), (1, 1, 1), (0.5, 3, 1)])
-def test_equals_deepmind_on_tumours(spacing):
+def test_equals_deepmind_on_tumors(spacing):
     shape = (14, 60, 70)
     size = np.array(shape) * spacing
     a = ball(shape, spacing, size * 0.3)

@@ -111,7 +111,7 @@ def test_a_toml_file_gives_another_layout(tmp_path):
         """
         [layout]
         images = "{patient}/scans/{sequence}/*.ima"
-        masks = "{patient}/scans/{sequence}/tumour*.nii"
+        masks = "{patient}/scans/{sequence}/tumor*.nii"
         tables = ["tables/*.txt"]
         [sequences]
         T2 = { folder = "t2_tse" }
@@ -121,14 +121,14 @@ def test_a_toml_file_gives_another_layout(tmp_path):
     cohort = sort(
         "P 1/scans/t1_tse/1.ima",
         "P 1/scans/t1_tse/1.txt",
-        "P 1/scans/t2_tse/tumour final.nii",
+        "P 1/scans/t2_tse/tumor final.nii",
         "tables/a.txt",
         "P 1/scans/other/1.ima",
         config=config,
     )
     assert cohort.sequences == ("T2", "T1")
     assert names(cohort.scans["P 1", "T1"].images) == ["P 1/scans/t1_tse/1.ima"]
-    assert names(cohort.scans["P 1", "T2"].masks) == ["P 1/scans/t2_tse/tumour final.nii"]
+    assert names(cohort.scans["P 1", "T2"].masks) == ["P 1/scans/t2_tse/tumor final.nii"]
     assert names(cohort.tables) == ["tables/a.txt"]
     assert names(cohort.strays) == ["P 1/scans/t1_tse/1.txt", "P 1/scans/other/1.ima"]
 

@@ -225,7 +225,7 @@ def test_an_affine_of_absurd_numbers_is_refused(number):
         read_mask(source, source.files(), GRID)
 
 
-def test_a_whole_tumour_of_many_voxels_on_another_grid_takes_little_memory(frugal):
+def test_a_whole_tumor_of_many_voxels_on_another_grid_takes_little_memory(frugal):
     fine = oblique_grid((40, 200, 200), seed=1, spacing_zyx_mm=(0.5, 0.02, 0.02))
     source = Held({"ROI-T1.nii": nifti_image(np.ones(fine.shape_zyx), fine).to_bytes()})
     with pytest.raises(SourceError, match="does not fit the image"):

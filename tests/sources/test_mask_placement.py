@@ -36,7 +36,7 @@ def wider(grid, before_zyx, after_zyx):
 
 
 def volume_shares(mask, source, target, steps=12):
-    """Share of each voxel's volume that is tumour, by brute force at steps**3 points of each."""
+    """Share of each voxel's volume that is tumor, by brute force at steps**3 points of each."""
     points = (np.arange(steps) + 0.5) / steps - 0.5
     matrix = index_map(target, source)
     shares = np.zeros(target.shape_zyx)
@@ -71,11 +71,11 @@ def test_a_mask_larger_than_the_image_is_placed_exactly(flips):
     )
 
 
-def test_tumour_beyond_the_image_refuses_a_larger_mask():
+def test_tumor_beyond_the_image_refuses_a_larger_mask():
     before, after = (1, 1, 1), (0, 0, 0)
     voxels = np.pad(blob(GRID), tuple(zip(before, after, strict=True)))
     voxels[0, 0, 0] = 1
-    with pytest.raises(GeometryError, match=r"96.0% of the tumour lies inside it, expected 99%"):
+    with pytest.raises(GeometryError, match=r"96.0% of the tumor lies inside it, expected 99%"):
         placed(voxels, wider(GRID, before, after))
 
 
@@ -138,13 +138,13 @@ def test_a_finer_mask_of_whole_image_voxels_is_that_mask(factors, flips):
     assert f"volume {cm3:.2f} cm3 became {cm3:.2f} cm3" in warning
 
 
-def test_half_of_a_voxel_is_tumour_and_less_is_not():
+def test_half_of_a_voxel_is_tumor_and_less_is_not():
     fine = finer(GRID, (1, 2, 2))
-    for count, tumour in ((0, 0), (1, 0), (2, 1), (3, 1), (4, 1)):
+    for count, tumor in ((0, 0), (1, 0), (2, 1), (3, 1), (4, 1)):
         voxels = np.zeros(fine.shape_zyx, np.uint8)
         voxels[2, 4:6, 6:8].flat[:count] = 1
-        assert resample_majority(voxels, fine, GRID)[2, 2, 3] == tumour
-        assert resample_majority(voxels, fine, GRID).sum() == tumour
+        assert resample_majority(voxels, fine, GRID)[2, 2, 3] == tumor
+        assert resample_majority(voxels, fine, GRID).sum() == tumor
 
 
 @pytest.mark.parametrize("shift", [0, 0.25, -0.25])
@@ -217,15 +217,15 @@ def test_an_empty_or_distant_mask_gives_no_voxel():
     assert not resample_majority(np.ones(fine.shape_zyx, np.uint8), far, GRID).any()
 
 
-def test_a_tumour_smaller_than_half_a_voxel_is_refused():
+def test_a_tumor_smaller_than_half_a_voxel_is_refused():
     fine = finer(GRID, (1, 4, 4))
     voxels = np.zeros(fine.shape_zyx, np.uint8)
     voxels[2, 9, 9] = 1
-    with pytest.raises(GeometryError, match="no voxel of the image is tumour by half of its volume"):
+    with pytest.raises(GeometryError, match="no voxel of the image is tumor by half of its volume"):
         placed(voxels, fine)
 
 
-def test_on_another_grid_the_form_that_keeps_the_tumour_inside_is_used():
+def test_on_another_grid_the_form_that_keeps_the_tumor_inside_is_used():
     fine = finer(GRID, (1, 2, 2))
     image = nifti_image(blob(GRID).repeat(2, 1).repeat(2, 2), fine)
     away = fine.affine.copy()

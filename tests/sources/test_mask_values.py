@@ -41,12 +41,12 @@ def test_two_labels_are_merged_with_a_warning_that_names_them_and_their_voxels(d
     ones, twos = (voxels == 1).sum(), (voxels == 2).sum()
     assert ones > 1 < twos
     assert_array_equal(mask.mask, blob(GRID))
-    assert mask.warnings == (f"labels 1 ({ones} voxels) and 2 ({twos} voxels) merged to tumour",)
+    assert mask.warnings == (f"labels 1 ({ones} voxels) and 2 ({twos} voxels) merged to tumor",)
 
 
 @pytest.mark.parametrize("value", [1, 2, 255])
 @pytest.mark.parametrize("dtype", ["uint8", "int16", "float32"])
-def test_one_label_is_tumour_whichever_it_is(value, dtype):
+def test_one_label_is_tumor_whichever_it_is(value, dtype):
     mask = placed(blob(GRID).astype("int16") * value, dtype)
     assert_array_equal(mask.mask, blob(GRID))
     assert mask.warnings == ()
@@ -66,7 +66,7 @@ def test_hundreds_of_labels_are_counted_in_a_bounded_message():
     mask, (warning,) = merge_labels(values)
     assert warning == (
         "labels 7 (1 voxel), 1000007 (1 voxel), 2000007 (1 voxel), 3000007 (1 voxel), 4000007 (1 voxel) and 1995 more, "
-        "up to 1999000007 (1995 voxels) merged to tumour"
+        "up to 1999000007 (1995 voxels) merged to tumor"
     )
     assert mask.sum() == 2000
 
@@ -92,7 +92,7 @@ def test_huge_labels_do_not_make_long_messages(value):
         elements=st.integers(0, 3),
     )
 )
-def test_every_value_above_zero_is_tumour_and_a_warning_means_two_labels(values):
+def test_every_value_above_zero_is_tumor_and_a_warning_means_two_labels(values):
     mask, warnings = merge_labels(values)
     assert_array_equal(mask, np.round(values) > 0)
     assert mask.dtype == np.uint8
@@ -129,7 +129,7 @@ def test_a_probability_map_is_a_warning_whatever_its_background(background):
     values = np.maximum(probabilities(), background)
     mask, (warning,) = merge_labels(values)
     assert_array_equal(mask, values > 0.5)
-    assert "are no whole numbers (a probability map?): tumour is above 0.5" in warning
+    assert "are no whole numbers (a probability map?): tumor is above 0.5" in warning
 
 
 def test_a_few_values_between_whole_numbers_are_none():
@@ -145,8 +145,8 @@ def test_an_inverted_mask_is_said_and_a_full_one_is_refused():
     mask = placed(1 - blob(GRID))
     assert_array_equal(mask.mask, 1 - blob(GRID))
     share = 1 - blob(GRID).mean()
-    assert mask.warnings == (f"the tumour covers {share:.1%} of the volume: is the mask inverted?",)
-    with pytest.raises(SourceError, match=r"every voxel of the volume is tumour, expected a background of 0"):
+    assert mask.warnings == (f"the tumor covers {share:.1%} of the volume: is the mask inverted?",)
+    with pytest.raises(SourceError, match=r"every voxel of the volume is tumor, expected a background of 0"):
         placed(np.ones(GRID.shape_zyx))
 
 
@@ -165,7 +165,7 @@ def test_a_crop_that_is_inverted_or_a_box_is_said():
     for voxels in (hole, np.ones_like(hole)):
         image = nifti_image(voxels, GRID.crop(window))
         mask = place(parse(image.to_bytes()), GRID)
-        assert mask.warnings[-1] == "tumour fills all faces of the mask's own volume: is it inverted, or a box?"
+        assert mask.warnings[-1] == "tumor fills all faces of the mask's own volume: is it inverted, or a box?"
 
 
 def test_labels_of_tiff_slices_are_said_by_rater(tmp_path):
@@ -181,7 +181,7 @@ def test_labels_of_tiff_slices_are_said_by_rater(tmp_path):
     files = ScanFiles("1", "T1WI", masks=tuple(listed), raters=tuple(file.name[0] for file in listed))
     masks, _, _, mask = read_raters(source, files, ("a", "b"))
     assert masks.sum(axis=(1, 2, 3)).tolist() == [2, 4]
-    assert mask.warnings[1:] == ("b: labels 1 (2 voxels) and 2 (2 voxels) merged to tumour",)
+    assert mask.warnings[1:] == ("b: labels 1 (2 voxels) and 2 (2 voxels) merged to tumor",)
 
 
 def test_labels_of_nifti_masks_are_said_by_rater(tmp_path):
@@ -198,5 +198,5 @@ def test_labels_of_nifti_masks_are_said_by_rater(tmp_path):
 
 def test_a_grid_of_one_voxel_is_no_crash():
     one = Grid((1, 1, 1), np.eye(4))
-    with pytest.raises(SourceError, match="every voxel of the volume is tumour"):
+    with pytest.raises(SourceError, match="every voxel of the volume is tumor"):
         place(parse(nifti_image(np.ones((1, 1, 1)), one).to_bytes()), one)

@@ -63,7 +63,7 @@ def test_rounding_noise_is_rounded(grid):
     assert placed(nifti_image(blob(grid) * 0.5, grid, dtype="float64"), grid).evidence["mask_voxels"] == 0
 
 
-def test_any_label_above_zero_is_tumour_and_none_below(grid):
+def test_any_label_above_zero_is_tumor_and_none_below(grid):
     assert_array_equal(placed(nifti_image(blob(grid) * 200, grid), grid).mask, blob(grid))
     assert not placed(nifti_image(-blob(grid).astype("int16"), grid, dtype="int16"), grid).mask.any()
 
@@ -177,7 +177,7 @@ def test_another_grid_over_the_same_space_is_resampled_with_numbers(grid):
     assert mask.evidence["mask_inside_fraction"] == 1
 
 
-def test_a_mask_cropped_to_the_tumour_is_put_back(grid):
+def test_a_mask_cropped_to_the_tumor_is_put_back(grid):
     window = (slice(1, 3), slice(1, 4), slice(1, 6))
     mask = placed(nifti_image(blob(grid)[window], grid.crop(window)), grid)
     assert_array_equal(mask.mask, blob(grid))
@@ -209,7 +209,7 @@ def test_an_empty_mask_is_a_warning(grid):
 
 
 @pytest.mark.parametrize(("z", "touches"), [(0, 1), (4, 1), (2, 0)])
-def test_tumour_on_an_end_slice_is_told(grid, z, touches):
+def test_tumor_on_an_end_slice_is_told(grid, z, touches):
     voxels = np.zeros(grid.shape_zyx)
     voxels[z, 2, 2] = 1
     assert placed(nifti_image(voxels, grid, flips=(2,)), grid).evidence["mask_touches_end_slice"] == touches
@@ -264,7 +264,7 @@ def test_a_mask_that_cannot_be_read_tells_no_path(tmp_path, grid):
 
 
 def canonical_lps(path):
-    """Tumour voxels (z, y, x), z to the head, y to the back and x to the left, by nibabel alone."""
+    """Tumor voxels (z, y, x), z to the head, y to the back and x to the left, by nibabel alone."""
     image = nibabel.as_closest_canonical(nibabel.load(path))
     return np.round(np.asarray(image.dataobj)[::-1, ::-1, :]).transpose(2, 1, 0) > 0, image.affine
 
@@ -281,7 +281,7 @@ def test_real_masks_lie_where_nibabel_puts_them(real_data, patient):
     assert_array_equal(mask.mask, expected)
     assert mask.evidence["mask_voxels"] == expected.sum() > 100
     assert mask.evidence["mask_affine_error"] < 0.05
-    # and the center of the tumour is at one place in the patient by either reckoning
+    # and the center of the tumor is at one place in the patient by either reckoning
     center = scan.grid.affine @ [*np.argwhere(mask.mask).mean(axis=0)[::-1], 1]
     ijk = np.argwhere(expected).mean(axis=0)[::-1]
     ras = affine @ [*(np.array(expected.shape[:0:-1]) - 1 - ijk[:2]), ijk[2], 1]

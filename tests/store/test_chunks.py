@@ -41,7 +41,7 @@ def read(location, name):
 
 @pytest.mark.parametrize("name", VOXELS)
 def test_every_chunk_of_a_scan_is_there_and_no_other(pristine, truth, name):
-    """Also those of a mask that hold no tumour; chunks of padding alone are absent."""
+    """Also those of a mask that hold no tumor; chunks of padding alone are absent."""
     expected = set()
     for place, *_ in places(truth):
         shape = tuple(int(n) for n in truth["shape"].values[place])

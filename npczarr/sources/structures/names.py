@@ -15,7 +15,7 @@ _LISTED = 20  # names in one message
 #: Words of which the name of a structure may be made and still be shown in a message that is stored.
 _WORDS = frozenset(
     """
-    gtv gtvp gtvn gtvt ctv ctvp ctvn ptv itv igtv tumor tumour tumors lesion mass primary node nodes nodal lymph
+    gtv gtvp gtvn gtvt ctv ctvp ctvn ptv itv igtv tumor tumor tumors lesion mass primary node nodes nodal lymph
     metastasis met edema oedema necrosis enhancing nonenhancing core whole cyst background roi segment structure
     mask label object region boost margin inner outer low intermediate high risk dose t n p m l r lt rt left
     right mr mri ct pet ce gd flair dwi adc pre post contrast body external skin patient couch brain brainstem

@@ -31,7 +31,7 @@ GRID = straight_grid()
 SQUARE = to_mm(GRID, box(1, 1, 9, 9), 2)
 
 
-def test_the_published_mask_of_a_real_tumour_voxel_for_voxel(real_data):
+def test_the_published_mask_of_a_real_tumor_voxel_for_voxel(real_data):
     folder = real_data / "real_cohort" / "primary_data" / "data" / "MRI-Segments" / "001"
     source = open_source(folder)
     files = source.files()
@@ -50,7 +50,7 @@ def test_the_published_mask_of_a_real_tumour_voxel_for_voxel(real_data):
     assert warnings == ()
     assert mask.sum() == 17090
     np.testing.assert_array_equal(mask, published.mask)
-    # the slices were given new identifiers when the images were cut to the tumour
+    # the slices were given new identifiers when the images were cut to the tumor
     with_slices = replace(image, instances=tuple(dataset.SOPInstanceUID for dataset in ordered))
     _, warnings = rasterize(roi, scan.grid, image=with_slices)
     assert [text.partition(": ")[2] for text in warnings] == [
