@@ -154,7 +154,8 @@ class Patches:
     """Batches of patches; iterate over it, or ask for one by its number. Made by :func:`patches`.
 
     Both give the same: ``list(p)[3]`` is ``p[3]``. It is a map-style Dataset of batches for
-    ``torch.utils.data.DataLoader(p, batch_size=None)``, with any number of workers, started by fork or spawn.
+    ``torch.utils.data.DataLoader(p, batch_size=None)``, with any number of workers, started by fork or spawn; an
+    iterable one by :meth:`as_iterable_dataset`.
 
     Attributes
     ----------
@@ -224,6 +225,20 @@ class Patches:
             if step is not None:
                 begun.append(self._begin(step))
             yield self._wait(*batch)
+
+    def as_iterable_dataset(self) -> Any:  # noqa: ANN401 - a class of PyTorch, which is no dependency
+        """Return the same batches as a ``torch.utils.data.IterableDataset``, for a DataLoader of ``batch_size=None``.
+
+        Raises
+        ------
+        ParameterError
+            If PyTorch is not installed.
+        """
+        try:
+            from npczarr.training.torch_dataset import IterablePatches
+        except ModuleNotFoundError as error:
+            raise ParameterError(f"{error.name} is not installed: pip install torch") from error
+        return IterablePatches(self)
 
     def _begin(self, step: int) -> tuple[Batch, list[Future[None]]]:
         """Ask the threads to fill a batch."""

@@ -3,6 +3,7 @@
 import multiprocessing
 import pickle
 import shutil
+import sys
 
 import numpy as np
 import pytest
@@ -112,6 +113,29 @@ def test_worker_processes_give_the_same(aligned, way):
     here = [_sum(p, i) for i in range(4)]  # its threads are running
     with multiprocessing.get_context(way).Pool(2) as pool:
         assert pool.starmap(_sum, [(p, i) for i in range(4)]) == here
+
+
+@pytest.mark.parametrize(("workers", "context"), [(0, None), (1, "fork"), (2, "spawn"), (2, "fork")])
+def test_it_is_an_iterable_dataset_of_pytorch_with_the_same_batches_in_order(aligned, workers, context):
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+    p = npc.patches(aligned, size=(4, 24, 24), batch_size=2, seed=3, steps=5)
+    dataset = p.as_iterable_dataset()
+    assert isinstance(dataset, torch.utils.data.IterableDataset)
+    loader = torch.utils.data.DataLoader(
+        dataset, batch_size=None, num_workers=workers, multiprocessing_context=context if workers else None
+    )
+    loaded = list(loader)
+    assert len(loaded) == 5
+    for one, expected in zip(loaded, p, strict=True):
+        np.testing.assert_array_equal(np.asarray(one.images), expected.images)
+        assert tuple(one.patients) == tuple(expected.patients)
+
+
+def test_without_pytorch_it_says_what_is_missing(aligned, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch.utils.data", None)
+    monkeypatch.delitem(sys.modules, "npczarr.training.torch_dataset", raising=False)
+    with pytest.raises(ParameterError, match=r"torch.* is not installed: pip install torch"):
+        npc.patches(aligned, size=(4, 24, 24)).as_iterable_dataset()
 
 
 def test_it_is_a_dataset_of_pytorch(aligned):
