@@ -14,7 +14,6 @@ import numpy as np
 import xarray as xr
 import zarr
 from numpy.typing import NDArray
-from zarr.abc.store import Store
 
 from npczarr.errors import NpczarrError, ReadOnlyError, SourceError
 from npczarr.graphs.label_dim import LabelChoice
@@ -142,7 +141,7 @@ def measure_store(
         return result.assign(input_digest=(SCAN, digests)).assign_attrs(provenance, kept=1), tuple(unmatched)
     threads = workers is None and scheduler is None and active_client() is None
     with (
-        _lease_if_writable(location.open(), location, break_lock=break_lock) as lease,
+        _lease_if_writable(location, break_lock=break_lock) as lease,
         Runner(workers, scheduler, idle="here" if threads else "processes") as runner,
     ):
         root = open_group(location.open(read_only=lease is None), location.shown, mode="r" if lease is None else "r+")
@@ -209,11 +208,11 @@ def _measure_all(
 
 
 @contextmanager
-def _lease_if_writable(store: Store, location: Location, *, break_lock: bool) -> Iterator[Lease | None]:
+def _lease_if_writable(location: Location, *, break_lock: bool) -> Iterator[Lease | None]:
     """Hold the lease of a store; None where this process may not write to it, and so cannot disturb a writer."""
     with ExitStack() as stack:
         try:
-            lease = stack.enter_context(hold_lease(store, location.shown, break_lock=break_lock))
+            lease = stack.enter_context(hold_lease(location.open(), location.shown, break_lock=break_lock))
         except ReadOnlyError:
             lease = None
         yield lease

@@ -129,7 +129,7 @@ def test_objects_are_those_of_the_store_and_absent_ones_are_absent(served):
         status, _, body = served.ask(f"/store/{key}")
         assert (status, body) == (200, (Path(served.store) / key).read_bytes())
     assert served.ask("/store/image/c/0/0/9/9/9")[0] == 404
-    assert json.loads(served.ask("/about.json")[2]) == {"name": "cohort.zarr"}
+    assert json.loads(served.ask("/about.json")[2]) == {"name": "cohort.zarr", "predictions": None}
 
 
 def test_every_answer_forbids_to_keep_frame_or_mix_it(served):
