@@ -254,7 +254,7 @@ def test_without_credentials_a_public_store_is_read_and_not_written(s3, store, c
             npc.open("s3://priv/cohort.zarr", storage_options=options)
 
 
-@pytest.fixture(params=["environment", "endpoint_url", "client_kwargs"])
+@pytest.fixture
 def server_by(request, s3, monkeypatch):
     """How the server is named: options that name it, or none where the environment does."""
     if request.param == "environment":
@@ -264,12 +264,26 @@ def server_by(request, s3, monkeypatch):
     return {"endpoint_url": s3.url} if request.param == "endpoint_url" else {"client_kwargs": {"endpoint_url": s3.url}}
 
 
-@pytest.mark.parametrize("access", ["anonymous", "signed", "profile"])
-def test_one_dictionary_opens_stores_and_sources(s3, store, cohort, server_by, access, monkeypatch, tmp_path):
+@pytest.fixture(scope="module")
+def uploaded(s3, store, cohort):
+    """A source and its store in a public and in a private bucket."""
+    for bucket in ("public", "priv"):
+        upload_to(s3, cohort / "primary_data", f"s3://{bucket}/dialect/source")
+        upload_to(s3, store, f"s3://{bucket}/dialect/cohort.zarr")
+
+
+@pytest.mark.usefixtures("uploaded")
+@pytest.mark.parametrize(
+    ("server_by", "access"),
+    [
+        ("environment", "anonymous"), ("environment", "profile"), ("endpoint_url", "anonymous"),
+        ("endpoint_url", "signed"), ("client_kwargs", "profile"),
+    ],
+    indirect=["server_by"],
+)  # fmt: skip
+def test_one_dictionary_opens_stores_and_sources(s3, store, server_by, access, monkeypatch, tmp_path):
     bucket = "public" if access == "anonymous" else "priv"
     folder, place = f"s3://{bucket}/dialect/source", f"s3://{bucket}/dialect/cohort.zarr"
-    upload_to(s3, cohort / "primary_data", folder)
-    upload_to(s3, store, place)
     options = dict(server_by)
     if access == "anonymous":
         options["anon"] = True
@@ -299,6 +313,7 @@ def words(options):
     return [(word, str(value).lower() if value is True else value) for word, value in flat.items() if word in ONE_LINE]
 
 
+@pytest.mark.parametrize("server_by", ["environment", "endpoint_url", "client_kwargs"], indirect=True)
 def test_the_dictionary_without_credentials_is_refused_alike(s3, remote, cohort, server_by):
     upload_to(s3, cohort / "primary_data/info_diagnoses.csv", "s3://priv/refused/info.csv")
     options = {**server_by, "anon": True}
