@@ -187,7 +187,7 @@ def test_two_raters_with_dicom_segmentations_lie_on_the_grid_of_their_frames(tmp
         npc.convert(tmp_path / "data", tmp_path / "b.zarr", config=tmp_path / "labels.toml", workers=0)
 
 
-@pytest.mark.parametrize("content", [rtstruct({"GTV": []}), b"no DICOM"])
+@pytest.mark.parametrize("content", [rtstruct({"GTV": []}), b"no DICOM"], ids=["RTSTRUCT", "no DICOM"])
 def test_a_raters_mask_without_a_grid_is_refused(tmp_path, content):
     for rater in ("a", "b"):
         (tmp_path / rater / "001").mkdir(parents=True)
