@@ -1,9 +1,9 @@
-"""The viewer in headless Chromium: requests, bytes and time to the first picture and to the whole patient; its filter.
+"""The viewer in headless Chromium: requests, bytes and time to the first picture and to the whole patient.
 
 Run ``python benchmarks/viewer.py [--folder FOLDER] [--turns 5]``. It makes a phantom at full size (three patients),
 serves it by ``npczarr view``, and opens it in a fresh page: over loopback, and with 20 ms added to each request and
 50 Mbit/s (Chromium's own network emulation). Requests are those of objects of image and mask; drawing is by software.
-Then the tables are repeated to 10 000 patients, and a filter is set. Needs chromium, chromedriver and selenium.
+Needs chromium, chromedriver and selenium.
 """
 
 import argparse
@@ -26,14 +26,6 @@ from npczarr.phantom.cohort import make_cohort
 FLAGS = ("--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
          "--disable-sync", "--disable-dev-shm-usage")  # fmt: skip
 READY = "return document.getElementById('npczarr-viewer')?.dataset.ready"
-FILTER = """
-const done = arguments[1], field = document.querySelector('.finder input'), count = document.querySelector('.count');
-const before = count.textContent, start = performance.now();
-field.value = arguments[0];
-field.dispatchEvent(new Event('input', { bubbles: true }));
-const look = () => count.textContent !== before ? done(performance.now() - start) : setTimeout(look, 1);
-look();
-"""
 
 
 class Shown:
@@ -77,11 +69,6 @@ class Shown:
         stages = (("first", "whole", "ahead"), ("whole", "ahead"))
         return [(self.until(*names), *self.browser.execute_script(script)) for names in stages]
 
-    def wait_for_tables(self):
-        """Wait until every table is read, without which filters are not complete."""
-        while self.browser.execute_script("return document.querySelector('.npczarr').dataset.tables") != "all":
-            time.sleep(0.1)
-
     def close(self):
         """End browser and server."""
         self.browser.quit()
@@ -95,19 +82,6 @@ def objects_of(store, patient):
     return sum(
         len([p for p in (store / name / "c" / str(place)).rglob("*") if p.is_file()]) for name in ("image", "mask")
     )
-
-
-def repeat_tables(store, patients):
-    """Repeat the tables of a store for many patients, without voxels."""
-    root = zarr.open_group(store)
-    for name, array in root.arrays():
-        if array.metadata.dimension_names[0] == "patient":
-            values = None if name in ("image", "mask") else array[:]
-            array.resize((patients, *array.shape[1:]))
-            if values is not None:
-                array[:] = np.resize(values, array.shape)
-    root["patient"][:] = np.array([f"p{i:05}" for i in range(patients)], dtype=object)
-    zarr.consolidate_metadata(store)
 
 
 def main():
@@ -130,14 +104,6 @@ def main():
                 seconds, count, size = (statistics.median(run[stage][i] for run in runs) for i in range(3))
                 print(f"{where:24} {name:14} {seconds:6.2f} s  {count:3.0f} objects  {size / 1e6:6.1f} MB", flush=True)
         print(f"objects of a patient: {[objects_of(store, patient) for patient in patients]}")
-        shown.close()
-        many = Path(temporary) / "many.zarr"
-        shutil.copytree(store, many)
-        repeat_tables(many, 10_000)
-        shown = Shown(many)
-        shown.wait_for_tables()
-        times = [shown.browser.execute_async_script(FILTER, text) for text in ("p0123", "p00", "p09", "p0777", "p")]
-        print(f"10 000 patients, filter: {statistics.median(times):.0f} ms, at most {max(times):.0f} ms")
         shown.close()
 
 
