@@ -461,9 +461,10 @@ def grow(store, patients: int) -> None:
         if array.metadata.dimension_names[0] == "patient":
             values = None if name in ("image", "mask") else array[:]
             array.resize((patients, *array.shape[1:]))
-            if values is not None:
+            if name == "patient":
+                array[:] = np.array([f"p{i:05}" for i in range(patients)], dtype=object)
+            elif values is not None:
                 array[:] = np.resize(values, array.shape)
-    root["patient"][:] = np.array([f"p{i:05}" for i in range(patients)], dtype=object)
     consolidate(root)
 
 
