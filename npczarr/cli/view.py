@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from npczarr.cli import show
 from npczarr.cli.options import Config, SourceOption, StorageOption, as_options, new_file
 from npczarr.errors import ParameterError
+
+if TYPE_CHECKING:
+    from npczarr.graphs.predictions import Predictions
 
 
 def view(
@@ -56,25 +60,7 @@ def view(
         return
     if store is None:
         raise ParameterError("name a store: npczarr view npc.zarr")
-    predicted = None
-    if predictions is not None:
-        from npczarr.graphs.predictions import Predictions
-
-        predicted = Predictions(
-            store,
-            predictions,
-            config=config,
-            storage_options=as_options(storage_option),
-            source_options=as_options(source_option),
-        )
-
-    def say(address: str) -> None:
-        show.out.print(f"{'open' if not said else 'for another browser:'} {address}", markup=False, soft_wrap=True)
-        if not said:
-            show.out.print("Ctrl-C ends it")
-        said.append(address)
-
-    said: list[str] = []
+    options, source_options = as_options(storage_option), as_options(source_option)
     serve(
         store,
         patient=patient,
@@ -84,8 +70,38 @@ def view(
         sample=sample,
         seed=seed,
         review_csv=review_csv,
-        predicted=predicted,
-        on_address=say,
-        storage_options=as_options(storage_option),
+        predicted=_predictions(store, predictions, config, options, source_options),
+        on_address=_announcer(),
+        storage_options=options,
     )
     show.out.print("the viewer has ended")
+
+
+def _predictions(
+    store: str,
+    predictions: str | None,
+    config: Path | None,
+    storage_options: dict[str, Any] | None,
+    source_options: dict[str, Any] | None,
+) -> Predictions | None:
+    """Open a model's masks, where there are any to be shown."""
+    if predictions is None:
+        return None
+    from npczarr.graphs.predictions import Predictions
+
+    return Predictions(
+        store, predictions, config=config, storage_options=storage_options, source_options=source_options
+    )
+
+
+def _announcer() -> Callable[[str], None]:
+    """Return what prints the addresses of the page: the first one, then those for further browsers."""
+    said: list[str] = []
+
+    def say(address: str) -> None:
+        show.out.print(f"{'open' if not said else 'for another browser:'} {address}", markup=False, soft_wrap=True)
+        if not said:
+            show.out.print("Ctrl-C ends it")
+        said.append(address)
+
+    return say
