@@ -28,6 +28,7 @@ ROOMS_OF = {
     "dask": {"graphs"},
     "distributed": {"runner"},
     "numba": {"kernels"},
+    "pyarrow": {"store"},
 }
 ALLOWED_IN_MODEL = {"numpy", "npczarr"}
 

@@ -33,6 +33,7 @@ from npczarr.store.hierarchy import array, labels, open_group
 from npczarr.store.holder import identity
 from npczarr.store.lease import LEASE_KEY, hold_lease
 from npczarr.store.location import delete, keys_below, locate, put
+from npczarr.store.selection import select_patients
 from tests.stores import comparable
 
 from .servers import KEY, SECRET, Faults, environment, proxy_to, s3_server, weed
@@ -142,6 +143,19 @@ def test_a_first_slice_with_its_coordinates_takes_few_requests(s3, store):
     assert s3.count() <= 20
     assert not isinstance(scan.variables["manufacturer"]._data, np.ndarray)  # not asked for yet
     xr.testing.assert_identical(scan.load(), local.npc.scan("002", "T2WI").load())
+
+
+def test_the_catalog_chooses_by_few_requests(s3, remote, store):
+    where = "patient != '001' and status == 'ok' and age > 0"
+    expected = npc.open(store, where=where)
+    for url in (remote, f"{s3.url}/public/chosen.zarr"):
+        if url != remote:
+            upload(store, "s3://public/chosen.zarr")
+        s3.use(Faults())
+        assert select_patients(locate(url), where).by == "catalog"
+        assert s3.count() <= 14, s3.requests
+        found, whole = npc.open(url, where=where), npc.open(url)
+        xr.testing.assert_identical(found.compute(), whole.sel(patient=expected.patient).compute())
 
 
 def measures(url, rated):

@@ -173,7 +173,10 @@ def description(about: Mapping[str, Any]) -> None:
         out.print("clinical  " + escape(", ".join(about["clinical"])))
     if about["results"]:
         out.print("results   " + ", ".join(about["results"]))
-    out.print(f"seal      {about['seal']}, {escape(about['sealed'])}")
+    if "seal" in about:
+        out.print(f"seal      {about['seal']}, {escape(about['sealed'])}")
+    else:
+        out.print(f"selected  by the {escape(about['selected_by'])}")
     if about["padding"]:
         out.print(f"[yellow]padding[/] {escape(about['padding'])}")
     problem_list(about["problems"])

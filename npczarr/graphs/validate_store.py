@@ -32,6 +32,7 @@ from npczarr.store.storage_errors import translate_damage
 from npczarr.store.validate import (
     CLAIMS,
     Finding,
+    check_catalog,
     check_consolidated,
     check_rows,
     check_scan,
@@ -155,7 +156,7 @@ def _check(location: Location, against: str | Path | None, reading: _Reading) ->
         if findings:
             return tuple(findings)
         findings += check_consolidated(root) + check_tables(root, results=True)
-        findings += check_seal(root, held=lease_is_held(root.store))
+        findings += check_seal(root, held=lease_is_held(root.store)) + check_catalog(root)
         source, scans = _open_source(against, reading)
         places = [
             ((p, s), (patient, sequence))

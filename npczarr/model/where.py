@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import operator
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,39 @@ from numpy.typing import NDArray
 
 from npczarr.errors import ParameterError, unknown_label
 
-Column = NDArray[Any]
+
+@dataclass(frozen=True, slots=True)
+class Texts:
+    """Text by row as numbers of its distinct values, each of which is compared once.
+
+    Parameters
+    ----------
+    values
+        (n,) distinct values.
+    codes
+        Index of the value of each row, of any shape.
+    """
+
+    values: NDArray[Any]
+    codes: NDArray[Any]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the rows."""
+        return self.codes.shape
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of the values."""
+        return self.values.dtype
+
+    def plain(self) -> NDArray[Any]:
+        """Return the text of each row."""
+        found: NDArray[Any] = self.values[self.codes]
+        return found
+
+
+Column = NDArray[Any] | Texts
 _COMPARISONS: Mapping[type[ast.cmpop], Callable[[Any, Any], Any]] = {
     ast.Eq: operator.eq,
     ast.NotEq: operator.ne,
@@ -37,8 +70,26 @@ def names_in(where: str) -> tuple[str, ...]:
     >>> names_in("age < 60 and t_stage == 'T1'")
     ('age', 't_stage')
     """
-    found = [node.id for node in ast.walk(_parsed(where)) if isinstance(node, ast.Name)]
+    found: list[str] = []
+    _gather(_parsed(where), found)
     return tuple(dict.fromkeys(found))
+
+
+def _gather(node: ast.AST, found: list[str]) -> None:
+    name = _name(node)
+    if name is not None:
+        found.append(name)
+        return
+    for child in ast.iter_child_nodes(node):
+        _gather(child, found)
+
+
+def _name(node: ast.AST) -> str | None:
+    """Return the name of a column, such as ``age`` or ``morphology.volume``; None for anything else."""
+    if isinstance(node, ast.Attribute):
+        group = _name(node.value)
+        return None if group is None else f"{group}.{node.attr}"
+    return node.id if isinstance(node, ast.Name) else None
 
 
 def select(where: str, columns: Mapping[str, Column]) -> NDArray[np.bool_]:
@@ -107,26 +158,30 @@ def _compared(op: ast.cmpop, left: ast.expr, right: ast.expr, where: str, column
     if isinstance(op, ast.In | ast.NotIn):
         if not isinstance(right, ast.Tuple | ast.List | ast.Set):
             raise ParameterError(f"where: after 'in' give values in brackets, such as ('T3', 'T4'); got {where!r}")
-        hits = [_equal(one, _value(item, where, columns), where) for item in right.elts]
+        hits = [_compare(operator.eq, one, _value(item, where, columns), where) for item in right.elts]
         found = np.logical_or.reduce(np.broadcast_arrays(*hits)) if hits else np.False_
         return found if isinstance(op, ast.In) else np.logical_not(found)
     if type(op) not in _COMPARISONS:
         raise _refused(left, where)
-    other = _value(right, where, columns)
-    _check_kinds(one, other, where)
-    return _COMPARISONS[type(op)](one, other)
+    return _compare(_COMPARISONS[type(op)], one, _value(right, where, columns), where)
 
 
-def _equal(one: Any, other: Any, where: str) -> Any:  # noqa: ANN401 - arrays or scalars
-    _check_kinds(one, other, where)
-    return one == other
+def _compare(op: Callable[[Any, Any], Any], one: Any, other: Any, where: str) -> Any:  # noqa: ANN401 - arrays, Texts or scalars
+    if (one.dtype.kind in "biuf") != (other.dtype.kind in "biuf"):
+        raise ParameterError(f"where: {where!r} compares text with a number; put text in quotation marks, numbers not")
+    if isinstance(one, Texts) and not other.shape and isinstance(other, np.ndarray):
+        return np.asarray(op(one.values, other), dtype=bool)[one.codes]
+    if isinstance(other, Texts) and not one.shape and isinstance(one, np.ndarray):
+        return np.asarray(op(one, other.values), dtype=bool)[other.codes]
+    return op(*(side.plain() if isinstance(side, Texts) else side for side in (one, other)))
 
 
 def _value(node: ast.expr, where: str, columns: Mapping[str, Column]) -> Any:  # noqa: ANN401 - an array or a scalar
-    if isinstance(node, ast.Name):
-        if node.id not in columns:
-            raise unknown_label("column", node.id, list(columns), where="the store")
-        return columns[node.id]
+    name = _name(node)
+    if name is not None:
+        if name not in columns:
+            raise unknown_label("column", name, list(columns), where="the store")
+        return columns[name]
     if isinstance(node, ast.Constant) and isinstance(node.value, str | int | float):
         return np.asarray(node.value)
     if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub | ast.UAdd):
@@ -134,11 +189,6 @@ def _value(node: ast.expr, where: str, columns: Mapping[str, Column]) -> Any:  #
         if number.dtype.kind in "iuf":
             return -number if isinstance(node.op, ast.USub) else number
     raise _refused(node, where)
-
-
-def _check_kinds(one: Any, other: Any, where: str) -> None:  # noqa: ANN401 - arrays or scalars
-    if (one.dtype.kind in "biuf") != (other.dtype.kind in "biuf"):
-        raise ParameterError(f"where: {where!r} compares text with a number; put text in quotation marks, numbers not")
 
 
 def _refused(node: ast.expr, where: str) -> ParameterError:

@@ -31,7 +31,8 @@ class ScanVoxels(BackendArray):
         self.cohort = cohort
         self.name = name
         self._array = cohort.image if name == "image" else cohort.mask
-        self.shape = self._array.shape
+        patients = self._array.shape[0] if cohort.patients is None else len(cohort.patients)
+        self.shape = (patients, *self._array.shape[1:])
         self.dtype = np.dtype(self._array.dtype)
 
     def __reduce__(self) -> tuple[Any, ...]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property, lru_cache
 from itertools import product
 from typing import Any
@@ -17,7 +16,7 @@ from numpy.typing import NDArray
 from npczarr.errors import GeometryError, MissingStoreError, StoreError, unknown_label
 from npczarr.model.geometry import Grid
 from npczarr.model.schema import STORED
-from npczarr.store.hierarchy import check_schema, mask_labels
+from npczarr.store.hierarchy import Chosen, check_schema, mask_labels, read_tables
 from npczarr.store.location import Location
 from npczarr.store.scans import StoredScan
 from npczarr.store.storage_errors import translate_damage, translate_errors
@@ -25,7 +24,6 @@ from npczarr.store.voxels import VoxelArray, describe_voxels
 from npczarr.store.watch import Watch, stamp_of
 from npczarr.store.whole import WholeTables, is_written_whole
 
-_AT_ONCE = 32  # requests in flight
 #: Reads tables by their names.
 Reader = Callable[[Sequence[str]], Mapping[str, NDArray[Any]]]
 #: The tables that reading voxels needs, and what else describes a scan: of a remote store each is a request.
@@ -48,11 +46,20 @@ class StoredCohort:
         Its root group, if it is open already.
     read
         Reads tables, where something else has them in memory already.
+    patients
+        Numbers of the patients to whom it is confined; by default all. Of the others no table is read.
     """
 
-    def __init__(self, location: Location, root: zarr.Group | None = None, read: Reader | None = None) -> None:
+    def __init__(
+        self,
+        location: Location,
+        root: zarr.Group | None = None,
+        read: Reader | None = None,
+        patients: Chosen | None = None,
+    ) -> None:
         self.location = location
         self.read = read
+        self.patients = patients
         #: Name of this opening, for what is cached of it.
         self.opening = uuid4().hex
         with translate_damage(location.shown):
@@ -65,7 +72,8 @@ class StoredCohort:
             self._watch = Watch(location, stamp_of(location), _described_again)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _reopened, (self.location, self.fingerprint)
+        chosen = None if self.patients is None else tuple(self.patients.tolist())
+        return _reopened, (self.location, self.fingerprint, chosen)
 
     def _described(self, name: str) -> VoxelArray:
         found = self._root.get(name)
@@ -84,7 +92,7 @@ class StoredCohort:
 
     def _tables(self, names: Sequence[str]) -> Mapping[str, NDArray[Any]]:
         with translate_damage(self.location.shown):
-            return read_tables(self._root, self.location, names) if self.read is None else self.read(names)
+            return self.read(names) if self.read else read_tables(self._root, names, self.patients)
 
     @property
     def _indexes(self) -> tuple[str, ...]:
@@ -136,7 +144,7 @@ class StoredCohort:
         Parameters
         ----------
         place
-            Index of patient and sequence.
+            Index of patient and sequence; of the patients to whom the cohort is confined.
         check
             Refuse a grid that makes no sense; else such a scan has none.
         voxels_only
@@ -161,7 +169,7 @@ class StoredCohort:
             patient=self.labels["patient"][place[0]],
             sequence=self.labels["sequence"][place[1]],
             raters=self.raters,
-            place=place,
+            place=place if self.patients is None else (int(self.patients[place[0]]), place[1]),
             grid=grid,
             known_zyx=(z, y, x),
             slope=np.empty(0) if voxels_only else np.array(tables["rescale_slope"][place][:depth]),
@@ -215,28 +223,6 @@ def open_consolidated(location: Location) -> zarr.Group:
     return root
 
 
-def read_tables(root: zarr.Group, location: Location, names: Sequence[str]) -> dict[str, NDArray[Any]]:
-    """Read tables whole, all at once where each is a round trip.
-
-    Raises
-    ------
-    StoreError
-        If the store lacks one.
-    """
-    absent = [name for name in names if name not in root]
-    if absent:
-        raise StoreError(f"{location.shown}: no {', '.join(absent)} in it; convert into a new store")
-
-    def read(name: str) -> NDArray[Any]:
-        found: Any = root[name]
-        return np.asarray(found[...])
-
-    if not location.is_remote:
-        return {name: read(name) for name in names}
-    with ThreadPoolExecutor(_AT_ONCE) as pool:
-        return dict(zip(names, pool.map(read, names), strict=True))
-
-
 def _described_again(location: Location, stamp: str, place: tuple[int, int]) -> StoredScan:
     return _opened_at(location, stamp).at(place, check=False)
 
@@ -250,9 +236,9 @@ def _opened_at(location: Location, stamp: str) -> StoredCohort:
 
 
 @lru_cache(maxsize=8)
-def _reopened(location: Location, fingerprint: str) -> StoredCohort:
+def _reopened(location: Location, fingerprint: str, patients: tuple[int, ...] | None) -> StoredCohort:
     """Open a cohort in another process, and make sure that it is the same."""
-    cohort = StoredCohort(location)
+    cohort = StoredCohort(location, patients=None if patients is None else np.array(patients, dtype=np.int64))
     if cohort.fingerprint != fingerprint:
         raise StoreError(f"{location.shown}: scans were changed while they were read; open the store again")
     return cohort

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Literal
 
+import numpy as np
 import zarr
+from numpy.typing import NDArray
 from zarr.abc.store import Store
+from zarr.storage import LocalStore
 
 from npczarr.errors import MissingStoreError, StoreError
 from npczarr.model.label_set import TUMOR, flag_names
@@ -16,12 +20,15 @@ from npczarr.model.schema import SCHEMA_ATTRIBUTE, SCHEMA_VERSION
 from npczarr.store.location import exists
 from npczarr.store.objects import Objects
 from npczarr.store.storage_errors import translate_damage
-from npczarr.store.whole import WholeTables, is_written_whole
+from npczarr.store.whole import WholeTables, is_written_whole, unwrapped
 from npczarr.store.zarr_library import WRITE_ALL_CHUNKS, blosc_codec, metadata_of, no_user_warnings
 
 CREATING = "npczarr_creating"  # an attribute of the root until its arrays are all there
 #: An object below an array while tables are resized: they may then lack chunks.
 RESIZING = "status/resizing"
+_AT_ONCE = 32  # requests in flight
+#: Numbers of patients that are chosen, in order.
+Chosen = NDArray[np.int64]
 ZarrArray = Any  # zarr's array types are generic over formats
 
 
@@ -127,6 +134,30 @@ def members_below(group: zarr.Group, path: str = "") -> list[tuple[str, Any]]:
     for name, below in groups_of(group):
         members += [(f"{path}{name}", below), *members_below(below, f"{path}{name}/")]
     return members
+
+
+def read_tables(root: zarr.Group, paths: Sequence[str], patients: Chosen | None = None) -> dict[str, NDArray[Any]]:
+    """Read tables, all at once where each is a round trip; whole, or of some patients.
+
+    Raises
+    ------
+    StoreError
+        If the store lacks one.
+    """
+    absent = [path for path in paths if path not in root]
+    if absent:
+        raise StoreError(f"{root.store}: no {', '.join(absent)} in it; convert into a new store")
+
+    def read(path: str) -> NDArray[Any]:
+        found: Any = root[path]
+        if patients is None or dims_of(found)[:1] != ("patient",):
+            return np.asarray(found[...])
+        return np.asarray(found.oindex[patients])
+
+    if isinstance(unwrapped(root.store), LocalStore):
+        return {path: read(path) for path in paths}
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        return dict(zip(paths, pool.map(read, paths), strict=True))
 
 
 def dims_of(found: ZarrArray) -> tuple[str, ...]:

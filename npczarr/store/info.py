@@ -19,7 +19,7 @@ from npczarr.store.hierarchy import array, groups_of, open_group
 from npczarr.store.location import Location, locate
 from npczarr.store.open import open_location
 from npczarr.store.seal import read_seal, seal_of
-from npczarr.store.selection import chosen_patients
+from npczarr.store.selection import select_patients
 from npczarr.store.storage_errors import translate_damage
 
 _MEASURED = ("echo_time", "repetition_time", "flip_angle", "slice_thickness", "spacing_between_slices", "field_of_view")
@@ -45,7 +45,8 @@ def info(
         Valid JSON: subjects, and their visits in `patients`; labels of the masks; scans by status for each sequence,
         ranges (median, min, max) of spacing in mm, shape and acquisition for each sequence, subjects by scanner,
         clinical columns, results, the seal (equal for two stores that hold the same) and whether it is that of what was
-        written, the cost of padding where it is much, and problems by scan.
+        written, the cost of padding where it is much, and problems by scan. Of a selection nothing else is read, so
+        there is no seal; `selected_by` says whether the catalog chose, or why tables were read.
 
     Raises
     ------
@@ -54,14 +55,19 @@ def info(
     """
     location = locate(store, storage_options)
     with translate_damage(location.shown):
-        dataset = open_location(location)
-        if where is not None:
-            dataset = dataset.isel(patient=chosen_patients(dataset, where))
-        return _described(dataset, location)
+        if where is None:
+            root = _open_root(location)
+            return {**_described(open_location(location), location, root), **_sealed(root)}
+        found = select_patients(location, where)
+        dataset = open_location(location, patients=found.patients)
+        return {**_described(dataset, location, _open_root(location)), "selected_by": found.by}
 
 
-def _described(dataset: xr.Dataset, location: Location) -> dict[str, Any]:
-    root = open_group(location.open(read_only=True), location.shown, mode="r", whole=False)
+def _open_root(location: Location) -> zarr.Group:
+    return open_group(location.open(read_only=True), location.shown, mode="r", whole=False)
+
+
+def _described(dataset: xr.Dataset, location: Location, root: zarr.Group) -> dict[str, Any]:
     image = dataset["image"]
     stored = np.isin(dataset["status"].values.astype(object), STORED)
     return {
@@ -80,7 +86,6 @@ def _described(dataset: xr.Dataset, location: Location) -> dict[str, Any]:
         "clinical": _clinical(dataset),
         "padding": _padding(dataset, root),
         "results": sorted(name for name, _ in groups_of(root)),
-        **_sealed(root),
         "problems": _problems(dataset),
     }
 

@@ -151,6 +151,7 @@ def hold_lease(store: Store, url: str, *, break_lock: bool = False) -> Iterator[
             yield lease
         finally:
             _renew_seal(lease, store, before, changed)
+            _renew_catalog(lease, store)
     finally:
         lease.release()
 
@@ -221,6 +222,21 @@ def _renew_seal(lease: Lease, store: Store, before: Seal | None, changed: tuple[
     except NpczarrError:  # without a seal the store is said to be not sealed; with an old one, to be changed
         with suppress(NpczarrError), lease.writing():
             remove_seal(store)
+
+
+def _renew_catalog(lease: Lease, store: Store) -> None:
+    """Write the catalog anew; where that fails the old one stays, which is known to be of other tables."""
+    from npczarr.store.catalog import CATALOG_KEY, make_catalog  # it needs xarray, which imports the accessor
+
+    try:
+        catalog = make_catalog(store)
+        if catalog is not None:
+            with lease.writing():
+                put(store, CATALOG_KEY, catalog)
+    except LeaseError:
+        raise
+    except NpczarrError:
+        return
 
 
 @contextmanager

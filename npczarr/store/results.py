@@ -18,6 +18,12 @@ from npczarr.store.hierarchy import arrays_of, dims_of
 from npczarr.store.location import delete_below
 from npczarr.store.zarr_library import consolidate
 
+#: Groups that hold results: numbers of scans as they were when they were measured.
+RESULTS = ("morphology", "agreement", "score")
+INPUT_DIGEST = "input_digest"
+#: Tables on which they depend.
+INPUTS = ("mask_digest", "shape", "spacing")
+
 
 def read_result(root: zarr.Group, path: str) -> xr.Dataset | None:
     """Read a stored result, or None where there is none."""
@@ -50,7 +56,7 @@ def write_result(root: zarr.Group, path: str, result: xr.Dataset, attributes: Ma
 
 def input_digests(dataset: xr.Dataset) -> NDArray[Any]:
     """Digest of what each scan's numbers depend on: its mask, and the size of its voxels."""
-    masks, shapes, spacings = (dataset[name].values for name in ("mask_digest", "shape", "spacing"))
+    masks, shapes, spacings = (dataset[name].values for name in INPUTS)
     digests = np.empty(masks.shape, dtype=np.dtypes.StringDType())
     for at in np.ndindex(*masks.shape):
         content = f"{masks[at]} {(shapes[at].tolist(), spacings[at].tolist())}"

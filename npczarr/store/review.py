@@ -40,7 +40,7 @@ _TABLES = (
     Variable("input_digest", SCAN, "string", "digest of what was seen: a scan that changed is to be reviewed again"),
 )
 _INDEXES = tuple(variable for variable in INDEXES if variable.name in SCAN)
-_SHOWN = ("decision", "reason", "note", "reviewer", "time")
+SHOWN = ("decision", "reason", "note", "reviewer", "time")
 
 
 class Review:
@@ -120,10 +120,10 @@ def review_table(location: Location) -> xr.Dataset | None:
         return None
     digests, marks = _input_digests(root), _stored_marks(root)
     patients, sequences = labels(root, "patient"), labels(root, "sequence")
-    found = {name: np.full((len(patients), len(sequences)), "", dtype=object) for name in _SHOWN}
+    found = {name: np.full((len(patients), len(sequences)), "", dtype=object) for name in SHOWN}
     for key, mark in marks.items():
         if mark.decision and mark.input_digest == digests[key]:
-            for name in _SHOWN:
+            for name in SHOWN:
                 found[name][patients.index(key[0]), sequences.index(key[1])] = getattr(mark, name)
     variables = {name: (SCAN, values) for name, values in found.items()}
     return xr.Dataset(variables, coords={"patient": patients, "sequence": sequences})

@@ -1,27 +1,60 @@
-"""Which patients of a store a selection in words chooses."""
+"""Which patients of a store a selection in words chooses: by the catalog, at any size, else by the tables."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-import xarray as xr
+import zarr
 from numpy.typing import NDArray
 
 from npczarr.errors import ParameterError, unknown_label
+from npczarr.model.layout import TABLE_PATIENTS
 from npczarr.model.schema import SCAN
-from npczarr.model.where import names_in, select
+from npczarr.model.where import Texts, names_in, select
+from npczarr.store.catalog import open_catalog
+from npczarr.store.cohort import open_consolidated
+from npczarr.store.columns import columns_of, read_columns
+from npczarr.store.hierarchy import array, check_schema, labels
+from npczarr.store.location import Location
+from npczarr.store.review import GROUP as REVIEW
+from npczarr.store.review import SHOWN as REVIEWED
+from npczarr.store.review import review_table
+from npczarr.store.storage_errors import translate_damage
+
+CATALOG = "catalog"
+_RENEW = "any command that writes to the store renews it, such as npczarr validate --seal"
 
 
-def chosen_patients(dataset: xr.Dataset, where: str, sequences: Sequence[str] | None = None) -> NDArray[np.int64]:
-    """Return the numbers of the patients whom a selection chooses; only the tables that it names are read.
+@dataclass(frozen=True, slots=True, eq=False)
+class Selection:
+    """Patients that were chosen.
 
     Parameters
     ----------
-    dataset
-        A cohort opened from a store.
+    patients
+        Their numbers, in order.
+    by
+        ``"catalog"``, or why tables were read instead.
+    """
+
+    patients: NDArray[np.int64]
+    by: str
+
+
+def select_patients(location: Location, where: str, sequences: Sequence[str] | None = None) -> Selection:
+    """Choose patients of a store; nothing is read but the columns that the selection names.
+
+    Parameters
+    ----------
+    location
+        The store.
     where
-        Such as ``"t_stage in ('T3', 'T4') and status == 'ok'"``. What differs between sequences must hold for all.
+        Such as ``"t_stage in ('T3', 'T4') and morphology.volume > 5000"``. What differs between sequences must hold for
+        all.
     sequences
         Labels of those that count; by default all.
 
@@ -29,24 +62,76 @@ def chosen_patients(dataset: xr.Dataset, where: str, sequences: Sequence[str] | 
     ------
     ParameterError
         If it is no selection, names a column that is not there, or speaks of sequences.
+
+    Warns
+    -----
+    UserWarning
+        If the catalog of the store is not of its tables as they are, or a large store has none.
     """
-    counted = [i for i, label in enumerate(dataset["sequence"].values) if sequences is None or str(label) in sequences]
-    shape = (dataset.sizes[SCAN[0]], len(counted))
-    known = [str(n) for n, v in dataset.variables.items() if v.dims in ((SCAN[0],), SCAN)]
-    columns = {}
-    for name in names_in(where):
-        if name == SCAN[1]:
-            raise ParameterError(
-                f"where: {where!r} speaks of {name}, and where chooses patients; select sequences of what is opened, "
-                "such as ds.sel(sequence=['T1WI']), or by the parameter sequences"
-            )
-        if name not in known:
-            raise unknown_label("column", name, known)
-        found = dataset[name].variable
-        values = np.asarray(found.values)
-        values = values[..., counted] if SCAN[1] in found.dims else values[:, None]
-        if values.dtype.kind not in "biuf":  # text is compared as Python compares it
-            values = values.astype(object).astype(str)
-        columns[name] = np.broadcast_to(values, shape)
-    rows: NDArray[np.bool_] = np.broadcast_to(select(where, columns), shape)
-    return np.flatnonzero(rows.all(axis=1))
+    names = names_in(where)
+    if SCAN[1] in names:
+        raise ParameterError(
+            f"where: {where!r} speaks of {SCAN[1]}, and where chooses patients; select sequences of what is opened, "
+            "such as ds.sel(sequence=['T1WI']), or by the parameter sequences"
+        )
+    root = open_consolidated(location)
+    with translate_damage(location.shown):
+        check_schema(root.attrs.asdict(), location.shown)
+        known = labels(root, SCAN[1])
+        shape = int(array(root, SCAN[0]).shape[0]), len(known)
+        columns, by = _columns(root, location, names, shape)
+    counted = [i for i, label in enumerate(known) if sequences is None or label in sequences]
+    rows = np.broadcast_to(select(where, columns), shape)[:, counted]
+    return Selection(np.flatnonzero(rows.all(axis=1)), by)
+
+
+def _columns(
+    root: zarr.Group, location: Location, names: Sequence[str], shape: tuple[int, int]
+) -> tuple[Mapping[str, NDArray[Any] | Texts], str]:
+    """Return columns by name, and what they were read from."""
+    columns, by, lasting = _from_catalog(root, names, shape)
+    rest = [name for name in names if name not in columns]
+    if not rest:
+        return columns, CATALOG
+    found = _from_tables(root, location, rest, shape)
+    if not lasting or shape[0] > TABLE_PATIENTS:
+        warnings.warn(f"{location.shown}: whole tables were read to select patients, for {by}", stacklevel=5)
+    return {**columns, **found}, f"tables, for {by}"
+
+
+def _from_catalog(
+    root: zarr.Group, names: Sequence[str], shape: tuple[int, int]
+) -> tuple[dict[str, NDArray[Any] | Texts], str, bool]:
+    """Return the columns that the catalog holds as they are, why it lacks the rest, and whether that may be."""
+    try:
+        catalog = open_catalog(root.store)
+    except ModuleNotFoundError:
+        return {}, "the catalog is read by pyarrow, which is not installed: pip install 'npczarr[catalog]'", True
+    if catalog is None:
+        return {}, f"the store has no catalog; {_RENEW}", True
+    with catalog:
+        held = [name for name in names if name in catalog.columns]
+        current = catalog.current(root, held) if catalog.shape == shape else []
+        columns = catalog.read(current)
+    if columns is None:
+        return {}, f"the catalog is damaged; {_RENEW}", False
+    stale = [name for name in held if name not in current]
+    if stale:
+        return columns, f"the catalog is not of {', '.join(stale)} as the tables are now; {_RENEW}", False
+    return columns, f"the catalog leaves out {', '.join(name for name in names if name not in held)}", True
+
+
+def _from_tables(
+    root: zarr.Group, location: Location, names: Sequence[str], shape: tuple[int, int]
+) -> dict[str, NDArray[Any]]:
+    reviewed = {f"{REVIEW}.{name}": name for name in REVIEWED}
+    known = columns_of(root)
+    for name in names:
+        if name not in known and name not in reviewed:
+            raise unknown_label("column", name, [*known, *reviewed])
+    columns = read_columns(root, {name: known[name] for name in names if name in known})
+    if any(name in reviewed for name in names):
+        marks = review_table(location)
+        nothing = np.full(shape, "", dtype=object)
+        columns |= {n: nothing if marks is None else marks[r].values for n, r in reviewed.items() if n in names}
+    return {name: np.broadcast_to(found, shape) for name, found in columns.items()}

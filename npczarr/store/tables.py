@@ -14,7 +14,8 @@ from xarray.core import indexing
 
 from npczarr.errors import MissingStoreError, StoreError
 from npczarr.model.schema import COORDINATES
-from npczarr.store.location import Location, get
+from npczarr.store.hierarchy import Chosen
+from npczarr.store.location import Location
 from npczarr.store.storage_errors import first_line, translate_errors
 from npczarr.store.whole import WholeTables, is_written_whole
 
@@ -23,15 +24,17 @@ _AT_ONCE = 32  # requests in flight
 Reader = Callable[[Sequence[str]], Mapping[str, Any]]
 
 
-def open_stored(location: Location, group: str | None) -> xr.Dataset:
-    """Open a store or a group of it as it is stored, nothing decoded."""
+def open_stored(location: Location, group: str | None, patients: Chosen | None = None) -> xr.Dataset:
+    """Open a store or a group of it as it is stored, nothing decoded; `patients` are those that are chosen."""
     store = location.open(read_only=True)
     tables = WholeTables(store)
     with translate_errors(store, "open it"), warnings.catch_warnings():
         # between two steps of a writer there may be none; the arrays' own metadata are read instead
         warnings.filterwarnings("ignore", "Failed to open Zarr store with consolidated metadata", RuntimeWarning)
         try:
-            dataset: xr.Dataset = xr.open_zarr(tables, group=group, chunks=None, zarr_format=3, decode_cf=False)
+            dataset: xr.Dataset = xr.open_zarr(
+                tables, group=group, chunks=None, zarr_format=3, decode_cf=False, create_default_indexes=False
+            )
         except FileNotFoundError as error:
             raise _missing(location, group) from error
         except (ValueError, KeyError, TypeError) as error:
@@ -44,10 +47,17 @@ def open_stored(location: Location, group: str | None) -> xr.Dataset:
             ) from error
     if group is None:
         tables.whole = is_written_whole(dataset.attrs)
-        _check_labels(tables, dataset)
     else:  # xarray, where it copies a result, names a fill value
         tables.whole = not any("_FillValue" in variable.attrs for variable in dataset.variables.values())
-    return dataset
+    if patients is not None:
+        dataset = dataset.isel(patient=patients)
+    with translate_errors(store, "read its labels"):
+        return dataset.assign_coords({name: dataset.variables[name].load() for name in _labels_in(dataset)})
+
+
+def _labels_in(dataset: xr.Dataset) -> list[str]:
+    """Names of the variables that label a dimension."""
+    return [str(name) for name, variable in dataset.variables.items() if variable.dims == (name,)]
 
 
 def _missing(location: Location, group: str | None) -> MissingStoreError:
@@ -55,49 +65,43 @@ def _missing(location: Location, group: str | None) -> MissingStoreError:
     return MissingStoreError(f"{location.shown}: no {what} here; check the path, or make one with npczarr {maker}")
 
 
-def _check_labels(tables: WholeTables, dataset: xr.Dataset) -> None:
-    """Look again for labels that are empty: xarray has read them before it is known whether chunks may be absent."""
-    for name, index in dataset.indexes.items():
-        if "" in index:
-            for i in range(-(-len(index) // int(dataset[name].encoding["chunks"][0]))):
-                get(tables, f"{name}/c/{i}")
-
-
-def tables_of(stored: xr.Dataset, location: Location, group: str | None) -> tuple[xr.Dataset, Reader]:
-    """Decode tables: of a local store in memory, of a remote one read when a value is first wanted.
+def tables_of(
+    stored: xr.Dataset, location: Location, group: str | None, patients: Chosen | None = None, *, lazy: bool
+) -> tuple[xr.Dataset, Reader]:
+    """Decode tables, in memory or read when a value is first wanted.
 
     Returns
     -------
     tuple
         The tables, and what reads them by name as they are stored, each once for both.
     """
-    if not location.is_remote:
+    if not lazy:
         loaded = stored.load()
         return xr.decode_cf(loaded), lambda names: {name: loaded[name].values for name in names}
-    lazy = [str(name) for name in stored.variables if name not in stored.indexes]
-    coordinates = tuple(name for name in lazy if name in COORDINATES)
-    others = tuple(name for name in lazy if name not in coordinates)
-    tables = RemoteTables(location, group, (coordinates, others), stored)
-    decoded = xr.decode_cf(stored.assign({name: _variable(tables, name, stored.variables[name]) for name in lazy}))
-    for name in lazy:
+    names = [str(name) for name in stored.variables if name not in stored.indexes]
+    coordinates = tuple(name for name in names if name in COORDINATES)
+    others = tuple(name for name in names if name not in coordinates)
+    tables = LazyTables(location, group, patients, (coordinates, others), stored)
+    decoded = xr.decode_cf(stored.assign({name: _variable(tables, name, stored.variables[name]) for name in names}))
+    for name in names:
         variable = decoded.variables[name]
         # what xarray itself does with variables that it opens: decoded once, and safe to write into
         variable.data = indexing.MemoryCachedArray(indexing.CopyOnWriteArray(variable._data))
     return decoded, tables.read
 
 
-def _variable(tables: RemoteTables, name: str, stored: xr.Variable) -> xr.Variable:
+def _variable(tables: LazyTables, name: str, stored: xr.Variable) -> xr.Variable:
     array = indexing.LazilyIndexedArray(_Table(tables, name, stored))
     return xr.Variable(stored.dims, array, stored.attrs, stored.encoding)
 
 
-class RemoteTables:
-    """The tables of a remote store; to read them one by one would cost a round trip each.
+class LazyTables:
+    """The tables of a remote or a large store; to read them one by one would cost a round trip each.
 
     Parameters
     ----------
-    location, group
-        The store, and the group in it.
+    location, group, patients
+        The store, the group in it, and the numbers of the patients who are chosen, if not all are.
     sets
         Names that are read together: whoever looks at one coordinate looks at all, and seldom at the rest.
     stored
@@ -105,26 +109,31 @@ class RemoteTables:
     """
 
     def __init__(
-        self, location: Location, group: str | None, sets: tuple[tuple[str, ...], ...], stored: xr.Dataset | None
+        self,
+        location: Location,
+        group: str | None,
+        patients: Chosen | None,
+        sets: tuple[tuple[str, ...], ...],
+        stored: xr.Dataset | None,
     ) -> None:
-        self._origin = location, group, sets
+        self._origin = location, group, patients, sets
         self._stored = stored
         self._loaded: set[str] = set()
         self._lock = threading.Lock()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return RemoteTables, (*self._origin, None)  # no connections, which may hold credentials
+        return LazyTables, (*self._origin, None)  # no connections, which may hold credentials
 
     def __getitem__(self, name: str) -> Any:  # noqa: ANN401 - an array of any type
-        together = next(names for names in self._origin[2] if name in names)
+        together = next(names for names in self._origin[3] if name in names)
         return self.read(together)[name]
 
     def read(self, names: Sequence[str]) -> dict[str, Any]:
         """Return tables as they are stored, those that were not read yet all at once."""
-        location, group, _ = self._origin
+        location, group, patients, _ = self._origin
         with self._lock:
             if self._stored is None:
-                self._stored = open_stored(location, group)
+                self._stored = open_stored(location, group, patients)
             variables = self._stored.variables
             wanted = [name for name in names if name not in self._loaded]
             if wanted:
@@ -138,7 +147,7 @@ class RemoteTables:
 class _Table(BackendArray):
     """One of the tables, as xarray indexes it."""
 
-    def __init__(self, tables: RemoteTables, name: str, stored: xr.Variable) -> None:
+    def __init__(self, tables: LazyTables, name: str, stored: xr.Variable) -> None:
         self._tables = tables
         self._name = name
         self.shape = stored.shape

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from npczarr.errors import GeometryError
 from npczarr.model.geometry import Grid
 from npczarr.model.schema import ROW_DIGEST, STATUSES, STORED
+from npczarr.store.catalog import CATALOG_KEY, differing_columns
 from npczarr.store.chunks import digest, is_padding
 from npczarr.store.hierarchy import labels, members_below
 from npczarr.store.location import keys_below
@@ -114,6 +115,18 @@ def check_seal(root: zarr.Group, *, held: bool) -> list[Finding]:
     problem = (
         f"changed since npczarr sealed it, by another program or by damage: {', '.join(changed)}; repair it from its "
         "source (--against SOURCE --repair), or accept it as it is (--seal)"
+    )
+    return [Finding("", "", problem)]
+
+
+def check_catalog(root: zarr.Group) -> list[Finding]:
+    """Hold the catalog against the tables that it says it was made from."""
+    wrong = differing_columns(root.store, root)
+    if not wrong:
+        return []
+    problem = (
+        f"{CATALOG_KEY} is not of the tables that it names, in {', '.join(wrong)}: selections may choose wrongly; "
+        "delete it, and any command that writes to the store makes it anew"
     )
     return [Finding("", "", problem)]
 

@@ -57,6 +57,11 @@ class WholeTables(WrapperStore[Store]):
         return found
 
 
+def unwrapped(store: Store) -> Store:
+    """Return the store that holds the objects."""
+    return store._store if isinstance(store, WholeTables) else store
+
+
 def is_written_whole(attributes: Mapping[str, Any]) -> bool:
     """Whether npczarr alone wrote the tables of a store: what xarray copies or appends leaves out fill values.
 

@@ -18,7 +18,7 @@ from npczarr.model.per_axis import PerAxis, per_axis
 from npczarr.store.location import locate
 from npczarr.store.open import open_location
 from npczarr.store.origin import cohort_behind
-from npczarr.store.selection import chosen_patients
+from npczarr.store.selection import select_patients
 from npczarr.store.tile_cache import TileCache
 from npczarr.training.filling import Batch, Normalization, PatchFiller
 from npczarr.training.sampling import Draw, draws
@@ -119,7 +119,7 @@ def patches(
     assert cohort is not None
     chosen = cohort.labels["sequence"] if sequences is None else tuple(sequences)
     labels = cohort.labels["patient"]
-    wanted = labels if where is None else [labels[i] for i in chosen_patients(dataset, where, chosen)]
+    wanted = labels if where is None else [labels[i] for i in select_patients(location, where, chosen).patients]
     subjects, left_out = find_subjects(cohort, wanted, chosen, masks=masks, scaled=normalize is not None)
     if not subjects:
         reason = f"; the first of {len(left_out)}: {next(iter(left_out.values()))}" if left_out else ""

@@ -36,7 +36,7 @@ def test_it_chooses_what_it_says(where, chosen):
     "where",
     [
         "", " ", "age", "age = 3", "age <", "__import__('os').system('true')", "age + 1 < 3",
-        "age.real == 3", "age[0] == 1",
+         "age[0] == 1",
         "lambda: 1", "[a for a in (1,)]", "age is 3", "f'{age}' == '1'", "age in t_stage",
         "(age := 3) == 3", "age < 'T1'",
         "t_stage > 3", "age in (1, 'T1')", "not age", "age and t_stage", "True", "age == None", "age < 1; age > 2",

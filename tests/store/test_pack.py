@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 import npczarr as npc
 from npczarr.cli.app import app
 from npczarr.store.location import locate
+from npczarr.store.selection import select_patients
 from tests.http_ranges import ranges_over_http
 
 
@@ -76,6 +77,10 @@ def test_over_http_by_ranges_and_not_whole(packed):
         assert 0 < read < made.path.stat().st_size
         there = npc.open(store)["image"].sel(patient="001", sequence="T1WI").isel(z=0).values
         np.testing.assert_array_equal(one, there)
+        where = "patient == '001' and status == 'ok'"
+        there = f"{url}/{made.path.name}"
+        assert select_patients(locate(there), where).by == "catalog"
+        xr.testing.assert_identical(npc.open(there, where=where).compute(), npc.open(store, where=where).compute())
 
 
 def test_nothing_changes_it(packed, cohort):

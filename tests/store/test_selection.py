@@ -1,5 +1,8 @@
 """Patients chosen by words as a store is opened."""
 
+import pickle
+import shutil
+
 import numpy as np
 import pytest
 import xarray as xr
@@ -7,7 +10,10 @@ from typer.testing import CliRunner
 
 import npczarr as npc
 from npczarr.cli.app import app
-from npczarr.errors import ParameterError
+from npczarr.errors import ParameterError, StoreError
+from npczarr.store.hierarchy import open_group
+from npczarr.store.location import locate
+from npczarr.store.rows import Rows
 
 
 @pytest.mark.slow
@@ -27,6 +33,42 @@ def test_open_chooses_as_xarray_would(store):
     one = npc.open(store, where="patient == '002'")
     xr.testing.assert_identical(one.npc.scan("002", "T2WI").load(), ds.npc.scan("002", "T2WI").load())
     xr.testing.assert_identical(npc.morphology(one).compute(), npc.morphology(ds).sel(patient=["002"]).compute())
+
+
+@pytest.mark.slow
+def test_a_selection_travels_to_other_processes_and_notices_changes(store, tmp_path):
+    one = npc.open(store, where="patient in ('002', '003')")
+    expected = npc.morphology(npc.open(store)).sel(patient=["002", "003"]).compute()
+    xr.testing.assert_identical(npc.morphology(one).compute(scheduler="processes", num_workers=2), expected)
+    again = pickle.loads(pickle.dumps(one))
+    xr.testing.assert_identical(again.compute(), one.compute())
+    changed = shutil.copytree(store, tmp_path / "a.zarr")
+    one = npc.open(changed, where="patient == '003'")
+    lazily = one.image.data
+    with npc.store.lease.hold_lease(locate(changed).open(), "a.zarr"):
+        root = open_group(locate(changed).open(), "a.zarr")
+        rows = Rows(root)
+        rows.amend({("003", str(one.sequence.values[0])): {"message": "changed"}})
+    with pytest.raises(StoreError, match="changed while"):
+        lazily.compute()
+
+
+def test_a_selection_of_many_is_the_same(store, monkeypatch):
+    few = npc.open(store, where="patient != '001'").compute()
+    monkeypatch.setattr(npc.store.open, "_MANY", 0)
+    xr.testing.assert_identical(npc.open(store, where="patient != '001'").compute(), few)
+
+
+def test_tables_of_a_large_store_are_read_when_they_are_wanted(store, monkeypatch):
+    expected = npc.open(store)
+    for module in ("open", "selection"):
+        monkeypatch.setattr(getattr(npc.store, module), "TABLE_PATIENTS", 1)
+    late = npc.open(store)
+    assert not isinstance(late.echo_time.variable._data, np.ndarray)
+    xr.testing.assert_identical(late.compute(), expected.compute())
+    xr.testing.assert_identical(late.npc.scan("002", "T2WI").load(), expected.npc.scan("002", "T2WI").load())
+    chosen = npc.open(store, where="patient == '002'")
+    xr.testing.assert_identical(chosen.compute(), expected.sel(patient=["002"]).compute())
 
 
 def test_info_of_a_selection_and_wrong_ones(store):

@@ -1,0 +1,305 @@
+"""The catalog of a store: its scalar columns as one Parquet file, one row a scan, to select from a large cohort.
+
+It is made from the tables and never counts more than they do: it keeps, for every array that it was made from, the
+checksums of its chunks. A column of which they are others now, whoever changed it, is read from its table.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+from zarr.abc.store import RangeByteRequest, Store, SuffixByteRequest
+from zarr.storage import LocalStore
+
+from npczarr.errors import NpczarrError
+from npczarr.model.identifiers import identifies_by_name
+from npczarr.model.where import Texts
+from npczarr.store.columns import Column, columns_of, read_columns
+from npczarr.store.hierarchy import CREATING, array, labels
+from npczarr.store.location import exists
+from npczarr.store.storage_errors import translate_damage, translate_errors
+from npczarr.store.whole import unwrapped
+from npczarr.store.zarr_library import codecs_of, no_range, run
+
+#: Below an array: at this place no program takes it for a member of a group.
+CATALOG_KEY = "status/catalog.parquet"
+_ABOUT = b"npczarr"
+_TAIL = 16  # bytes at the end of a chunk, of which the last four are the CRC-32C of the rest
+_AT_ONCE = 64  # requests in flight
+_ROWS = 2**17  # of a row group
+
+
+@dataclass(frozen=True, slots=True)
+class Catalog:
+    """A catalog that is open.
+
+    Parameters
+    ----------
+    file
+        Of pyarrow.
+    columns
+        What it holds, by name.
+    state
+        Checksums of the arrays that it was made from, by path.
+    shape
+        Patients and sequences.
+    """
+
+    file: Any
+    columns: Mapping[str, Column]
+    state: Mapping[str, str]
+    shape: tuple[int, int]
+
+    def __enter__(self) -> Catalog:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.file.close(force=True)
+
+    def current(self, root: zarr.Group, names: Iterable[str]) -> list[str]:
+        """List those columns of some that are as the tables are now."""
+        held = [name for name in names if name in self.columns]
+        paths = {path for name in held for path in self.columns[name].sources}
+        now = state_of(root, sorted(paths))
+        return [name for name in held if all(now[p] == self.state.get(p) for p in self.columns[name].sources)]
+
+    def read(self, names: Sequence[str]) -> dict[str, NDArray[Any] | Texts] | None:
+        """Read columns, each on (patient, sequence); None where the file is damaged."""
+        from pyarrow import ArrowException
+
+        try:
+            table = self.file.read(list(names))
+            return {name: _as_column(table.column(name), self.shape) for name in names}
+        except (ArrowException, OSError, ValueError):
+            return None
+
+
+def open_catalog(store: Store) -> Catalog | None:
+    """Open the catalog of a store; None where there is none that can be read.
+
+    Raises
+    ------
+    ModuleNotFoundError
+        If pyarrow is not installed.
+    """
+    from pyarrow import ArrowException, parquet
+
+    try:
+        if not exists(store, CATALOG_KEY):
+            return None
+        source = _local_path(store) or _Ranges(store, CATALOG_KEY)
+        file = parquet.ParquetFile(source, pre_buffer=True, page_checksum_verification=True)
+        about = json.loads(file.metadata.metadata[_ABOUT])
+        columns = {name: Column(path, tuple(entry)) for name, (path, entry) in about["columns"].items()}
+        patients, sequences = about["shape"]
+        return Catalog(file, columns, about["state"], (patients, sequences))
+    except (ArrowException, NpczarrError, OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def make_catalog(store: Store) -> bytes | None:
+    """Make the catalog of a store; None where the one that it has is as its tables are, or pyarrow is not installed.
+
+    Raises
+    ------
+    StoreError
+        If a table cannot be read.
+    """
+    with translate_damage(str(store)):
+        try:
+            root = zarr.open_group(store, mode="r", use_consolidated=False, zarr_format=3)
+            return None if CREATING in root.attrs else _made(store, root)
+        except (FileNotFoundError, ModuleNotFoundError):
+            return None
+
+
+def differing_columns(store: Store, root: zarr.Group) -> list[str]:
+    """List columns that the catalog gives for those of the tables as they are, and that are others."""
+    try:
+        catalog = open_catalog(store)
+    except ModuleNotFoundError:
+        return []
+    if catalog is None:
+        return []
+    with catalog:
+        current = catalog.current(root, catalog.columns)
+        held = catalog.read(current)
+    if held is None:
+        return ["all, for it is damaged"]
+    tables = read_columns(root, {name: catalog.columns[name] for name in current})
+    return [name for name in current if not _equal(held[name], np.broadcast_to(tables[name], catalog.shape))]
+
+
+def state_of(root: zarr.Group, paths: Sequence[str]) -> dict[str, str]:
+    """Return what tells the state of arrays from any other: of their metadata, and of the checksums of their chunks."""
+    arrays = {path: root.get(path) for path in paths}
+    keys = {path: _chunk_keys(path, found) for path, found in arrays.items() if isinstance(found, zarr.Array)}
+    checked = {path: _has_checksum(arrays[path]) for path in keys}
+    ends = _ends(unwrapped(root.store), {key: checked[path] for path in keys for key in keys[path]})
+    states = {}
+    for path, found in arrays.items():
+        content = blake2b(digest_size=16)
+        if path in keys:
+            content.update(json.dumps(_described(found), sort_keys=True, default=str).encode())
+            for key in keys[path]:
+                content.update(ends[key])
+        states[path] = content.hexdigest()
+    return states
+
+
+def _made(store: Store, root: zarr.Group) -> bytes | None:
+    from pyarrow import parquet
+
+    columns = {name: column for name, column in columns_of(root).items() if not _left_out(root, column)}
+    # before the tables are read: of what changes in between the catalog is then stale
+    state = state_of(root, sorted({path for column in columns.values() for path in column.sources}))
+    there = open_catalog(store)
+    if there is not None and there.state == state and there.columns == columns:
+        return None
+    shape = len(labels(root, "patient")), len(labels(root, "sequence"))
+    values = read_columns(root, columns)
+    held = {name: (one.path, one.entry) for name, one in columns.items()}
+    about = {"shape": shape, "columns": held, "state": state}
+    buffer = io.BytesIO()
+    parquet.write_table(
+        _as_table(values, labels(root, "sequence"), shape).replace_schema_metadata({_ABOUT: json.dumps(about)}),
+        buffer, compression="zstd", row_group_size=_ROWS, write_page_checksum=True,
+    )  # fmt: skip
+    return buffer.getvalue()
+
+
+def _left_out(root: zarr.Group, column: Column) -> bool:
+    """Whether a column is a digest, or one of the cohort's own tables that an audit names, kept by the user's wish."""
+    source = array(root, column.path).attrs.asdict().get("source_column")
+    names = () if source is None else (column.path, str(source))
+    return column.path.endswith("_digest") or any(identifies_by_name(name) for name in names)
+
+
+def _as_table(values: Mapping[str, NDArray[Any]], sequences: Sequence[str], shape: tuple[int, int]) -> Any:  # noqa: ANN401 - of pyarrow
+    """Lay columns out as one row a scan."""
+    import pyarrow as pa
+
+    values = {"patient": values["patient"], "sequence": np.array(sequences, dtype=object)[np.newaxis], **values}
+    columns = {}
+    for name, found in values.items():
+        whole = np.broadcast_to(found, shape).ravel()
+        text = whole.dtype.kind not in "biuf"
+        columns[name] = pa.array(whole.tolist(), pa.string()).dictionary_encode() if text else pa.array(whole)
+    return pa.table(columns)
+
+
+def _as_column(column: Any, shape: tuple[int, int]) -> NDArray[Any] | Texts:  # noqa: ANN401 - of pyarrow
+    """Turn a column of the file into an array on (patient, sequence)."""
+    column = column.unify_dictionaries() if hasattr(column.type, "index_type") else column
+    chunk = column.combine_chunks()
+    if hasattr(chunk, "indices"):
+        codes = chunk.indices.to_numpy(zero_copy_only=False).reshape(shape)
+        return Texts(np.array(chunk.dictionary.to_pylist(), dtype=object), codes)
+    values: NDArray[Any] = chunk.to_numpy(zero_copy_only=False)
+    return values.reshape(shape)
+
+
+def _equal(held: NDArray[Any] | Texts, values: NDArray[Any]) -> bool:
+    there = held.plain() if isinstance(held, Texts) else held
+    return np.array_equal(there, values, equal_nan=values.dtype.kind == "f")
+
+
+def _described(found: Any) -> dict[str, Any]:  # noqa: ANN401 - a zarr array
+    return {"shape": found.shape, "dtype": str(found.dtype), "attributes": found.attrs.asdict()}
+
+
+def _has_checksum(found: Any) -> bool:  # noqa: ANN401 - a zarr array
+    return str(codecs_of(found)[-1]["name"]) == "crc32c"
+
+
+def _chunk_keys(path: str, found: Any) -> list[str]:  # noqa: ANN401 - a zarr array
+    sizes = found.shards or found.chunks
+    places = product(*(range(-(-n // size)) for n, size in zip(found.shape, sizes, strict=True)))
+    return [f"{path}/{found.metadata.encode_chunk_key(place)}" for place in places]
+
+
+def _ends(store: Store, keys: Mapping[str, bool]) -> dict[str, bytes]:
+    """Return the last bytes of objects by key, or where these are no checksum a digest of the whole."""
+    with translate_errors(store, "read the checksums of its tables"):
+        if isinstance(store, LocalStore):  # a thread for each file would take ten times as long
+            found = [_end_of_file(Path(store.root, key), checksum=checksum) for key, checksum in keys.items()]
+        else:
+            found = run(_ends_of_objects(store, keys))
+    whole = [end if checksum else blake2b(end).digest() for end, checksum in zip(found, keys.values(), strict=True)]
+    return dict(zip(keys, whole, strict=True))
+
+
+def _end_of_file(path: Path, *, checksum: bool) -> bytes:
+    """Return the last bytes of a file, or all; none where there is no file."""
+    try:
+        with open(path, "rb", buffering=0) as file:
+            if checksum:
+                file.seek(max(0, os.fstat(file.fileno()).st_size - _TAIL))
+            return file.read()
+    except FileNotFoundError:
+        return b""
+
+
+async def _ends_of_objects(store: Store, keys: Mapping[str, bool]) -> list[bytes]:
+    free = asyncio.Semaphore(_AT_ONCE)
+
+    async def end(key: str, *, checksum: bool) -> bytes:
+        async with free:
+            found = await store.get(key, *no_range(), SuffixByteRequest(_TAIL) if checksum else None)
+        return b"" if found is None else found.to_bytes()
+
+    return list(await asyncio.gather(*(end(key, checksum=checksum) for key, checksum in keys.items())))
+
+
+def _local_path(store: Store) -> Path | None:
+    inner = unwrapped(store)
+    return Path(inner.root, CATALOG_KEY) if isinstance(inner, LocalStore) else None
+
+
+class _Ranges(io.RawIOBase):
+    """An object of a store as a file that pyarrow reads by ranges."""
+
+    def __init__(self, store: Store, key: str) -> None:
+        self._store = store
+        self._key = key
+        with translate_errors(store, f"look for {key}"):
+            self._size = run(store.getsize(key))
+        self._at = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._at
+
+    def size(self) -> int:
+        return self._size
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        self._at = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence]
+        return self._at
+
+    def read(self, size: int = -1) -> bytes:
+        stop = self._size if size < 0 else min(self._size, self._at + size)
+        if stop <= self._at:
+            return b""
+        with translate_errors(self._store, f"read {self._key}"):
+            found = run(self._store.get(self._key, *no_range(), RangeByteRequest(self._at, stop)))
+        content = b"" if found is None else found.to_bytes()
+        self._at += len(content)
+        return content

@@ -1,0 +1,134 @@
+"""The scalar columns of a store, one value a scan: what a selection in words can speak of, and where it stands."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+
+import numpy as np
+import xarray as xr
+import zarr
+from numpy.typing import NDArray
+
+from npczarr.model.schema import SCAN
+from npczarr.store.hierarchy import arrays_of, dims_of, members_below, read_tables
+from npczarr.store.results import INPUT_DIGEST, INPUTS, RESULTS, input_digests
+
+#: Dimensions of which each entry is a column of its own.
+_SPREAD = ("axis", "rater", "pair", "label")
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One value a patient or a scan.
+
+    Parameters
+    ----------
+    path
+        Of the array that holds it.
+    entry
+        Index along those dimensions of the array that are neither patient nor sequence.
+    """
+
+    path: str
+    entry: tuple[int, ...] = ()
+
+    @property
+    def group(self) -> str:
+        """Path of the result that it belongs to; "" in the store's own tables."""
+        return self.path.rpartition("/")[0]
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """Every array on which its values depend: those of a result hold for what was measured alone."""
+        return (self.path, f"{self.group}/{INPUT_DIGEST}", *INPUTS) if self.group else (self.path,)
+
+
+def columns_of(root: zarr.Group) -> dict[str, Column]:
+    """List the scalar columns of a store by the names that selections use.
+
+    A column of a result is ``morphology.volume`` or ``score.<name>.dice``; an entry of one that has several is
+    ``spacing_z``, ``morphology.volume.<label>``. What is no letter or digit of such a name is an underscore. What
+    reviewers decided is not among them.
+    """
+    found = dict(_spread("", _scalar_arrays(root, ("axis",)), {"axis": ("z", "y", "x")}))
+    for path, group in members_below(root):
+        if isinstance(group, zarr.Group) and path.partition("/")[0] in RESULTS and INPUT_DIGEST in group:
+            arrays = _scalar_arrays(group, _SPREAD)
+            entries = {name: _labels(one) for name, one in arrays_of(group) if dims_of(one) == (name,)}
+            found |= dict(_spread(f"{path}/", arrays, entries))
+    return found
+
+
+def read_columns(root: zarr.Group, columns: Mapping[str, Column]) -> dict[str, NDArray[Any]]:
+    """Read columns from the tables, by name; each (patients, sequences), or (patients, 1).
+
+    Numbers of a result are NaN for a scan that changed after it was measured.
+    """
+    if not columns:
+        return {}
+    paths = list(dict.fromkeys(path for column in columns.values() for path in column.sources))
+    raw = read_tables(root, paths)
+    tables = {path: _decoded(path, root, raw[path]) for path in paths}
+    measured = {group: _as_measured(group, tables) for group in {column.group for column in columns.values()} if group}
+    return {name: _values(tables[column.path], column, measured) for name, column in columns.items()}
+
+
+def _scalar_arrays(group: zarr.Group, spread: Sequence[str]) -> Iterator[tuple[str, Any]]:
+    for name, found in arrays_of(group):
+        dims = dims_of(found)
+        ours = tuple(dim for dim in dims if dim in SCAN)
+        scalar = ours in (SCAN[:1], SCAN) and dims[: len(ours)] == ours and set(dims) <= {*SCAN, *spread}
+        if scalar and name != INPUT_DIGEST and (not group.path or name not in SCAN):
+            yield name, found
+
+
+def _spread(
+    prefix: str, arrays: Iterable[tuple[str, Any]], labels: Mapping[str, Sequence[str]]
+) -> Iterator[tuple[str, Column]]:
+    """Give the columns of arrays: one, or one for each entry."""
+    for name, found in arrays:
+        dims = [(dim, n) for dim, n in zip(dims_of(found), found.shape, strict=True) if dim not in SCAN]
+        for entry in product(*(range(n) for _, n in dims)):
+            words = [labels[dim][i] if dim in labels else str(i) for (dim, _), i in zip(dims, entry, strict=True)]
+            join = "_" if not prefix else "."
+            yield _spoken(prefix + join.join([name, *words])), Column(prefix + name, entry)
+
+
+def _spoken(name: str) -> str:
+    """Write a name so that a selection can hold it."""
+    return re.sub(r"[^\w.]", "_", name.replace("/", "."))
+
+
+def _labels(found: Any) -> list[str]:  # noqa: ANN401 - a zarr array
+    return [str(label) for label in found[...]]
+
+
+def _decoded(path: str, root: zarr.Group, values: NDArray[Any]) -> xr.Variable:
+    """Apply what attributes say of values, as xarray does when it opens a store."""
+    found: Any = root[path]
+    variable = xr.Variable(dims_of(found), values, found.attrs.asdict())
+    return xr.decode_cf(xr.Dataset({"values": variable})).variables["values"]
+
+
+def _as_measured(group: str, tables: Mapping[str, xr.Variable]) -> NDArray[np.bool_]:
+    """Say which scans are as they were when they were measured."""
+    digests = input_digests(xr.Dataset({name: tables[name] for name in INPUTS}))
+    measured = np.asarray(tables[f"{group}/{INPUT_DIGEST}"].values, dtype=object)
+    same: NDArray[np.bool_] = np.asarray(digests, dtype=object) == measured
+    return same
+
+
+def _values(table: xr.Variable, column: Column, measured: Mapping[str, NDArray[np.bool_]]) -> NDArray[Any]:
+    entry: Any = (..., *column.entry)
+    values: NDArray[Any] = np.asarray(table.values)[entry]
+    if SCAN[1] not in table.dims:
+        values = values[:, np.newaxis]
+    if values.dtype.kind not in "biuf":  # text is compared as Python compares it
+        return values.astype(object).astype(str).astype(object)
+    if column.group:
+        return np.where(measured[column.group], values.astype(float), np.nan)
+    return values
