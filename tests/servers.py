@@ -269,8 +269,14 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def proxy_to(server: Server, host: str = "127.0.0.1") -> Iterator[Proxy]:
-    proxy = Proxy(server, host)
+def proxy_to(server: Server) -> Iterator[Proxy]:
+    with serving(Proxy(server)) as proxy:
+        yield proxy
+
+
+@contextmanager
+def serving(proxy: Proxy) -> Iterator[Proxy]:
+    """Let a proxy answer in threads."""
     threading.Thread(target=proxy.serve_forever, daemon=True).start()
     try:
         yield proxy
