@@ -6,13 +6,23 @@ import pytest
 import npczarr as npc
 
 _SLOW_FIXTURES = {"s3", "browser", "used"}
+#: Files that take longest, below this folder: they are begun first, or one worker would wait at the end for another.
+_LONGEST = (
+    "test_s3.py", "test_runner.py", "store/test_foreign.py", "viewer/test_page.py", "test_cli.py",
+    "test_plain_xarray.py", "privacy/test_planted.py", "graphs/test_convert.py", "test_readme.py", "test_notebooks.py",
+    "graphs/test_resample.py", "report/test_page.py", "graphs/test_measure.py", "test_examples.py",
+    "test_two_of_all.py", "test_namespaces.py", "privacy/test_deidentify.py", "viewer/test_remote.py",
+)  # fmt: skip
+_TURNS = {Path(__file__).resolve().parent / name: turn for turn, name in enumerate(_LONGEST)}
+assert all(path.is_file() for path in _TURNS), "a file of _LONGEST is not there"
 
 
 def pytest_collection_modifyitems(items):
-    """Mark what needs a server, a browser or many processes as slow."""
+    """Mark what needs a server, a browser or many processes as slow; put the longest files first."""
     for item in items:
         if _SLOW_FIXTURES & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.slow)
+    items.sort(key=lambda item: _TURNS.get(item.path, len(_TURNS)))
 
 
 @pytest.fixture(scope="session")

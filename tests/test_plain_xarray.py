@@ -15,7 +15,7 @@ from npczarr.model import layout
 
 from . import plain_xarray
 
-pytestmark = pytest.mark.slow  # copies whole stores, many times
+pytestmark = [pytest.mark.slow, pytest.mark.lowest]  # copies whole stores, many times
 
 ROOT = Path(__file__).resolve().parents[1]
 HEADING = "What plain xarray needs help with"
