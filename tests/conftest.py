@@ -5,7 +5,7 @@ import pytest
 
 import npczarr as npc
 
-_SLOW_FIXTURES = {"s3", "browser", "used"}
+_SLOW_FIXTURES = {"s3", "browser", "used", "pages", "troubled"}
 #: Files that take longest, below this folder: they are begun first, or one worker would wait at the end for another.
 _LONGEST = (
     "test_s3.py", "test_runner.py", "store/test_foreign.py", "viewer/test_page.py", "test_cli.py",
@@ -18,7 +18,7 @@ assert all(path.is_file() for path in _TURNS), "a file of _LONGEST is not there"
 
 
 def pytest_collection_modifyitems(items):
-    """Mark what needs a server, a browser or many processes as slow; put the longest files first."""
+    """Mark what needs a server, a browser, reports or many processes as slow; put the longest files first."""
     for item in items:
         if _SLOW_FIXTURES & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.slow)

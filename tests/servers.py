@@ -33,9 +33,15 @@ def weed() -> str | None:
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports that nobody listens on, nor on the ones 10000 above, which the server takes as well."""
+    """Ports that nobody listens on, nor on the ones 10000 above, which the server takes as well.
+
+    They are below those that the system gives to outgoing connections, and each worker of pytest has a thousand of its
+    own: nobody takes one between this look and the start of the server.
+    """
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")
+    first = 11000 + 1000 * (int(worker) % 10)
     found: list[int] = []
-    for port in random.sample(range(20000, 29000), 400):
+    for port in random.sample(range(first, first + 1000), 400):
         with socket.socket() as low, socket.socket() as high:
             try:
                 low.bind(("127.0.0.1", port))

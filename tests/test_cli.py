@@ -38,7 +38,7 @@ def npczarr(*arguments, cwd=None, **environment):
     return subprocess.run(
         [Path(sys.executable).parent / "npczarr", *map(str, arguments)],
         cwd=cwd, env=os.environ | {"PYTHONWARNINGS": STRICT_WARNINGS} | environment,
-        capture_output=True, text=True, timeout=120, check=False,
+        capture_output=True, text=True, timeout=300, check=False,
     )  # fmt: skip
 
 
@@ -115,27 +115,46 @@ def test_the_accessor_is_there_in_either_order_of_imports(imports):
     assert (done.stdout.strip(), done.stderr) == ("CohortAccessor", "")
 
 
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory):
+    """A folder in which the demo has run, as the README has it, and what it printed."""
+    folder = tmp_path_factory.mktemp("demo")
+    return folder, npczarr("demo", cwd=folder)
+
+
 @pytest.mark.slow
-def test_demo_ends_well_and_is_quiet_where_there_is_no_terminal(tmp_path):
-    done = npczarr("demo", "--patients", 2, cwd=tmp_path)
+def test_demo_ends_well_and_is_quiet_where_there_is_no_terminal(demo):
+    folder, done = demo
     assert (done.returncode, done.stderr) == (0, "")
+    assert "ok every voxel" in done.stdout
     assert "npczarr-demo/report.html" in done.stdout
-    assert (tmp_path / "npczarr-demo/report.html").stat().st_size > 100_000
+    assert (folder / "npczarr-demo/report.html").stat().st_size > 100_000
     assert "npczarr view npczarr-demo/demo.zarr" in done.stdout
     assert not set(done.stdout) & set("\x1b\r━╸")
-    again = npczarr("demo", cwd=tmp_path)
+    again = npczarr("demo", cwd=folder)
     assert again.returncode == 2
     assert "not empty" in again.stderr
 
 
 @pytest.mark.slow
-def test_demo_shows_lines_that_run(tmp_path, capsys, monkeypatch):
+def test_demo_shows_lines_that_run(demo, monkeypatch):
     pytest.importorskip("matplotlib").use("agg")
-    monkeypatch.chdir(tmp_path)
-    code, out, _ = here(capsys, monkeypatch, "demo", "--patients", 1)
-    assert code == 0
-    lines = out.split("in Python:")[1].strip("\n").splitlines()
+    folder, done = demo
+    monkeypatch.chdir(folder)
+    lines = done.stdout.split("in Python:")[1].strip("\n").splitlines()
     exec("\n".join(line.strip() for line in lines), {})
+
+
+def test_demo_makes_as_many_patients_as_are_asked_for(tmp_path, capsys, monkeypatch):
+    asked = []
+
+    def phantom(out, *, patients, **_):
+        asked.append(patients)
+        raise typer.Exit
+
+    monkeypatch.setattr("npczarr.cli.app.phantom", phantom)
+    assert here(capsys, monkeypatch, "demo", tmp_path / "out", "--patients", 2)[0] == 0
+    assert asked == [2]
 
 
 @pytest.mark.slow
@@ -255,6 +274,7 @@ def test_unknown_options_and_commands_are_exit_code_2(arguments, capsys, monkeyp
     assert "Traceback" not in err
 
 
+@pytest.mark.slow
 def test_a_lock_is_named_and_broken_on_request(source, store, tmp_path, capsys, monkeypatch):
     copy = tmp_path / "s.zarr"
     shutil.copytree(store, copy)
@@ -302,10 +322,9 @@ def test_ctrl_c_leaves_a_store_that_can_be_completed(source, store, tmp_path, wo
 
 
 @pytest.mark.slow
-def test_tumors_of_several_raters(tmp_path):
-    made = npczarr("phantom", tmp_path / "cohort", "--patients", "1", "--workers", "0")
-    assert made.returncode == 0
-    npczarr("convert", tmp_path / "cohort/inner_reliability.zip", tmp_path / "raters.zarr", "--workers", "0")
-    measured = npczarr("morphology", tmp_path / "raters.zarr")
-    assert measured.returncode == 0
-    assert "T1WI rater1" in measured.stdout
+def test_tumors_of_several_raters(cohort, tmp_path, capsys, monkeypatch):
+    rated = tmp_path / "raters.zarr"
+    for words in (("convert", cohort / "inner_reliability.zip", rated), ("morphology", rated)):
+        code, out, err = here(capsys, monkeypatch, *words, "--workers", "0")
+        assert (code, err) == (0, "")
+    assert "T1WI rater1" in out

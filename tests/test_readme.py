@@ -128,7 +128,7 @@ def test_every_block_runs(place, s3, monkeypatch, capsys):
     assert (own.mask_status == "ok").all()
 
 
-def test_install_lines_install_what_there_is_and_run_what_they_say(tmp_path):
+def test_install_lines_install_what_there_is_and_run_what_they_say():
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
     for line in install_lines():
         venv, pip, _ = steps(line)
@@ -138,10 +138,7 @@ def test_install_lines_install_what_there_is_and_run_what_they_say(tmp_path):
         assert named is not None
         assert named[1] in extras
     first, second = install_lines()
-    main = steps(first)[-1]
-    assert main[0].startswith(VENV)
-    printed = shell(shlex.join([main[0].removeprefix(VENV), *main[1:]]), tmp_path)
-    assert "ok every voxel" in printed
+    assert steps(first)[-1] == [f"{VENV}npczarr", "demo"]  # which tests/test_cli.py runs
     assert steps(second)[-1] == [f"{VENV}python", "-m", "pytest"]
 
 

@@ -34,6 +34,7 @@ def edited(copy, tmp_path):
     return tmp_path / "out"
 
 
+@pytest.mark.slow
 def test_an_export_put_back_changes_nothing(copy, tmp_path):
     export_scans(copy, tmp_path / "out", format="nifti")
     before = xr.open_zarr(copy).load()

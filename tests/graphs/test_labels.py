@@ -196,6 +196,7 @@ def test_a_raters_mask_without_a_grid_is_refused(tmp_path, content):
         npc.convert(tmp_path, tmp_path / "b.zarr", workers=0)
 
 
+@pytest.mark.slow
 def test_resampled_labels_stay_labels(store, tmp_path):
     dataset = npc.open(store)
     spacing = tuple(float(mm) for mm in GRID.spacing_zyx_mm)

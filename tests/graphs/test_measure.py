@@ -99,6 +99,7 @@ def test_raters_masks_are_those_of_their_files(cohort, raters, tmp_path):
         assert len(index_xyz) == tumor.sum()
 
 
+@pytest.mark.slow
 def test_three_raters_give_every_pair_and_a_missing_mask_is_refused(cohort, tmp_path):
     zipfile.ZipFile(cohort / "inner_reliability.zip").extractall(tmp_path / "r")
     shutil.copytree(tmp_path / "r/rater1", tmp_path / "r/rater3")

@@ -92,6 +92,7 @@ def test_half_way_is_the_higher_index():
     assert found.ravel().tolist() == [1, 2, 3]
 
 
+@pytest.mark.slow
 def test_real_series_equal_to_itk(real_data):
     from npczarr.sources.config import load_config
     from npczarr.sources.dicom import read_scan

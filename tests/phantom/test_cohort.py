@@ -215,6 +215,7 @@ def test_two_raters_agree_but_for_details(cohort):
             assert 0.6 < 2 * (a & b).sum() / (a.sum() + b.sum()) < 1
 
 
+@pytest.mark.slow
 def test_published_shape_of_tumors():
     rng = np.random.default_rng(0)
     sizes = []

@@ -279,6 +279,7 @@ def test_bare_store_says_what_is_missing_and_which_command_makes_it(pages, bare)
     assert "no clinical variable" in html
 
 
+@pytest.mark.slow
 def test_decisions_of_a_review_are_counted_and_excluded_scans_are_listed(store, tmp_path):
     copy = tmp_path / "reviewed.zarr"
     shutil.copytree(store, copy)
@@ -303,6 +304,7 @@ def test_decisions_of_a_review_are_counted_and_excluded_scans_are_listed(store, 
     assert sum(row["decision"] == "" for row in rows.values()) == len(rows) - 4
 
 
+@pytest.mark.slow
 def test_store_of_raters_alone_is_reported(raters, tmp_path):
     html = write_report(raters, tmp_path / "r.html").read_text(encoding="utf-8")
     assert "Figure 2. Dice" in html
