@@ -130,6 +130,7 @@ def write_predictions(folder, values):
     return folder
 
 
+@pytest.mark.slow
 def test_predictions_have_the_numbers_of_the_store_or_those_that_are_declared(store, tmp_path):
     dataset = npc.open(store)
     tumor, node = parts("001")
@@ -247,6 +248,7 @@ def test_files_of_other_tools_keep_the_labels(store, tmp_path, format):
         assert_array_equal(label["0"], tumor + 2 * node)
 
 
+@pytest.mark.slow
 def test_an_edited_mask_comes_back_with_its_labels(store, tmp_path):
     npc.open(store)  # another test may have changed it
     tumor, node = parts("002")

@@ -113,6 +113,7 @@ def test_any_selection_chunking_and_scheduler_gives_the_same(store, request_):
             np.testing.assert_array_equal(found.affine, expected.affine)
 
 
+@pytest.mark.slow
 def test_like_puts_the_same_point_at_the_same_voxel(store):
     ds = npc.open(store)
     new = npc.resample(ds, like="T2WI")

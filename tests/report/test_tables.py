@@ -251,6 +251,7 @@ def test_a_dataset_without_any_table_gives_empty_tables_that_say_so():
         assert table(bare).attrs["notes"]
 
 
+@pytest.mark.slow
 def test_on_the_store_of_real_scans(real_data, tmp_path):
     """Five patients of one sequence, without clinical tables, and two whose series say little of themselves."""
     source = real_data / "real_cohort" / "primary_data"
