@@ -12,6 +12,9 @@ import npczarr as npc
 from npczarr.cli.app import app
 from npczarr.errors import ParameterError
 from npczarr.model.review import Mark
+from npczarr.model.schema import Variable
+from npczarr.store.create import add_columns
+from npczarr.store.hierarchy import open_group
 from npczarr.store.location import locate
 from npczarr.store.review import Review
 from tests.two_of_all import RATERS, SEQUENCES, VISITS, grid_of, outline, write_raters, write_visits
@@ -190,6 +193,22 @@ def test_nnunet_gets_folds_by_subject(root, tmp_path):
         assert train
         assert val
         assert not train & val
+
+
+def test_a_column_that_parts_the_visits_of_a_subject_is_not_taken_without_a_word(root, tmp_path):
+    copy = shutil.copytree(root / "training.zarr", tmp_path / "npc.zarr")
+    named = np.array(["train", "test", "train", "test"], dtype=object)
+    columns = {"fold": ("float64", np.array([0.0, 1, 0, 1])), "cohort": ("string", named)}
+    variables = {name: (Variable(name, ("patient",), kind, name), values) for name, (kind, values) in columns.items()}
+    add_columns(open_group(locate(copy, None).open(), str(copy)), variables)
+    parted = r"parts the visits of 1 subject \(N1_ses-baseline is 'train', N1_ses-month6 'test'\)"
+    with pytest.warns(UserWarning, match=f"'cohort' {parted}"):
+        npc.patches(copy, size=8, where="cohort == 'train'")
+    npc.patches(copy, size=8, where="session == 'baseline'")  # said so
+    with pytest.raises(ParameterError, match=r"'fold' parts the visits of 1 subject \(N1_ses-baseline is '0'"):
+        npc.export_scans(copy, tmp_path / "out", format="nnunet", workers=0)
+    npc.export_scans(copy, tmp_path / "out", format="nnunet", patients=ROWS[:3], workers=0)
+    assert len(json.loads((tmp_path / "out/splits_final.json").read_text())) == 2
 
 
 def test_report_review_and_pack_hold_every_visit(root, tmp_path):

@@ -21,8 +21,7 @@ from numpy.typing import NDArray
 from npczarr.errors import NpczarrError, ParameterError, unknown_label
 from npczarr.export.names import check_name
 from npczarr.export.nifti import encode
-from npczarr.model.cohort import subject_of
-from npczarr.model.division import divide
+from npczarr.model.division import describe_parted, divide
 from npczarr.model.geometry import RAS_TO_LPS
 from npczarr.model.schema import RESAMPLING
 from npczarr.outputs import write_whole
@@ -32,6 +31,7 @@ from npczarr.store.cohort import StoredCohort
 from npczarr.store.location import Location
 from npczarr.store.open import open_location
 from npczarr.store.scans import StoredScan
+from npczarr.store.subjects import parts_of, subjects_of
 
 #: Columns of a store that may hold a split, the first there is counts.
 _SPLITS = ("fold", "split")
@@ -102,9 +102,10 @@ def export_cases(
     channels = tuple(cohort.labels["sequence"] if sequences is None else sequences)
     labelled = _mask_of(dataset, channels, mask_of)
     labels = _labels(dataset)
-    parts = _parts(dataset)
+    chosen = cohort.labels["patient"] if patients is None else tuple(patients)
+    parts = _parts(dataset, chosen)
     tasks, cases = [], {}
-    for patient in cohort.labels["patient"] if patients is None else patients:
+    for patient in chosen:
         scans = tuple(cohort.scan(patient, sequence) for sequence in channels)
         task = CaseTask(scans, cohort.scan(patient, labelled), str(out), parts.get(patient) == _TEST)
         problem = next(_problems(task), "")
@@ -120,7 +121,9 @@ def export_cases(
         cases[patient] = outcome if isinstance(outcome, Case) else Case(patient, problem=str(outcome))
         meter.add()
     written = [case.patient for case in cases.values() if case.files]
-    _write_descriptions(out, channels, labelled, labels, [p for p in written if parts.get(p) != _TEST], parts)
+    training = [patient for patient in written if parts.get(patient) != _TEST]
+    parts = parts or _folds_by_subject(training, dict(zip(cohort.labels["patient"], subjects_of(dataset), strict=True)))
+    _write_descriptions(out, channels, labelled, labels, training, parts)
     places = {patient: i for i, patient in enumerate(cohort.labels["patient"])}
     return tuple(cases[patient] for patient in sorted(cases, key=places.__getitem__)), labelled
 
@@ -202,12 +205,27 @@ def _labels(dataset: xr.Dataset) -> dict[str, int]:
     return dict(zip(["background", *names[1:]], numbers, strict=True))
 
 
-def _parts(dataset: xr.Dataset) -> dict[str, str]:
-    """Return the part of each patient, by the first column that holds a split."""
+def _parts(dataset: xr.Dataset, chosen: Sequence[str]) -> dict[str, str]:
+    """Return the part of each patient, by the first column that holds a split.
+
+    Raises
+    ------
+    ParameterError
+        If it gives the visits of one subject to different parts.
+    """
+    patients = [str(label) for label in dataset["patient"].values]
     for name in _SPLITS:
-        if name in dataset and dataset[name].dims == ("patient",) and dataset[name].dtype.kind in "OUT":
-            patients = [str(label) for label in dataset["patient"].values]
-            return dict(zip(patients, [str(part) for part in dataset[name].values], strict=True))
+        parts = parts_of(dataset, name)
+        if parts is None:
+            continue
+        rows = [i for i, patient in enumerate(patients) if patient in set(chosen)]
+        parted = describe_parted(*([values[i] for i in rows] for values in (patients, subjects_of(dataset), parts)))
+        if parted:
+            raise ParameterError(
+                f"the column {name!r} parts the visits of {parted}: a model would be tested on people whom it knows; "
+                "correct it in the table and convert again, or export patients of one visit each"
+            )
+        return dict(zip(patients, parts, strict=True))
     return {}
 
 
@@ -220,7 +238,6 @@ def _write_descriptions(
     parts: Mapping[str, str],
 ) -> None:
     """Write what describes the cases as a whole."""
-    parts = parts or _folds_by_subject(training)
     described: dict[str, Any] = {
         "channel_names": {str(i): name for i, name in enumerate(channels)},
         "labels": dict(labels),
@@ -242,9 +259,9 @@ def _write_descriptions(
     write_whole(out / "predictions.toml", rules.encode())
 
 
-def _folds_by_subject(patients: Sequence[str]) -> dict[str, str]:
+def _folds_by_subject(patients: Sequence[str], subject_by_patient: Mapping[str, str]) -> dict[str, str]:
     """Return the fold of each patient; empty where no subject has several visits, or there is one subject only."""
-    subjects = [subject_of(patient) for patient in patients]
+    subjects = [subject_by_patient[patient] for patient in patients]
     count = min(_FOLDS, len(set(subjects)))
     if count < 2 or len(set(subjects)) == len(subjects):
         return {}

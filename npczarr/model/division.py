@@ -43,3 +43,20 @@ def divide(
         counts[part] += 1
         part_of[subject] = part
     return [part_of[subject] for subject in subjects]
+
+
+def describe_parted(patients: Sequence[str], subjects: Sequence[str], parts: Sequence[str]) -> str:
+    """Name the subjects whose visits are in different parts; "" where there is none.
+
+    >>> describe_parted(["1_ses-a", "1_ses-b", "2"], ["1", "1", "2"], ["train", "test", "test"])
+    "1 subject (1_ses-a is 'train', 1_ses-b 'test')"
+    """
+    visits: dict[str, dict[str, str]] = {}
+    for patient, subject, part in zip(patients, subjects, parts, strict=True):
+        visits.setdefault(subject, {}).setdefault(part, patient)
+    parted = [found for found in visits.values() if len(found) > 1]
+    if not parted:
+        return ""
+    (one, first), (other, second) = list(parted[0].items())[:2]
+    count = "1 subject (" if len(parted) == 1 else f"{len(parted)} subjects (the first: "
+    return f"{count}{first} is {one!r}, {second} {other!r})"

@@ -22,6 +22,7 @@ from npczarr.store.selection import select_patients
 from npczarr.store.tile_cache import TileCache
 from npczarr.training.filling import Batch, Normalization, PatchFiller
 from npczarr.training.sampling import Draw, draws
+from npczarr.training.splits import warn_of_parted_subjects
 from npczarr.training.subjects import Subject, find_subjects
 
 _MB = 2**20
@@ -106,7 +107,7 @@ def patches(
     Warns
     -----
     UserWarning
-        If patients are left out; :attr:`Patches.left_out` says why.
+        If patients are left out, :attr:`Patches.left_out` says why; if `where` parts the visits of a subject.
     """
     size_zyx = _checked_size(size)
     _check_numbers(batch_size=batch_size, steps=steps, start=start, rank=rank, world=world, threads=threads)
@@ -120,6 +121,8 @@ def patches(
     chosen = cohort.labels["sequence"] if sequences is None else tuple(sequences)
     labels = cohort.labels["patient"]
     wanted = labels if where is None else [labels[i] for i in select_patients(location, where, chosen).patients]
+    if where is not None:
+        warn_of_parted_subjects(dataset, where, wanted)
     subjects, left_out = find_subjects(cohort, wanted, chosen, masks=masks, scaled=normalize is not None)
     if not subjects:
         reason = f"; the first of {len(left_out)}: {next(iter(left_out.values()))}" if left_out else ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,14 +14,16 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from npczarr.errors import ParameterError, unknown_label
-from npczarr.model.division import divide
-from npczarr.model.schema import Variable
+from npczarr.model.division import describe_parted, divide
+from npczarr.model.schema import VISIT, Variable
+from npczarr.model.where import names_in
 from npczarr.store.create import add_columns
 from npczarr.store.describe import add_history
 from npczarr.store.hierarchy import open_group
 from npczarr.store.lease import hold_lease
 from npczarr.store.location import locate
 from npczarr.store.open import open_location
+from npczarr.store.subjects import parts_of, subjects_of
 
 _MOST_VALUES = 10  # of a column of numbers; one with more is cut into four parts of equal size
 _MARK = "npczarr_split"
@@ -84,7 +87,7 @@ def split(
     with hold_lease(opened, location.shown, break_lock=break_lock) as lease:
         dataset = open_location(location, dask=False)
         patients = [str(label) for label in dataset["patient"].values]
-        found = divide(_subjects(dataset, patients), _strata(dataset, columns), parts, seed)
+        found = divide(subjects_of(dataset), _strata(dataset, columns), parts, seed)
         if name in dataset.variables and [str(value) for value in dataset[name].values.ravel()] != found:
             known = dataset[name].attrs.get(_MARK)
             if not known or not replace:
@@ -101,6 +104,37 @@ def split(
     return pd.Series(found, index=pd.Index(patients, name="patient"), name=name)
 
 
+def warn_of_parted_subjects(dataset: xr.Dataset, where: str, chosen: Sequence[str]) -> None:
+    """Warn where a selection takes some visits of a subject by a column that gives the others to another part.
+
+    Parameters
+    ----------
+    dataset
+        A cohort opened from a store.
+    where, chosen
+        The selection, and the patients whom it chooses.
+    """
+    patients, subjects = [str(label) for label in dataset["patient"].values], subjects_of(dataset)
+    taken = set(chosen)
+    inside, outside = (
+        {subject for patient, subject in zip(patients, subjects, strict=True) if (patient in taken) is whether}
+        for whether in (True, False)
+    )
+    for name in sorted(set(names_in(where)) - {"patient", *(variable.name for variable in VISIT)}):
+        parts = parts_of(dataset, name)
+        if parts is None:
+            continue
+        rows = [i for i, subject in enumerate(subjects) if subject in inside & outside]
+        parted = describe_parted(*([values[i] for i in rows] for values in (patients, subjects, parts)))
+        if parted:
+            warnings.warn(
+                f"where={where!r}: the column {name!r} parts the visits of {parted}; one visit of a person does not "
+                "test what a model learned from another: npczarr.split makes a column that keeps them together",
+                UserWarning,
+                stacklevel=3,
+            )
+
+
 def _parts(shares: Mapping[str, float] | None, folds: int | None) -> dict[str, float]:
     if shares is not None and folds is not None:
         raise ParameterError("give either shares or folds, not both")
@@ -112,14 +146,6 @@ def _parts(shares: Mapping[str, float] | None, folds: int | None) -> dict[str, f
     if not found or not all(share > 0 for share in found.values()) or abs(sum(found.values()) - 1) > 1e-6:
         raise ParameterError(f"shares must be positive and sum up to 1, got {found}")
     return found
-
-
-def _subjects(dataset: xr.Dataset, patients: list[str]) -> list[str]:
-    """Return the subject of each patient: the patient, where nothing says otherwise."""
-    if "subject" not in dataset or dataset["subject"].dims != ("patient",):
-        return patients
-    given = [str(value) for value in dataset["subject"].values]
-    return [subject or patient for subject, patient in zip(given, patients, strict=True)]
 
 
 def _strata(dataset: xr.Dataset, columns: Sequence[str]) -> list[tuple[str, ...]]:
