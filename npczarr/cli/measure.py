@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -140,9 +141,11 @@ def score(
         import npczarr
 
         dataset = npczarr.open(store, storage_options=as_options(storage_option))
-        rows = npczarr.lesions(
-            dataset, predictions, label=_labels(label), config=config, storage_options=as_options(source_option)
-        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # of predictions of no scan, which are printed already
+            rows = npczarr.lesions(
+                dataset, predictions, label=_labels(label), config=config, storage_options=as_options(source_option)
+            )
         rows.to_csv(lesions, index=False)
         show.err.print(f"wrote {lesions}")
     raise typer.Exit(int(failed))

@@ -89,9 +89,13 @@ def _predictions(
         return None
     from npczarr.graphs.predictions import Predictions
 
-    return Predictions(
+    found = Predictions(
         store, predictions, config=config, storage_options=storage_options, source_options=source_options
     )
+    show.failed(
+        [{"patient": key[0], "sequence": key[1], "problem": why} for key, why in sorted(found.unmatched.items())]
+    )
+    return found
 
 
 def _announcer() -> Callable[[str], None]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,6 @@ import numpy as np
 import xxhash
 
 from npczarr.errors import NpczarrError, ParameterError, SourceError, StoreError
-from npczarr.export.drawn_on import image_of
 from npczarr.model.cohort import ScanFiles
 from npczarr.model.geometry import Grid
 from npczarr.model.label_set import labels_of_store, renumbered
@@ -24,15 +24,16 @@ from npczarr.sources.config import load_config
 from npczarr.sources.files import Source, open_source
 from npczarr.sources.mask_files import sort_masks
 from npczarr.sources.masks import read_mask
+from npczarr.sources.structures.drawn_on import StoredIdentity, image_of
 from npczarr.sources.structures.masks import is_structure, read_object
 from npczarr.sources.structures.records import ImageUids
 from npczarr.store.chunks import ScanPlace, digest
 from npczarr.store.cohort import StoredCohort
-from npczarr.store.describe import SALT, add_history
+from npczarr.store.describe import SALT, add_history, uid_digest
 from npczarr.store.hierarchy import array, mask_labels, open_group, read_layout
 from npczarr.store.hierarchy import labels as stored_labels
 from npczarr.store.lease import Lease, hold_lease
-from npczarr.store.location import Location, locate
+from npczarr.store.location import Location, get, locate
 from npczarr.store.rows import Rows
 from npczarr.store.scans import StoredScan
 from npczarr.store.seal import status_before
@@ -125,6 +126,11 @@ def import_masks(
     files = sort_masks(source.files(), rules, sequences)
     scans = list(files.scans.values())
     if not scans:
+        if get(locate(folder, source_options).open(read_only=True), "zarr.json") is not None:
+            raise SourceError(
+                f"{source.shown}: a store, expected a folder of masks; write its masks with npczarr export --format "
+                "nifti, and import those"
+            )
         raise SourceError(f"{source.shown}: no mask found; expected them named as in the source, patient/ROI-T1.nii.gz")
     with hold_lease(opened, location.shown, break_lock=break_lock) as lease, runner:
         root = open_group(opened, location.shown)
@@ -225,7 +231,8 @@ def _image(task: ImportTask, scan: StoredScan) -> ImageUids | None:
     """Find the identifiers of the scan among those that DICOM masks name; None for NIfTI."""
     contents = task.source.read([file.path for file in task.files.masks])
     objects = [read_object(c, task.source.limits) for c in contents if isinstance(c, bytes) and is_structure(c)]
-    return image_of(scan, task.series, task.salt, objects) if objects else None
+    identity = StoredIdentity(*task.key, scan.image_digest, task.series, scan.frame_digest)
+    return image_of(identity, partial(uid_digest, salt=task.salt), objects) if objects else None
 
 
 def _imported(

@@ -6,11 +6,12 @@ from importlib.metadata import version
 from io import BytesIO
 
 from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage, generate_uid
+from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage
 
 from npczarr.errors import ParameterError
 from npczarr.export.origin import Origin
 from npczarr.export.scan import ScanVoxels
+from npczarr.sources.structures.drawn_on import made_series_uid, made_uid
 
 MANUFACTURER = "npczarr"
 _LONGEST_ID = 64  # of a PatientID
@@ -59,16 +60,6 @@ def _made_up(scan: ScanVoxels) -> Origin:
         tuple(made_uid("slice", *series, str(z)) for z in range(scan.grid.shape_zyx[0])),
         study,
     )
-
-
-def made_series_uid(patient: str, sequence: str, image_digest: str) -> str:
-    """SeriesInstanceUID of an export, for an image whose own is not known."""
-    return made_uid("series", patient, sequence, image_digest)
-
-
-def made_uid(*parts: str) -> str:
-    """UID that is always the same for the same parts."""
-    return generate_uid(entropy_srcs=["npczarr", *parts])
 
 
 def encoded(dataset: Dataset) -> bytes:

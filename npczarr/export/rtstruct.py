@@ -13,13 +13,14 @@ from pydicom.uid import RTStructureSetStorage
 
 from npczarr.errors import SourceError
 from npczarr.export.colors import color_of
-from npczarr.export.dicom_header import MANUFACTURER, encoded, image_headers, made_uid, software_version
+from npczarr.export.dicom_header import MANUFACTURER, encoded, image_headers, software_version
 from npczarr.export.mask_names import mask_stem
 from npczarr.export.outlines import outlines
 from npczarr.export.scan import ScanVoxels
 from npczarr.export.terms import interpreted_type
 from npczarr.model.geometry import Grid
 from npczarr.outputs import write_whole
+from npczarr.sources.structures.drawn_on import made_uid
 
 _STUDY = "1.2.840.10008.3.1.2.3.1"  # the class of a referenced study, retired, which this object still asks for
 _PATIENT = (

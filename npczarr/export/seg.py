@@ -10,11 +10,12 @@ import numpy as np
 from pydicom.sr.coding import Code
 
 from npczarr.errors import SourceError
-from npczarr.export.dicom_header import MANUFACTURER, encoded, image_headers, made_uid, software_version
+from npczarr.export.dicom_header import MANUFACTURER, encoded, image_headers, software_version
 from npczarr.export.mask_names import mask_stem
 from npczarr.export.scan import ScanVoxels
 from npczarr.export.terms import Term, terms_of
 from npczarr.outputs import write_whole
+from npczarr.sources.structures.drawn_on import made_uid
 
 
 def write(scan: ScanVoxels, folder: Path, bits: int) -> tuple[list[Path], list[str]]:

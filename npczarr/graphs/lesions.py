@@ -18,7 +18,7 @@ from npczarr.errors import ParameterError
 from npczarr.graphs.label_dim import LabelChoice, chosen_labels, number_of, only
 from npczarr.graphs.map_scans import scan_geometry, whole_scans
 from npczarr.graphs.mask_arguments import agreed_spacing, check_same_grid, read_mask_argument
-from npczarr.graphs.predictions import read_predictions
+from npczarr.graphs.predictions import read_predictions, warn_of_unmatched
 from npczarr.kernels.lesions import MATCH_IOU, Lesions, match_lesions
 from npczarr.model.geometry import AXES
 from npczarr.model.per_axis import PerAxis
@@ -64,6 +64,11 @@ def lesions(
         If there are neither predictions nor two raters, or an argument is not as described.
     SourceError, StoreError
         If a mask cannot be read.
+
+    Warns
+    -----
+    UserWarning
+        If predictions are of no scan of the store; of a selection of its scans, the others are left out.
 
     Notes
     -----
@@ -135,6 +140,7 @@ def _pairs(
             dataset = dataset.expand_dims(dim)
     mask = dataset["mask"]
     if predictions is not None:
+        warn_of_unmatched(dataset, predictions, config=config, storage_options=storage_options)
         other, there, _ = read_predictions(dataset, predictions, config=config, storage_options=storage_options)
         yield {}, _ordered(mask), _ordered(other), _labeled(scan_geometry(dataset, there), dataset)
         return

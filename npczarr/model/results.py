@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from npczarr.model.schema import SCAN, Variable
 
-VERSION = 2  # of the definitions below: a stored result of another version is computed again
+VERSION = 3  # of the definitions below: a stored result of another version is computed again
 _PER_AXIS = (*SCAN, "axis")
 
 MORPHOLOGY: tuple[Variable, ...] = (

@@ -195,10 +195,14 @@ def test_what_was_drawn_on_another_series_is_not_put_in_the_place_of_a_mask(stor
     path = tmp_path / "out" / "001" / "ROI-T1.dcm"
     (kept,) = npc.import_masks(tmp_path / "copy.zarr", tmp_path / "out")
     assert kept.status == "kept", kept.message  # it names the series of the source, by whose digest it is known
-    (refused,) = npc.import_masks(tmp_path / "copy.zarr", _of_another(path, tmp_path / "far", same_frame=False))
+    far = _of_another(path, tmp_path / "far", same_frame=False)
+    (refused,) = npc.import_masks(tmp_path / "copy.zarr", far)
     assert (refused.status, "of another frame of reference" in refused.message) == ("refused", True)
+    with pytest.raises(npc.SourceError, match=r"001/T1WI: prediction: .* another frame of reference"):
+        npc.score(npc.open(store), far).compute()
     near = _of_another(path, tmp_path / "near", same_frame=True)
     npc.import_masks(tmp_path / "copy.zarr", _with_an_empty_mask(tmp_path / "empty"))
+    assert (npc.score(npc.open(store), near).dice.sel(patient="001", sequence="T1WI") == 1).all()
     (told,) = npc.import_masks(tmp_path / "copy.zarr", near)
     assert (told.status, "drawn on another series in the same frame" in told.message) == ("replaced", True)
 

@@ -10,7 +10,10 @@ import tifffile
 import xarray as xr
 
 import npczarr as npc
+from npczarr.errors import ParameterError
+from npczarr.graphs.predictions import Predictions
 from npczarr.graphs.summarize import summary
+from tests.builders import blob, nifti_image, noise, oblique_grid, write_series
 
 
 def never(graph, keys, **kwargs):
@@ -156,6 +159,29 @@ def test_scores_of_files_and_of_a_store(cohort, store, tmp_path):
     assert result.dice.sel(patient="002", sequence="T1WI") == overlap["dice"]
     assert (npc.score(ds, store).compute().dice == 1).all()
     assert npc.score(ds.sel(patient="002", sequence="T1WI"), predictions).compute().dice == overlap["dice"]
+
+
+@pytest.mark.slow
+def test_a_store_of_predictions_must_be_of_the_same_images_and_what_it_has_besides_is_named(tmp_path):
+    grid = oblique_grid()
+    for name, patients, seed in (("own", ["001"], 1), ("more", ["001", "009"], 1), ("another", ["001"], 2)):
+        for patient in patients:
+            folder = tmp_path / name / patient
+            write_series(folder / "T1WI", noise(grid, seed=seed), grid, series=f"1.2.{seed}.{int(patient)}")
+            nibabel.save(nifti_image(blob(grid), grid), folder / "ROI-T1.nii")
+        npc.convert(tmp_path / name, tmp_path / f"{name}.zarr", workers=0)
+    own, more, another = (tmp_path / f"{name}.zarr" for name in ("own", "more", "another"))
+    with pytest.raises(ParameterError, match=r"1 of 1 .* of other images .* first 001/T1WI: another cohort"):
+        npc.score(npc.open(own), another)
+    result, failures = npc.measure_store(own, "score", predictions=more, workers=0)
+    assert result.dice.sel(patient="001", sequence="T1WI") == 1
+    assert [(one.patient, one.sequence) for one in failures] == [("009", "T1WI")]
+    assert list(Predictions(own, more).unmatched) == [("009", "T1WI")]
+    with pytest.warns(UserWarning, match="1 predicted masks are of no scan of the store, the first 009/T1WI"):
+        assert list(npc.lesions(npc.open(own), more).patient) == ["001"]
+    assert list(npc.lesions(npc.open(own).sel(patient=["001"]), more).patient) == ["001"]
+    with pytest.raises(npc.SourceError, match="a store, expected a folder of masks"):
+        npc.import_masks(own, more)
 
 
 @pytest.mark.slow

@@ -2,26 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 
-from npczarr.export.dicom_header import made_series_uid
+from pydicom.uid import generate_uid
+
 from npczarr.sources.structures.masks import StructureObject
 from npczarr.sources.structures.records import ImageUids, StructureSet
-from npczarr.store.describe import uid_digest
-from npczarr.store.scans import StoredScan
 
 _ANOTHER = "another"  # no UID: it is like none that an object names
 
 
-def image_of(scan: StoredScan, series_digest: str, salt: str, objects: Iterable[StructureObject]) -> ImageUids | None:
+@dataclass(frozen=True, slots=True)
+class StoredIdentity:
+    """What a store says of the identity of a scan: its labels, and digests of its voxels and its identifiers."""
+
+    patient: str
+    sequence: str
+    image_digest: str
+    series_digest: str = field(repr=False)
+    frame_digest: str = field(repr=False)
+
+
+def image_of(
+    scan: StoredIdentity, digest_uid: Callable[[str], str], objects: Iterable[StructureObject]
+) -> ImageUids | None:
     """Find the identifiers of a scan among those that objects name.
 
     Parameters
     ----------
     scan
         The scan that they should outline.
-    series_digest, salt
-        Digest of its SeriesInstanceUID, and the salt of the store.
+    digest_uid
+        Digest of a UID, as the store makes it.
     objects
         RTSTRUCT or SEG, of the scan's source or of an export.
 
@@ -38,8 +51,18 @@ def image_of(scan: StoredScan, series_digest: str, salt: str, objects: Iterable[
         frames |= set(one.frame_of_reference_uids if isinstance(one, StructureSet) else (one.frame_of_reference_uid,))
     if made in series:
         return ImageUids(made)
-    own = next((uid for uid in sorted(series) if uid and uid_digest(uid, salt) == series_digest), "")
-    frame = next((uid for uid in sorted(frames) if uid and uid_digest(uid, salt) == scan.frame_digest), "")
+    own = next((uid for uid in sorted(series) if uid and digest_uid(uid) == scan.series_digest), "")
+    frame = next((uid for uid in sorted(frames) if uid and digest_uid(uid) == scan.frame_digest), "")
     if not own and not scan.frame_digest:
         return None
     return ImageUids(own or _ANOTHER, frame or (_ANOTHER if scan.frame_digest else ""))
+
+
+def made_series_uid(patient: str, sequence: str, image_digest: str) -> str:
+    """SeriesInstanceUID of an export, for an image whose own is not known."""
+    return made_uid("series", patient, sequence, image_digest)
+
+
+def made_uid(*parts: str) -> str:
+    """UID that is always the same for the same parts."""
+    return generate_uid(entropy_srcs=["npczarr", *parts])
