@@ -146,7 +146,7 @@ def score(
             rows = npczarr.lesions(
                 dataset, predictions, label=_labels(label), config=config, storage_options=as_options(source_option)
             )
-        rows.to_csv(lesions, index=False)
+        write_whole(lesions, to_csv(rows, index=False).encode())
         show.err.print(f"wrote {lesions}")
     raise typer.Exit(int(failed))
 
@@ -197,6 +197,7 @@ def _measure(
     from dataclasses import asdict
 
     from npczarr.graphs.measure_store import measure_store
+    from npczarr.graphs.visits import add_visits
 
     csv = where.pop("csv", None)
     with show.progress() as draw:
@@ -210,7 +211,9 @@ def _measure(
         )
     if csv is not None:
         scalars = result[[name for name in result.data_vars if "axis" not in result[name].dims]]
-        write_whole(csv, to_csv(scalars.to_dataframe()).encode())
+        frame = scalars.to_dataframe()
+        add_visits(frame, frame.index.get_level_values("patient"), at=0)
+        write_whole(csv, to_csv(frame).encode())
         show.err.print(f"wrote {csv}")
     if not result.attrs["kept"]:
         show.err.print(f"the store may not be written by this process: the result is not kept in {redacted(store)}")

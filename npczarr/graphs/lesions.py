@@ -19,6 +19,7 @@ from npczarr.graphs.label_dim import LabelChoice, chosen_labels, number_of, only
 from npczarr.graphs.map_scans import scan_geometry, whole_scans
 from npczarr.graphs.mask_arguments import agreed_spacing, check_same_grid, read_mask_argument
 from npczarr.graphs.predictions import read_predictions, warn_of_unmatched
+from npczarr.graphs.visits import add_visits
 from npczarr.kernels.lesions import MATCH_IOU, Lesions, match_lesions
 from npczarr.model.geometry import AXES
 from npczarr.model.per_axis import PerAxis
@@ -53,10 +54,10 @@ def lesions(
     Returns
     -------
     pandas.DataFrame
-        One row a lesion: `patient`, `sequence`, `label` and `pair` where there are several, `found` (``"matched"``,
-        ``"missed"``: in the reference alone, ``"extra"``: in the other alone), `volume_a` and `volume_b` in mm3, `dice`
-        and `iou` of the match, and `z`, `y`, `x`, the first voxel of the lesion. Volumes are NaN where the spacing is
-        not known.
+        One row a lesion: `patient` (with `subject` and `session` where there are visits), `sequence`, `label` and
+        `pair` where there are several, `found` (``"matched"``, ``"missed"``: in the reference alone, ``"extra"``: in
+        the other alone), `volume_a` and `volume_b` in mm3, `dice` and `iou` of the match, and `z`, `y`, `x`, the first
+        voxel of the lesion. Volumes are NaN where the spacing is not known.
 
     Raises
     ------
@@ -197,5 +198,7 @@ def _row(found: Lesions, voxel_mm3: float, i: int, match: int | None) -> dict[st
 def _as_frame(rows: list[dict[str, Any]]) -> pd.DataFrame:
     first = [name for name in (*SCAN, "pair", "label") if any(name in row for row in rows)]
     frame = pd.DataFrame(rows, columns=[*first, *_VALUES])
+    if "patient" in frame:
+        add_visits(frame, frame["patient"], at=1)
     frame.attrs["units"] = dict(_UNITS)
     return frame

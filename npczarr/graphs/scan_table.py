@@ -23,6 +23,7 @@ from npczarr.store.open import open_location
 from npczarr.store.results import input_digests
 from npczarr.store.review import review_table
 from npczarr.store.storage_errors import translate_damage
+from npczarr.store.subjects import subjects_of, unordered_visits, visit_places
 
 _FIRST = ("status", "message", "mask_status", "shape", "spacing")
 #: What says nothing to a person, or is a matrix or a list for each scan.
@@ -60,9 +61,8 @@ def scan_table(dataset: xr.Dataset, *, results: bool = True) -> pd.DataFrame:
         raters or labels ``morphology.volume.<rater>``, ``morphology.volume.<label>``; what reviewers decided as
         ``review.decision``, ``review.reason`` …. A result is NaN, and a decision None, for a scan that changed after
         it. Of several visits each row also has the change since the subject's visit before:
-        ``morphology.volume_change`` (mm3) and ``morphology.volume_change_percent``. Text that is not known is None;
-        ``attrs["units"]`` gives the unit of each
-        column that has one.
+        ``morphology.volume_change`` (mm3) and ``morphology.volume_change_percent``, NaN where nothing tells the order
+        of the visits. Text that is not known is None; ``attrs["units"]`` gives the unit of each column that has one.
 
     Raises
     ------
@@ -72,7 +72,7 @@ def scan_table(dataset: xr.Dataset, *, results: bool = True) -> pd.DataFrame:
     Warns
     -----
     UserWarning
-        If there may be results that cannot be read.
+        If there may be results that cannot be read, or the order of visits is not known.
     """
     for name in (*SCAN, "status"):
         if name not in dataset.variables:
@@ -90,7 +90,8 @@ def scan_table(dataset: xr.Dataset, *, results: bool = True) -> pd.DataFrame:
     if results:
         for group, found in _results(dataset, tables):
             _add_columns(columns, units, found, [str(name) for name in found.data_vars], prefix=f"{group}.")
-        add_volume_changes(columns, units)
+        if add_volume_changes(columns, units, *_visits(tables)) and (unordered := unordered_visits(tables)):
+            warnings.warn(f"no change of volume where {unordered}", stacklevel=3)
     frame = pd.DataFrame(columns)
     frame.attrs["units"] = units
     return frame
@@ -107,6 +108,12 @@ def _on_scans(dataset: xr.Dataset) -> xr.Dataset:
     tables = tables.drop_vars([name for name in tables.coords if name not in (*SCAN, *_SPREAD)])
     tables = tables.set_coords([dim for dim in SCAN if dim in tables.data_vars])
     return tables.expand_dims([dim for dim in SCAN if dim not in tables.dims]).compute()
+
+
+def _visits(tables: xr.Dataset) -> tuple[list[str], list[int]]:
+    """Subject of each row of the table, and the place of its visit."""
+    subjects = [subject for subject in subjects_of(tables) for _ in range(tables.sizes["sequence"])]
+    return subjects, np.repeat(visit_places(tables), tables.sizes["sequence"]).tolist()
 
 
 def _add_columns(

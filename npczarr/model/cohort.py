@@ -74,13 +74,23 @@ class Visit:
         return f"{self.subject}_ses-{self.session}" if self.session else self.subject
 
 
+def visit_of(label: str) -> Visit:
+    """Return the visit that a patient label in a store names.
+
+    >>> visit_of("001_ses-02"), visit_of("001").session
+    (Visit(subject='001', session='02'), '')
+    """
+    subject, _, session = label.partition("_ses-")
+    return Visit(subject, session)
+
+
 def subject_of(label: str) -> str:
     """Return the subject of a patient label in a store; statistics take the subject as their unit.
 
     >>> subject_of("001_ses-02"), subject_of("001")
     ('001', '001')
     """
-    return label.partition("_ses-")[0]
+    return visit_of(label).subject
 
 
 @dataclass(frozen=True, slots=True)

@@ -244,6 +244,8 @@ def voxel_variables(
     )
 
 
+#: Attribute of `session`: names of the visits in their order, a JSON list, where it was declared.
+VISIT_ORDER = "order"
 #: Whose visit a row is, in a cohort whose layout has sessions; else a patient is a subject.
 VISIT: tuple[Variable, ...] = (
     Variable("subject", ("patient",), "string", "person, who may have several visits; the unit of statistics"),

@@ -72,8 +72,8 @@ def deidentify(
     DICOM is cleaned by the Basic Profile of PS3.15: dates are emptied, private attributes removed, UIDs replaced alike
     in every file. Texts that stay by the profile lose words of the patient's names and numbers, dates and UIDs. The
     patient's folder becomes PatientID and PatientName, by a number of its own where it is called more than a short
-    number; folders of visits get one where a name may tell a date; other names of files and folders become numbers in
-    the same order, save those that the layout spells out.
+    number; folders of visits get one where a name may tell a date, or a letter where their order is not known; other
+    names of files and folders become numbers in the same order, save those that the layout spells out.
     Names of structures in an RTSTRUCT are emptied, as the profile says, so that they can no more be told apart.
     Pixels stay bit for bit, in their encoding: a face can still be drawn from a scan of a head, see :func:`audit`.
 

@@ -10,6 +10,7 @@ from itertools import takewhile
 
 from npczarr.model.cohort import File
 from npczarr.model.identifiers import is_plain_label, is_plain_visit
+from npczarr.model.visit_order import order_visits
 from npczarr.sources.config import SourceConfig
 from npczarr.sources.patterns import path_regex
 
@@ -20,6 +21,7 @@ _FOLDERS = frozenset(("data", "MRI-Segments"))  # above the patients, as publish
 
 _FOREIGN = "neither DICOM nor NIfTI by its name, and no table that was named: it may hold anything"
 _ELSEWHERE = "does not fit the layout of the configuration, so it is not known whose it is"
+_LETTERS = "visit-{letters}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +79,7 @@ class Names:
         self._patterns = [(p.split("/"), path_regex(p, groups)) for p in (*layout.images, *layout.masks)]
         self._strict = strict
         self._keep_patients = keep_patients
+        self._order = layout.visits
         #: Folders of patients and visits whose names may tell who they are, or when they came: what they are called.
         self.numbered: dict[str, str] = {}
         self._visits: dict[str, str] = {}
@@ -110,10 +113,20 @@ class Names:
         return folder
 
     def number_visits(self) -> None:
-        """Give all visits numbers if the name of one may tell a date; all, so that they stay in their order."""
-        if not all(is_plain_visit(name) for name in self._visits.values()):
-            for folder in self._visits:
-                self._number_folder(folder, "visit-{:03d}")
+        """Rename all visits if the name of one may tell a date: by numbers in their order, else by letters.
+
+        A number says which visit was first, so none is given where the old names do not say it.
+        """
+        if all(is_plain_visit(name) for name in self._visits.values()):
+            return
+        by_patient: dict[str, list[str]] = defaultdict(list)
+        for folder, name in sorted(self._visits.items()):
+            by_patient[folder.removesuffix(name)].append(name)
+        told = all(
+            order_visits(names, declared=self._order) == tuple(range(len(names))) for names in by_patient.values()
+        )
+        for folder in self._visits:
+            self._number_folder(folder, "visit-{:03d}" if told else _LETTERS)
 
     def _number_folder(self, folder: str, form: str) -> None:
         self._kept.discard(folder)
@@ -145,9 +158,20 @@ class Names:
         """Return the next name in a folder, but none that is kept there."""
         while True:
             self._counts[folder, form] += 1
-            name = form.format(self._counts[folder, form])
+            count = self._counts[folder, form]
+            name = f"visit-{_letters(count)}" if form == _LETTERS else form.format(count)
             if f"{folder}/{name}".lstrip("/") not in self._kept:
                 return name
+
+
+def _letters(count: int) -> str:
+    """Write a count from 1 in letters.
+
+    >>> _letters(1), _letters(26), _letters(27)
+    ('a', 'z', 'aa')
+    """
+    before, last = divmod(count - 1, 26)
+    return (_letters(before) if before else "") + chr(ord("a") + last)
 
 
 def _spelt(parts: list[str], wanted: list[str], first: int) -> set[str]:

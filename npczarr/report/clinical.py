@@ -14,7 +14,17 @@ from numpy.typing import NDArray
 from npczarr.model.categories import canonical, ranked
 from npczarr.model.clinical import CLINICAL, MISSING, time_in
 from npczarr.report.published import CHARACTERISTICS, with_published
-from npczarr.report.table_text import Floats, first_visits, known, labels, make_table, many, texts, three_digits
+from npczarr.report.table_text import (
+    Floats,
+    describe_visits,
+    first_visits,
+    known,
+    labels,
+    make_table,
+    many,
+    texts,
+    three_digits,
+)
 
 Texts = NDArray[np.object_]
 Columns = Mapping[str, NDArray[np.bool_]]
@@ -47,12 +57,9 @@ def clinical_stages(dataset: xr.Dataset) -> pd.DataFrame:
         are written "mean (SD)", with n - 1, and "median [min, max]".
     """
     title = "Patients by clinical stage"
-    visits, dataset = len(labels(dataset, "patient")), first_visits(dataset)
+    notes, dataset = describe_visits(dataset), first_visits(dataset)
     stage = _entries(dataset, "clinical_stage")
     entries = {name: _entries(dataset, name) for name in _LABELS}
-    notes = []
-    if visits > len(stage):
-        notes.append(f"{len(stage)} patients with {visits} visits together: each is counted once, at the first visit.")
     notes += _absent(stage, entries)
     known_ones = {name: found for name, found in entries.items() if any(found)}
     if not any(stage) and not known_ones:

@@ -15,6 +15,7 @@ from npczarr.report import figures, tables
 from npczarr.report.blocks import Absent, Block, Tiles, as_table
 from npczarr.report.contents import Contents
 from npczarr.report.inputs import ReportInputs, stored
+from npczarr.report.table_text import first_visits
 
 
 def glance_blocks(inputs: ReportInputs, contents: Contents) -> list[Block]:
@@ -25,9 +26,11 @@ def glance_blocks(inputs: ReportInputs, contents: Contents) -> list[Block]:
     fields = dataset["magnetic_field_strength"].values
     strengths = sorted({float(n) for n in fields[np.isfinite(fields)]})
     clinical = [f.name for f in CLINICAL if f.name in dataset]
+    visits, people = dataset.sizes["patient"], first_visits(dataset).sizes["patient"]
     again = inputs.findings[["patient", "sequence"]].drop_duplicates()
     pairs = (
-        ("patients", f"{dataset.sizes['patient']}"),
+        ("patients", f"{people}"),
+        *((("visits", f"{visits}"),) if people < visits else ()),
         (f"scans stored, of {there.size}", f"{int(there.sum())}"),
         ("tumors outlined", f"{int(masked.sum())}"),
         ("scanner models", f"{len(about['scanners'])}"),

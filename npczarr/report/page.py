@@ -24,6 +24,7 @@ from npczarr.report.inputs import SYNTHETIC, ReportInputs, is_synthetic, read_in
 from npczarr.report.quality import COLUMNS
 from npczarr.report.sections import contents_of
 from npczarr.report.style import save_all
+from npczarr.report.table_text import count_people
 from npczarr.runner import OnProgress
 
 _START = 4096  # characters in which a file shows what it is
@@ -139,14 +140,12 @@ def render(inputs: ReportInputs, contents: Contents) -> str:
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=False)
     environment.filters |= {"code": _with_code, "broken": _broken}
     name = inputs.name.rstrip("/").rsplit("/", 1)[-1]
-    patients = inputs.dataset.sizes["patient"]
-    counted = "1 patient" if patients == 1 else f"{patients} patients"
     sequences = ", ".join(str(label) for label in inputs.dataset["sequence"].values)
     labels = list(flag_names(inputs.dataset["mask"].attrs)) if "mask" in inputs.dataset else []
     measured = f"; of {len(labels)} labels, {labels[0]} is measured" if len(labels) > 1 else ""
     return environment.from_string(template).render(
         title=f"Report of {name}",
-        subtitle=f"{counted}, {sequences}{measured}",
+        subtitle=f"{count_people(inputs.dataset)}, {sequences}{measured}",
         banner=SYNTHETIC if is_synthetic(inputs.dataset) else "",
         sections=contents.sections,
         version=version("npczarr"),

@@ -15,7 +15,7 @@ from npczarr.report.contents import Contents
 from npczarr.report.inputs import ReportInputs
 from npczarr.report.scored_scans import ScoredScan
 from npczarr.report.style import data_url
-from npczarr.report.table_text import labels, numbers, texts
+from npczarr.report.table_text import first_visits, labels, numbers, texts
 
 _STAGES = {"t_stage": "T", "n_stage": "N", "m_stage": "M", "clinical_stage": "stage"}
 _MM3 = 1000.0  # in one cm³
@@ -57,7 +57,8 @@ def _sheet(inputs: ReportInputs, stages: Mapping[str, list[str]], volumes: pd.Da
         tiles.append(_tile(patient, inputs.scored.get((patient, sequence)), (sequence, stage), ranks[i], volume))
     keys = ("stage", "volume", "patient") if max(ranks) >= 0 else ("volume", "patient")
     tiles.sort(key=lambda tile: (-tile.stage, -tile.volume_cm3))
-    return Sheet(_caption(tiles), tuple(tiles[:_TILES]), keys)
+    people = first_visits(inputs.dataset).sizes["patient"]
+    return Sheet(_caption(tiles, "patient" if people == len(tiles) else "visit"), tuple(tiles[:_TILES]), keys)
 
 
 def _stage_ranks(stages: Mapping[str, list[str]], patients: int) -> list[int]:
@@ -69,13 +70,13 @@ def _stage_ranks(stages: Mapping[str, list[str]], patients: int) -> list[int]:
     return [-1] * patients
 
 
-def _caption(tiles: list[Tile]) -> str:
+def _caption(tiles: list[Tile], unit: str) -> str:
     without = sum(not tile.url for tile in tiles)
-    caption = "The slice with most tumor of every patient, outlined; the middle slice where no tumor is outlined."
+    caption = f"The slice with most tumor of every {unit}, outlined; the middle slice where no tumor is outlined."
     if without:
-        caption += f" {without} of {len(tiles)} patients have no image."
+        caption += f" {without} of {len(tiles)} {unit}s have no image."
     if len(tiles) > _TILES:
-        caption += f" Shown are {_TILES} of {len(tiles)} patients, by stage and volume; the table below has all."
+        caption += f" Shown are {_TILES} of {len(tiles)} {unit}s, by stage and volume; the table below has all."
     return caption
 
 

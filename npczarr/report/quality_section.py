@@ -127,7 +127,7 @@ def _one_row(rows: list[ProblemRow], patients: int) -> ProblemRow:
     if len(rows) == 1:
         return rows[0]
     labels = [*dict.fromkeys(row.patient for row in rows)]
-    who = f"all {patients} patients" if len(labels) == patients else ", ".join(labels[:_NAMED])
+    who = f"all {patients}" if len(labels) == patients else ", ".join(labels[:_NAMED])
     who += f" and {len(labels) - _NAMED} more" if _NAMED < len(labels) < patients else ""
     sequences = ", ".join(dict.fromkeys(row.sequence for row in rows))
     return replace(rows[0], patient=f"{len(rows)} scans: {who}", sequence=sequences)

@@ -11,18 +11,20 @@ import xarray as xr
 
 from npczarr.errors import NpczarrError
 from npczarr.report import figures, tables
-from npczarr.report.blocks import Absent, Block, Figures, as_table
+from npczarr.report.blocks import Absent, Block, Figures, Words, as_table
 from npczarr.report.contents import Contents
 from npczarr.report.inputs import ReportInputs
 from npczarr.report.outlined_figure import median_patient
+from npczarr.report.table_text import at_first_visits, describe_visits, first_visits
 
 
 def tumors_blocks(inputs: ReportInputs, contents: Contents) -> list[Block]:
     """Write Table 2 and Figure 1, volume by stage, and agreement of sequences."""
-    dataset, morphology = inputs.dataset, inputs.morphology
+    dataset, measured = inputs.dataset, inputs.morphology
     blocks: list[Block] = [_panel(dataset, contents)]
-    if isinstance(morphology, Absent):
-        return [morphology, *blocks]
+    if isinstance(measured, Absent):
+        return [measured, *blocks]
+    morphology = at_first_visits(measured, dataset)
     size = contents.add_or_explain(
         "table_2_tumor_size",
         "Table 2. Tumor size",
@@ -47,7 +49,15 @@ def tumors_blocks(inputs: ReportInputs, contents: Contents) -> list[Block]:
         frame = figures.bland_altman(morphology)
         contents.tables["volume_agreement"] = frame.set_index(["first", "second"])
         limits = [as_table(_limits(frame), "Limits of agreement of tumor volume", notes=[_LIMITS])]
-    return [*_unmeasured(inputs, morphology), *size, *blocks, stage, volumes, *limits]
+    return [
+        *_unmeasured(inputs, measured),
+        *map(Words, describe_visits(dataset)),
+        *size,
+        *blocks,
+        stage,
+        volumes,
+        *limits,
+    ]
 
 
 _LIMITS = (
@@ -132,11 +142,12 @@ def _survival(dataset: xr.Dataset, contents: Contents, name: str, time: str, eve
         times = figures.survival_times(dataset, time=time, event=event)
     except NpczarrError as error:
         return [Absent(f"{title}: {error}.")]
+    people = first_visits(dataset).sizes["patient"]
     curves = contents.drawn(
         f"{name}_by_stage",
         f"{title} by clinical stage",
         "Kaplan-Meier curves; ticks where patients left observation alive. Below, the number still observed. Log-rank "
-        f"test over the stages shown. {len(times)} of {dataset.sizes['patient']} patients have stage, time and event.",
+        f"test over the stages shown. {len(times)} of {people} patients have stage, time and event.",
         lambda: figures.survival_curves(times, ylabel=title),
     )
     if isinstance(curves, Absent):
@@ -174,8 +185,8 @@ def raters_blocks(inputs: ReportInputs, contents: Contents) -> list[Block]:
     if isinstance(agreement, Absent):
         return [agreement]
     caption = (
-        "A point for each patient outlined by both raters; boxes hold the middle half, whiskers reach to 1.5 times its "
-        "length (Tukey 1977)."
+        "A point for each patient, and visit, outlined by both raters; boxes hold the middle half, whiskers reach to "
+        "1.5 times its length (Tukey 1977)."
     )
     plots = [
         contents.drawn(

@@ -10,8 +10,8 @@ import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
-from npczarr.model.cohort import subject_of
 from npczarr.model.schema import SCAN
+from npczarr.store.subjects import subjects_of, unordered_visits, visit_places
 
 Floats = NDArray[np.float64]
 _ALIKE = 1e-3  # relative: by less, rows and columns do not differ
@@ -44,11 +44,40 @@ def texts(dataset: xr.Dataset, name: str, dims: tuple[str, ...] = SCAN) -> NDArr
 
 
 def first_visits(dataset: xr.Dataset) -> xr.Dataset:
-    """Keep the first visit of each subject: statistics never count one person twice."""
+    """Keep the first visit of each subject, in the store where their order is not known: none is counted twice."""
     if "patient" not in dataset.dims:
         return dataset
-    first = {subject_of(label): i for i, label in reversed(list(enumerate(labels(dataset, "patient"))))}
+    first: dict[str, int] = {}
+    places = visit_places(dataset)
+    for i in sorted(range(len(places)), key=lambda i: (places[i], i)):
+        first.setdefault(subjects_of(dataset)[i], i)
     return dataset if len(first) == dataset.sizes["patient"] else dataset.isel(patient=sorted(first.values()))
+
+
+def at_first_visits(result: xr.Dataset, dataset: xr.Dataset) -> xr.Dataset:
+    """Keep of a result what was measured at the first visit of each subject."""
+    if "patient" not in result.dims or len(first := labels(first_visits(dataset), "patient")) == len(
+        labels(dataset, "patient")
+    ):
+        return result
+    return result.isel(patient=[i for i, label in enumerate(labels(result, "patient")) if label in first])
+
+
+def describe_visits(dataset: xr.Dataset) -> list[str]:
+    """Say which visit of each subject counts, where there are several."""
+    visits, subjects = len(labels(dataset, "patient")), len({*subjects_of(dataset)})
+    if visits == subjects:
+        return []
+    note = f"{subjects} patients with {visits} visits together: each is counted once, at the first visit."
+    unordered = unordered_visits(dataset)
+    return [note, f"Of some the first one in the store counts: {unordered}."] if unordered else [note]
+
+
+def count_people(dataset: xr.Dataset) -> str:
+    """Write how many patients there are, and visits where they came several times."""
+    visits, subjects = len(labels(dataset, "patient")), len({*subjects_of(dataset)})
+    counted = many(subjects, "patient", "patients")
+    return counted if visits == subjects else f"{counted}, {visits} visits"
 
 
 def scans_there(dataset: xr.Dataset) -> NDArray[np.bool_]:

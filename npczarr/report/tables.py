@@ -16,13 +16,15 @@ import pandas as pd
 import xarray as xr
 
 from npczarr.kernels.bootstrap import Summary, summarise
-from npczarr.model.cohort import subject_of
 from npczarr.model.results import AGREEMENT, AGREEMENT_TABLE
 from npczarr.report.clinical import clinical_columns, clinical_stages
 from npczarr.report.published import with_published
 from npczarr.report.table_text import (
     Floats,
+    at_first_visits,
     counts,
+    describe_visits,
+    first_visits,
     known,
     labels,
     make_table,
@@ -37,6 +39,7 @@ from npczarr.report.table_text import (
     up_to_two,
     whole,
 )
+from npczarr.store.subjects import subjects_of
 
 __all__ = ["agreement", "clinical_columns", "clinical_stages", "mri_parameters", "scanners", "tumor_size"]
 
@@ -149,6 +152,8 @@ def tumor_size(dataset: xr.Dataset, morphology: xr.Dataset | None) -> pd.DataFra
     found = [] if morphology is None else [name for name in _SIZES if name in morphology]
     if morphology is None or not found:
         return make_table({}, "measure", title, ["No tumor is measured yet: `npczarr morphology STORE` does it."])
+    notes = describe_visits(dataset)
+    morphology, dataset = at_first_visits(morphology, dataset), first_visits(dataset)
     sequences = labels(morphology, "sequence")
     rows = {}
     for name in found:
@@ -156,7 +161,7 @@ def tumor_size(dataset: xr.Dataset, morphology: xr.Dataset | None) -> pd.DataFra
         values = numbers(morphology, name)[..., 0] / unit
         cells = {s: median_and_range(known(values[:, i])[:, None], two) for i, s in enumerate(sequences)}
         rows[label] = cells | {"n": counts(np.isfinite(values).sum(axis=0))}
-    notes = [
+    notes += [
         f"{_SIZES[name][0]}: not in the store's `morphology`; measure again." for name in _SIZES if name not in found
     ]
     notes += _uncounted(dataset, morphology, found[0])
@@ -193,6 +198,7 @@ def scanners(dataset: xr.Dataset) -> pd.DataFrame:
     if not (there & (model != "")).any():
         return make_table({}, "scanner", title, ["No scan in the store names its scanner; headers of DICOM series do."])
     model[model == ""] = "not stated"
+    subjects = np.array(subjects_of(dataset), dtype=object)
     maker, field = texts(dataset, "manufacturer"), texts(dataset, "magnetic_field_strength")
     rows = {}
     for label in sorted({*model[there]}, key=lambda label: (label == "not stated", label.lower())):
@@ -200,21 +206,19 @@ def scanners(dataset: xr.Dataset) -> pd.DataFrame:
         rows[label] = {
             "manufacturer": ", ".join(sorted({*maker[its]} - {""})),
             "field strength, T": ", ".join(sorted({*field[its]} - {""})),
-            "patients": int(its.any(axis=1).sum()),
+            "patients": len({*subjects[its.any(axis=1)]}),
             "scans": int(its.sum()),
         }
-    of_patients = zip(labels(dataset, "patient"), model, there, strict=True)
-    several = [
-        f"{label}: {', '.join(sorted({*one[here]}))}" for label, one, here in of_patients if len({*one[here]}) > 1
-    ]
+    of_patients = {subject: {*model[subjects == subject][there[subjects == subject]]} for subject in subjects}
+    several = [f"{label}: {', '.join(sorted(models))}" for label, models in of_patients.items() if len(models) > 1]
     notes = []
     if several:
         who = "; ".join(several[:_NAMED]) + ("; …" if len(several) > _NAMED else "")
         notes.append(
             f"{many(len(several), 'patient was', 'patients were')} scanned on several scanners, counted for each: the "
-            f"column adds up to more than the {there.any(axis=1).sum()} patients ({who})."
+            f"column adds up to more than the {sum(map(bool, of_patients.values()))} patients ({who})."
         )
-    if without := int((~there.any(axis=1)).sum()):
+    if without := sum(not models for models in of_patients.values()):
         notes.append(f"{many(without, 'patient has', 'patients have')} no scan in the store.")
     return with_published(make_table(rows, "scanner", title, notes), "scanners", dataset)
 
@@ -244,6 +248,9 @@ def agreement(result: xr.Dataset | None) -> pd.DataFrame:
         notes.append("A distance is infinite (inf) where one of the two masks is empty.")
     if any(row["both empty"] for row in rows.values()):
         notes.append("Where both masks are empty there is nothing to compare: they are counted, and left out of n.")
+    subjects = subjects_of(result)
+    if len({*subjects}) < len(subjects):
+        notes.append(f"n counts visits, {len(subjects)} of {len({*subjects})} patients; the intervals draw patients.")
     return make_table(rows, ("metric", "sequence", *_pair_dim(result)), title, notes)
 
 
@@ -254,7 +261,7 @@ def _pair_dim(result: xr.Dataset) -> tuple[str, ...]:
 def _agreement_rows(result: xr.Dataset, names: Sequence[str]) -> dict[tuple[str, ...], dict[str, Any]]:
     """Rows by metric, sequence, and pair of raters where there are several."""
     units = {variable.name: variable.units for variable in AGREEMENT}
-    subjects = [subject_of(label) for label in labels(result, "patient")]
+    subjects = subjects_of(result)
     parts: list[tuple[tuple[str, ...], xr.Dataset]] = [((), result)]
     if _pair_dim(result):
         parts = [((str(pair),), result.sel(pair=pair)) for pair in result["pair"].values]

@@ -14,6 +14,9 @@
     T1WI = { folder = "T1WI", mask = "T1" }
     T2WI = { folder = "*t2*", mask = "T2", where = { EchoTime = ">60", ImageType = "!DERIVED" } }   # of its images
 
+    [sessions]
+    order = ["pre", "post"]                  # of visits, where their names hold no numbers that tell it
+
     [columns]                                # column of a table = name in the store
     "Alter" = "age"
 
@@ -84,6 +87,8 @@ class SourceConfig:
         DICOM keyword of the header field that names the patient, where folders do not; "" where they do.
     sequences
         In the order of the store; empty means that every name at `{sequence}` is one.
+    visits
+        Names of the visits in their order; empty where their own names or dates tell it.
     columns
         Name in the store by column name, ahead of the built-in aliases.
     values
@@ -116,6 +121,7 @@ class SourceConfig:
         SequenceRule("T2WI", "T2WI", "T2"),
         SequenceRule("CE-T1WI", "CE-T1WI", "CE-T1"),
     )
+    visits: tuple[str, ...] = ()
     columns: Mapping[str, str] = field(default_factory=dict)
     values: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     cohort: Mapping[str, str] = field(default_factory=dict)
@@ -138,7 +144,7 @@ def load_config(path: str | Path | None) -> SourceConfig:
     except (OSError, ValueError, RecursionError) as error:
         reason = getattr(error, "strerror", None) or error
         raise SourceError(f"{path}: cannot be read as TOML ({reason}); check the file") from error
-    _only(text, {"layout", "sequences", "columns", "values", "cohort", "limits", "labels"}, str(path))
+    _only(text, {"layout", "sequences", "sessions", "columns", "values", "cohort", "limits", "labels"}, str(path))
     for key in ("sequences", "columns", "values"):
         if not isinstance(text.get(key, {}), dict):
             raise SourceError(f"{path}, [{key}]: expected a table, got {text[key]!r}")
@@ -147,6 +153,7 @@ def load_config(path: str | Path | None) -> SourceConfig:
         given["sequences"] = tuple(_rule(name, rule, str(path)) for name, rule in text["sequences"].items())
     return SourceConfig(
         **given,
+        visits=_visits(text.get("sessions", {}), f"{path}, [sessions]"),
         columns=_columns(text.get("columns", {}), f"{path}, [columns]"),
         values=_values(text.get("values", {}), f"{path}, [values]"),
         cohort=_cohort(text.get("cohort", {}), f"{path}, [cohort]"),
@@ -189,6 +196,14 @@ def _keyword(value: Any, where: str) -> str:  # noqa: ANN401 - parsed TOML
     if not isinstance(value, str) or tag_for_keyword(value) is None:
         raise SourceError(f"{where}: expected a DICOM keyword such as PatientID, got {value!r}")
     return value
+
+
+def _visits(sessions: Any, where: str) -> tuple[str, ...]:  # noqa: ANN401 - parsed TOML
+    _only(sessions, {"order"}, where)
+    order = sessions.get("order", [])
+    if not isinstance(order, list) or not all(isinstance(name, str) for name in order) or len({*order}) < len(order):
+        raise SourceError(f'{where}: expected names of visits in their order, such as order = ["pre", "post"]')
+    return tuple(order)
 
 
 def _columns(columns: Mapping[str, Any], where: str) -> Mapping[str, str]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,8 @@ from numpy.typing import NDArray
 from npczarr.errors import SourceError
 from npczarr.model.clinical import CLINICAL, ClinicalField, known_field
 from npczarr.model.cohort import Cohort, File
-from npczarr.model.schema import RESERVED, SCAN, VISIT, Variable
+from npczarr.model.schema import RESERVED, SCAN, VISIT, VISIT_ORDER, Variable
+from npczarr.model.visit_order import VISIT_TIME, describe_unordered, places_of_visits
 from npczarr.sources.column_values import read_values, split_tnm
 from npczarr.sources.config import SourceConfig
 from npczarr.sources.csv_files import parse_csv
@@ -49,26 +51,41 @@ def read_tables(source: Source, cohort: Cohort, config: SourceConfig) -> Tables:
 
     Subject and session of each visit are columns too, where the cohort has sessions.
     """
-    columns = _visit_columns(cohort)
+    columns = _visit_columns(cohort, config)
     warnings: list[str] = []
     for file, rows in _tables(source, cohort, warnings):
         try:
             warnings += [f"{file.path}: {warning}" for warning in _add(rows, file, cohort, config, columns)]
         except SourceError as error:
             warnings.append(f"{file.path}: {error}; the table was left out")
-    return Tables(columns, tuple(warnings))
+    return Tables(columns, (*warnings, *_unordered(cohort, config, columns)))
 
 
-def _visit_columns(cohort: Cohort) -> Columns:
-    """Subject and session of each patient of the cohort."""
+def _visit_columns(cohort: Cohort, config: SourceConfig) -> Columns:
+    """Subject and session of each patient of the cohort, and the order of sessions where it is declared."""
     if not cohort.visits:
         return {}
     visits = [cohort.visits[label] for label in cohort.patients]
     subject, session = VISIT
+    if config.visits:
+        session = replace(session, attributes={**session.attributes, VISIT_ORDER: json.dumps(config.visits)})
     return {
         subject.name: (subject, np.array([visit.subject for visit in visits], dtype=object)),
         session.name: (session, np.array([visit.session for visit in visits], dtype=object)),
     }
+
+
+def _unordered(cohort: Cohort, config: SourceConfig, columns: Columns) -> list[str]:
+    """Say whose visits have no order."""
+    if not cohort.visits:
+        return []
+    visits = [cohort.visits[label] for label in cohort.patients]
+    times = [str(time) for time in columns[VISIT_TIME][1]] if VISIT_TIME in columns else []
+    subjects = [visit.subject for visit in visits]
+    sessions = [visit.session for visit in visits]
+    places = places_of_visits(subjects, sessions, declared=config.visits, times=times)
+    problem = describe_unordered(cohort.patients, subjects, places)
+    return [problem] if problem else []
 
 
 def _tables(source: Source, cohort: Cohort, warnings: list[str]) -> Iterator[tuple[File, list[dict[str, str]]]]:

@@ -344,7 +344,7 @@ def test_real_cohort_is_reported_with_what_is_there(real_data, tmp_path):
     assert "No scan of T2WI, CE-T1WI is stored" in html
     assert "Figure 1. Outlines of one patient" in html
     assert html.count(">no image</span>") == 1
-    assert "10 scans: all 5 patients" in html
+    assert "10 scans: all 5" in html
     assert "T2WI, CE-T1WI" in html
     assert len(re.findall("<li data-patient=", html)) == 5
     assert "Synthetic cohort" not in html
