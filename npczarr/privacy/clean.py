@@ -7,7 +7,8 @@ import hashlib
 import hmac
 import struct
 import sys
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
+from fnmatch import fnmatchcase
 from io import BytesIO
 from typing import TYPE_CHECKING
 
@@ -26,6 +27,7 @@ from npczarr.privacy.profile import (
 )
 from npczarr.sources.decompression import check_dataset, unpack_gzip
 from npczarr.sources.nifti_file import file_size, silent
+from npczarr.sources.structures.names import is_plain_name
 
 if TYPE_CHECKING:
     from pydicom.dataelem import DataElement
@@ -85,7 +87,7 @@ def _parse(dataset: Dataset, deepest: int) -> None:
                 _parse(item, deepest - 1)
 
 
-def clean_dicom(content: bytes, key: bytes, patient: str, limits: Limits) -> bytes | None:
+def clean_dicom(content: bytes, key: bytes, patient: str, limits: Limits, rois: Sequence[str] = ()) -> bytes | None:
     """Clean a DICOM file by the Basic Profile; pixels and their encoding stay as they are.
 
     Parameters
@@ -98,6 +100,8 @@ def clean_dicom(content: bytes, key: bytes, patient: str, limits: Limits) -> byt
         The new PatientID and PatientName.
     limits
         What it may take.
+    rois
+        Names and patterns of structures that may be kept, beside those of words of the field.
 
     Returns
     -------
@@ -120,7 +124,7 @@ def clean_dicom(content: bytes, key: bytes, patient: str, limits: Limits) -> byt
             )
         out = BytesIO()
         try:
-            clean_dataset(dataset, key, patient)
+            clean_dataset(dataset, key, patient, rois)
             dataset.save_as(out, enforce_file_format=True)
         except SourceError:
             raise
@@ -139,12 +143,16 @@ def burned_in(dataset: Dataset) -> bool:
     )
 
 
-def clean_dataset(dataset: Dataset, key: bytes, patient: str) -> None:
+def clean_dataset(dataset: Dataset, key: bytes, patient: str, rois: Sequence[str] = ()) -> None:
     """Clean a dataset and its file meta information in place."""
     # in enhanced objects dates and names are of type 1: there, empty is not allowed and a dummy is
     enhanced = "SharedFunctionalGroupsSequence" in dataset or "PerFrameFunctionalGroupsSequence" in dataset
     words = words_of(dataset)
+    structures = dataset.get("StructureSetROISequence") or []
+    names = [_kept_name(str(one.get("ROIName", "")), rois, words) for one in structures]
     _clean_level(dataset, key, enhanced=enhanced)
+    for one, name in zip(structures, names, strict=True):
+        one.ROIName = name
     for element in dataset.iterall():
         if is_kept_text(element):
             _clean_text(element, words)
@@ -160,6 +168,22 @@ def clean_dataset(dataset: Dataset, key: bytes, patient: str) -> None:
         meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
     elif "MediaStorageSOPInstanceUID" in meta:
         dataset.file_meta["MediaStorageSOPInstanceUID"].value = new_uid(str(meta.MediaStorageSOPInstanceUID), key)
+
+
+def _kept_name(name: str, rois: Sequence[str], words: Collection[str]) -> str:
+    """Return what is kept of the name of a structure: words of the field, or what a pattern spells of it; else ""."""
+    if tells_who(name, words):
+        return ""
+    if is_plain_name(name):
+        return name
+    folded = name.casefold()
+    for pattern in rois:
+        spelled = pattern.replace("*", "")
+        if folded == pattern.casefold():
+            return name
+        if not set(pattern) & set("?[") and fnmatchcase(folded, pattern.casefold()):
+            return spelled
+    return ""
 
 
 def _clean_text(element: DataElement, words: Collection[str]) -> None:

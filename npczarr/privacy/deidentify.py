@@ -31,6 +31,7 @@ class Task:
     out: str
     copies: tuple[Copy, ...] = field(repr=False)
     key: bytes = field(repr=False)
+    rois: tuple[str, ...] = field(default=(), repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +75,8 @@ def deidentify(
     patient's folder becomes PatientID and PatientName, by a number of its own where it is called more than a short
     number; folders of visits get one where a name may tell a date, or a letter where their order is not known; other
     names of files and folders become numbers in the same order, save those that the layout spells out.
-    Names of structures in an RTSTRUCT are emptied, as the profile says, so that they can no more be told apart.
+    The name of a structure in an RTSTRUCT stays where it is of words of the field, such as GTVp, or stands in the
+    configuration's [labels]; of one that a pattern there matches, what the pattern spells stays; others are emptied.
     Pixels stay bit for bit, in their encoding: a face can still be drawn from a scan of a head, see :func:`audit`.
 
     Parameters
@@ -132,7 +134,8 @@ def deidentify(
     folders: dict[str, list[Copy]] = defaultdict(list)
     for copy in copies:
         folders[copy.target.rpartition("/")[0]].append(copy)
-    tasks = [Task(where, str(out), tuple(group), secret) for group in folders.values()]
+    rois = tuple(roi for label in layout.labels for roi in label.rois)
+    tasks = [Task(where, str(out), tuple(group), secret, rois) for group in folders.values()]
     written = kept = 0
     failed: dict[str, str] = {}
     meter = Meter(on_progress, len(tasks), "folders")
@@ -222,7 +225,7 @@ def _cleaned(task: Task, copy: Copy) -> bytes | None:
         return clean_nifti(content, limits, packed=copy.path.lower().endswith(".gz"))
     if copy.kind == "table":
         return content
-    cleaned = clean_dicom(content, task.key, copy.patient, limits)
+    cleaned = clean_dicom(content, task.key, copy.patient, limits, task.rois)
     if cleaned is None and copy.path.lower().endswith(DICOM_ENDINGS):
         raise SourceError("not a DICOM file, though its name says so")
     return cleaned

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from npczarr.errors import ParameterError
 from npczarr.model.identifiers import identity_words
 from npczarr.sources.acquisition import IDENTITIES
+from npczarr.sources.structures.names import is_plain_name
 
 try:
     from dicomanonymizer.dicom_anonymization_databases import dicomfields_2026c as table
@@ -106,6 +107,8 @@ def identifies(element: DataElement, dataset: Dataset, folders: frozenset[str] =
         return True
     if element.keyword in _PATIENT and str(element.value) in folders:
         return False
+    if element.keyword == "ROIName":  # kept where it is of words of the field, by which masks are found again
+        return not is_plain_name(str(element.value))
     return any(not _is_dummy(element.VR, v) for v in values)
 
 

@@ -18,13 +18,16 @@ from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian, MediaSto
 import npczarr as npc
 from npczarr.errors import ParameterError
 from npczarr.model.cohort import File
+from npczarr.model.limits import Limits
 from npczarr.privacy import deidentify as module
 from npczarr.privacy.audit import audit
+from npczarr.privacy.clean import clean_dicom
 from npczarr.privacy.deidentify import deidentify
 from npczarr.privacy.names import Names, plan
 from npczarr.sources.config import SourceConfig
 from tests.builders import noise, oblique_grid, slice_dataset
 from tests.hostile.corpus import as_bytes, deep
+from tests.sources.structures.build import SECRET, contour_item, rtstruct
 
 KEY = b"a secret of many bytes"
 GEOMETRY = (
@@ -311,3 +314,19 @@ def test_nifti_loses_its_text_only(tmp_path, kind, ending):
     np.testing.assert_array_equal(np.asarray(clean.dataobj), voxels)
     np.testing.assert_array_equal(clean.affine, image.affine)
     assert audit(tmp_path / "out").clean
+
+
+def test_names_of_structures_stay_where_they_are_of_the_field_or_declared(tmp_path):
+    contours = [contour_item([(0, 0, 0), (4, 0, 0), (4, 4, 0)])]
+    names = ("GTVp_1", "Node_Miller", "Geschwulst", "Miller", f"GTV {SECRET}", "20190304")
+    content = rtstruct(dict.fromkeys(names, contours))
+    for rois, kept in (
+        (("node*", "geschwulst"), ["GTVp_1", "node", "Geschwulst", "", "", ""]),
+        ((), ["GTVp_1", "", "", "", "", ""]),
+    ):
+        (tmp_path / "001").mkdir(exist_ok=True)
+        cleaned = clean_dicom(content, KEY, "001", Limits(), rois)
+        (tmp_path / "001" / "1.dcm").write_bytes(cleaned)
+        found = pydicom.dcmread(tmp_path / "001" / "1.dcm").StructureSetROISequence
+        assert [str(one.ROIName) for one in found] == kept
+    assert audit(tmp_path, workers=0).clean

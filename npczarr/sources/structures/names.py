@@ -15,9 +15,9 @@ _LISTED = 20  # names in one message
 #: Words of which the name of a structure may be made and still be shown in a message that is stored.
 _WORDS = frozenset(
     """
-    gtv gtvp gtvn gtvt ctv ctvp ctvn ptv itv igtv tumor tumor tumors lesion mass primary node nodes nodal lymph
-    metastasis met edema oedema necrosis enhancing nonenhancing core whole cyst background roi segment structure
-    mask label object region boost margin inner outer low intermediate high risk dose t n p m l r lt rt left
+    gtv gtvp gtvn gtvt gtvnx gtvnd gtvln ctv ctvp ctvn ptv itv igtv tumor tumors tumour lesion mass primary node nodes
+    nodal lymph metastasis met edema oedema necrosis enhancing nonenhancing core whole cyst background roi segment
+    structure mask label object region boost margin inner outer low intermediate high risk dose t n p m l r lt rt left
     right mr mri ct pet ce gd flair dwi adc pre post contrast body external skin patient couch brain brainstem
     stem cord spinal canal spine bone marrow mandible maxilla temporal frontal lobe hippocampus cochlea ear
     optic nerve chiasm eye eyes lens lacrimal pituitary nasopharynx nasal nasopharyngeal pharynx oropharynx
@@ -102,7 +102,7 @@ def find_segments(segments: Sequence[Segment], wanted: Sequence[int | str]) -> t
 
 def describe_names(names: Sequence[str]) -> str:
     """List the names of structures that are of words of the field; of others, which may name a person, the place."""
-    shown = [name if _is_plain(name) else f"one of another name (number {i})" for i, name in enumerate(names, 1)]
+    shown = [name if is_plain_name(name) else f"one of another name (number {i})" for i, name in enumerate(names, 1)]
     return _listed(shown)
 
 
@@ -157,8 +157,14 @@ def _code(segment: Segment) -> str:
     return f"{segment.type.scheme}:{segment.type.value}"
 
 
-def _is_plain(name: str) -> bool:
-    return all(word in _WORDS for word in re.findall(r"[^\W\d_]+", name.casefold()))
+def is_plain_name(name: str) -> bool:
+    """Whether the name of a structure is of words of the field alone, and so of nobody.
+
+    >>> is_plain_name("GTVp_1 left"), is_plain_name("GTV Miller"), is_plain_name("20190304")
+    (True, False, False)
+    """
+    words = re.findall(r"[^\W\d_]+", name.casefold())
+    return all(word in _WORDS for word in words) and not re.search(r"\d{4}", name)
 
 
 def _quote(name: str) -> str:
