@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -24,6 +25,12 @@ from npczarr.sources.structures.masks import (
 )
 from npczarr.sources.structures.records import ImageUids
 
+_UID = re.compile(r"[0-9.]{1,64}")
+_UNTOLD = (
+    "beside it with outlines of a series, and the image, NIfTI without SeriesInstanceUID in its sidecar, does not say "
+    "which it is; give the files names with {mask} or {sequence} under layout.masks, and their coordinates decide"
+)
+
 
 def read_scan_mask(source: Source, files: ScanFiles, scan: Scan) -> Mask | str:
     """Read the mask of a scan on its grid; where there is none, return why, in words.
@@ -37,7 +44,8 @@ def read_scan_mask(source: Source, files: ScanFiles, scan: Scan) -> Mask | str:
     SourceError, GeometryError
         If a mask cannot be read, does not fit, or nothing says which structure is meant.
     """
-    image = ImageUids(scan.series_uid, scan.frame_of_reference_uid, scan.instance_uids)
+    series = scan.series_uid if _UID.fullmatch(scan.series_uid) else ""  # NIfTI has a digest in its place
+    image = ImageUids(series, scan.frame_of_reference_uid, scan.instance_uids)
     beside, passed_over = _beside(source, files, scan)
     by_structure = bool(files.labels) and not any(label.values for label in files.labels)
     if files.masks and not (by_structure and beside):
@@ -124,7 +132,7 @@ def _of_series(contents: Sequence[bytes], image: ImageUids, source: Source) -> t
         If none is left, and one cannot be read.
     """
     own: list[StructureObject] = []
-    other = 0
+    other = untold = 0
     problem = ""
     for content in contents:
         try:
@@ -134,11 +142,15 @@ def _of_series(contents: Sequence[bytes], image: ImageUids, source: Source) -> t
             continue
         if names_series(found, image) is False:
             other += 1
+        elif not image.series and not image.instances and found.series_uids:
+            untold += 1
         else:
             own.append(found)
     if problem and not own:
         raise SourceError(problem)
-    return own, f"{other} object{'s' * (other > 1)} beside it with outlines of other series" if other else ""
+    said = [f"{other} object{'s' * (other > 1)} beside it with outlines of other series"] if other else []
+    said += [f"{untold} object{'s' * (untold > 1)} {_UNTOLD}"] if untold else []
+    return own, "; ".join(said)
 
 
 def _unused(contents: Sequence[bytes], image: ImageUids, source: Source) -> list[str]:

@@ -14,6 +14,7 @@ from npczarr.sources.config import SourceConfig, load_config
 from npczarr.sources.dicom import read_scan
 from npczarr.sources.discover import discover
 from npczarr.sources.files import open_source
+from npczarr.sources.images import read_image
 from npczarr.sources.masks import read_scan_mask
 from tests.builders import nifti_image, noise, write_series
 from tests.sources.structures.build import SECRET, box, contour_item, rtstruct, seg, straight_grid, to_mm
@@ -347,3 +348,23 @@ def test_of_several_visits_the_one_that_is_named_gets_the_outlines(tmp_path, whe
             assert isinstance(mask, str)
         else:
             assert_array_equal(mask.mask, expected)
+
+
+def test_outlines_beside_a_nifti_image_count_where_their_names_say_whose_they_are(tmp_path):
+    (tmp_path / "001").mkdir()
+    nibabel.save(nifti_image(noise(GRID), GRID, dtype="int16"), tmp_path / "001" / "T1.nii.gz")
+    (tmp_path / "001" / "T1.dcm").write_bytes(rtstruct({"GTV": TUMOR}))
+    text = (
+        '[layout]\nimages = "{patient}/{sequence}.nii.gz"\nmasks = "{patient}/%s"\n'
+        '[sequences]\nT1WI = { folder = "T1", mask = "T1" }\n'
+    )
+    source, found = open_source(tmp_path), {}
+    for pattern in ("*.dcm", "{mask}.dcm"):
+        (tmp_path / "layout.toml").write_text(text % pattern)
+        files = discover(source, load_config(tmp_path / "layout.toml")).scans["001", "T1WI"]
+        found[pattern] = read_scan_mask(source, files, read_image(source, files))
+    assert "1 object beside it with outlines of a series" in found["*.dcm"]
+    assert "give the files names with {mask} or {sequence} under layout.masks" in found["*.dcm"]
+    assert_array_equal(found["{mask}.dcm"].mask, TUMOR_VOXELS)
+    (warning,) = found["{mask}.dcm"].warnings
+    assert "nothing says on which series it was drawn; placed by its coordinates" in warning
