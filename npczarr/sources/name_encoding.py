@@ -96,6 +96,8 @@ def chinese_share(names: Sequence[bytes]) -> float:
 
     >>> chinese_share(["性别".encode("gbk")]), chinese_share(["성별".encode("cp949")])
     (1.0, 0.0)
+    >>> chinese_share(["환자번호 홍길동 똠방각하".encode("cp949")])  # 똠 is not in EUC-KR
+    0.0
     """
     letters = [letter for name in names for letter in name.decode("gbk", "replace") if not letter.isascii()]
     if not letters or "\ufffd" in letters:
@@ -108,10 +110,10 @@ def chinese_share(names: Sequence[bytes]) -> float:
 
 
 def _may_be_korean(names: Sequence[bytes], chinese: Sequence[str]) -> bool:
-    """Whether every character is Hangul in EUC-KR, too, unless it is rare there and frequent in Chinese."""
-    if not _decodes(names, "euc_kr"):
+    """Whether every character is Hangul in code page 949, too, unless it is rare there and frequent in Chinese."""
+    if not _decodes(names, "cp949"):
         return False
-    korean = [letter for name in names for letter in name.decode("euc_kr") if not letter.isascii()]
+    korean = [letter for name in names for letter in name.decode("cp949") if not letter.isascii()]
     if not all("\uac00" <= letter <= "\ud7a3" for letter in korean):
         return False
     often_korean = sum(letter in _OFTEN_KOREAN for letter in korean) / len(korean)

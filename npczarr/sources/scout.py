@@ -12,6 +12,7 @@ from typing import Any
 
 from npczarr.errors import SourceError
 from npczarr.model.cohort import Cohort, File
+from npczarr.model.visit_order import order_visits
 from npczarr.runner import Meter, OnProgress
 from npczarr.sources.bids import sort_bids
 from npczarr.sources.config import SequenceRule, SourceConfig
@@ -124,6 +125,7 @@ def _of_visits(files: Sequence[File]) -> Scouted | None:
         f"images = {_quoted(layout.images[0])}",
         f"masks = {_quoted(layout.masks[0])}",
         "",
+        *_order(sorted(sessions)),
         "[sequences]",
         *(
             f"{_quoted(rule.name)} = {{ folder = {_quoted(rule.folder)}, mask = {_quoted(rule.mask)} }}"
@@ -134,6 +136,19 @@ def _of_visits(files: Sequence[File]) -> Scouted | None:
         *(f"# belongs to no scan, {line}" for line in group_strays([file.path for file in cohort.strays])),
     ]
     return Scouted("visits", len(cohort.patients), sum(counts.values()), "\n".join(lines) + "\n")
+
+
+def _order(sessions: Sequence[str]) -> list[str]:
+    """Lines in which to put visits in their order, where their names do not tell it."""
+    if order_visits(sessions) is not None:
+        return []
+    named = ", ".join(_quoted(session) for session in sessions[:_MOST_LINES])
+    return [
+        "# Nothing tells the order of the visits: put them in it, the first one first.",
+        "# [sessions]",
+        f"# order = [{named}]",
+        "",
+    ]
 
 
 def _of_nifti(files: Sequence[File]) -> Scouted | None:
