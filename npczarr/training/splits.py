@@ -115,6 +115,8 @@ def warn_of_parted_subjects(dataset: xr.Dataset, where: str, chosen: Sequence[st
         The selection, and the patients whom it chooses.
     """
     patients, subjects = [str(label) for label in dataset["patient"].values], subjects_of(dataset)
+    if len(set(subjects)) == len(subjects):
+        return
     taken = set(chosen)
     inside, outside = (
         {subject for patient, subject in zip(patients, subjects, strict=True) if (patient in taken) is whether}
