@@ -176,13 +176,11 @@ def _kept_name(name: str, rois: Sequence[str], words: Collection[str]) -> str:
         return ""
     if is_plain_name(name):
         return name
-    folded = name.casefold()
     for pattern in rois:
-        spelled = pattern.replace("*", "")
-        if folded == pattern.casefold():
+        if name.casefold() == pattern.casefold():
             return name
-        if not set(pattern) & set("?[") and fnmatchcase(folded, pattern.casefold()):
-            return spelled
+        if not set(pattern) & set("?[") and fnmatchcase(name.casefold(), pattern.casefold()):
+            return pattern.replace("*", "")
     return ""
 
 
