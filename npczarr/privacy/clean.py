@@ -210,10 +210,8 @@ def _clean_level(dataset: Dataset, key: bytes, *, enhanced: bool) -> None:
         elif element.VR == "SQ":
             _clean_sequence(element, code, key, enhanced=enhanced)
         elif element.VR == "UI" and code != "K":
-            several = element.VM > 1
-            element.value = (
-                [new_uid(str(uid), key) for uid in element.value] if several else new_uid(str(element.value or ""), key)
-            )
+            several = list(element.value) if element.VM > 1 else []
+            element.value = [new_uid(str(uid), key) for uid in several] or new_uid(str(element.value or ""), key)
         elif code in ("Z", "X/Z") or (code in ("Z/D", "X/Z/D") and not enhanced):
             element.value = None
         elif code != "K":
