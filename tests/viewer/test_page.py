@@ -190,6 +190,31 @@ def test_page_asks_nobody_else_and_says_nothing_in_the_console(look, plain_serve
         assert "token" not in page.run("return location.href")
 
 
+def test_a_network_that_is_away_for_a_moment_is_asked_again(look, turned_served):
+    """As where a laptop joins a VPN: Chromium drops what it reads, and says so in the console."""
+    conditions = {"latency": 0, "downloadThroughput": -1, "uploadThroughput": -1}
+    with look(turned_served, "patient=flip000") as page:
+        page.shows("flip000", "ahead")
+        page.until("return document.querySelector('.npczarr').dataset.tables")
+        browser = page.browser
+        browser.execute_cdp_cmd("Network.enable", {})
+        try:
+            browser.execute_cdp_cmd("Network.emulateNetworkConditions", {"offline": True, **conditions})
+            page.run("document.querySelectorAll('.row')[3].click()")
+            page.until(
+                "return performance.getEntriesByType('resource').some("
+                "one => one.name.includes('/c/') && one.responseStatus === 0)"
+            )
+        finally:
+            browser.execute_cdp_cmd("Network.emulateNetworkConditions", {"offline": False, **conditions})
+        page.shows("flip011")
+        assert page.text(".pane .note") == ""
+        assert len(page.colored(0)) > 0
+        said = page.console()
+        assert said
+        assert all("net::ERR_INTERNET_DISCONNECTED" in line for line in said)
+
+
 def test_keys_alone_show_every_patient_slice_and_sequence(look, plain_served):
     from selenium.webdriver.common.keys import Keys
 

@@ -2,6 +2,7 @@
 import type { Cohort } from "./cohort.js";
 import type { Column } from "./columns.js";
 import { button, h } from "./dom.js";
+import { readJson } from "./read.js";
 
 export interface Mark {
   readonly patient: string;
@@ -31,9 +32,7 @@ export class Review {
   }
 
   static async open(address: string): Promise<Review> {
-    const answer = await fetch(address);
-    if (!answer.ok) throw new Error((await answer.text()).trim());
-    return new Review(address, (await answer.json()) as About);
+    return new Review(address, await readJson<About>(address));
   }
 
   #take(mark: Mark): void {
@@ -52,7 +51,8 @@ export class Review {
     try {
       answer = await fetch(this.#address, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(marks) });
     } catch {
-      throw new Error("not kept: no answer from the server; does npczarr view still run?");
+      // not sent again: by then another reviewer may have decided
+      throw new Error("no answer from the server, so the mark may not be kept; if npczarr view still runs, load the page anew and look");
     }
     if (!answer.ok) throw new Error(`not kept: ${(await answer.text()).trim()}`);
     marks.forEach((mark) => this.#take(mark));
