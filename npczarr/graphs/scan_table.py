@@ -72,7 +72,7 @@ def scan_table(dataset: xr.Dataset, *, results: bool = True) -> pd.DataFrame:
     Warns
     -----
     UserWarning
-        If there may be results that cannot be read.
+        If there may be results that cannot be read, or marks of a review.
     """
     for name in (*SCAN, "status"):
         if name not in dataset.variables:
@@ -153,6 +153,8 @@ def _results(dataset: xr.Dataset, tables: xr.Dataset) -> Iterator[tuple[str, xr.
             if "input_digest" in found:
                 yield group, _of_these_scans(found, tables, digests)
         if (marks := review_table(location)) is not None:
+            for problem in marks.attrs["problems"]:
+                warnings.warn(problem, stacklevel=4)
             indexers = {dim: [str(label) for label in tables[dim].values] for dim in SCAN}
             yield "review", marks.reindex(indexers, fill_value="")
     except MissingStoreError:

@@ -543,7 +543,7 @@ def test_scans_are_reviewed_by_keys_and_marks_are_there_after_a_reload(look, sto
         page.run("document.querySelector('.review select').value = 'artifact'")
         page.run("[...document.querySelectorAll('.review button')].find(b => b.textContent === 'Exclude').click()")
         page.until("return document.querySelector('.review .said').textContent === 'kept'")
-        marks = Review(locate(copy)).marks()
+        marks = Review(locate(copy)).read().marks
         decided = {key: (mark.decision, mark.reason, mark.note, mark.reviewer) for key, mark in marks.items()}
         assert decided.pop(("003", "T1WI")) == ("exclude", "artifact", "<b>moved</b>", "A. B.")
         assert decided == {("001", s): ("accept", "", "", "A. B.") for s in ("T1WI", "T2WI", "CE-T1WI")}
@@ -583,3 +583,24 @@ def test_mark_that_cannot_be_kept_is_said(look, store, tmp_path):
         page.keys("y")
         page.until("return document.querySelector('.review .said').textContent.startsWith('not kept: ')")
         assert "0 of 3 patients reviewed" in page.text(".review")
+
+
+def test_damaged_marks_are_said_and_the_page_opens(look, store, tmp_path):
+    from npczarr.model.review import Mark
+    from npczarr.store.location import locate
+    from npczarr.store.review import Review
+
+    copy = tmp_path / "damaged.zarr"
+    shutil.copytree(store, copy)
+    Review(locate(copy)).keep([Mark("001", "T1WI", "accept")])
+    (copy / "review/mark/c/0/0").write_bytes(b"no marks")
+    with serve(copy) as served, look(served) as page:
+        page.shows("001")
+        assert "the review's marks cannot be read" in page.text(".banner")
+        page.keys("j")
+        page.shows("002")
+        assert "restore the folder review" in page.text(".banner")
+        page.keys("y")
+        page.until("return document.querySelector('.review .said').textContent.startsWith('not kept: ')")
+        page.until("return document.querySelector('.npczarr').dataset.tables")
+    assert (copy / "review/mark/c/0/0").read_bytes() == b"no marks"

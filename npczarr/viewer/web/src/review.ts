@@ -13,6 +13,7 @@ export interface Mark {
 }
 interface About {
   readonly marks: readonly Mark[];
+  readonly problems: readonly string[];
   readonly sample: readonly string[];
   readonly reasons: readonly string[];
 }
@@ -21,6 +22,8 @@ interface About {
 export class Review {
   readonly sample: ReadonlySet<string>;
   readonly reasons: readonly string[];
+  /** Which marks cannot be read, in words. */
+  readonly problems: readonly string[];
   readonly #marks = new Map<string, Mark>();
   readonly #address: string;
 
@@ -28,6 +31,7 @@ export class Review {
     this.#address = address;
     this.sample = new Set(about.sample);
     this.reasons = about.reasons;
+    this.problems = about.problems;
     for (const mark of about.marks) this.#take(mark);
   }
 

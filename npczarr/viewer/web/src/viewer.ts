@@ -98,9 +98,12 @@ export class Viewer {
     root.replaceChildren(h("p", { class: "opening", role: "status" }, "opening the store…"));
     const objects = new CountingObjects(options.source);
     try {
-      const review = options.review ? Review.open(options.review) : null;
+      const asked = options.review ? Review.open(options.review).catch((error: unknown) => error as Error) : null;
       const cohort = await Cohort.open(objects);
-      const viewer = new Viewer(root, cohort, objects, options, await review);
+      const review = await asked;
+      const failed = review instanceof Error ? [`There is no review: ${review.message}. Load the page again once that is mended.`] : [];
+      const viewer = new Viewer(root, cohort, objects, options, review instanceof Error ? null : review);
+      viewer.#lasting = [...failed, ...(viewer.#review?.problems ?? [])];
       await viewer.#start();
       return viewer;
     } catch (error) {
@@ -259,11 +262,14 @@ export class Viewer {
     return [new Map([...labels].flatMap(([label, name], i) => (hidden.has(name) ? [] : [[label, colorOf(i)] as const])))];
   }
 
+  /** What is said of every patient. */
+  #lasting: readonly string[] = [];
   #said: string[] = [];
   #say(lines: string[]): void {
     this.#said = lines;
-    this.#banner.replaceChildren(...lines.map((line) => h("p", {}, line)));
-    this.#banner.hidden = lines.length === 0;
+    const all = [...lines, ...this.#lasting];
+    this.#banner.replaceChildren(...all.map((line) => h("p", {}, line)));
+    this.#banner.hidden = all.length === 0;
   }
 
   /** Show a patient: first the slice with most tumor, then everything, then what the next one needs. */

@@ -55,7 +55,7 @@ test("a refusal is an answer, and other errors are no network", async () => {
 });
 
 test("a mark is sent once", async () => {
-  failing(0, () => Response.json({ marks: [], sample: [], reasons: [] }));
+  failing(0, () => Response.json({ marks: [], problems: [], sample: [], reasons: [] }));
   const review = await Review.open("review.json");
   const asked = failing(1, () => Response.json({ file: "" }));
   const mark = { patient: "001", sequence: "T1WI", decision: "accept", reason: "", note: "" };
