@@ -312,6 +312,12 @@ def test_damage_is_said_in_the_pane(look, store, tmp_path, name):
             assert key in notes[1]
 
 
+def test_a_patient_who_is_not_there_is_said_and_the_first_is_shown(look, plain_served):
+    with look(plain_served, "patient=999") as page:
+        page.shows("001", "ahead")
+        assert "no patient 999" in page.text(".banner")
+
+
 def test_frames_of_reference_that_differ_are_a_warning(look, store, tmp_path):
     copy = tmp_path / "frames.zarr"
     shutil.copytree(store, copy)
@@ -604,3 +610,37 @@ def test_damaged_marks_are_said_and_the_page_opens(look, store, tmp_path):
         page.until("return document.querySelector('.review .said').textContent.startsWith('not kept: ')")
         page.until("return document.querySelector('.npczarr').dataset.tables")
     assert (copy / "review/mark/c/0/0").read_bytes() == b"no marks"
+
+
+def test_a_finger_changes_the_slice_points_by_a_tap_and_scrolls_past_the_pictures(look, plain_served):
+    at = "return document.querySelector('.npczarr').dataset.at"
+    with look(plain_served, "patient=002", width=390, height=800) as page:
+        page.browser.execute_cdp_cmd("Emulation.setTouchEmulationEnabled", {"enabled": True})
+        try:
+            page.shows("002")
+            assert page.run("return getComputedStyle(document.querySelector('.slider')).display") == "block"
+            page.run(
+                "const slider = document.querySelector('.slider'); slider.value = 3;"
+                "slider.dispatchEvent(new Event('input'))"
+            )
+            page.settle()
+            assert page.run("return document.querySelector('.pane').dataset.slice") == "3"
+            before = page.run(at)
+            touch(page, "touchStart", 150, 300)
+            touch(page, "touchMove", 150, 240)
+            touch(page, "touchMove", 150, 180)
+            page.until("return document.querySelector('main').scrollTop > 0")
+            touch(page, "touchEnd")
+            page.settle()
+            assert page.run(at) == before
+            touch(page, "touchStart", 150, 300)
+            touch(page, "touchEnd")
+            page.until(f"{at} !== arguments[0]", before)
+            assert page.console() == []
+        finally:
+            page.browser.execute_cdp_cmd("Emulation.setTouchEmulationEnabled", {"enabled": False})
+
+
+def touch(page, kind: str, *place: int) -> None:
+    points = [{"x": place[0], "y": place[1]}] if place else []
+    page.browser.execute_cdp_cmd("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})

@@ -132,7 +132,7 @@ export class ReviewBar {
     const words = new Set(marks.map((mark) => (mark ? `${mark.decision}${mark.reason && `: ${mark.reason}`}` : "not reviewed")));
     const [all, done] = this.#actions.progress();
     const which = scans.length === 1 ? scans[0].sequence : `${scans.length} sequences`;
-    this.#state.textContent = `${which}: ${[...words].join(", ") || "none"} · ${done} of ${all} patients reviewed`;
+    this.#state.textContent = `${which}: ${[...words].join(", ") || "none"} · ${done} of ${all} ${all === 1 ? "patient" : "patients"} reviewed`;
     const shown = JSON.stringify(scans);
     if (shown !== this.#shown) {
       this.#shown = shown;
