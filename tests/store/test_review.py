@@ -267,6 +267,8 @@ def test_marks_that_cannot_be_read_at_all_are_not_written_over(reviewed, how):
         with pytest.warns(UserWarning, match="marks cannot be read"):
             table = npc.open(reviewed).npc.table()
         assert (table["review.decision"].isna() | (table["review.decision"] == "")).all()
+        with pytest.raises(StoreError, match="marks cannot be read"):
+            npc.open(reviewed, where="review.decision != 'exclude'")
     shutil.rmtree(reviewed / "review")  # as the message says
     review_of(reviewed).keep([Mark("003", "T1WI", "accept")])
     assert set(review_of(reviewed).read().marks) == {("003", "T1WI")}
