@@ -335,6 +335,7 @@ def labeled(source, tmp_path_factory):
     return folder / "two.zarr"
 
 
+@pytest.mark.slow
 def test_a_label_is_chosen_and_all_of_the_page_is_of_it(labeled, tmp_path):
     volumes = npc.open(labeled, group="morphology")["volume"].sel(sequence="T1WI")
     pages = {}
@@ -360,6 +361,7 @@ def test_a_label_is_chosen_and_all_of_the_page_is_of_it(labeled, tmp_path):
         write_report(labeled, tmp_path / "nod.html", label="nod")
 
 
+@pytest.mark.slow
 def test_a_label_that_was_not_measured_has_no_number_of_another(labeled, tmp_path):
     copy = tmp_path / "bare.zarr"
     shutil.copytree(labeled, copy)
