@@ -20,6 +20,9 @@ def report(
     reliability: Annotated[
         str | None, typer.Option(help="Store of the raters' masks, after npczarr agreement.")
     ] = None,
+    label: Annotated[
+        str | None, typer.Option(help="Label to report on, where masks have several. Default: the first.")
+    ] = None,
     figures: Annotated[Path | None, typer.Option(help="Folder for every figure as PNG, SVG and PDF.")] = None,
     tables: Annotated[Path | None, typer.Option(help="Folder for every table as CSV, Markdown and LaTeX.")] = None,
     quality_csv: Annotated[
@@ -33,7 +36,7 @@ def report(
     """Write a report: every patient, the paper's tables and figures, and the scans to look at again. One HTML file."""
     where = {"figures": figures, "tables": tables, "quality_csv": quality_csv}
     runs = {"workers": workers, "scheduler": scheduler}
-    write(store, out, reliability, storage_option, runs, force=force, **where)
+    write(store, out, reliability, storage_option, runs, label=label, force=force, **where)
 
 
 def write(
@@ -43,6 +46,7 @@ def write(
     storage_option: list[str] | None = None,
     runs: dict[str, Any] | None = None,
     *,
+    label: str | None = None,
     force: bool = False,
     **where: Any,  # noqa: ANN401 - figures, tables, quality_csv: paths or None
 ) -> None:
@@ -60,6 +64,7 @@ def write(
         write_report(
             store,
             out,
+            label=label,
             reliability=reliability,
             storage_options=as_options(storage_option),
             force=force,

@@ -72,7 +72,7 @@ def scan_table(dataset: xr.Dataset, *, results: bool = True) -> pd.DataFrame:
     Warns
     -----
     UserWarning
-        If there may be results that cannot be read, or the order of visits is not known.
+        If there may be results or marks of a review that cannot be read, or the order of visits is not known.
     """
     for name in (*SCAN, "status"):
         if name not in dataset.variables:
@@ -160,6 +160,8 @@ def _results(dataset: xr.Dataset, tables: xr.Dataset) -> Iterator[tuple[str, xr.
             if "input_digest" in found:
                 yield group, _of_these_scans(found, tables, digests)
         if (marks := review_table(location)) is not None:
+            for problem in marks.attrs["problems"]:
+                warnings.warn(problem, stacklevel=4)
             indexers = {dim: [str(label) for label in tables[dim].values] for dim in SCAN}
             yield "review", marks.reindex(indexers, fill_value="")
     except MissingStoreError:

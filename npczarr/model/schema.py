@@ -172,7 +172,12 @@ _EVIDENCE = [
 
 _ACQUISITION = [
     Variable("modality", SCAN, "string", "DICOM Modality"),
-    Variable("image_type", SCAN, "string", "DICOM ImageType joined by backslashes; OTHER for any word not known"),
+    Variable(
+        "image_type",
+        SCAN,
+        "string",
+        "DICOM ImageType joined by backslashes; OTHER for any word not known; of raters' masks SYNTHETIC or nothing",
+    ),
     Variable("manufacturer", SCAN, "string", "DICOM Manufacturer"),
     Variable("scanner_model", SCAN, "string", "DICOM ManufacturerModelName", coordinate=True),
     Variable("magnetic_field_strength", SCAN, "float64", "DICOM MagneticFieldStrength", "T", coordinate=True),

@@ -44,6 +44,7 @@ def mask_file(tumor: NDArray[np.uint8], grid: Grid, storage: Storage, rng: np.ra
         line = rng.choice(np.array([-2e-7, 0, 1e-7], dtype=data.dtype), size=data.shape[0])
         data = data + line[:, None, None]
     image = nibabel.Nifti1Image(np.asfortranarray(data), affine)
+    image.header["descrip"] = b"SYNTHETIC"
     image.set_sform(affine, code=1)
     image.set_qform(affine, code=1)
     return bytes(image.to_bytes())

@@ -12,6 +12,8 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from npczarr.errors import unknown_label
+from npczarr.model.label_set import TUMOR, flag_names
 from npczarr.model.options import redacted
 from npczarr.report.blocks import Absent
 from npczarr.report.flags import quality
@@ -33,6 +35,8 @@ class ReportInputs:
     ----------
     name, about, dataset
         The store as it was given, its description by :func:`npczarr.info`, and the cohort.
+    label
+        Label of the masks that the report is on; "" where the store has one alone.
     morphology, agreement
         Results, or what to do to have them.
     review
@@ -44,6 +48,7 @@ class ReportInputs:
     name: str
     about: Mapping[str, Any]
     dataset: xr.Dataset
+    label: str
     morphology: xr.Dataset | Absent
     agreement: xr.Dataset | Absent
     review: xr.Dataset | None
@@ -55,6 +60,7 @@ class ReportInputs:
 def read_inputs(
     store: str | Path,
     *,
+    label: str | None = None,
     reliability: str | Path | None = None,
     workers: int | None = None,
     scheduler: str | None = None,
@@ -65,6 +71,7 @@ def read_inputs(
     runner = Runner(workers, scheduler, idle="threads")  # they read a small cohort before processes would have started
     about = info(store, storage_options=storage_options)
     dataset = open_store(store, storage_options=storage_options)
+    label, number = _chosen(dataset, label)
     named = shlex.quote(redacted(str(store)))
     morphology: xr.Dataset | Absent = Absent(
         "The tumors of this store were not measured.", f"npczarr morphology {named}"
@@ -73,17 +80,18 @@ def read_inputs(
         morphology = open_store(store, group="morphology", storage_options=storage_options)
         if "rater" in morphology.dims:  # a store of raters, shown by the first one's outlines
             morphology = morphology.isel(rater=0, drop=True)
-        morphology = _of_first_label(morphology)
-    agreement = _agreement(store, about, reliability, storage_options)  # first: a wrong path is an error at once
+        morphology = _of_label(morphology, label, f"npczarr morphology {named}")
+    agreement = _agreement(store, about, reliability, label, storage_options)  # first: a wrong path is an error at once
     location = locate(store, storage_options)
     with runner:
         cohort = StoredCohort(location)
-        scored = score_scans(cohort, runner, on_progress=on_progress)
+        scored = score_scans(cohort, runner, label=number, on_progress=on_progress)
     flagged = quality(morphology) if isinstance(morphology, xr.Dataset) else None
     return ReportInputs(
         redacted(str(store)),
         about,
         dataset,
+        label,
         morphology,
         agreement,
         review_table(location),
@@ -97,12 +105,14 @@ def _agreement(
     store: str | Path,
     about: Mapping[str, Any],
     reliability: str | Path | None,
+    label: str,
     storage_options: Mapping[str, Any] | None,
 ) -> xr.Dataset | Absent:
     """Read how the raters agree: of their own store, or of this one where it is theirs."""
     raters = store if reliability is None else reliability
     if "agreement" in (about if reliability is None else info(raters, storage_options=storage_options))["results"]:
-        return _of_first_label(open_store(raters, group="agreement", storage_options=storage_options))
+        found = open_store(raters, group="agreement", storage_options=storage_options)
+        return _of_label(found, label, f"npczarr agreement {shlex.quote(redacted(str(raters)))}")
     named = shlex.quote(redacted(str(raters)))
     if reliability is not None or "rater" in open_store(raters, storage_options=storage_options).dims:
         return Absent("The raters of this store were not compared.", f"npczarr agreement {named}")
@@ -113,9 +123,33 @@ def _agreement(
     )
 
 
-def _of_first_label(result: xr.Dataset) -> xr.Dataset:
-    """Return what was measured of the label that was declared first: the page shows one structure, and says which."""
-    return result.isel(label=0, drop=True) if "label" in result.dims else result
+def _chosen(dataset: xr.Dataset, label: str | None) -> tuple[str, int | None]:
+    """Return the label that the report is on and its number, by default the first; "" and None where it has one alone.
+
+    Raises
+    ------
+    UnknownLabelError
+        If the masks have no such label.
+    """
+    names = flag_names(dataset["mask"].attrs) if "mask" in dataset else {}
+    if label is not None and label not in (names or {TUMOR: 1}):
+        raise unknown_label("label", label, names or [TUMOR])
+    if len(names) < 2:
+        return "", None
+    chosen = label or min(names, key=lambda name: names[name])
+    return chosen, names[chosen]
+
+
+def _of_label(result: xr.Dataset, label: str, command: str) -> xr.Dataset | Absent:
+    """Return what was measured of a label; a store of raters that has one alone may call it otherwise."""
+    if "label" not in result.dims:
+        return result
+    known = [str(name) for name in result["label"].values]
+    if not label:
+        return result.isel(label=0, drop=True)
+    if label not in known:
+        return Absent(f"The label {label} was not measured; {', '.join(known)} was.", command)
+    return result.isel(label=known.index(label), drop=True)
 
 
 def stored(dataset: xr.Dataset) -> np.ndarray[Any, np.dtype[np.bool_]]:

@@ -34,6 +34,7 @@ def write_report(
     store: str | Path,
     out: str | Path,
     *,
+    label: str | None = None,
     reliability: str | Path | None = None,
     figures: str | Path | None = None,
     tables: str | Path | None = None,
@@ -55,6 +56,8 @@ def write_report(
         Folder or URL of the store.
     out
         The HTML file to write; it holds its pictures and needs no other file.
+    label
+        Label of the masks that is outlined and measured, where they have several; by default the first.
     reliability
         Store of the raters' masks, with its `agreement`.
     figures
@@ -86,11 +89,14 @@ def write_report(
         If there is no store, or no store of raters where one is named.
     ParameterError
         If there is a file that no earlier report is, and not `force`.
+    UnknownLabelError
+        If the masks have no such label.
     """
     out = _writable(out, _OUR_PAGE, force)
     list_path = None if quality_csv is None else _writable(quality_csv, ",".join(COLUMNS), force)
     inputs = read_inputs(
         store,
+        label=label,
         reliability=reliability,
         workers=workers,
         scheduler=scheduler,
@@ -142,7 +148,7 @@ def render(inputs: ReportInputs, contents: Contents) -> str:
     name = inputs.name.rstrip("/").rsplit("/", 1)[-1]
     sequences = ", ".join(str(label) for label in inputs.dataset["sequence"].values)
     labels = list(flag_names(inputs.dataset["mask"].attrs)) if "mask" in inputs.dataset else []
-    measured = f"; of {len(labels)} labels, {labels[0]} is measured" if len(labels) > 1 else ""
+    measured = f"; of the labels {', '.join(labels)} this page shows {inputs.label}" if inputs.label else ""
     return environment.from_string(template).render(
         title=f"Report of {name}",
         subtitle=f"{count_people(inputs.dataset)}, {sequences}{measured}",

@@ -10,6 +10,7 @@ import pandas as pd
 import xarray as xr
 
 from npczarr.errors import NpczarrError
+from npczarr.model.label_set import flag_names
 from npczarr.report import figures, tables
 from npczarr.report.blocks import Absent, Block, Figures, Words, as_table
 from npczarr.report.contents import Contents
@@ -21,7 +22,7 @@ from npczarr.report.table_text import at_first_visits, describe_visits, first_vi
 def tumors_blocks(inputs: ReportInputs, contents: Contents) -> list[Block]:
     """Write Table 2 and Figure 1, volume by stage, and agreement of sequences."""
     dataset, measured = inputs.dataset, inputs.morphology
-    blocks: list[Block] = [_panel(dataset, contents)]
+    blocks: list[Block] = [_panel(_of_label(inputs), contents)]
     if isinstance(measured, Absent):
         return [measured, *blocks]
     morphology = at_first_visits(measured, dataset)
@@ -64,6 +65,20 @@ _LIMITS = (
     "Limits are mean ± 1.96 SD. Where differences grow with the volume, as they do for most tumors, the ratio "
     "(geometric mean, limits taken on logarithms) says more than the difference."
 )
+
+
+def _of_label(inputs: ReportInputs) -> xr.Dataset:
+    """Return the cohort with the masks of the report's label alone."""
+    dataset, morphology = inputs.dataset, inputs.morphology
+    if not inputs.label:
+        return dataset
+    mask = dataset["mask"]
+    number = flag_names(mask.attrs)[inputs.label]
+    chosen = dataset.assign(mask=(mask == number).astype(mask.dtype))
+    if isinstance(morphology, Absent):
+        return chosen
+    voxels = morphology["voxel_count"].reindex_like(dataset["mask_voxels"]).fillna(0)
+    return chosen.assign(mask_voxels=voxels.astype("int64"))
 
 
 def _panel(dataset: xr.Dataset, contents: Contents) -> Block:

@@ -23,7 +23,8 @@ def review_blocks(inputs: ReportInputs, contents: Contents) -> list[Block]:
     seen = marks[marks["decision"] != ""]
     worth = seen[(seen["decision"] == "exclude") | (seen["note"] != "")]
     worth = worth.loc[:, (worth != "").any()]  # nobody may have given a name
-    blocks: list[Block] = [Words(_in_short(marks)), as_table(_counts(marks), "Decisions by sequence")]
+    damage = [Words(problem) for problem in inputs.review.attrs["problems"]]
+    blocks: list[Block] = [*damage, Words(_in_short(marks)), as_table(_counts(marks), "Decisions by sequence")]
     if len(worth):
         title = "Scans that are excluded, or have a note"
         blocks.append(as_table(worth.set_index(["patient", "sequence"]), title, sortable=True))

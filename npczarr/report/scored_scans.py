@@ -23,8 +23,16 @@ class ScoredScan:
     problem: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class _Task:
+    """A scan to be scored, and the label whose voxels count; None: every label's."""
+
+    scan: StoredScan
+    label: int | None
+
+
 def score_scans(
-    cohort: StoredCohort, runner: Runner, *, on_progress: OnProgress | None = None
+    cohort: StoredCohort, runner: Runner, *, label: int | None = None, on_progress: OnProgress | None = None
 ) -> dict[tuple[str, str], ScoredScan]:
     """Score every scan of a store that has an image.
 
@@ -34,6 +42,8 @@ def score_scans(
         The store.
     runner
         Runs the tasks.
+    label
+        Number of the label that is outlined; None for all of them together.
     on_progress
         Called when the scans to score are known, and after each.
 
@@ -45,21 +55,25 @@ def score_scans(
     """
     scans = [scan for scan in cohort if scan.has_image]
     found = {}
-    outcomes = runner.run(score_scan, scans, name=lambda scan: f"score-{scan.patient}-{scan.sequence}")
+    tasks = [_Task(scan, label) for scan in scans]
+    outcomes = runner.run(_score, tasks, name=lambda task: f"score-{task.scan.patient}-{task.scan.sequence}")
     meter = Meter(on_progress, len(scans), "scans")
-    for scan, outcome in outcomes:
+    for task, outcome in outcomes:
         seen = ScoredScan(None, problem=str(outcome)) if isinstance(outcome, BaseException) else outcome
-        found[scan.patient, scan.sequence] = seen
+        found[task.scan.patient, task.scan.sequence] = seen
         meter.add(counts={"failed" if seen.scores is None else "seen": 1})
     return {(scan.patient, scan.sequence): found[scan.patient, scan.sequence] for scan in scans}
 
 
-def score_scan(scan: StoredScan) -> ScoredScan:
+def _score(task: _Task) -> ScoredScan:
     """Score one scan; of several raters' masks the first counts."""
+    scan = task.scan
     image = np.nan_to_num(scan.image(), copy=False)  # a resampled scan may have no value there
     mask = scan.mask() if scan.has_mask else None
     if mask is not None and scan.raters:
         mask = mask[0]
+    if mask is not None and task.label is not None:
+        mask = (mask == task.label).astype(np.uint8)
     assert scan.grid is not None, "a scan with an image has a grid"
     view = SliceView(scan.grid.affine, scan.grid.axis_positions_mm(), scan.spacing_zyx_mm)
     return ScoredScan(score_image(image, mask), thumbnail(image, mask, view))

@@ -39,11 +39,14 @@ class NiftiMask:
         Voxel index (x, y, z, 1) to RAS mm, by header field.
     warnings
         What a user must know of the values: labels that were merged, values that are no labels.
+    synthetic
+        Whether the file's `descrip` says so, as that of a phantom does.
     """
 
     voxels: NDArray[np.uint8]
     affines: dict[str, Floats]
     warnings: tuple[str, ...] = ()
+    synthetic: bool = False
 
 
 def read_nifti_file(source: Source, file: File, what: str, labels: Labels = ()) -> NiftiMask:
@@ -97,7 +100,8 @@ def parse(content: bytes, limits: Limits | None = None, labels: Labels = ()) -> 
             "the mask has neither sform nor qform, so nothing tells which way its rows run; save it with its affine"
         )
     voxels, noted = map_labels(values.T, labels)
-    return NiftiMask(voxels, affines, noted)
+    synthetic = "descrip" in image.header and image.header["descrip"].item() == b"SYNTHETIC"
+    return NiftiMask(voxels, affines, noted, synthetic)
 
 
 @contextmanager

@@ -78,7 +78,7 @@ def _read_niftis(
 ) -> tuple[NDArray[np.uint8], Grid, bool, Mask]:
     """Read NIfTI masks, and place them on the grid of the first rater's."""
     placed: dict[str, Mask] = {}
-    grid = None
+    grid, said = None, {}
     for rater, files in clock.over(by_rater.items()):
         if len(files) > 1:
             raise SourceError(f"{len(files)} masks by {rater}, expected one")
@@ -86,10 +86,13 @@ def _read_niftis(
         if grid is None:
             grid = next(iter(grids(stored).values()))
         placed[rater] = place(stored, grid)
+        if stored.synthetic:
+            said = {"image_type": "SYNTHETIC"}  # where there is an image, its own header says it
     assert grid is not None
     warnings = tuple(f"{rater}: {warning}" for rater, mask in placed.items() for warning in mask.warnings)
     masks = np.stack([mask.mask for mask in placed.values()])
-    return masks, grid, True, Mask(masks[0], _worst([mask.evidence for mask in placed.values()]), warnings)
+    evidence = {**_worst([mask.evidence for mask in placed.values()]), **said}
+    return masks, grid, True, Mask(masks[0], evidence, warnings)
 
 
 def _read_segmentations(

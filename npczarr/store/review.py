@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -15,20 +15,24 @@ import xarray as xr
 import xxhash
 import zarr
 
-from npczarr.errors import LeaseError, ReadOnlyError, unknown_label
+from npczarr.errors import LeaseError, ReadOnlyError, StoreError, unknown_label
 from npczarr.model.review import Key, Mark
 from npczarr.model.schema import INDEXES, SCAN, Variable
 from npczarr.store.cohort import open_consolidated
 from npczarr.store.create import TEXT, add_table
 from npczarr.store.hierarchy import array, labels, open_group
 from npczarr.store.lease import hold_lease
-from npczarr.store.location import Location, delete_below, get
+from npczarr.store.location import Location, delete_below, exists, get
 from npczarr.store.review_file import append_marks, read_marks
+from npczarr.store.storage_errors import first_line
 from npczarr.store.zarr_library import consolidate
 
 GROUP = "review"
+_MARKS = f"{GROUP}/mark/c/0/0"  # the first object of marks
 _WAIT = 10.0  # s for another writer
 _PAUSE = 0.05
+_NAMED = 10  # scans in a message
+_TO_DO = "If the storage is well, restore the folder review from a copy of the store; or delete it, and review anew."
 #: `mark` is written first and holds all of a mark; the others are made of it, for people.
 _TABLES = (
     Variable("mark", SCAN, "string", "the whole mark, as JSON text"),
@@ -41,6 +45,22 @@ _TABLES = (
 )
 _INDEXES = tuple(variable for variable in INDEXES if variable.name in SCAN)
 SHOWN = ("decision", "reason", "note", "reviewer", "time")
+
+
+@dataclass(frozen=True, slots=True)
+class FoundMarks:
+    """The marks of a store.
+
+    Attributes
+    ----------
+    marks
+        Those that hold: of scans that are as they were when they were seen.
+    problems
+        What cannot be read, in words: where, and what to do.
+    """
+
+    marks: Mapping[Key, Mark]
+    problems: tuple[str, ...] = ()
 
 
 class Review:
@@ -60,15 +80,12 @@ class Review:
         name = location.shown.rpartition("/")[2].removesuffix(".zarr")
         self.csv_file = csv_file or Path.cwd() / f"{name}-review.csv"
 
-    def marks(self) -> dict[Key, Mark]:
-        """Return the marks that hold: of scans that are as they were when they were seen.
-
-        Those of the file count after those of the store.
-        """
+    def read(self) -> FoundMarks:
+        """Read the marks; those of the file count after those of the store."""
         root = open_consolidated(self.location)  # a group that is being made is not in it yet
-        digests = _input_digests(root)
-        kept = {**_stored_marks(root), **read_marks(self.csv_file)}
-        return {key: mark for key, mark in kept.items() if mark.decision and mark.input_digest == digests.get(key)}
+        stored, stored_problems = _readable(root, self.location.shown)
+        filed, file_problems = read_marks(self.csv_file)
+        return FoundMarks(_that_hold(root, {**stored, **filed}), (*stored_problems, *file_problems))
 
     def keep(self, marks: Sequence[Mark], *, wait: float = _WAIT) -> str:
         """Keep marks, each in place of an earlier one of its scan; they are there when this returns.
@@ -84,6 +101,8 @@ class Review:
             If another process writes to the store for longer than `wait` seconds.
         UnknownLabelError
             If there is no such scan.
+        StoreError
+            If a mark of one of these scans is there but cannot be read: nothing is written over it.
         """
         try:
             self._keep_in_store(marks, wait)
@@ -102,7 +121,7 @@ class Review:
                     root = open_group(opened, self.location.shown)
                     completed = _completed(root, marks)
                     lease.check()
-                    _write(root, completed)
+                    _write(root, completed, self.location.shown)
                 return
             except LeaseError:
                 if time.monotonic() > stop:
@@ -113,20 +132,25 @@ class Review:
 def review_table(location: Location) -> xr.Dataset | None:
     """Return decision, reason, note, reviewer and time of the marks in a store that hold, on (patient, sequence).
 
-    None where nobody has reviewed the store.
+    None where nobody has reviewed the store. The attribute ``problems`` lists what cannot be read, in words.
     """
     root = open_consolidated(location)
     if GROUP not in root:
         return None
-    digests, marks = _input_digests(root), _stored_marks(root)
+    marks, problems = _readable(root, location.shown)
     patients, sequences = labels(root, "patient"), labels(root, "sequence")
     found = {name: np.full((len(patients), len(sequences)), "", dtype=object) for name in SHOWN}
-    for key, mark in marks.items():
-        if mark.decision and mark.input_digest == digests[key]:
-            for name in SHOWN:
-                found[name][patients.index(key[0]), sequences.index(key[1])] = getattr(mark, name)
+    for (patient, sequence), mark in _that_hold(root, marks).items():
+        for name in SHOWN:
+            found[name][patients.index(patient), sequences.index(sequence)] = getattr(mark, name)
     variables = {name: (SCAN, values) for name, values in found.items()}
-    return xr.Dataset(variables, coords={"patient": patients, "sequence": sequences})
+    return xr.Dataset(variables, {"patient": patients, "sequence": sequences}, {"problems": list(problems)})
+
+
+def _that_hold(root: zarr.Group, marks: Mapping[Key, Mark]) -> dict[Key, Mark]:
+    """Leave out marks that were taken back, and those of scans that have changed since."""
+    digests = _input_digests(root)
+    return {key: mark for key, mark in marks.items() if mark.decision and mark.input_digest == digests.get(key)}
 
 
 def _input_digests(root: zarr.Group) -> dict[Key, str]:
@@ -161,40 +185,90 @@ def _parsed(text: str, key: Key) -> Mark | None:
         return None
 
 
-def _stored_marks(root: zarr.Group) -> dict[Key, Mark]:
-    group = root.get(GROUP)
-    if not isinstance(group, zarr.Group) or "mark" not in group:
-        return {}
-    texts = array(group, "mark")[...]
-    found = {}
-    for p, patient in enumerate(labels(root, "patient")):
-        for s, sequence in enumerate(labels(root, "sequence")):
-            inside = p < texts.shape[0] and s < texts.shape[1]
-            mark = _parsed(str(texts[p, s]), (patient, sequence)) if inside and texts[p, s] else None
-            if mark is not None:
+@dataclass(frozen=True, slots=True)
+class _Stored:
+    """What the table of marks holds; `damaged` are the scans whose mark is there and cannot be read."""
+
+    marks: dict[Key, Mark] = field(default_factory=dict)
+    damaged: tuple[Key, ...] = ()
+
+
+def _readable(root: zarr.Group, shown: str) -> tuple[dict[Key, Mark], tuple[str, ...]]:
+    """Return the marks of a store that can be read, and in words which cannot."""
+    try:
+        stored = _stored_marks(root, shown)
+    except StoreError as error:
+        return {}, (str(error),)
+    return stored.marks, (_damage(stored.damaged, shown),) if stored.damaged else ()
+
+
+def _damage(scans: Sequence[Key], shown: str) -> str:
+    names = ", ".join("/".join(key) for key in scans[:_NAMED])
+    more = f" and {len(scans) - _NAMED} more" if len(scans) > _NAMED else ""
+    return (
+        f"{shown}: the review's marks of {names}{more} are damaged; they count for nothing, and nothing is written "
+        f"over them. What was decided may still be read in the arrays decision, reason and note of the group. {_TO_DO}"
+    )
+
+
+def _stored_marks(root: zarr.Group, shown: str) -> _Stored:
+    """Read the table of marks.
+
+    Raises
+    ------
+    StoreError
+        If it is there, or was, and cannot be read.
+    """
+    try:
+        group: Any = root.get(GROUP)
+        if group is None or "mark" not in group:
+            if exists(root.store, _MARKS):
+                raise FileNotFoundError("metadata are absent")
+            return _Stored()
+        texts = array(group, "mark")[...]
+    except Exception as error:  # damaged metadata and chunks give all kinds
+        raise StoreError(
+            f"{shown}: the review's marks cannot be read ({type(error).__name__}: {first_line(error)}); none of them "
+            f"counts, and nothing is written over them. {_TO_DO}"
+        ) from error
+    found, damaged = {}, []
+    for p, patient in enumerate(labels(root, "patient")[: texts.shape[0]]):
+        for s, sequence in enumerate(labels(root, "sequence")[: texts.shape[1]]):
+            if not texts[p, s]:
+                continue
+            mark = _parsed(str(texts[p, s]), (patient, sequence))
+            if mark is None:
+                damaged.append((patient, sequence))
+            else:
                 found[mark.key] = mark
-    return found
+    return _Stored(found, tuple(damaged))
 
 
-def _write(root: zarr.Group, marks: Sequence[Mark]) -> None:
+def _write(root: zarr.Group, marks: Sequence[Mark], shown: str) -> None:
     """Write marks: all of them by the one object that holds `mark`, and then what is made of it."""
+    there = exists(root.store, _MARKS) or _is_complete(root)  # else it is half made, and holds nothing
+    stored = _stored_marks(root, shown) if there else _Stored()
+    if refused := [mark.key for mark in marks if mark.key in stored.damaged]:
+        raise StoreError(_damage(refused, shown))
     patients, sequences = labels(root, "patient"), labels(root, "sequence")
     sizes = {"patient": array(root, "patient").shape[0], "sequence": array(root, "sequence").shape[0]}
     if not _is_complete(root):
+        if stored.damaged:
+            raise StoreError(_damage(stored.damaged, shown))
         delete_below(root.store, GROUP)
         made = root.create_group(GROUP)
         for variable in (*_INDEXES, *_TABLES):
             add_table(made, variable, sizes, array(root, variable.name)[...] if variable in _INDEXES else None)
         consolidate(root)
     group: Any = root[GROUP]
-    kept = {**_stored_marks(root), **{mark.key: mark for mark in marks}}
+    kept = {**stored.marks, **{mark.key: mark for mark in marks}}
     for variable in _TABLES:
-        values = np.full(tuple(sizes.values()), "", dtype=TEXT)
+        table = array(group, variable.name)
+        if table.shape != tuple(sizes.values()):
+            table.resize(tuple(sizes.values()))
+        values = table[...] if stored.damaged else np.full(table.shape, "", dtype=TEXT)  # what is damaged stays
         for (patient, sequence), mark in kept.items():
             values[patients.index(patient), sequences.index(sequence)] = _value(mark, variable.name)
-        table = array(group, variable.name)
-        if table.shape != values.shape:
-            table.resize(values.shape)
         table[...] = values
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from npczarr.model.review import Key, Mark
 
+_NAMED = 10  # lines in a message
 _COLUMNS = tuple(field.name for field in fields(Mark))
 
 
@@ -30,16 +31,26 @@ def append_marks(path: Path, marks: Sequence[Mark]) -> None:
         os.fsync(file.fileno())
 
 
-def read_marks(path: Path) -> dict[Key, Mark]:
-    """Read the marks of a file; of a scan the last one counts, and rows that are cut count for nothing."""
+def read_marks(path: Path) -> tuple[dict[Key, Mark], tuple[str, ...]]:
+    """Read the marks of a file; of a scan the last one counts.
+
+    Returns
+    -------
+    tuple of (dict, tuple of str)
+        The marks, and in words which lines are none: those that are cut or damaged count for nothing.
+    """
     if not path.is_file():
-        return {}
-    found = {}
-    for line in path.read_text(encoding="utf-8").splitlines()[1:]:
+        return {}, ()
+    found, bad = {}, []
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    for number, line in enumerate(lines[1:], start=2):
         for row in csv.reader([line]):
             try:
                 mark = Mark(**dict(zip(_COLUMNS, row, strict=True)))
             except (ValueError, TypeError):
+                bad.append(str(number))
                 continue
             found[mark.key] = mark
-    return found
+    where = f"line{'s' if len(bad) > 1 else ''} {', '.join(bad[:_NAMED])}{' …' if len(bad) > _NAMED else ''}"
+    problem = f"{path}: {where} cannot be read as a mark, and counts for nothing; correct it, or review that scan again"
+    return found, (problem,) if bad else ()

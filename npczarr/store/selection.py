@@ -11,7 +11,7 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
-from npczarr.errors import ParameterError, unknown_label
+from npczarr.errors import ParameterError, StoreError, unknown_label
 from npczarr.model.layout import TABLE_PATIENTS
 from npczarr.model.schema import SCAN
 from npczarr.model.where import Texts, names_in, select
@@ -62,6 +62,8 @@ def select_patients(location: Location, where: str, sequences: Sequence[str] | N
     ------
     ParameterError
         If it is no selection, names a column that is not there, or speaks of sequences.
+    StoreError
+        If it speaks of a review of which marks cannot be read.
 
     Warns
     -----
@@ -132,6 +134,8 @@ def _from_tables(
     columns = read_columns(root, {name: known[name] for name in names if name in known})
     if any(name in reviewed for name in names):
         marks = review_table(location)
+        if marks is not None and marks.attrs["problems"]:
+            raise StoreError("; ".join(marks.attrs["problems"]))  # a scan that was excluded would be let through
         nothing = np.full(shape, "", dtype=object)
         columns |= {n: nothing if marks is None else marks[r].values for n, r in reviewed.items() if n in names}
     return {name: np.broadcast_to(found, shape) for name, found in columns.items()}

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from npczarr.errors import ParameterError
+from npczarr.model.options import redacted
 from npczarr.model.review import REASONS, Mark
 from npczarr.store.review import Review
 
@@ -34,9 +35,11 @@ class ReviewDesk:
     sample: tuple[str, ...] = ()
 
     def describe(self) -> dict[str, Any]:
-        """Return the marks that hold, the patients to be reviewed and the reasons to choose from; valid JSON."""
+        """Return the marks that hold and what cannot be read, whom to review, and the reasons; valid JSON."""
+        found = self.review.read()
         return {
-            "marks": [_shown(mark) for mark in self.review.marks().values()],
+            "marks": [_shown(mark) for mark in found.marks.values()],
+            "problems": [redacted(problem) for problem in found.problems],
             "sample": list(self.sample),
             "reasons": list(REASONS),
         }

@@ -8,15 +8,17 @@ import json
 import re
 import shutil
 
+import nibabel
 import numpy as np
 import pytest
 import typer
+import zarr
 from PIL import Image
 from typer.testing import CliRunner
 
 import npczarr as npc
 from npczarr.cli.report import report
-from npczarr.errors import ParameterError, StoreError
+from npczarr.errors import ParameterError, StoreError, UnknownLabelError
 from npczarr.model.geometry import Grid
 from npczarr.model.review import Mark
 from npczarr.report.page import write_report
@@ -25,6 +27,7 @@ from npczarr.report.slice_view import SliceView
 from npczarr.report.thumbnail import thumbnail
 from npczarr.store.location import locate
 from npczarr.store.review import Review
+from npczarr.store.zarr_library import consolidate
 from tests.report.conftest import HOSTILE
 
 WIDTHS = (390, 1400)
@@ -309,6 +312,64 @@ def test_store_of_raters_alone_is_reported(raters, tmp_path):
     html = write_report(raters, tmp_path / "r.html").read_text(encoding="utf-8")
     assert "Figure 2. Dice" in html
     assert "no patient has an image" in html
+    assert "Synthetic cohort" in html
+
+
+@pytest.fixture(scope="module")
+def labeled(source, tmp_path_factory):
+    """Two patients with a tumor and, beside it, a node of half its voxels; measured."""
+    folder = tmp_path_factory.mktemp("labeled")
+    for patient in ("001", "002"):
+        here = folder / "data" / patient
+        shutil.copytree(source / "primary_data/data/MRI-Segments" / patient / "T1WI", here / "T1WI")
+        roi = nibabel.load(source / "primary_data/data/MRI-Segments" / patient / "ROI-T1.nii")
+        tumor = np.asarray(roi.dataobj) > 0.5
+        voxels = np.flatnonzero(tumor)
+        both = np.ascontiguousarray(tumor, dtype=np.uint8)
+        both.ravel()[voxels[: len(voxels) // 3]] = 2
+        nibabel.save(nibabel.Nifti1Image(both, roi.affine), here / "ROI-T1.nii")
+    config = folder / "config.toml"
+    config.write_text('[sequences]\nT1WI = { folder = "T1WI", mask = "T1" }\n[labels]\ntumor = 1\nnode = 2\n')
+    npc.convert(folder / "data", folder / "two.zarr", workers=0, config=config)
+    npc.measure_store(folder / "two.zarr", "morphology")
+    return folder / "two.zarr"
+
+
+@pytest.mark.slow
+def test_a_label_is_chosen_and_all_of_the_page_is_of_it(labeled, tmp_path):
+    volumes = npc.open(labeled, group="morphology")["volume"].sel(sequence="T1WI")
+    pages = {}
+    for label in ("tumor", "node"):
+        html = write_report(labeled, tmp_path / f"{label}.html", label=label, tables=tmp_path / label).read_text(
+            "utf-8"
+        )
+        assert f"of the labels tumor, node this page shows {label}" in html
+        with (tmp_path / label / "tumors_by_patient.csv").open(encoding="utf-8-sig") as file:
+            rows = list(csv.DictReader(file))
+        for row in rows:
+            expected = float(volumes.sel(patient=row["patient"], label=label)) / 1000
+            assert float(row["Volume, cm³ T1WI"]) == pytest.approx(expected, abs=0.006)
+        pages[label] = html, [row["Slices with tumor, z in mm T1WI"] for row in rows]
+    assert write_report(labeled, tmp_path / "default.html").read_text("utf-8") == pages["tumor"][0]
+    masks = npc.open(labeled)
+    for label, number in (("tumor", 1), ("node", 2)):
+        scan = masks.npc.scan("001", "T1WI")
+        there = scan.z.values[(scan.mask.values == number).any(axis=(1, 2))]
+        low, high = (f"{mm:.1f}".replace("-", "−") for mm in (there.min(), there.max()))
+        assert pages[label][1][0].split() == [low, "to", high]
+    with pytest.raises(UnknownLabelError, match="label 'nod'"):
+        write_report(labeled, tmp_path / "nod.html", label="nod")
+
+
+@pytest.mark.slow
+def test_a_label_that_was_not_measured_has_no_number_of_another(labeled, tmp_path):
+    copy = tmp_path / "bare.zarr"
+    shutil.copytree(labeled, copy)
+    shutil.rmtree(copy / "morphology")
+    consolidate(zarr.open_group(copy))
+    html = write_report(copy, tmp_path / "r.html", label="node").read_text("utf-8")
+    assert "were not measured" in html
+    assert "Volume, cm³" not in html
 
 
 @pytest.mark.slow

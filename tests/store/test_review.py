@@ -13,7 +13,7 @@ import xarray as xr
 import zarr
 
 import npczarr as npc
-from npczarr.errors import LeaseError, ParameterError, UnknownLabelError
+from npczarr.errors import LeaseError, ParameterError, StoreError, UnknownLabelError
 from npczarr.model.review import REASONS, Mark
 from npczarr.store.lease import hold_lease
 from npczarr.store.location import locate
@@ -36,10 +36,10 @@ def review_of(url, tmp_path=None):
 @pytest.mark.slow
 def test_marks_are_kept_in_the_store_and_seen_by_everything(mine):
     review = review_of(mine)
-    assert review.marks() == {}
+    assert review.read().marks == {}
     assert review.keep([Mark("001", "T2WI", "exclude", "artifact", "moved, „badly“", "A. B.")]) == "store"
     assert review.keep([Mark("002", "T1WI", "accept")]) == "store"
-    found = review_of(mine).marks()
+    found = review_of(mine).read().marks
     assert set(found) == {("001", "T2WI"), ("002", "T1WI")}
     assert found["001", "T2WI"].note == "moved, „badly“"
     plain = xr.open_zarr(mine, group="review", chunks=None)
@@ -57,16 +57,16 @@ def test_a_later_mark_replaces_an_earlier_one_and_an_empty_one_takes_it_back(min
     review = review_of(mine)
     review.keep([Mark("001", "T1WI", "accept"), Mark("001", "T2WI", "accept")])
     review.keep([Mark("001", "T1WI", "exclude", "other", "n")])
-    assert review.marks()["001", "T1WI"].decision == "exclude"
+    assert review.read().marks["001", "T1WI"].decision == "exclude"
     review.keep([Mark("001", "T1WI", "")])
-    assert set(review.marks()) == {("001", "T2WI")}
+    assert set(review.read().marks) == {("001", "T2WI")}
 
 
 def test_a_scan_that_changed_is_to_be_reviewed_again(mine):
     review = review_of(mine)
     review.keep([Mark("001", sequence, "accept") for sequence in SEQUENCES])
     zarr.open_group(mine)["mask_digest"][0, 1] = "0" * 32
-    assert set(review.marks()) == {("001", "T1WI"), ("001", "CE-T1WI")}
+    assert set(review.read().marks) == {("001", "T1WI"), ("001", "CE-T1WI")}
     table = npc.open(mine).npc.table().set_index(["patient", "sequence"])
     assert table.loc[("001", "T2WI"), "review.decision"] is None
 
@@ -81,7 +81,7 @@ def test_marks_stay_with_their_patients_when_others_are_appended(cohort, tmp_pat
     (tmp_path / "001").rename(part / "data/MRI-Segments/001")
     npc.convert(part, made, workers=0)
     review_of(made).keep([Mark("001", "T1WI", "accept")])
-    decided = {key: mark.decision for key, mark in review_of(made).marks().items()}
+    decided = {key: mark.decision for key, mark in review_of(made).read().marks.items()}
     assert decided == {("003", "T1WI"): "exclude", ("001", "T1WI"): "accept"}
     assert npc.validate(made, workers=0) == ()
 
@@ -103,7 +103,7 @@ def test_unknown_scans_are_named_and_nothing_is_kept(mine):
         review_of(mine).keep([Mark("001", "T1WI", "accept"), Mark("999", "T1WI", "accept")])
     with pytest.raises(UnknownLabelError, match="sequence 'T9'"):
         review_of(mine).keep([Mark("001", "T9", "accept")])
-    assert review_of(mine).marks() == {}
+    assert review_of(mine).read().marks == {}
     assert not (mine / "status/lease.json").exists()
 
 
@@ -125,12 +125,14 @@ def test_a_read_only_store_has_its_marks_in_a_csv_file(mine, tmp_path, monkeypat
     assert review.keep([Mark("001", "T1WI", "accept"), Mark("002", "T1WI", "exclude", "coverage", "é")]) == "csv"
     with (tmp_path / "marks.csv").open("a") as file:
         file.write("003,T1WI,exc")  # a crash in the middle of a row
-    assert {key: mark.decision for key, mark in review.marks().items()} == {
+    assert {key: mark.decision for key, mark in review.read().marks.items()} == {
         ("001", "T1WI"): "accept",
         ("002", "T1WI"): "exclude",
     }
+    (problem,) = review.read().problems
+    assert "marks.csv: line 5 cannot be read as a mark" in problem
     review.keep([Mark("003", "T1WI", "accept")])
-    assert len(review_of(mine, tmp_path).marks()) == 3
+    assert len(review_of(mine, tmp_path).read().marks) == 3
     lines = (tmp_path / "marks.csv").read_text().splitlines()
     assert lines[0].startswith("patient,sequence,decision,reason")
     assert len(lines) == 6
@@ -153,9 +155,9 @@ def test_a_group_that_was_left_half_made_is_made_anew(mine, monkeypatch):
         with pytest.raises(KeyboardInterrupt):
             review_of(mine).keep([Mark("001", "T1WI", "accept")])
     (mine / "review/mark/c/0/0").unlink()
-    assert review_of(mine).marks() == {}
+    assert review_of(mine).read().marks == {}
     review_of(mine).keep([Mark("001", "T2WI", "accept")])
-    assert set(review_of(mine).marks()) == {("001", "T2WI")}
+    assert set(review_of(mine).read().marks) == {("001", "T2WI")}
     assert npc.open(mine).npc.table()["review.decision"].notna().sum() == 1
 
 
@@ -169,7 +171,7 @@ def test_two_reviewers_at_once_lose_nothing(mine):
     for process in running:
         process.join(120)
         assert process.exitcode == 0
-    decided = {key: mark.decision for key, mark in review_of(mine).marks().items()}
+    decided = {key: mark.decision for key, mark in review_of(mine).read().marks.items()}
     assert decided == {(p, s): "exclude" if p == "003" else "accept" for p in ("001", "002", "003") for s in SEQUENCES}
 
 
@@ -198,10 +200,76 @@ def test_a_reviewer_killed_at_any_moment_loses_no_mark_that_was_confirmed(mine):
                 last = listening.recv()
             except EOFError:
                 break
-        kept = review_of(mine).marks()["001", "T1WI"]
+        kept = review_of(mine).read().marks["001", "T1WI"]
         assert int(kept.note) in (last, last + 1)
         # the next mark takes over the lease of the dead, and what people read is made whole again
         review_of(mine).keep([Mark("002", "T1WI", "accept")])
         plain = xr.open_zarr(mine, group="review", chunks=None)
         assert str(plain["note"][0, 0].values) == json.loads(str(plain["mark"][0, 0].values))["note"] == kept.note
-        assert len(review_of(mine).marks()) == 2
+        assert len(review_of(mine).read().marks) == 2
+
+
+@pytest.fixture
+def reviewed(mine):
+    review_of(mine).keep([Mark("001", "T1WI", "accept", note="n"), Mark("002", "T2WI", "exclude", "coverage")])
+    return mine
+
+
+def objects_of(store):
+    return {path: path.read_bytes() for path in sorted((store / "review").rglob("*")) if path.is_file()}
+
+
+def test_a_mark_that_is_damaged_is_named_and_not_written_over(reviewed):
+    zarr.open_group(reviewed)["review/mark"][0, 0] = '{"decision": "acc'
+    review = review_of(reviewed)
+    found = review.read()
+    assert set(found.marks) == {("002", "T2WI")}
+    (problem,) = found.problems
+    assert "marks of 001/T1WI are damaged" in problem
+    assert "restore the folder review from a copy" in problem
+    with pytest.raises(StoreError, match="001/T1WI are damaged"):
+        review.keep([Mark("001", "T1WI", "exclude", "other"), Mark("003", "T1WI", "accept")])
+    assert review.keep([Mark("003", "T1WI", "accept")]) == "store"
+    assert set(review.read().marks) == {("002", "T2WI"), ("003", "T1WI")}
+    group = zarr.open_group(reviewed)["review"]
+    assert group["mark"][0, 0] == '{"decision": "acc'
+    assert (group["decision"][0, 0], group["note"][0, 0]) == ("accept", "n")
+
+
+def _damage(store, how):
+    chunk, metadata = store / "review/mark/c/0/0", store / "review/mark/zarr.json"
+    if how == "damaged chunk":
+        chunk.write_bytes(chunk.read_bytes()[:-6] + b"broken")
+    elif how == "absent chunk":
+        chunk.unlink()
+    elif how == "damaged metadata":
+        metadata.write_text("{")
+    elif how == "absent metadata":
+        metadata.unlink()
+    elif how == "damaged group":
+        (store / "review/zarr.json").write_text("{")
+
+
+@pytest.mark.parametrize(
+    "how", ["damaged chunk", "absent chunk", "damaged metadata", "absent metadata", "damaged group"]
+)
+def test_marks_that_cannot_be_read_at_all_are_not_written_over(reviewed, how):
+    _damage(reviewed, how)
+    before = objects_of(reviewed)
+    with pytest.raises(StoreError, match=r"review's marks cannot be read .* nothing is written over them.*delete it"):
+        review_of(reviewed).keep([Mark("003", "T1WI", "accept")])
+    assert objects_of(reviewed) == before
+    assert not (reviewed / "status/lease.json").exists()
+    if how.endswith("chunk"):  # consolidated metadata are whole where those of the array are not
+        found = review_of(reviewed).read()
+        assert found.marks == {}
+        assert "marks cannot be read" in found.problems[0]
+        with pytest.warns(UserWarning, match="marks cannot be read"):
+            table = npc.open(reviewed).npc.table()
+        assert (table["review.decision"].isna() | (table["review.decision"] == "")).all()
+        with pytest.raises(StoreError, match="marks cannot be read"):
+            npc.open(reviewed, where="review.decision != 'exclude'")
+    shutil.rmtree(reviewed / "review")  # as the message says
+    review_of(reviewed).keep([Mark("003", "T1WI", "accept")])
+    assert set(review_of(reviewed).read().marks) == {("003", "T1WI")}
+    assert review_of(reviewed).read().problems == ()

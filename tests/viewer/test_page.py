@@ -190,6 +190,31 @@ def test_page_asks_nobody_else_and_says_nothing_in_the_console(look, plain_serve
         assert "token" not in page.run("return location.href")
 
 
+def test_a_network_that_is_away_for_a_moment_is_asked_again(look, turned_served):
+    """As where a laptop joins a VPN: Chromium drops what it reads, and says so in the console."""
+    conditions = {"latency": 0, "downloadThroughput": -1, "uploadThroughput": -1}
+    with look(turned_served, "patient=flip000") as page:
+        page.shows("flip000", "ahead")
+        page.until("return document.querySelector('.npczarr').dataset.tables")
+        browser = page.browser
+        browser.execute_cdp_cmd("Network.enable", {})
+        try:
+            browser.execute_cdp_cmd("Network.emulateNetworkConditions", {"offline": True, **conditions})
+            page.run("document.querySelectorAll('.row')[3].click()")
+            page.until(
+                "return performance.getEntriesByType('resource').some("
+                "one => one.name.includes('/c/') && one.responseStatus === 0)"
+            )
+        finally:
+            browser.execute_cdp_cmd("Network.emulateNetworkConditions", {"offline": False, **conditions})
+        page.shows("flip011")
+        assert page.text(".pane .note") == ""
+        assert len(page.colored(0)) > 0
+        said = page.console()
+        assert said
+        assert all("net::ERR_INTERNET_DISCONNECTED" in line for line in said)
+
+
 def test_keys_alone_show_every_patient_slice_and_sequence(look, plain_served):
     from selenium.webdriver.common.keys import Keys
 
@@ -285,6 +310,12 @@ def test_damage_is_said_in_the_pane(look, store, tmp_path, name):
             assert notes[0] == notes[2] == ""
             assert words in notes[1]
             assert key in notes[1]
+
+
+def test_a_patient_who_is_not_there_is_said_and_the_first_is_shown(look, plain_served):
+    with look(plain_served, "patient=999") as page:
+        page.shows("001", "ahead")
+        assert "no patient 999" in page.text(".banner")
 
 
 def test_frames_of_reference_that_differ_are_a_warning(look, store, tmp_path):
@@ -518,7 +549,7 @@ def test_scans_are_reviewed_by_keys_and_marks_are_there_after_a_reload(look, sto
         page.run("document.querySelector('.review select').value = 'artifact'")
         page.run("[...document.querySelectorAll('.review button')].find(b => b.textContent === 'Exclude').click()")
         page.until("return document.querySelector('.review .said').textContent === 'kept'")
-        marks = Review(locate(copy)).marks()
+        marks = Review(locate(copy)).read().marks
         decided = {key: (mark.decision, mark.reason, mark.note, mark.reviewer) for key, mark in marks.items()}
         assert decided.pop(("003", "T1WI")) == ("exclude", "artifact", "<b>moved</b>", "A. B.")
         assert decided == {("001", s): ("accept", "", "", "A. B.") for s in ("T1WI", "T2WI", "CE-T1WI")}
@@ -558,3 +589,58 @@ def test_mark_that_cannot_be_kept_is_said(look, store, tmp_path):
         page.keys("y")
         page.until("return document.querySelector('.review .said').textContent.startsWith('not kept: ')")
         assert "0 of 3 patients reviewed" in page.text(".review")
+
+
+def test_damaged_marks_are_said_and_the_page_opens(look, store, tmp_path):
+    from npczarr.model.review import Mark
+    from npczarr.store.location import locate
+    from npczarr.store.review import Review
+
+    copy = tmp_path / "damaged.zarr"
+    shutil.copytree(store, copy)
+    Review(locate(copy)).keep([Mark("001", "T1WI", "accept")])
+    (copy / "review/mark/c/0/0").write_bytes(b"no marks")
+    with serve(copy) as served, look(served) as page:
+        page.shows("001")
+        assert "the review's marks cannot be read" in page.text(".banner")
+        page.keys("j")
+        page.shows("002")
+        assert "restore the folder review" in page.text(".banner")
+        page.keys("y")
+        page.until("return document.querySelector('.review .said').textContent.startsWith('not kept: ')")
+        page.until("return document.querySelector('.npczarr').dataset.tables")
+    assert (copy / "review/mark/c/0/0").read_bytes() == b"no marks"
+
+
+def test_a_finger_changes_the_slice_points_by_a_tap_and_scrolls_past_the_pictures(look, plain_served):
+    at = "return document.querySelector('.npczarr').dataset.at"
+    with look(plain_served, "patient=002", width=390, height=800) as page:
+        page.browser.execute_cdp_cmd("Emulation.setTouchEmulationEnabled", {"enabled": True})
+        try:
+            page.shows("002")
+            assert page.run("return getComputedStyle(document.querySelector('.slider')).display") == "block"
+            page.run(
+                "const slider = document.querySelector('.slider'); slider.value = 3;"
+                "slider.dispatchEvent(new Event('input'))"
+            )
+            page.settle()
+            assert page.run("return document.querySelector('.pane').dataset.slice") == "3"
+            before = page.run(at)
+            touch(page, "touchStart", 150, 300)
+            touch(page, "touchMove", 150, 240)
+            touch(page, "touchMove", 150, 180)
+            page.until("return document.querySelector('main').scrollTop > 0")
+            touch(page, "touchEnd")
+            page.settle()
+            assert page.run(at) == before
+            touch(page, "touchStart", 150, 300)
+            touch(page, "touchEnd")
+            page.until(f"{at} !== arguments[0]", before)
+            assert page.console() == []
+        finally:
+            page.browser.execute_cdp_cmd("Emulation.setTouchEmulationEnabled", {"enabled": False})
+
+
+def touch(page, kind: str, *place: int) -> None:
+    points = [{"x": place[0], "y": place[1]}] if place else []
+    page.browser.execute_cdp_cmd("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})

@@ -238,7 +238,7 @@ def test_marks_of_the_page_are_in_the_store_when_the_answer_comes(own):
         own, [MARK, MARK | {"sequence": "T2WI", "decision": "exclude", "reason": "other", "note": "é<b>"}]
     )
     assert (status, json.loads(body)) == (200, {"where": "store", "file": ""})
-    marks = Review(locate(own.store)).marks()
+    marks = Review(locate(own.store)).read().marks
     assert {key: (mark.decision, mark.note, mark.reviewer) for key, mark in marks.items()} == {
         ("001", "T1WI"): ("accept", "", "R"),
         ("001", "T2WI"): ("exclude", "é<b>", "R"),
@@ -256,7 +256,7 @@ def test_marks_of_the_page_are_in_the_store_when_the_answer_comes(own):
 )  # fmt: skip
 def test_marks_of_other_pages_are_refused(own, headers):
     assert post(own, [MARK], **headers)[0] in (403, 421)
-    assert Review(locate(own.store)).marks() == {}
+    assert Review(locate(own.store)).read().marks == {}
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,8 @@
 import * as zarr from "zarrita";
 import { reason } from "./codecs.js";
 import { Grid } from "./geometry.js";
-import { ReadError, type ObjectSource } from "./objects.js";
+import type { ObjectSource } from "./objects.js";
+import { ReadError } from "./read.js";
 
 const SCHEMA = 2;
 export const STORED = ["ok", "warning"];

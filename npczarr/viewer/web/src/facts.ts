@@ -86,5 +86,7 @@ function shown(value: string | number, units: string): string {
   if (!Number.isFinite(value)) return "";
   if (units === "mm3") return `${number(value / 1000)} cm³`;
   if (units === "mm2") return `${number(value / 100)} cm²`;
+  if (units === "degree") return `${number(value)}°`;
+  if (["year", "month", "day"].includes(units)) return `${number(value)} ${units}${value === 1 ? "" : "s"}`;
   return units && units !== "1" ? `${number(value)} ${units}` : number(value, 3);
 }

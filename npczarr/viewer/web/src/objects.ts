@@ -1,12 +1,10 @@
 // Where the objects of a store come from: a server, or the notebook that shows the page.
+import { read, ReadError, refusal } from "./read.js";
 
 /** Reads objects by key, such as "image/c/0/0/0/0/0"; undefined where there is none. */
 export interface ObjectSource {
-  get(key: string, signal?: AbortSignal): Promise<Uint8Array | undefined>;
+  get(key: string): Promise<Uint8Array | undefined>;
 }
-
-/** An object that is there but cannot be read, in words for the reader of the page. */
-export class ReadError extends Error {}
 
 /** Objects below an address, by plain GET. */
 export class HttpObjects implements ObjectSource {
@@ -16,21 +14,11 @@ export class HttpObjects implements ObjectSource {
     this.#base = base.replace(/\/+$/, "");
   }
 
-  async get(key: string, signal?: AbortSignal): Promise<Uint8Array | undefined> {
-    const url = `${this.#base}/${key.split("/").map(encodeURIComponent).join("/")}`;
-    let answer: Response;
-    try {
-      answer = await fetch(url, { signal: signal ?? null });
-    } catch (error) {
-      if (signal?.aborted) throw error;
-      throw new ReadError(`${key}: no answer from the server; is it running, and does it allow this page (CORS)?`);
-    }
+  async get(key: string): Promise<Uint8Array | undefined> {
+    const answer = await read(`${this.#base}/${key.split("/").map(encodeURIComponent).join("/")}`, key);
     if (answer.status === 404) return undefined;
-    if (!answer.ok) {
-      const said = (await answer.text()).trim().slice(0, 500);
-      throw new ReadError(`${key}: the server answers ${answer.status}${said && !said.startsWith("<") ? `, ${said}` : ""}`);
-    }
-    return new Uint8Array(await answer.arrayBuffer());
+    if (answer.status < 200 || answer.status > 299) throw new ReadError(`${key}: ${refusal(answer)}`);
+    return answer.body;
   }
 }
 

@@ -46,6 +46,8 @@ export class Pane {
   readonly #letters: Record<"left" | "right" | "top" | "bottom", HTMLElement>;
   readonly #ruler = h("div", { class: "ruler" });
   readonly #note = h("div", { class: "note" });
+  /** For those who have neither wheel nor keys; viewer.css hides it from others. */
+  readonly #slider = h("input", { type: "range", min: 0, class: "slider" });
   readonly #place = h("div", { class: "place" });
   readonly #tape = { line: h("div", { class: "tape" }), text: h("div", { class: "tape-text" }) };
   readonly #actions: PaneActions;
@@ -71,8 +73,10 @@ export class Pane {
     this.element = h(
       "figure", { class: "pane", "data-sequence": title, "data-plane": plane },
       h("figcaption", {}, h("strong", {}, title), h("span", { class: "plane" }, plane), ...flags.map((flag) => h("span", { class: "flag" }, flag))),
-      this.#body,
+      this.#body, this.#slider,
     );
+    this.#slider.setAttribute("aria-label", `slice of ${title}, ${plane}`);
+    this.#slider.max = String(series.scan.grid.count[this.#view.through] - 1);
     this.#listen();
   }
 
@@ -108,8 +112,14 @@ export class Pane {
     const last = grid.count[through] - 1;
     // upwards is towards head, left and back, however the voxels run
     const towards = Math.max(...grid.directions[through]) >= -Math.min(...grid.directions[through]) ? 1 : -1;
-    const next = Math.min(Math.max(Math.round(index) + towards * steps, 0), last);
-    return add(at, grid.directions[through], (next - index) * grid.spacing[through]);
+    return this.#atSlice(at, Math.min(Math.max(Math.round(index) + towards * steps, 0), last));
+  }
+
+  /** The crosshair in another slice. */
+  #atSlice(at: Vector, slice: number): Vector {
+    const grid = this.series.scan.grid!;
+    const { through } = this.#view;
+    return add(at, grid.directions[through], (slice - grid.toIndex(at)[through]) * grid.spacing[through]);
   }
 
   draw(look: Look): void {
@@ -172,13 +182,14 @@ export class Pane {
     const count = grid.count[through];
     const value = this.series.image?.valueAt(grid.toIndex(look.at).map(Math.round)) ?? Number.NaN;
     const slice = outside ? "outside the scan" : `slice ${index + 1} of ${count}`;
-    this.#place.textContent = Number.isNaN(value) ? slice : `${slice} · value ${number(value)}`;
+    this.#place.textContent = Number.isNaN(value) ? slice : `${slice} · value\u00a0${number(value)}`;
     this.#note.textContent = this.#noteOf(index, outside);
     this.#note.hidden = this.#note.textContent === "";
     const mask = hasMask ? (look.style === "off" ? ", mask hidden" : `, mask as ${look.style}`) : `, no mask (${maskStatus})`;
     const predicted = this.series.predicted && look.style !== "off" ? ", with the prediction" : "";
     this.#canvas.setAttribute("aria-label", `${this.element.dataset["sequence"]}, ${this.plane}, ${slice}${mask}${predicted}`);
     this.element.dataset["slice"] = String(index);
+    this.#slider.value = String(index);
     this.#drawTape(camera);
   }
 
@@ -222,8 +233,11 @@ export class Pane {
     body.addEventListener("wheel", (event) => this.#onWheel(event), { passive: false });
     body.addEventListener("pointerdown", (event) => this.#onDown(event));
     body.addEventListener("pointermove", (event) => this.#onMove(event));
-    for (const name of ["pointerup", "pointercancel"] as const)
-      body.addEventListener(name, (event) => this.#pointers.delete(event.pointerId));
+    body.addEventListener("pointerup", (event) => this.#onUp(event));
+    body.addEventListener("pointercancel", (event) => this.#pointers.delete(event.pointerId));
+    this.#slider.addEventListener("input", () => {
+      if (this.#look) this.#actions.moveTo(this.#atSlice(this.#look.at, Number(this.#slider.value)));
+    });
   }
 
   #onWheel(event: WheelEvent): void {
@@ -248,7 +262,14 @@ export class Pane {
     const tool = this.#toolOf(event);
     const point = this.#pointAt(this.#position(event));
     if (tool === "measure") this.#measured = [point, point];
-    if (tool === "crosshair" && this.#pointers.size === 1) this.#actions.moveTo(point);
+    // a finger may only be about to scroll the page, or the first of two
+    if (tool === "crosshair" && event.pointerType !== "touch" && this.#pointers.size === 1) this.#actions.moveTo(point);
+  }
+
+  #onUp(event: PointerEvent): void {
+    const tapped = event.pointerType === "touch" && this.#pointers.size === 1 && this.#toolOf(event) === "crosshair";
+    if (tapped && this.#look) this.#actions.moveTo(this.#pointAt(this.#position(event)));
+    this.#pointers.delete(event.pointerId);
   }
 
   #toolOf(event: PointerEvent): Tool {
@@ -262,8 +283,13 @@ export class Pane {
     if (!before || !this.#look) return;
     const now = this.#position(event);
     if (this.#pointers.size === 2) this.#pinch(event.pointerId, before, now);
-    else this.#drag(this.#toolOf(event), before, now);
+    else if (!this.#mayScroll(event)) this.#drag(this.#toolOf(event), before, now);
     this.#pointers.set(event.pointerId, now);
+  }
+
+  /** Whether this finger may be scrolling the page, as viewer.css lets it where the pictures fill the screen. */
+  #mayScroll(event: PointerEvent): boolean {
+    return event.pointerType === "touch" && this.#toolOf(event) === "crosshair" && getComputedStyle(this.#body).touchAction === "pan-y";
   }
 
   #pinch(id: number, before: { x: number; y: number }, now: { x: number; y: number }): void {

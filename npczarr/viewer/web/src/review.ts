@@ -2,6 +2,7 @@
 import type { Cohort } from "./cohort.js";
 import type { Column } from "./columns.js";
 import { button, h } from "./dom.js";
+import { readJson } from "./read.js";
 
 export interface Mark {
   readonly patient: string;
@@ -12,6 +13,7 @@ export interface Mark {
 }
 interface About {
   readonly marks: readonly Mark[];
+  readonly problems: readonly string[];
   readonly sample: readonly string[];
   readonly reasons: readonly string[];
 }
@@ -20,6 +22,8 @@ interface About {
 export class Review {
   readonly sample: ReadonlySet<string>;
   readonly reasons: readonly string[];
+  /** Which marks cannot be read, in words. */
+  readonly problems: readonly string[];
   readonly #marks = new Map<string, Mark>();
   readonly #address: string;
 
@@ -27,13 +31,12 @@ export class Review {
     this.#address = address;
     this.sample = new Set(about.sample);
     this.reasons = about.reasons;
+    this.problems = about.problems;
     for (const mark of about.marks) this.#take(mark);
   }
 
   static async open(address: string): Promise<Review> {
-    const answer = await fetch(address);
-    if (!answer.ok) throw new Error((await answer.text()).trim());
-    return new Review(address, (await answer.json()) as About);
+    return new Review(address, await readJson<About>(address));
   }
 
   #take(mark: Mark): void {
@@ -52,7 +55,8 @@ export class Review {
     try {
       answer = await fetch(this.#address, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(marks) });
     } catch {
-      throw new Error("not kept: no answer from the server; does npczarr view still run?");
+      // not sent again: by then another reviewer may have decided
+      throw new Error("no answer from the server, so the mark may not be kept; if npczarr view still runs, load the page anew and look");
     }
     if (!answer.ok) throw new Error(`not kept: ${(await answer.text()).trim()}`);
     marks.forEach((mark) => this.#take(mark));
@@ -128,7 +132,7 @@ export class ReviewBar {
     const words = new Set(marks.map((mark) => (mark ? `${mark.decision}${mark.reason && `: ${mark.reason}`}` : "not reviewed")));
     const [all, done] = this.#actions.progress();
     const which = scans.length === 1 ? scans[0].sequence : `${scans.length} sequences`;
-    this.#state.textContent = `${which}: ${[...words].join(", ") || "none"} · ${done} of ${all} patients reviewed`;
+    this.#state.textContent = `${which}: ${[...words].join(", ") || "none"} · ${done} of ${all} ${all === 1 ? "patient" : "patients"} reviewed`;
     const shown = JSON.stringify(scans);
     if (shown !== this.#shown) {
       this.#shown = shown;
