@@ -275,7 +275,7 @@ class Attacks(Soak):
                 self.examples.setdefault(kind, f"{key}: {said[:300]}")
         proxy.use(Faults())
 
-    def tell(self, prefix: str) -> None:
+    def tell_of(self, prefix: str) -> None:
         """Print what was counted of attacks whose names begin so, and an example of each failure."""
         for kind in [kind for kind in self.attempts if kind.startswith(prefix)]:
             print(f"| {kind} | {self.attempts[kind]} | {self.losses[kind]} |", flush=True)
@@ -390,20 +390,21 @@ def main() -> None:
             if chosen.only in kind:
                 for _ in range(chosen.count):
                     attacks.try_damage(kind, damage)
-                attacks.tell(kind)
+                    if attacks.attempts[kind] % 10 == 0:  # a run that is ended early still gives its figures
+                        attacks.tell_of(kind)
         while attacks.attempts["takers of one stale lease"] < chosen.takers:
             attacks.take()
-        attacks.tell("takers")
+        attacks.tell_of("takers")
         if chosen.pauses:
             attacks.prepare_pauses()
         for i in range(chosen.pauses):
             attacks.pause(2 * (i % 2))
-        attacks.tell("a writer")
+        attacks.tell_of("a writer")
         if chosen.answers and weed():
             with served(attacks) as (proxy, url):
                 while Counter({k: n for k, n in attacks.attempts.items() if k[:3] == "404"}).total() < chosen.answers:
                     attacks.withhold(proxy, url)
-            attacks.tell("404")
+            attacks.tell_of("404")
     sys.exit(bool(attacks.losses.total()))
 
 

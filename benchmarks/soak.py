@@ -78,6 +78,13 @@ class Soak:
         self.attempts[kind] += 1
         self.losses[kind] += lost
 
+    def tell(self, seconds: float) -> None:
+        """Print attempts and losses of each kind, and their sums."""
+        for kind, attempts in sorted(self.attempts.items()):
+            print(f"| {kind} | {attempts} | {self.losses[kind]} |")
+        sums = {"attempts": self.attempts.total(), "losses": self.losses.total(), "minutes": round(seconds / 60, 1)}
+        print(json.dumps(sums), flush=True)
+
     def tables(self) -> None:
         """Change or damage a table, a label, an attribute, metadata or a result."""
         name = self.rng.choice(list(ATTACKS))
@@ -213,12 +220,14 @@ def main() -> None:
         attacks: list[Callable[[], None]] = [
             *[soak.tables] * 4, soak.flips, soak.absent, *[soak.takers] * 2, soak.kills, soak.pauses, soak.readers,
         ]  # fmt: skip
-        end = time.monotonic() + 60 * chosen.minutes
-        while time.monotonic() < end:
+        begin = time.monotonic()
+        told = begin
+        while (now := time.monotonic()) < begin + 60 * chosen.minutes:
+            if now > told + 60:  # a run that is ended early still gives its figures
+                soak.tell(now - begin)
+                told = now
             soak.rng.choice(attacks)()
-    for kind, attempts in sorted(soak.attempts.items()):
-        print(f"| {kind} | {attempts} | {soak.losses[kind]} |")
-    print(json.dumps({"attempts": soak.attempts.total(), "losses": soak.losses.total(), "minutes": chosen.minutes}))
+        soak.tell(time.monotonic() - begin)
     sys.exit(bool(soak.losses.total()))
 
 
