@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
 import os
 import random
 import shutil
@@ -18,12 +19,11 @@ import signal
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 import warnings
-from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -39,12 +39,13 @@ from npczarr.store.lease import LEASE_KEY, hold_lease
 from npczarr.store.location import locate
 from tests.builders import write_cohort
 from tests.servers import Faults, environment, proxy_to, s3_server, weed
-from tests.store.small import objects
+from tests.store.small import objects, snapshot
 from tests.store.test_takeover import stale
 
 WRITER = "import sys, npczarr as npc\nnpc.convert(sys.argv[1], sys.argv[2], rewrite=['001', '002', '003'], workers={})"
 #: What a plain reader needs to get the right voxels at the right place; anything else may differ unseen by it.
 VOXELS = ("image", "mask")
+TAKERS = 3
 
 
 class Attacks(Soak):
@@ -54,12 +55,18 @@ class Attacks(Soak):
         super().__init__(folder, rng)
         npc.measure_store(self.oracle["b"], "morphology", workers=0)
         self.seen = read_plainly(self.oracle["a"])
+        self.bytes = snapshot(self.oracle["a"])
         self.examples: dict[str, str] = {}
 
     def try_damage(self, kind: str, damage: Callable[[Path], str]) -> None:
-        """Damage a copy; count a failure where a reader gets something else and `validate` does not say so."""
+        """Damage a copy; count a failure where a reader gets something else and `validate` does not say so.
+
+        What leaves every byte as it was, as where two equal values are swapped, does not count as an attempt.
+        """
         store = self.copy()
         what = damage(store)
+        if snapshot(store) == self.bytes:
+            return
         try:
             found = [one.problem for one in npc.validate(store, workers=0)]
         except NpczarrError as error:
@@ -68,6 +75,28 @@ class Attacks(Soak):
         self.count(kind, lost)
         if lost:
             self.examples.setdefault(kind, what)
+
+    def kinds(self) -> dict[str, Callable[[Path], str]]:
+        """Kinds of damage, by name."""
+        return {
+            "a value of a table": self.change,
+            "two patients swapped in a table": self.swap,
+            "a deleted chunk of a table": self.drop,
+            "a flipped bit of a table": self.spoil,
+            "the chunk of another table": self.exchange,
+            "old copies of tables": self.restore,
+            "an entry of an array's metadata": self.mutate("own"),
+            "an entry of the consolidated metadata": self.mutate("readers"),
+            "an entry of both": self.mutate("both"),
+            "an attribute by which readers decode": self.attribute,
+        }
+
+    def repeat_damage(self, kind: str, damage: Callable[[Path], str], count: int) -> None:
+        """Damage so many copies; what was counted is printed on the way, for a run that is ended early."""
+        while self.attempts[kind] < count:
+            self.try_damage(kind, damage)
+            if self.attempts[kind] % 10 == 0:
+                self.tell_of(kind)
 
     def table(self, store: Path) -> str:
         """Choose a table of a store, or of its results."""
@@ -123,7 +152,10 @@ class Attacks(Soak):
             if (found := json.loads(path.read_text()))["node_type"] == "array"
             and all(found[key] == described[key] for key in ("shape", "data_type", "chunk_grid"))
             and (path.parent / "c").exists()
+            and path.parent != store / name
         ]
+        if not alike:
+            return "nothing"
         other = self.rng.choice(alike)
         for key in objects(store, name):
             shutil.copyfile(other / key.removeprefix(f"{name}/"), store / key)
@@ -175,31 +207,24 @@ class Attacks(Soak):
         (store / "zarr.json").write_text(json.dumps(root))
         return f"{name}: {key}={value}"
 
-    def take(self, takers: int = 3) -> None:
-        """Let some writers take over one stale lease at one moment."""
-        folder = Path(tempfile.mkdtemp(dir=self.folder))
-        stale(folder)
-        begin, end = threading.Barrier(takers), threading.Barrier(takers)
-        won: list[str] = []
-
-        def one() -> None:
-            begin.wait()
-            try:
-                with hold_lease(locate(folder).open(), "x") as lease:
-                    won.append(lease.token)
-                    end.wait()
-                    lease.check()
-            except LeaseError:
-                end.wait()
-
-        threads = [threading.Thread(target=one) for _ in range(takers)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        shutil.rmtree(folder)
-        self.attempts["takers of one stale lease"] += takers
-        self.losses["takers of one stale lease"] += abs(len(won) - 1)
+    def take(self, rounds: int) -> None:
+        """Let three processes, round after round, take over one stale lease at one moment."""
+        folders = [Path(tempfile.mkdtemp(dir=self.folder)) for _ in range(rounds)]
+        for folder in folders:
+            stale(folder)
+        context = multiprocessing.get_context("spawn")
+        barrier, won = context.Barrier(TAKERS), context.Array("i", rounds)
+        arguments = (list(map(str, folders)), barrier, won)
+        takers = [context.Process(target=take_over, args=arguments) for _ in range(TAKERS)]
+        for taker in takers:
+            taker.start()
+        for taker in takers:
+            taker.join()
+        for folder, holders in zip(folders, won, strict=True):
+            self.attempts["takers of one stale lease, three at a time"] += TAKERS
+            lost = abs(holders - 1) + (folder / LEASE_KEY).exists() + any(t.exitcode for t in takers)
+            self.losses["takers of one stale lease, three at a time"] += lost
+            shutil.rmtree(folder)
 
     def pause(self, workers: int) -> None:
         """Pause a writer and its workers; let another, which replaces a scan and appends a patient, take over."""
@@ -238,6 +263,14 @@ class Attacks(Soak):
             with suppress(ProcessLookupError):
                 os.killpg(started.pid, signal.SIGKILL)
 
+    def pause_writers(self, count: int) -> None:
+        """Pause so many writers, every other one with workers."""
+        self.prepare_pauses()
+        for i in range(count):
+            self.pause(2 * (i % 2))
+            if i % 10 == 9 or i == count - 1:
+                self.tell_of("a writer")
+
     def prepare_pauses(self) -> None:
         """Make the source of the second writer: one scan another, one patient more."""
         more = self.folder / "more"
@@ -249,31 +282,61 @@ class Attacks(Soak):
 
     def withhold(self, proxy: Any, url: str) -> None:
         """Let one object of voxels answer 404, and read everything in one way or another."""
-        store = self.oracle["a"]
-        key = self.rng.choice([*objects(store, "image"), *objects(store, "mask")])
+        key = self.rng.choice(self.voxels)
         proxy.use(Faults(absent=key))
-        commands: dict[str, Callable[[], Any]] = {
-            "ds.npc.scan": lambda: [npc.open(url).npc.scan(*place).load() for place in self.places()],
-            "npc.open": lambda: npc.open(url)[key.partition("/")[0]].load(),
-            "validate": lambda: complain(npc.validate(url, workers=0)),
-            "morphology": lambda: complain_of_failed(npc.morphology(npc.open(url)).compute()),
-            "export": lambda: complain(npc.export(url, self.folder / "exported", workers=0)),
-        }
-        name = self.rng.choice([*commands][: 3 if key.startswith("image") else 4])
-        kind = f"404 of one object: {name}"
-        try:
-            commands[name]()
-        except StoreError as error:
-            lost = key not in str(error)
-            said = str(error)
-        else:
-            lost = proxy.faults.injected["absent"] > 0
-            said = "no error"
+        name = self.rng.choice([*self.commands(url, key)])
+        error = said(self.commands(url, key)[name])
         if proxy.faults.injected["absent"]:
-            self.count(kind, lost)
-            if lost:
-                self.examples.setdefault(kind, f"{key}: {said[:300]}")
+            self.note(f"404 of one object: {name}", key, error)
         proxy.use(Faults())
+
+    def delete_each(self) -> None:
+        """Delete every object of voxels, one after the other, and read everything in one way and another."""
+        store = self.copy()
+        for i, key in enumerate(self.voxels):
+            (store / key).rename(store / "away")
+            commands = self.commands(str(store), key)
+            for name in ("ds.npc.scan", [*commands][1 + i % (len(commands) - 1)]):
+                self.note(f"a deleted chunk of voxels: {name}", key, said(commands[name]))
+            (store / "away").rename(store / key)
+            if i % 50 == 49 or i == len(self.voxels) - 1:
+                self.tell_of("a deleted chunk of voxels")
+
+    @cached_property
+    def voxels(self) -> list[str]:
+        """Keys of all objects of image and mask."""
+        return [key for name in VOXELS for key in objects(self.oracle["a"], name)]
+
+    def commands(self, url: str, key: str) -> dict[str, Callable[[], Any]]:
+        """List what reads the object with this key, by name."""
+        array = key.partition("/")[0]
+        found: dict[str, Callable[[], Any]] = {
+            "ds.npc.scan": lambda: [npc.open(url).npc.scan(*place).load() for place in self.places],
+            "npc.open": lambda: npc.open(url)[array].load(),
+            "validate": lambda: complain(npc.validate(url, workers=0)),
+            "export": lambda: complain_of_failed(self.exported(url)),
+            "resample": lambda: complain_of_failed(self.resampled(url)),
+        }
+        if array == "mask":
+            found["morphology"] = lambda: npc.morphology(npc.open(url)).compute()
+        return found
+
+    def exported(self, url: str) -> list[str]:
+        """Export a store; return what is said of each scan."""
+        shutil.rmtree(self.folder / "exported", ignore_errors=True)
+        return [one.message for one in npc.export(url, self.folder / "exported", workers=0)]
+
+    def resampled(self, url: str) -> list[str]:
+        """Resample a store; return what is said of each scan."""
+        shutil.rmtree(self.folder / "resampled.zarr", ignore_errors=True)
+        found = npc.resample_store(url, self.folder / "resampled.zarr", spacing=(2, 2, 2), workers=0)
+        return [str(message) for message in found["message"].values.ravel()]
+
+    def note(self, kind: str, key: str, error: str) -> None:
+        """Count a failure unless an error names the object."""
+        self.count(kind, key not in error)
+        if key not in error:
+            self.examples.setdefault(kind, f"{key}: {error[:300] or 'no error'}")
 
     def tell_of(self, prefix: str) -> None:
         """Print what was counted of attacks whose names begin so, and an example of each failure."""
@@ -282,10 +345,26 @@ class Attacks(Soak):
             if kind in self.examples:
                 print(f"    {self.examples[kind]}", flush=True)
 
+    @cached_property
     def places(self) -> list[tuple[str, str]]:
         """Labels of the stored scans."""
         scans = [scan for scan in StoredCohort(locate(self.oracle["a"])) if scan.has_image]
         return [(scan.patient, scan.sequence) for scan in scans]
+
+
+def take_over(folders: list[str], barrier: Any, won: Any) -> None:
+    """Take over the stale lease of each folder, at the moment at which the others try, and hold it until they have."""
+    for i, folder in enumerate(folders):
+        store = locate(folder).open()
+        barrier.wait(60)
+        try:
+            with hold_lease(store, folder) as lease:
+                with won.get_lock():
+                    won[i] += 1
+                barrier.wait(60)
+                lease.check()
+        except LeaseError:
+            barrier.wait(60)
 
 
 def complain(problems: Any) -> None:
@@ -294,11 +373,18 @@ def complain(problems: Any) -> None:
         raise StoreError("; ".join(one.problem for one in problems))
 
 
-def complain_of_failed(measured: xr.Dataset) -> None:
-    """Let a measure that names its failures count as an error."""
-    messages = [str(m) for m in np.unique(measured["message"].values.astype(str)) if m] if "message" in measured else []
-    if messages:
-        raise StoreError("; ".join(messages))
+def complain_of_failed(messages: list[str]) -> None:
+    """Make an error of what is said of scans."""
+    raise StoreError("; ".join(messages))
+
+
+def said(act: Callable[[], Any]) -> str:
+    """Return the error of an act, "" where there is none."""
+    try:
+        act()
+    except NpczarrError as error:
+        return str(error)
+    return ""
 
 
 def read_plainly(store: Path) -> str:
@@ -361,6 +447,18 @@ def served(attacks: Attacks) -> Iterator[tuple[Any, str]]:
         yield proxy, "s3://priv/a.zarr"
 
 
+def withhold_objects(attacks: Attacks, count: int) -> None:
+    """Let objects of a real S3 server answer 404, one at a time, if there is a server on this machine."""
+    if not weed():
+        return
+    with served(attacks) as (proxy, url):
+        while (answers := sum(n for kind, n in attacks.attempts.items() if kind.startswith("404"))) < count:
+            attacks.withhold(proxy, url)
+            if answers % 50 == 49:
+                attacks.tell_of("404")
+    attacks.tell_of("404")
+
+
 def main() -> None:
     """Run so many attacks of each kind and print what was counted."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -368,43 +466,23 @@ def main() -> None:
     parser.add_argument("--only", default="", help="only damage whose name holds this")
     parser.add_argument("--takers", type=int, default=300)
     parser.add_argument("--pauses", type=int, default=50)
-    parser.add_argument("--answers", type=int, default=500, help="answers of 404 to requests for voxels")
+    parser.add_argument("--answers", type=int, default=500, help="objects that answer 404; also every one deleted")
     parser.add_argument("--seed", type=int, default=0)
     chosen = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         attacks = Attacks(Path(folder), random.Random(chosen.seed))
         print("| attack | attempts | failures |\n|---|---|---|", flush=True)
-        kinds: dict[str, Callable[[Path], str]] = {
-            "a value of a table": attacks.change,
-            "two patients swapped in a table": attacks.swap,
-            "a deleted chunk of a table": attacks.drop,
-            "a flipped bit of a table": attacks.spoil,
-            "the chunk of another table": attacks.exchange,
-            "old copies of tables": attacks.restore,
-            "an entry of an array's metadata": attacks.mutate("own"),
-            "an entry of the consolidated metadata": attacks.mutate("readers"),
-            "an entry of both": attacks.mutate("both"),
-            "an attribute by which readers decode": attacks.attribute,
-        }
-        for kind, damage in kinds.items():
+        for kind, damage in attacks.kinds().items():
             if chosen.only in kind:
-                for _ in range(chosen.count):
-                    attacks.try_damage(kind, damage)
-                    if attacks.attempts[kind] % 10 == 0:  # a run that is ended early still gives its figures
-                        attacks.tell_of(kind)
-        while attacks.attempts["takers of one stale lease"] < chosen.takers:
-            attacks.take()
-        attacks.tell_of("takers")
+                attacks.repeat_damage(kind, damage, chosen.count)
+        if chosen.takers:
+            attacks.take(-(-chosen.takers // TAKERS))
+            attacks.tell_of("takers")
         if chosen.pauses:
-            attacks.prepare_pauses()
-        for i in range(chosen.pauses):
-            attacks.pause(2 * (i % 2))
-        attacks.tell_of("a writer")
-        if chosen.answers and weed():
-            with served(attacks) as (proxy, url):
-                while Counter({k: n for k, n in attacks.attempts.items() if k[:3] == "404"}).total() < chosen.answers:
-                    attacks.withhold(proxy, url)
-            attacks.tell_of("404")
+            attacks.pause_writers(chosen.pauses)
+        if chosen.answers:
+            attacks.delete_each()
+            withhold_objects(attacks, chosen.answers)
     sys.exit(bool(attacks.losses.total()))
 
 

@@ -22,7 +22,7 @@ from npczarr.store.scans import StoredScan
 from npczarr.store.storage_errors import translate_damage, translate_errors
 from npczarr.store.voxels import VoxelArray, describe_voxels
 from npczarr.store.watch import Watch, stamp_of
-from npczarr.store.whole import WholeTables, is_written_whole
+from npczarr.store.whole import WholeArrays, is_written_whole
 
 #: Reads tables by their names.
 Reader = Callable[[Sequence[str]], Mapping[str, NDArray[Any]]]
@@ -211,7 +211,7 @@ def open_consolidated(location: Location) -> zarr.Group:
         If there is no store.
     """
     store = location.open(read_only=True)
-    tables = WholeTables(store)
+    tables = WholeArrays(store)
     with translate_errors(store, "open it"):
         try:
             root = zarr.open_group(tables, mode="r", zarr_format=3)

@@ -20,7 +20,7 @@ from npczarr.model.schema import SCHEMA_ATTRIBUTE, SCHEMA_VERSION
 from npczarr.store.location import exists
 from npczarr.store.objects import Objects
 from npczarr.store.storage_errors import translate_damage
-from npczarr.store.whole import WholeTables, is_written_whole, unwrapped
+from npczarr.store.whole import WholeArrays, is_written_whole, unwrapped
 from npczarr.store.zarr_library import WRITE_ALL_CHUNKS, blosc_codec, metadata_of, no_user_warnings
 
 CREATING = "npczarr_creating"  # an attribute of the root until its arrays are all there
@@ -53,7 +53,7 @@ def open_group(store: Store, url: str, *, mode: Literal["r", "r+"] = "r+", whole
     with translate_damage(url):
         try:
             guarded = store.guarded() if mode == "r+" and isinstance(store, Objects) else store
-            tables = WholeTables(guarded)
+            tables = WholeArrays(guarded)
             root = zarr.open_group(tables, mode=mode, use_consolidated=False, zarr_format=3)
         except FileNotFoundError as error:
             raise MissingStoreError(

@@ -1,8 +1,9 @@
 """The one description of a stored scan: what everything that reads voxels reads them through.
 
-What is read is checked, whoever wrote or encoded the store. A whole scan must match its digest. Of a part of a scan,
-every chunk that holds nothing but the fill value is suspect, since that is how an absent object reads; then the whole
-scan is read and held against its digest.
+What is read is checked, whoever wrote or encoded the store. A whole scan must match its digest. In a store that npczarr
+alone wrote, every chunk of a scan must be there. In any other, of a part of a scan every chunk that holds nothing but
+the fill value is suspect, since that is how an absent object reads; then the whole scan is read and held against its
+digest.
 """
 
 from __future__ import annotations
@@ -144,7 +145,7 @@ class StoredScan:
             whole = window == self.window
             if whole and verify and expected:
                 values = self._verified(array, values, expected)
-            elif not whole and expected and _has_empty_chunk(array, values, window):
+            elif not (whole or array.whole) and expected and _has_empty_chunk(array, values, window):
                 values = self._verified(array, self._values(array, raters, self.window), expected)[(..., *window)]
         finally:  # also where an error looks like damage: a scan that was changed meanwhile is not damaged
             if self.watch is not None:

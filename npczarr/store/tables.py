@@ -17,7 +17,7 @@ from npczarr.model.schema import COORDINATES
 from npczarr.store.hierarchy import Chosen
 from npczarr.store.location import Location
 from npczarr.store.storage_errors import first_line, translate_errors
-from npczarr.store.whole import WholeTables, is_written_whole
+from npczarr.store.whole import WholeArrays, is_written_whole
 
 _AT_ONCE = 32  # requests in flight
 #: Reads tables by their names, as they are stored.
@@ -27,7 +27,7 @@ Reader = Callable[[Sequence[str]], Mapping[str, Any]]
 def open_stored(location: Location, group: str | None, patients: Chosen | None = None) -> xr.Dataset:
     """Open a store or a group of it as it is stored, nothing decoded; `patients` are those that are chosen."""
     store = location.open(read_only=True)
-    tables = WholeTables(store)
+    tables = WholeArrays(store)
     with translate_errors(store, "open it"), warnings.catch_warnings():
         # between two steps of a writer there may be none; the arrays' own metadata are read instead
         warnings.filterwarnings("ignore", "Failed to open Zarr store with consolidated metadata", RuntimeWarning)

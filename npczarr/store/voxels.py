@@ -16,6 +16,7 @@ from npczarr.errors import StoreError
 from npczarr.store.hierarchy import ZarrArray
 from npczarr.store.location import Location, exists
 from npczarr.store.storage_errors import translate_errors
+from npczarr.store.whole import WholeArrays
 from npczarr.store.zarr_library import codecs_of
 
 Window = tuple[slice, slice, slice]
@@ -41,6 +42,8 @@ class VoxelArray:
         Value of a chunk that is absent; in stores that another program wrote it may be anything.
     fingerprint
         Encoding of the array; a process that finds another one refuses to read.
+    whole
+        Whether every chunk of a stored scan's box must be there, since npczarr alone wrote the store.
     """
 
     location: Location
@@ -51,6 +54,7 @@ class VoxelArray:
     padding: float
     fill: float
     fingerprint: str
+    whole: bool = False
 
     def read(self, place: tuple[int, ...], window: Window) -> NDArray[Any]:
         """Read a box (z, y, x) of one scan, as it is stored.
@@ -58,7 +62,8 @@ class VoxelArray:
         Raises
         ------
         StoreError
-            If a chunk is damaged or cannot be read. One that is absent gives the array's fill value.
+            If a chunk is damaged or cannot be read. One that is absent gives the array's fill value, unless the
+            store was written whole.
         """
         store = self.location.open(read_only=True)
         with translate_errors(store, f"read {self.name} at {'/'.join(map(str, place))}"):
@@ -104,7 +109,7 @@ class VoxelArray:
         return f"{self.name}/{array.metadata.encode_chunk_key(at)}"
 
     def _array(self) -> ZarrArray:
-        return _open(self.location, self.name, self.fingerprint, self.shape)
+        return _open(self.location, self.name, self.fingerprint, self.shape, self.whole)
 
 
 def describe_voxels(location: Location, name: str, found: ZarrArray) -> VoxelArray:
@@ -127,19 +132,20 @@ def describe_voxels(location: Location, name: str, found: ZarrArray) -> VoxelArr
     if not isinstance(padding, int | float):  # xarray writes floats as base64 of their bytes: NaN, in our stores
         padding = np.nan
     fill, fingerprint = float(found.fill_value), _fingerprint(found)
-    _keep((location, location.session(), name, fingerprint, shape), found)
-    return VoxelArray(location, name, shape, found.dtype.name, chunks, padding, fill, fingerprint)
+    whole = isinstance(found.store, WholeArrays) and found.store.whole
+    _keep((location, location.session(), name, fingerprint, shape, whole), found)
+    return VoxelArray(location, name, shape, found.dtype.name, chunks, padding, fill, fingerprint, whole)
 
 
 def _fingerprint(found: ZarrArray) -> str:
     return json.dumps([found.dtype.name, list(found.chunks), codecs_of(found), str(found.fill_value)])
 
 
-def _open(location: Location, name: str, fingerprint: str, shape: tuple[int, ...]) -> ZarrArray:
+def _open(location: Location, name: str, fingerprint: str, shape: tuple[int, ...], whole: bool) -> ZarrArray:
     """Open an array, once in each process and for each size of the store."""
-    key = location, location.session(), name, fingerprint, shape
+    key = location, location.session(), name, fingerprint, shape, whole
     if key not in _OPENED:
-        _keep(key, _opened(location, name, fingerprint))
+        _keep(key, _opened(location, name, fingerprint, whole))
     return _OPENED[key]
 
 
@@ -149,8 +155,8 @@ def _keep(key: tuple[Any, ...], array: ZarrArray) -> None:
     _OPENED[key] = array
 
 
-def _opened(location: Location, name: str, fingerprint: str) -> ZarrArray:
-    store = location.open(read_only=True)
+def _opened(location: Location, name: str, fingerprint: str, whole: bool) -> ZarrArray:
+    store = WholeArrays(location.open(read_only=True), whole=whole)
     with translate_errors(store, f"open {name}"):
         try:
             found = zarr.open_group(store, mode="r", zarr_format=3)[name]

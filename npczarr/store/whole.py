@@ -1,4 +1,4 @@
-"""Tables that must be whole: npczarr writes every chunk of them, so one that is absent is damage, not fill values."""
+"""Arrays that must be whole: npczarr writes every chunk of a table and of a scan's box; an absent one is damage."""
 
 from __future__ import annotations
 
@@ -14,20 +14,22 @@ from npczarr.errors import StoreError
 from npczarr.model.schema import COORDINATES
 from npczarr.store.zarr_library import Buffer, BufferPrototype
 
-_CHUNK = re.compile(r"(?!image/|mask/).*/c(/\d+)+")
+_CHUNK = re.compile(r".*/c(/\d+)+")
 #: Attribute of the root by which xarray finds coordinates; xarray itself writes another text, or none.
 _COORDINATES = " ".join(COORDINATES)
 
 
-class WholeTables(WrapperStore[Store]):
-    """A store that raises an error where a chunk of a table is absent, once it is known to have been written whole.
+class WholeArrays(WrapperStore[Store]):
+    """A store that raises an error where a chunk is absent, once it is known to have been written whole.
+
+    Padding has no chunks: of `image` and `mask` nothing is read through it but the boxes of stored scans.
 
     Parameters
     ----------
     store
         The store that it wraps.
     whole
-        Whether every chunk of a table must be there.
+        Whether every chunk that is read must be there.
     """
 
     def __init__(self, store: Store, *, whole: bool = False) -> None:
@@ -46,12 +48,12 @@ class WholeTables(WrapperStore[Store]):
         Raises
         ------
         StoreError
-            If it is a chunk of a table and absent.
+            If it is a chunk and absent.
         """
         found = await self._store.get(key, prototype, byte_range)
         if found is None and self.whole and _CHUNK.fullmatch(key):
             raise StoreError(
-                f"{self}: {key} is absent or may not be read, and its table cannot do without; restore it from a copy, "
+                f"{self}: {key} is absent or may not be read, and its array cannot do without; restore it from a copy, "
                 "or convert into a new store"
             )
         return found
@@ -59,11 +61,11 @@ class WholeTables(WrapperStore[Store]):
 
 def unwrapped(store: Store) -> Store:
     """Return the store that holds the objects."""
-    return store._store if isinstance(store, WholeTables) else store
+    return store._store if isinstance(store, WholeArrays) else store
 
 
 def is_written_whole(attributes: Mapping[str, Any]) -> bool:
-    """Whether npczarr alone wrote the tables of a store: what xarray copies or appends leaves out fill values.
+    """Whether npczarr alone wrote a store: what xarray copies or appends leaves out fill values.
 
     Parameters
     ----------
@@ -76,11 +78,11 @@ def is_written_whole(attributes: Mapping[str, Any]) -> bool:
 @contextmanager
 def absent_allowed(store: Store) -> Iterator[None]:
     """Read chunks that are absent as fill values within the block: a resize writes them afterwards."""
-    before = store.whole if isinstance(store, WholeTables) else False
-    if isinstance(store, WholeTables):
+    before = store.whole if isinstance(store, WholeArrays) else False
+    if isinstance(store, WholeArrays):
         store.whole = False
     try:
         yield
     finally:
-        if isinstance(store, WholeTables):
+        if isinstance(store, WholeArrays):
             store.whole = before

@@ -16,7 +16,7 @@ from npczarr.store.create import RESIZING, add_columns, create, resize
 from npczarr.store.describe import root_attributes
 from npczarr.store.hierarchy import array, arrays_of, labels, open_group
 from npczarr.store.location import get, locate
-from npczarr.store.whole import WholeTables
+from npczarr.store.whole import WholeArrays
 from tests.store.small import LAYOUT, by_xarray, objects, part, snapshot
 
 TABLES = [variable.name for variable in SCAN_TABLES]
@@ -104,15 +104,14 @@ def test_labels_that_are_gone_are_not_taken_for_a_store_without_patients(source,
     assert snapshot(copy) == before
 
 
-def test_only_absent_chunks_of_whole_tables_are_errors(pristine, tmp_path):
-    store = WholeTables(locate(pristine).open(read_only=True), whole=True)
+def test_only_absent_chunks_of_whole_arrays_are_errors(pristine, tmp_path):
+    store = WholeArrays(locate(pristine).open(read_only=True), whole=True)
     assert get(store, "nothing/zarr.json") is None
     assert get(store, "c/zarr.json") is None  # a column may be named c
-    assert get(store, "image/c/0/0/9/9/9") is None
-    for key in ("age/c/9", "c/c/0", "score/x/dice/c/0/9"):
+    for key in ("age/c/9", "c/c/0", "score/x/dice/c/0/9", "image/c/0/0/9/9/9"):
         with pytest.raises(StoreError, match=key):
             get(store, key)
-        assert get(WholeTables(locate(pristine).open()), key) is None
+        assert get(WholeArrays(locate(pristine).open()), key) is None
 
 
 @pytest.mark.slow
