@@ -324,7 +324,7 @@ class Attacks(Soak):
     def exported(self, url: str) -> list[str]:
         """Export a store; return what is said of each scan."""
         shutil.rmtree(self.folder / "exported", ignore_errors=True)
-        return [one.message for one in npc.export(url, self.folder / "exported", workers=0)]
+        return [one.message for one in npc.export_scans(url, self.folder / "exported", format="nifti", workers=0)]
 
     def resampled(self, url: str) -> list[str]:
         """Resample a store; return what is said of each scan."""

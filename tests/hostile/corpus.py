@@ -412,25 +412,27 @@ def requests() -> list[bytes]:
 
 def ask(content: bytes, folder: Path) -> None:
     """Send a request as it is: no answer is an error of the server or holds what lies beside the store; it lives on."""
-    found = served()
-    answer = sent(found.port, content)
+    answer = sent(served().port, content)
     status = answer.partition(b" ")[2][:3]
     assert not status.startswith(b"5"), answer[:200]
     assert SECRET not in answer
-    with socket.create_connection(("127.0.0.1", found.port), timeout=20) as sound:
-        sound.sendall(requests()[0])
-        assert sound.recv(12) == b"HTTP/1.1 200", "the server has ended"
 
 
 def sent(port: int, content: bytes) -> bytes:
-    """Return what a server answers to these bytes."""
-    # a request that does not end gets no answer: a second is enough for those that do
-    with socket.create_connection(("127.0.0.1", port), timeout=1) as connection:
-        connection.sendall(content)
-        answer = b""
+    """Return what a server answers to these bytes, and make sure that it answers a sound request meanwhile."""
+    answer = b""
+    with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
+        with suppress(ConnectionError):
+            connection.sendall(content)
+        with socket.create_connection(("127.0.0.1", port), timeout=20) as sound:
+            sound.sendall(requests()[0])
+            assert sound.recv(12) == b"HTTP/1.1 200", "the server has ended"
+        # a request that does not end gets no answer; one that does is at work by the time the sound one is answered
+        connection.settimeout(0.1)
         with suppress(ConnectionError, TimeoutError):
             while part := connection.recv(65536):
                 answer += part
+                connection.settimeout(20)
     return answer
 
 
