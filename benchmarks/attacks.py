@@ -1,6 +1,6 @@
 """Damage a store on purpose, so many times of each kind, and count what nobody names; take a lease, pause its holder.
 
-``python -m benchmarks.attacks [--count 100] [--takers 300] [--pauses 50] [--answers 500]`` prints attempts and failures
+``python -m benchmarks.attacks [--count 100] [--takers 300] [--pauses 50] [--no-each] [--answers 500]`` prints attempts and failures
 of each kind. A failure is: what plain xarray reads differs from what was stored, and `validate` says nothing; two
 holders of one lease; anything of the second writer lost to the first, or a first one that ends well; an object that
 answers 404 and is no error that names it. Run it from the repository: it uses the small cohorts and the server of the
@@ -466,7 +466,8 @@ def main() -> None:
     parser.add_argument("--only", default="", help="only damage whose name holds this")
     parser.add_argument("--takers", type=int, default=300)
     parser.add_argument("--pauses", type=int, default=50)
-    parser.add_argument("--answers", type=int, default=500, help="objects that answer 404; also every one deleted")
+    parser.add_argument("--answers", type=int, default=500, help="objects that answer 404")
+    parser.add_argument("--each", action=argparse.BooleanOptionalAction, default=True, help="delete every chunk")
     parser.add_argument("--seed", type=int, default=0)
     chosen = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
@@ -480,8 +481,9 @@ def main() -> None:
             attacks.tell_of("takers")
         if chosen.pauses:
             attacks.pause_writers(chosen.pauses)
-        if chosen.answers:
+        if chosen.each:
             attacks.delete_each()
+        if chosen.answers:
             withhold_objects(attacks, chosen.answers)
     sys.exit(bool(attacks.losses.total()))
 
