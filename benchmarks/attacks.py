@@ -1,10 +1,10 @@
 """Damage a store on purpose, so many times of each kind, and count what nobody names; take a lease, pause its holder.
 
-``python -m benchmarks.attacks [--count 100] [--takers 300] [--pauses 50] [--no-each] [--answers 500]`` prints attempts and failures
-of each kind. A failure is: what plain xarray reads differs from what was stored, and `validate` says nothing; two
-holders of one lease; anything of the second writer lost to the first, or a first one that ends well; an object that
-answers 404 and is no error that names it. Run it from the repository: it uses the small cohorts and the server of the
-tests.
+``python -m benchmarks.attacks [--count 100] [--takers 300] [--pauses 50] [--no-each] [--answers 500]`` prints attempts
+and failures of each kind. A failure is: what plain xarray reads differs from what was stored, and `validate` says
+nothing; two holders of one lease; anything of the second writer lost to the first, or a first one that ends well; an
+object that is deleted or answers 404 and is no error that names it. Run it from the repository: it uses the small
+cohorts and the server of the tests.
 """
 
 from __future__ import annotations

@@ -7,13 +7,12 @@ import gzip
 import io
 import random
 import shutil
-import socket
 import struct
 import tempfile
 import warnings
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
@@ -50,8 +49,8 @@ from tests.builders import (
     slice_dataset,
     write_cohort,
 )
+from tests.hostile.wire import Wire
 from tests.sources.structures.build import box, contour_item, rtstruct, seg, straight_grid, to_mm
-from tests.viewer.serving import Served, serve
 
 GRID = oblique_grid((3, 6, 7), seed=1)
 STRAIGHT = straight_grid((4, 8, 9))
@@ -387,53 +386,41 @@ SECRET = b"what lies beside the store"
 
 
 @cache
-def served() -> Served:
+def served() -> Wire:
     """A viewer's server of a small store, beside a file that is nobody's business."""
     folder = Path(tempfile.mkdtemp())
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    stack = ExitStack()
-    atexit.register(stack.close)
     (folder / "secret.json").write_bytes(SECRET)
     for path, whole in stored().items():
         (folder / "a.zarr" / path).parent.mkdir(parents=True, exist_ok=True)
         (folder / "a.zarr" / path).write_bytes(whole)
-    return stack.enter_context(serve(folder / "a.zarr"))
+    wire = Wire(folder / "a.zarr")
+    atexit.register(wire.close)
+    return wire
 
 
 @cache
 def requests() -> list[bytes]:
     """Requests of the page as they are sent, one of them for what lies beside the store."""
     found = served()
-    end = f" HTTP/1.1\r\nHost: 127.0.0.1:{found.port}\r\nCookie: {found.cookie()}\r\nConnection: close\r\n\r\n"
+    head = f" HTTP/1.1\r\nHost: 127.0.0.1:{found.port}\r\nCookie: {found.cookie}\r\n"
     paths = ("/", "/store/zarr.json", "/store/image/c/0/0/0/0/0", "/store/../secret.json", "/store/%2e%2e/secret.json",
-             "/about.json", "/store/status/lease.json", "/assets/viewer.js")  # fmt: skip
-    return [f"GET {path}{end}".encode() for path in paths]
+             "/about.json", "/store/status/lease.json", "/assets/viewer.js", "/review.json",
+             "/predictions/0/1")  # fmt: skip
+    end = "Connection: close\r\n\r\n"
+    body = b'[{"patient": "001", "sequence": "T1WI", "decision": "accept", "reason": "", "note": "x"}]'
+    mark = f"Origin: http://127.0.0.1:{found.port}\r\nContent-Type: application/json\r\n"
+    posted = f"POST /review.json{head}{mark}Content-Length: {len(body)}\r\n{end}".encode() + body
+    return [*(f"GET {path}{head}{end}".encode() for path in paths), posted]
 
 
 def ask(content: bytes, folder: Path) -> None:
     """Send a request as it is: no answer is an error of the server or holds what lies beside the store; it lives on."""
-    answer = sent(served().port, content)
-    status = answer.partition(b" ")[2][:3]
-    assert not status.startswith(b"5"), answer[:200]
+    answer = served().answer(content)
+    for one in answer.split(b"HTTP/1.1 ")[1:]:
+        assert not one.startswith(b"5"), one[:200]
     assert SECRET not in answer
-
-
-def sent(port: int, content: bytes) -> bytes:
-    """Return what a server answers to these bytes, and make sure that it answers a sound request meanwhile."""
-    answer = b""
-    with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
-        with suppress(ConnectionError):
-            connection.sendall(content)
-        with socket.create_connection(("127.0.0.1", port), timeout=20) as sound:
-            sound.sendall(requests()[0])
-            assert sound.recv(12) == b"HTTP/1.1 200", "the server has ended"
-        # a request that does not end gets no answer; one that does is at work by the time the sound one is answered
-        connection.settimeout(0.1)
-        with suppress(ConnectionError, TimeoutError):
-            while part := connection.recv(65536):
-                answer += part
-                connection.settimeout(20)
-    return answer
+    assert served().answer(requests()[0]).startswith(b"HTTP/1.1 200"), "the server has ended"
 
 
 #: Too slow for the tests, which do less of the same.
