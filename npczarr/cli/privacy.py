@@ -11,11 +11,13 @@ import typer
 from npczarr.cli import show
 from npczarr.cli.options import Config, Json, Scheduler, Source, StorageOption, Workers, as_options
 
+_FACES = (
+    "a face can be drawn from a scan of a head. npczarr removes none: pydeface, mri_deface or quickshear do it for "
+    "NIfTI images of whole heads (npczarr export --format nifti); check that they leave the tumor, which in a "
+    "nasopharynx lies close behind the face"
+)
 _NOTES = {
-    "face": (
-        "a face can be drawn from it. npczarr removes none: pydeface, mri_deface or quickshear do it for whole heads; "
-        "check that they leave the tumor, which in a nasopharynx lies close behind the face"
-    ),
+    "face": _FACES,
     "text": "text that stays in a cleaned copy: look at it with --values",
 }
 
@@ -113,6 +115,8 @@ def deidentify(
                 "or a date (--keep-patients keeps those of patients)"
             )
         show.out.print(f"{done.written} files written, {done.kept} were there, {len(done.failed)} failed")
+        if done.written + done.kept:
+            show.out.print(f"[yellow]note[/] pixels are as they were; {_FACES}")
     raise typer.Exit(int(bool(done.failed)))
 
 

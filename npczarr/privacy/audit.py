@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 _BATCH = 64  # files of one task: enough to hide the cost of starting it
 _EXAMPLES = 3
 _NOTES = ("face", "text")  # for a person to decide
+_ABOUT = ("BodyPartExamined", "StudyDescription", "SeriesDescription", "ProtocolName", "RequestedProcedureDescription")
+_OUTLINES = re.compile(r"roi|mask|label|seg|lesion|tumou?r", re.IGNORECASE)  # no image, by the name of the file
 _HEAD = re.compile(r"head|brain|skull|face|neck|nasoph|orbit|sinus|\bH&N\b|\bHN\b", re.IGNORECASE)
 _PERSON = re.compile(r"\^|(?<![A-Za-z])[A-Z][a-z]{2,}[ _,]+[A-Z][a-z]{2,}(?![A-Za-z])")
 
@@ -182,6 +184,8 @@ def _in_content(path: str, content: bytes, limits: Limits) -> dict[tuple[str, st
             if name.endswith(".gz"):
                 data = unpack_gzip(content, lambda head: nifti_layout(head)[1], limits, limits.clock())
             found = {("nifti", text): "" for text in nifti_text(data)}
+            if not _OUTLINES.search(name):
+                found["face", "NIfTI image, which does not say which part of the body it shows"] = ""
             packed_as = gzip_name(content).lower()
             return found | ({("path", "name in the gzip header"): packed_as} if packed_as not in name else {})
         except SourceError:
@@ -251,10 +255,18 @@ def _in_dicom(path: str, dataset: Dataset) -> dict[tuple[str, str], str]:
     for part in re.split(r"[\^ ,_]+", str(dataset.get("PatientName", ""))):
         if len(part) > 2 and not is_cleaned(dataset) and part.lower() in path.lower():
             found["path", "PatientName"] = part
-    about = " ".join(str(dataset.get(k, "")) for k in ("BodyPartExamined", "StudyDescription"))
-    if _HEAD.search(about):
-        found["face", "scan of a head or neck"] = ""
+    if "Rows" in dataset and (shown := _may_show_a_face(dataset)):
+        found["face", shown] = ""
     return found
+
+
+def _may_show_a_face(dataset: Dataset) -> str:
+    """Say why a face may be drawn from an image: its header says so, or says nothing of what it shows."""
+    about = " ".join(str(dataset.get(keyword, "")) for keyword in _ABOUT)
+    if _HEAD.search(about):
+        return "image of a head or neck"
+    silent = not str(dataset.get("BodyPartExamined", "")).strip()
+    return "image whose header does not say which part of the body it shows" if silent else ""
 
 
 def _kind(vr: str) -> str:

@@ -12,6 +12,7 @@ from pydicom.data import get_testdata_file
 
 from npczarr.privacy.audit import audit
 from npczarr.privacy.deidentify import deidentify
+from tests.builders import noise, oblique_grid, slice_dataset
 
 
 @pytest.fixture
@@ -49,6 +50,26 @@ def test_it_finds_each_kind_and_tells_no_value(source):
     assert "Nested" not in json.dumps([f.values for f in found.findings])
     asked = {f.name: f.values for f in audit(source, values=True).findings}
     assert asked["OperatorsName"] == ("Nested^Person",)
+
+
+@pytest.mark.parametrize(
+    ("keyword", "value", "noted"),
+    [
+        ("BodyPartExamined", "HEAD", "image of a head or neck"),
+        ("SeriesDescription", "T1 nasopharynx", "image of a head or neck"),
+        ("ProtocolName", "Brain routine", "image of a head or neck"),
+        ("BodyPartExamined", "ABDOMEN", None),
+        ("StudyDescription", "routine", "image whose header does not say which part of the body it shows"),
+    ],
+)
+def test_images_from_which_a_face_may_be_drawn_are_counted(tmp_path, keyword, value, noted):
+    grid = oblique_grid((1, 6, 7), seed=1)
+    for i in range(3):
+        dataset = slice_dataset(noise(grid)[0], grid, 0)
+        setattr(dataset, keyword, value)
+        dataset.save_as(tmp_path / f"{i}.dcm", enforce_file_format=True)
+    found = [(note.name, note.files) for note in audit(tmp_path, workers=0).notes if note.kind == "face"]
+    assert found == ([(noted, 3)] if noted else [])
 
 
 def test_a_zip_gives_the_same(source, tmp_path):
