@@ -12,8 +12,9 @@ from npczarr.cli import show
 
 
 def convert(source: str, store: str, *, as_json: bool = False, **options: Any) -> bool:  # noqa: ANN401
-    """Convert with a progress bar, print what happened; whether a scan or a mask was refused."""
+    """Convert with a progress bar, print what happened; whether a scan, a mask or a folder could not be read."""
     from npczarr.graphs.convert import convert as run
+    from npczarr.sources.file_kinds import readable
 
     started = time.perf_counter()
     with show.progress() as draw:
@@ -27,7 +28,9 @@ def convert(source: str, store: str, *, as_json: bool = False, **options: Any) -
         typer.echo(json.dumps(result.to_dict(), default=str))
     else:
         show.conversion(result, store, time.perf_counter() - started)
-    return bool(((result["status"] == "refused") | (result["mask_status"] == "refused")).any())
+    strays = result.attrs.get("strays", ())
+    refused = (result["status"] == "refused") | (result["mask_status"] == "refused")
+    return bool(refused.any()) or len(readable(strays)) < len(strays)
 
 
 def validate(store: str, *, as_json: bool = False, **options: Any) -> bool:  # noqa: ANN401

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 
 from npczarr.model.cohort import File
 
+#: Stands in the place of the files of a folder that this user may not list.
+UNLISTED = "folder that cannot be listed"
 _SHOWN = 5
 #: Endings that are named; any other may be a part of a name.
 _ENDINGS = (
@@ -33,15 +35,26 @@ def describe_kinds(files: Sequence[File]) -> str:
 def group_strays(paths: Sequence[str]) -> list[str]:
     """Describe files that belong to no scan by how deep they are and by kind; names of folders are left out.
 
+    Folders that this user may not list are said to be that: a patient in them is missing.
+
     >>> group_strays(["readme.txt", "001/FLAIR/1.dcm", "002/FLAIR/1.dcm"])
     ['at the top: 1 .txt', '2 folders deep, in 2 folders: 2 .dcm']
     """
     by_depth: dict[int, list[str]] = {}
-    for path in paths:
+    for path in readable(paths):
         by_depth.setdefault(path.count("/"), []).append(path)
     lines = []
     for depth, found in sorted(by_depth.items()):
         folders = len({path.rpartition("/")[0] for path in found})
         place = f"{depth} folder{'s' if depth > 1 else ''} deep, in {folders} folder{'s' if folders > 1 else ''}"
         lines.append(f"{place if depth else 'at the top'}: {describe_kinds([File(path, 0, '') for path in found])}")
+    closed = len(paths) - len(readable(paths))
+    if closed:
+        lines.append(f"{closed} folder{'s' if closed > 1 else ''} that cannot be listed: what is in there is missing; "
+                     "change the permissions, and run again")  # fmt: skip
     return lines
+
+
+def readable(paths: Sequence[str]) -> list[str]:
+    """Leave out what stands for folders that cannot be listed."""
+    return [path for path in paths if path.rpartition("/")[2] != UNLISTED]

@@ -14,9 +14,8 @@ from npczarr.errors import SourceError
 from npczarr.model.cohort import File
 from npczarr.model.limits import Limits
 from npczarr.sources.archive import Archive
+from npczarr.sources.file_kinds import UNLISTED
 
-#: Entry for a folder that may not be listed, so that the missing files are reported.
-UNLISTED = "folder that cannot be listed"
 #: Advice where the file system of this machine refuses; a login or a key would change nothing.
 PERMISSIONS = "the file system does not let this user read it: change its permissions or those of the folders above it"
 _RAW_BYTE = re.compile(r"\\x([89a-f][0-9a-f])")

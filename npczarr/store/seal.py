@@ -30,6 +30,8 @@ from npczarr.store.storage_errors import translate_damage
 #: The object below an array that holds the seal; at this place no program takes it for a member of a group.
 SEAL_KEY = "status/seal.json"
 ROOT = "attributes of the store"
+#: A part that no copy by xarray keeps, so the digest of the whole leaves it out.
+COORDINATES = "which arrays are coordinates"
 _AT_ONCE = 16  # tables read at a time
 _SIZES = {"axis": 3, "affine_row": 4, "affine_column": 4}
 _OF_A_ROW = tuple(variable for variable in SCAN_TABLES if variable.name != ROW_DIGEST)
@@ -42,7 +44,8 @@ class Seal:
     Parameters
     ----------
     parts
-        Digest of each array, of the attributes of each group; "" of what could not be read.
+        Digest of each array, of the attributes of each group, of what they name as coordinates; "" of what could not
+        be read.
     changed
         Parts that another program changed between two runs of npczarr, and that nobody has accepted since.
     """
@@ -53,7 +56,8 @@ class Seal:
     @property
     def digest(self) -> str:
         """One digest of everything: two copies with the same one hold the same."""
-        return blake2b(json.dumps(sorted(self.parts.items())).encode(), digest_size=16).hexdigest()
+        parts = sorted((name, part) for name, part in self.parts.items() if name != COORDINATES)
+        return blake2b(json.dumps(parts).encode(), digest_size=16).hexdigest()
 
     def differences(self, other: Seal) -> list[str]:
         """List the parts that differ."""
@@ -115,6 +119,8 @@ def seal_of(root: zarr.Group) -> Seal:
     for path, found in members:
         if isinstance(found, zarr.Group):
             parts[f"attributes of {path}"] = _digest(_canonical(found.attrs.asdict()))
+    named = {path: found.attrs.get("coordinates", "") for path, found in (("", root), *members)}
+    parts[COORDINATES] = _digest(json.dumps(named, sort_keys=True))
     return Seal(parts)
 
 

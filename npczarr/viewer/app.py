@@ -10,7 +10,7 @@ from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.middleware import Middleware
 from starlette.middleware.base import BaseHTTPMiddleware
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Route
 
@@ -95,8 +95,7 @@ def make_app(
     async def mark(request: Request) -> Response:
         if not _is_of_this_page(request):
             return PlainTextResponse("marks are taken from this server's own page alone\n", 403)
-        body = await request.body()
-        return await _answered(lambda: desk.keep(body))
+        return await _kept(request, desk)
 
     return Starlette(
         routes=[
@@ -153,6 +152,14 @@ async def _answered(work: Callable[[], dict[str, Any]]) -> Response:
         return PlainTextResponse(redacted(str(error)), 400)
     except (NpczarrError, OSError) as error:
         return PlainTextResponse(redacted(str(error)), 502)
+
+
+async def _kept(request: Request, desk: ReviewDesk) -> Response:
+    try:
+        body = await request.body()
+    except ClientDisconnect:  # nobody is there to be answered; without this the terminal shows a traceback
+        return PlainTextResponse("the request was cut off\n", 400)
+    return await _answered(lambda: desk.keep(body))
 
 
 async def _object(objects: StoreObjects, key: str) -> Response:

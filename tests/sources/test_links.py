@@ -7,6 +7,7 @@ from contextlib import contextmanager
 import numpy as np
 import pytest
 
+from npczarr.cli import runs
 from npczarr.errors import SourceError
 from npczarr.sources.config import SourceConfig
 from npczarr.sources.dicom import read_scan
@@ -244,3 +245,19 @@ def test_what_may_not_be_read_speaks_of_the_file_system_and_not_of_credentials(t
         assert "credential" not in message
         assert "damaged" not in message
     assert str(tmp_path) not in said[-1]
+
+
+def test_a_patient_whose_folder_may_not_be_listed_is_said_to_be_missing(tmp_path, monkeypatch, capsys):
+    write_cohort(tmp_path / "cohort", patients=("001", "002"))
+    scandir = os.scandir
+
+    def refuse(path):
+        if str(path).endswith("/002/"):
+            raise PermissionError
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    assert runs.convert(str(tmp_path / "cohort"), str(tmp_path / "a.zarr"), workers=0) is True
+    said = " ".join(capsys.readouterr().out.split())
+    assert "1 folder that cannot be listed: what is in there is missing; change the permissions" in said
+    assert "of another ending" not in said
