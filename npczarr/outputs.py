@@ -30,6 +30,10 @@ def whole(path: Path) -> Iterator[Path]:
         if path.is_dir():
             shutil.rmtree(path)
         os.replace(draft, path)
+    except OSError as error:
+        if error.filename == str(draft):  # people know the file by its own name
+            error.filename = str(path)
+        raise
     finally:
         if draft.is_dir():
             shutil.rmtree(draft)

@@ -88,6 +88,17 @@ def test_h_is_help(command, capsys, monkeypatch):
     assert here(capsys, monkeypatch, *before, "-h") == here(capsys, monkeypatch, *before, "--help")
 
 
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("can't start new thread")], ids=["memory", "thread"])
+def test_too_little_memory_is_one_line(capsys, monkeypatch, error):
+    def fail():
+        raise error
+
+    monkeypatch.setattr(sys.modules["npczarr.cli.app"], "app", fail)
+    code, out, err = here(capsys, monkeypatch, "demo")
+    assert (code, out) == (2, "")
+    assert " ".join(err.split()).startswith("error not enough memory (")
+
+
 def test_version_is_that_of_the_package(capsys, monkeypatch):
     assert here(capsys, monkeypatch, "--version") == (0, f"{importlib.metadata.version('npczarr')}\n", "")
     assert npc.__version__ == importlib.metadata.version("npczarr")

@@ -69,6 +69,11 @@ def main() -> None:
     except OSError as error:  # of a file to be written: what is read has errors of its own
         where = f"{error.filename}: " if error.filename else ""
         _say(f"{where}{error.strerror or error}; check the path, the access to it and the space left")
+    except (MemoryError, RuntimeError) as error:
+        # where memory is limited, a thread may be what there is no room for
+        if isinstance(error, RuntimeError) and "start new thread" not in str(error):
+            raise
+        _say(f"not enough memory ({error or 'MemoryError'}); raise its limit, or let fewer work at once (--workers 1)")
     except SystemExit as ended:
         if ended.code == 130:  # Ctrl-C, as typer reports it
             show.err.print("stopped; what was complete is kept, and convert goes on from there")

@@ -31,7 +31,8 @@ from npczarr.store.storage_errors import translate_damage
 SEAL_KEY = "status/seal.json"
 ROOT = "attributes of the store"
 #: A part that no copy by xarray keeps, so the digest of the whole leaves it out.
-COORDINATES = "which arrays are coordinates"
+DECODING = "coordinates and fill values"
+_OF_XARRAY = ("_FillValue", "coordinates")
 _AT_ONCE = 16  # tables read at a time
 _SIZES = {"axis": 3, "affine_row": 4, "affine_column": 4}
 _OF_A_ROW = tuple(variable for variable in SCAN_TABLES if variable.name != ROW_DIGEST)
@@ -44,7 +45,7 @@ class Seal:
     Parameters
     ----------
     parts
-        Digest of each array, of the attributes of each group, of what they name as coordinates; "" of what could not
+        Digest of each array, of the attributes of each group, of coordinates and fill values; "" of what could not
         be read.
     changed
         Parts that another program changed between two runs of npczarr, and that nobody has accepted since.
@@ -56,7 +57,7 @@ class Seal:
     @property
     def digest(self) -> str:
         """One digest of everything: two copies with the same one hold the same."""
-        parts = sorted((name, part) for name, part in self.parts.items() if name != COORDINATES)
+        parts = sorted((name, part) for name, part in self.parts.items() if name != DECODING)
         return blake2b(json.dumps(parts).encode(), digest_size=16).hexdigest()
 
     def differences(self, other: Seal) -> list[str]:
@@ -119,8 +120,8 @@ def seal_of(root: zarr.Group) -> Seal:
     for path, found in members:
         if isinstance(found, zarr.Group):
             parts[f"attributes of {path}"] = _digest(_canonical(found.attrs.asdict()))
-    named = {path: found.attrs.get("coordinates", "") for path, found in (("", root), *members)}
-    parts[COORDINATES] = _digest(json.dumps(named, sort_keys=True))
+    decoding = {path: [found.attrs.get(name) for name in _OF_XARRAY] for path, found in (("", root), *members)}
+    parts[DECODING] = _digest(json.dumps(decoding, sort_keys=True))
     return Seal(parts)
 
 
@@ -185,7 +186,7 @@ def _digest_of_array(path: str, found: Any) -> str:  # noqa: ANN401 - a zarr arr
 
 def _canonical(attributes: Mapping[str, Any]) -> str:
     """Write attributes in one form, without those by which xarray describes its own encoding."""
-    return json.dumps({k: v for k, v in attributes.items() if k not in ("_FillValue", "coordinates")}, sort_keys=True)
+    return json.dumps({k: v for k, v in attributes.items() if k not in _OF_XARRAY}, sort_keys=True)
 
 
 def _plain_bytes(values: NDArray[Any]) -> bytes:

@@ -105,11 +105,14 @@ ATTACKS = {
     "labels without chunks": (delete_chunks("patient"), "patient"),
     "statuses without chunks": (delete_chunks("status"), "status"),
     "what are coordinates": (
-        lambda s: edit(s, "", lambda c: c["attributes"].update(coordinates="status")), "which arrays are coordinates"),
+        lambda s: edit(s, "", lambda c: c["attributes"].update(coordinates="status")), "coordinates and fill values"),
     "a mask among the coordinates": (
         lambda s: [edit(s, "echo_time", lambda c: c["attributes"].update(coordinates="mask")),
                    listed(lambda m: m["echo_time"]["attributes"].update(coordinates="mask"))(s)],
-        "which arrays are coordinates"),
+        "coordinates and fill values"),
+    "a fill value of a result": (
+        lambda s: edit(s, "morphology/volume", lambda c: c["attributes"].update(_FillValue=1)),
+        "coordinates and fill values"),
     "no seal": (lambda s: (s / SEAL_KEY).unlink(), "no seal"),
 }  # fmt: skip
 
