@@ -425,7 +425,6 @@ def ask(content: bytes, folder: Path) -> None:
 
 #: Too slow for the tests, which do less of the same.
 SLOW_KINDS = {
-    "request to the viewer's server": Kind(requests, ask),
     "store, metadata": of_store("zarr.json"),
     "store, chunk": of_store("image/c/0/0/0/0/0"),
 }
@@ -444,4 +443,5 @@ KINDS = {
     "CSV": Kind(tables, read_table),
     "TOML": Kind(configs, read_config),
     "zip": Kind(archives, read_archive),
+    "request to the viewer's server": Kind(requests, ask),
 }

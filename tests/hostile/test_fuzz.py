@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from npczarr.errors import SourceError
-from tests.hostile.corpus import INTERESTING, KINDS, damage
+from tests.hostile.corpus import INTERESTING, KINDS, ask, damage, requests
 
 places = st.floats(0, 1, exclude_max=True)
 near_the_head = places.map(lambda place: place**3)
@@ -46,3 +46,10 @@ def test_damage_gives_a_result_or_a_source_error(kind, tmp_path, caplog, which, 
             said = str(error)
     assert 10 < len(said) < 2000
     assert not [record for record in caplog.records if record.name.startswith(("nibabel", "tifffile"))]
+
+
+def test_a_request_that_is_cut_off_prints_no_traceback(capfd, tmp_path):
+    *_, marks = requests()
+    for end in (30, len(marks) - 10, len(marks)):
+        ask(marks[:end], tmp_path)
+    assert "Traceback" not in capfd.readouterr().err

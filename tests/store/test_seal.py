@@ -127,11 +127,11 @@ def test_every_change_is_named(measured, name):
     assert [problem for problem in found if word in problem], found
 
 
-REPAIRED = [
-    name
-    for name in ATTACKS
-    if name not in ("the title", "the history", "attributes of a result", "no seal", "what are coordinates")
-]
+UNREPAIRED = (
+    "the title", "the history", "attributes of a result", "no seal", "what are coordinates",
+    "a mask among the coordinates",
+)  # fmt: skip
+REPAIRED = [name for name in ATTACKS if name not in UNREPAIRED]
 
 
 @pytest.mark.slow
