@@ -48,6 +48,7 @@ def test_damage_gives_a_result_or_a_source_error(kind, tmp_path, caplog, which, 
     assert not [record for record in caplog.records if record.name.startswith(("nibabel", "tifffile"))]
 
 
+@pytest.mark.slow
 def test_a_request_that_is_cut_off_prints_no_traceback(capfd, tmp_path):
     *_, marks = requests()
     for end in (30, len(marks) - 10, len(marks)):
