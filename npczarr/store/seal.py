@@ -120,7 +120,7 @@ def seal_of(root: zarr.Group) -> Seal:
     for path, found in members:
         if isinstance(found, zarr.Group):
             parts[f"attributes of {path}"] = _digest(_canonical(found.attrs.asdict()))
-    decoding = {path: [found.attrs.get(name) for name in _OF_XARRAY] for path, found in (("", root), *members)}
+    decoding = {path: _decoding(path, found) for path, found in (("", root), *members)}
     parts[DECODING] = _digest(json.dumps(decoding, sort_keys=True))
     return Seal(parts)
 
@@ -168,10 +168,20 @@ def _entry(variable: Variable, value: Any, sizes: Mapping[str, int]) -> bytes:  
     return _plain_bytes(filled)
 
 
+def _decoding(path: str, found: Any) -> dict[str, Any]:  # noqa: ANN401 - a zarr array or group
+    """Return the attributes that no other part holds."""
+    attributes: dict[str, Any] = found.attrs.asdict()
+    return attributes if _is_label(path, found) else {name: attributes.get(name) for name in _OF_XARRAY}
+
+
+def _is_label(path: str, found: Any) -> bool:  # noqa: ANN401 - a zarr array or group
+    return not isinstance(found, zarr.Group) and dims_of(found) == (path.rpartition("/")[2],)
+
+
 def _digest_of_array(path: str, found: Any) -> str:  # noqa: ANN401 - a zarr array
     """Digest of an array's values, or for voxels, which have digests of their own, of its description alone."""
     # of labels the values alone: those of a result are the store's, in other words
-    attributes = {} if dims_of(found) == (path.rpartition("/")[2],) else found.attrs.asdict()
+    attributes = {} if _is_label(path, found) else found.attrs.asdict()
     described = [dtype_of(found), dims_of(found), found.shape, _canonical(attributes)]
     if path in ("image", "mask"):
         return _digest(json.dumps(described))

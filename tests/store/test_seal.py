@@ -113,6 +113,9 @@ ATTACKS = {
     "a fill value of a result": (
         lambda s: edit(s, "morphology/volume", lambda c: c["attributes"].update(_FillValue=1)),
         "coordinates and fill values"),
+    "a missing value of a result's labels": (
+        lambda s: edit(s, "morphology/axis", lambda c: c["attributes"].update(missing_value="z")),
+        "coordinates and fill values"),
     "no seal": (lambda s: (s / SEAL_KEY).unlink(), "no seal"),
 }  # fmt: skip
 
