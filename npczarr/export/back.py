@@ -35,6 +35,7 @@ from npczarr.store.hierarchy import labels as stored_labels
 from npczarr.store.lease import Lease, hold_lease
 from npczarr.store.location import Location, get, locate
 from npczarr.store.rows import Rows
+from npczarr.store.rows_before import forget_before, keep_before, row_before
 from npczarr.store.scans import StoredScan
 from npczarr.store.seal import status_before
 
@@ -151,6 +152,7 @@ def import_masks(
         if replaced:
             with lease.writing():
                 add_history(root, "import-masks", {"replaced": replaced})
+                forget_before(location)
     other = [
         Imported(*key, "refused", f"{path.rpartition('/')[2]}: its name stands for none of {', '.join(sequences)}")
         for path, key in sorted(files.unnamed.items())
@@ -245,15 +247,18 @@ def _imported(
         return Imported(*task.key, "refused", f"the worker process died of this mask ({type(outcome).__name__})")
     if outcome.mask is None:
         return Imported(*task.key, outcome.status, outcome.message)
-    row = {name: values[task.key] for name, values in tables.items()}
+    row = row_before(target.location, *task.key, {name: values[task.key] for name, values in tables.items()})
     row["status"] = status_before(*task.key, row)
     replaced = (
         f"mask replaced on {datetime.now(UTC).date().isoformat()} from {task.files.masks[0].path} "
         f"(digest {outcome.file_digest}), was {row['mask_digest'] or row['mask_status']}"
     )
+    new = _row(task.key, row, outcome.mask, outcome.digest, replaced)
+    with target.lease.writing():
+        keep_before(target.location, row, new)
     target.rows.mark_pending([task.key])
     _write(outcome.mask, target, task.key)
-    target.rows.write([_row(task.key, row, outcome.mask, outcome.digest, replaced)])
+    target.rows.write([new])
     return Imported(*task.key, "replaced", "; ".join([*outcome.mask.warnings, replaced]))
 
 

@@ -10,6 +10,9 @@ from npczarr.errors import SourceError
 from npczarr.export import back
 from npczarr.export.back import import_masks
 from npczarr.export.cohort import export_scans
+from npczarr.model.schema import SCAN_TABLES
+from npczarr.store.rows import Rows
+from npczarr.store.rows_before import BEFORE_KEY
 from tests.export.conftest import stored
 
 
@@ -86,7 +89,43 @@ def test_a_mask_of_another_place_is_refused_and_changes_nothing(copy, edited):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("at", ["_write", "_row"])
+def test_an_import_killed_at_any_write_and_run_again_is_as_one_in_peace(copy, edited, tmp_path, monkeypatch):
+    """Whatever tables of the row are written when it is killed, the old row is known when it is run again."""
+
+    def tables(url):
+        kept = xr.open_zarr(url, mask_and_scale=False).load()
+        return kept.drop_attrs(deep=False)
+
+    peace = shutil.copytree(copy, tmp_path / "peace.zarr")
+    import_masks(peace, edited)
+    expected = tables(peace)
+    written, write = [0], Rows._write_table
+
+    def killed_after(last):
+        written[0] = 0
+
+        def one(self, variable, rows):
+            written[0] += 1
+            if written[0] > last:
+                raise KeyboardInterrupt
+            write(self, variable, rows)
+
+        return one
+
+    for last in (1, len(SCAN_TABLES) // 2, len(SCAN_TABLES) - 1):
+        again = shutil.copytree(copy, tmp_path / f"{last}.zarr")
+        with monkeypatch.context() as patch:
+            patch.setattr(Rows, "_write_table", killed_after(last))
+            with pytest.raises(KeyboardInterrupt):
+                import_masks(again, edited)
+        import_masks(again, edited)
+        xr.testing.assert_identical(tables(again), expected)
+        assert not (again / BEFORE_KEY).exists()
+        assert npc.validate(again, workers=0) == ()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("at", ["_write", "keep_before"])
 def test_an_interrupted_import_leaves_the_scan_pending_and_is_completed(copy, edited, monkeypatch, at):
     def killed(*args):
         raise KeyboardInterrupt
@@ -95,7 +134,7 @@ def test_an_interrupted_import_leaves_the_scan_pending_and_is_completed(copy, ed
         patch.setattr(back, at, killed)
         with pytest.raises(KeyboardInterrupt):
             import_masks(copy, edited)
-    assert str(stored(copy, "001", "T1WI")[2]["status"].values) == "pending"
+    assert str(stored(copy, "001", "T1WI")[2]["status"].values) == ("pending" if at == "_write" else "ok")
     found = import_masks(copy, edited)
     assert [one.sequence for one in found if one.status == "replaced"] == ["T1WI"]
     assert npc.validate(copy, workers=0) == ()

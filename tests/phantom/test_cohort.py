@@ -169,7 +169,7 @@ def test_any_storage_of_a_mask_is_the_same_mask(dtype, flipped):
     tumor = (rng.random(grid.shape_zyx) > 0.99).astype(np.uint8)
     image = nibabel.Nifti1Image.from_bytes(mask_file(tumor, grid, Storage(dtype, 1, flipped), rng))
     assert image.get_data_dtype() == dtype
-    assert image.header["descrip"] == b""
+    assert image.header["descrip"] == b"SYNTHETIC"
     assert image.header["sform_code"] == image.header["qform_code"] == 1
     np.testing.assert_allclose(image.get_qform(), image.get_sform(), atol=1e-3)
     data = np.asarray(image.dataobj)
