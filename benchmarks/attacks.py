@@ -1,10 +1,10 @@
 """Damage a store on purpose, so many times of each kind, and count what nobody names; take a lease, pause its holder.
 
-``python -m benchmarks.attacks [--count 100] [--takers 300] [--pauses 50] [--no-each] [--answers 500]`` prints attempts
-and failures of each kind. A failure is: what plain xarray reads differs from what was stored, and `validate` says
-nothing; two holders of one lease; anything of the second writer lost to the first, or a first one that ends well; an
-object that is deleted or answers 404 and is no error that names it. Run it from the repository: it uses the small
-cohorts and the server of the tests.
+``python -m benchmarks.attacks [--count 100] [--takers 300] [--pauses 50] [--no-each] [--kills 30] [--answers 500]``
+prints attempts and failures of each kind. A failure is: what plain xarray reads differs from what was stored, and
+`validate` says nothing; two holders of one lease; anything of the second writer lost to the first, or a first one that
+ends well; a killed import of masks that run again is not as one in peace; an object that is deleted or answers 404 and
+is no error that names it. Run it from the repository: it uses the small cohorts and the server of the tests.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import nibabel
 import numpy as np
 import xarray as xr
 import zarr
@@ -307,6 +308,45 @@ class Attacks(Soak):
         """Keys of all objects of image and mask."""
         return [key for name in VOXELS for key in objects(self.oracle["a"], name)]
 
+    def kill_imports(self, count: int) -> None:
+        """Kill `import-masks` at random moments, run it again, and compare with one in peace."""
+        edited, store = self.folder / "edited", self.folder / "import.zarr"
+        npc.export_scans(self.oracle["a"], edited, format="nifti", workers=0)
+        for path in edited.rglob("ROI-*.nii.gz"):
+            image = nibabel.load(path)
+            voxels = np.asarray(image.dataobj).copy()
+            voxels[..., np.flatnonzero(voxels.any((0, 1)))[0]] = 0
+            nibabel.save(nibabel.Nifti1Image(voxels, image.affine, image.header), path)
+
+        def run(seconds: float | None) -> float:
+            begun = time.monotonic()
+            process = subprocess.Popen([sys.executable, "-c", IMPORT, str(store), str(edited)], stdout=subprocess.PIPE)
+            assert process.stdout is not None
+            process.stdout.readline()  # it has imported what it needs
+            ready = time.monotonic()
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(seconds)
+            process.kill()
+            process.communicate()
+            return time.monotonic() - (ready if seconds is None else begun)
+
+        def held() -> xr.Dataset:
+            return xr.open_zarr(store, mask_and_scale=False).load().drop_attrs(deep=False)
+
+        shutil.copytree(self.oracle["a"], store)
+        whole = run(None)
+        expected = held()
+        for i in range(count):
+            shutil.rmtree(store)
+            shutil.copytree(self.oracle["a"], store)
+            run(self.rng.uniform(0, whole))
+            run(None)
+            self.count(
+                "import-masks killed, then run again", not held().identical(expected) or bool(npc.validate(store))
+            )
+            if i % 10 == 9:
+                self.tell_of("import-masks")
+
     def commands(self, url: str, key: str) -> dict[str, Callable[[], Any]]:
         """List what reads the object with this key, by name."""
         array = key.partition("/")[0]
@@ -350,6 +390,14 @@ class Attacks(Soak):
         """Labels of the stored scans."""
         scans = [scan for scan in StoredCohort(locate(self.oracle["a"])) if scan.has_image]
         return [(scan.patient, scan.sequence) for scan in scans]
+
+
+IMPORT = """
+import sys, npczarr as npc
+npc.import_masks
+print("ready", flush=True)
+npc.import_masks(sys.argv[1], sys.argv[2], workers=0)
+"""
 
 
 def take_over(folders: list[str], barrier: Any, won: Any) -> None:
@@ -466,6 +514,7 @@ def main() -> None:
     parser.add_argument("--only", default="", help="only damage whose name holds this")
     parser.add_argument("--takers", type=int, default=300)
     parser.add_argument("--pauses", type=int, default=50)
+    parser.add_argument("--kills", type=int, default=30, help="of import-masks")
     parser.add_argument("--answers", type=int, default=500, help="objects that answer 404")
     parser.add_argument("--each", action=argparse.BooleanOptionalAction, default=True, help="delete every chunk")
     parser.add_argument("--seed", type=int, default=0)
@@ -483,6 +532,8 @@ def main() -> None:
             attacks.pause_writers(chosen.pauses)
         if chosen.each:
             attacks.delete_each()
+        if chosen.kills:
+            attacks.kill_imports(chosen.kills)
         if chosen.answers:
             withhold_objects(attacks, chosen.answers)
     sys.exit(bool(attacks.losses.total()))

@@ -64,7 +64,7 @@ def measure_one(side, folder, size, seconds, store):
     if side in PACKAGES:
         __import__(PACKAGES[side])
     most, done = [0.0], threading.Event()
-    watcher = threading.Thread(target=watch_memory, args=(most, done))
+    watcher = threading.Thread(target=watch_memory, args=(most, done), daemon=True)
     watcher.start()
     begun = time.perf_counter()
     todo, patients = batches_of(side, folder, size, store)

@@ -71,7 +71,7 @@ def nnunet(folder, size, patients):
     from nnunetv2.training.dataloading.nnunet_dataset import nnUNetDatasetBlosc2
 
     class Labels:
-        all_labels = (1,)
+        all_labels = [1]  # noqa: RUF012 - nnU-Net adds it to a list
         has_ignore_label = False
 
     loader = nnUNetDataLoader(
