@@ -27,7 +27,7 @@ from npczarr.errors import NpczarrError
 from npczarr.model.identifiers import identifies_by_name
 from npczarr.model.where import Texts
 from npczarr.store.columns import Column, columns_of, read_columns
-from npczarr.store.hierarchy import CREATING, array, labels
+from npczarr.store.hierarchy import CREATING, array, dtype_of, labels
 from npczarr.store.location import exists
 from npczarr.store.storage_errors import translate_damage, translate_errors
 from npczarr.store.whole import unwrapped
@@ -128,21 +128,24 @@ def make_catalog(store: Store) -> bytes | None:
             return None
 
 
-def differing_columns(store: Store, root: zarr.Group) -> list[str]:
+def differing_columns(root: zarr.Group) -> list[str]:
     """List columns that the catalog gives for those of the tables as they are, and that are others."""
     try:
-        catalog = open_catalog(store)
+        catalog = open_catalog(root.store)
     except ModuleNotFoundError:
         return []
     if catalog is None:
         return []
+    known = columns_of(root)
     with catalog:
         current = catalog.current(root, catalog.columns)
-        held = catalog.read(current)
+        true = [name for name in current if catalog.columns[name] == known.get(name)]
+        held = catalog.read(true)
     if held is None:
         return ["all, for it is damaged"]
-    tables = read_columns(root, {name: catalog.columns[name] for name in current})
-    return [name for name in current if not _equal(held[name], np.broadcast_to(tables[name], catalog.shape))]
+    tables = read_columns(root, {name: known[name] for name in true})
+    same = {name for name in true if _equal(held[name], np.broadcast_to(tables[name], catalog.shape))}
+    return [name for name in current if name not in same]
 
 
 def state_of(root: zarr.Group, paths: Sequence[str]) -> dict[str, str]:
@@ -221,7 +224,7 @@ def _equal(held: NDArray[Any] | Texts, values: NDArray[Any]) -> bool:
 
 
 def _described(found: Any) -> dict[str, Any]:  # noqa: ANN401 - a zarr array
-    return {"shape": found.shape, "dtype": str(found.dtype), "attributes": found.attrs.asdict()}
+    return {"shape": found.shape, "dtype": dtype_of(found), "attributes": found.attrs.asdict()}
 
 
 def _has_checksum(found: Any) -> bool:  # noqa: ANN401 - a zarr array

@@ -121,7 +121,7 @@ def check_seal(root: zarr.Group, *, held: bool) -> list[Finding]:
 
 def check_catalog(root: zarr.Group) -> list[Finding]:
     """Hold the catalog against the tables that it says it was made from."""
-    wrong = differing_columns(root.store, root)
+    wrong = differing_columns(root)
     if not wrong:
         return []
     problem = (
