@@ -150,8 +150,8 @@ def hold_lease(store: Store, url: str, *, break_lock: bool = False) -> Iterator[
         try:
             yield lease
         finally:
-            _renew_seal(lease, store, before, changed)
-            _renew_catalog(lease, store)
+            if _renew_seal(lease, store, before, changed):
+                _renew_catalog(lease, store)
     finally:
         lease.release()
 
@@ -204,13 +204,19 @@ def _changes_of_others(store: Store) -> tuple[Seal | None, tuple[str, ...]]:
     return now, tuple(dict.fromkeys([*sealed.changed, *sealed.differences(now)]))
 
 
-def _renew_seal(lease: Lease, store: Store, before: Seal | None, changed: tuple[str, ...]) -> None:
-    """Seal what the store holds now; what another program changed stays named until it is written again."""
+def _renew_seal(lease: Lease, store: Store, before: Seal | None, changed: tuple[str, ...]) -> bool:
+    """Seal what the store holds now; what another program changed stays named until it is written again.
+
+    Returns
+    -------
+    bool
+        Whether this writer wrote anything, as far as can be told.
+    """
     try:
         now = compute_seal(store)
         sealed = read_seal(store)
         if now is None or (now == before and not lease.accepted):
-            return  # nothing was written, so what another program wrote stays without a seal of ours
+            return False  # nothing was written, so what another program wrote stays without a seal of ours
         parts = {} if before is None else before.parts
         kept = tuple(name for name in changed if now.parts.get(name) == parts.get(name) and not lease.accepted)
         seal = Seal(now.parts, kept)
@@ -222,6 +228,7 @@ def _renew_seal(lease: Lease, store: Store, before: Seal | None, changed: tuple[
     except NpczarrError:  # without a seal the store is said to be not sealed; with an old one, to be changed
         with suppress(NpczarrError), lease.writing():
             remove_seal(store)
+    return True
 
 
 def _renew_catalog(lease: Lease, store: Store) -> None:
