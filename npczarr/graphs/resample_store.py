@@ -12,6 +12,7 @@ import numpy as np
 import xarray as xr
 import zarr
 from numpy.typing import NDArray
+from zarr.abc.store import Store
 
 from npczarr.errors import ParameterError, StoreError
 from npczarr.graphs.resample import layout_of
@@ -120,11 +121,8 @@ def resample_store(
     with hold_lease(opened, target.shown, break_lock=break_lock) as lease, runner:
         fresh = is_new(opened)
         if fresh:
-            raters = labels(source, "rater") if "rater" in source else ()
-            attributes = _attributes(source, request, described, layout.dtype, bool(raters))
             with lease.writing():
-                there = labels(source, "patient"), labels(source, "sequence")
-                create(opened, *there, layout, attributes, raters, mask_labels(source))
+                _create_like(source, opened, layout, request, described)
         root = open_group(opened, target.shown)
         if not fresh:
             _check_same(root, described, target.shown)
@@ -140,6 +138,16 @@ def resample_store(
         if purpose:
             index_scans(root, StoredCohort(target), runner, lease)
     return result.assign_attrs({RESAMPLING: json.dumps(described)})
+
+
+def _create_like(
+    source: zarr.Group, store: Store, layout: Layout, request: Resampling, described: Mapping[str, Any]
+) -> None:
+    """Create an empty store for the scans of another one."""
+    patients, sequences = labels(source, "patient"), labels(source, "sequence")
+    raters = labels(source, "rater") if "rater" in source else ()
+    attributes = _attributes(source, request, described, layout.dtype, bool(raters))
+    create(store, patients, sequences, layout, attributes, raters, mask_labels(source))
 
 
 def _codec(purpose: str | None, codec: str | None) -> str:

@@ -6,38 +6,33 @@ checksums of its chunks. A column of which they are others now, whoever changed 
 
 from __future__ import annotations
 
-import asyncio
 import io
 import json
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from hashlib import blake2b
-from itertools import product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import zarr
 from numpy.typing import NDArray
-from zarr.abc.store import RangeByteRequest, Store, SuffixByteRequest
+from zarr.abc.store import RangeByteRequest, Store
 from zarr.storage import LocalStore
 
 from npczarr.errors import NpczarrError
 from npczarr.model.identifiers import identifies_by_name
 from npczarr.model.where import Texts
+from npczarr.store.checksums import state_of
 from npczarr.store.columns import Column, columns_of, read_columns
-from npczarr.store.hierarchy import CREATING, array, dtype_of, labels
+from npczarr.store.hierarchy import array, labels, open_made
 from npczarr.store.location import exists
 from npczarr.store.storage_errors import translate_damage, translate_errors
 from npczarr.store.whole import unwrapped
-from npczarr.store.zarr_library import codecs_of, no_range, run
+from npczarr.store.zarr_library import no_range, run
 
 #: Below an array: at this place no program takes it for a member of a group.
 CATALOG_KEY = "status/catalog.parquet"
 _ABOUT = b"npczarr"
-_TAIL = 16  # bytes at the end of a chunk, of which the last four are the CRC-32C of the rest
-_AT_ONCE = 64  # requests in flight
 _ROWS = 2**20  # of a row group: one chunk of a column needs no copy
 
 
@@ -48,7 +43,7 @@ class Catalog:
     Parameters
     ----------
     file
-        Of pyarrow.
+        The Parquet file, as pyarrow opened it.
     columns
         What it holds, by name.
     state
@@ -121,10 +116,10 @@ def make_catalog(store: Store) -> bytes | None:
         If a table cannot be read.
     """
     with translate_damage(str(store)):
+        root = open_made(store)
         try:
-            root = zarr.open_group(store, mode="r", use_consolidated=False, zarr_format=3)
-            return None if CREATING in root.attrs else _made(store, root)
-        except (FileNotFoundError, ModuleNotFoundError):
+            return None if root is None else _made(store, root)
+        except ModuleNotFoundError:
             return None
 
 
@@ -148,23 +143,6 @@ def differing_columns(root: zarr.Group) -> list[str]:
     return [name for name in current if name not in same]
 
 
-def state_of(root: zarr.Group, paths: Sequence[str]) -> dict[str, str]:
-    """Return what tells the state of arrays from any other: of their metadata, and of the checksums of their chunks."""
-    arrays = {path: root.get(path) for path in paths}
-    keys = {path: _chunk_keys(path, found) for path, found in arrays.items() if isinstance(found, zarr.Array)}
-    checked = {path: _has_checksum(arrays[path]) for path in keys}
-    ends = _ends(unwrapped(root.store), {key: checked[path] for path in keys for key in keys[path]})
-    states = {}
-    for path, found in arrays.items():
-        content = blake2b(digest_size=16)
-        if path in keys:
-            content.update(json.dumps(_described(found), sort_keys=True, default=str).encode())
-            for key in keys[path]:
-                content.update(ends[key])
-        states[path] = content.hexdigest()
-    return states
-
-
 def _made(store: Store, root: zarr.Group) -> bytes | None:
     from pyarrow import parquet
 
@@ -172,8 +150,10 @@ def _made(store: Store, root: zarr.Group) -> bytes | None:
     # before the tables are read: of what changes in between the catalog is then stale
     state = state_of(root, sorted({path for column in columns.values() for path in column.sources}))
     there = open_catalog(store)
-    if there is not None and there.state == state and there.columns == columns:
-        return None
+    if there is not None:
+        with there:
+            if there.state == state and there.columns == columns:
+                return None
     shape = len(labels(root, "patient")), len(labels(root, "sequence"))
     values = read_columns(root, columns)
     held = {name: (one.path, one.entry) for name, one in columns.items()}
@@ -221,53 +201,6 @@ def _as_column(column: Any, shape: tuple[int, int]) -> NDArray[Any] | Texts:  # 
 def _equal(held: NDArray[Any] | Texts, values: NDArray[Any]) -> bool:
     there = held.plain() if isinstance(held, Texts) else held
     return np.array_equal(there, values, equal_nan=values.dtype.kind == "f")
-
-
-def _described(found: Any) -> dict[str, Any]:  # noqa: ANN401 - a zarr array
-    return {"shape": found.shape, "dtype": dtype_of(found), "attributes": found.attrs.asdict()}
-
-
-def _has_checksum(found: Any) -> bool:  # noqa: ANN401 - a zarr array
-    return str(codecs_of(found)[-1]["name"]) == "crc32c"
-
-
-def _chunk_keys(path: str, found: Any) -> list[str]:  # noqa: ANN401 - a zarr array
-    sizes = found.shards or found.chunks
-    places = product(*(range(-(-n // size)) for n, size in zip(found.shape, sizes, strict=True)))
-    return [f"{path}/{found.metadata.encode_chunk_key(place)}" for place in places]
-
-
-def _ends(store: Store, keys: Mapping[str, bool]) -> dict[str, bytes]:
-    """Return the last bytes of objects by key, or where these are no checksum a digest of the whole."""
-    with translate_errors(store, "read the checksums of its tables"):
-        if isinstance(store, LocalStore):  # a thread for each file would take ten times as long
-            found = [_end_of_file(Path(store.root, key), checksum=checksum) for key, checksum in keys.items()]
-        else:
-            found = run(_ends_of_objects(store, keys))
-    whole = [end if checksum else blake2b(end).digest() for end, checksum in zip(found, keys.values(), strict=True)]
-    return dict(zip(keys, whole, strict=True))
-
-
-def _end_of_file(path: Path, *, checksum: bool) -> bytes:
-    """Return the last bytes of a file, or all; none where there is no file."""
-    try:
-        with open(path, "rb", buffering=0) as file:
-            if checksum:
-                file.seek(max(0, os.fstat(file.fileno()).st_size - _TAIL))
-            return file.read()
-    except FileNotFoundError:
-        return b""
-
-
-async def _ends_of_objects(store: Store, keys: Mapping[str, bool]) -> list[bytes]:
-    free = asyncio.Semaphore(_AT_ONCE)
-
-    async def end(key: str, *, checksum: bool) -> bytes:
-        async with free:
-            found = await store.get(key, *no_range(), SuffixByteRequest(_TAIL) if checksum else None)
-        return b"" if found is None else found.to_bytes()
-
-    return list(await asyncio.gather(*(end(key, checksum=checksum) for key, checksum in keys.items())))
 
 
 def _local_path(store: Store) -> Path | None:

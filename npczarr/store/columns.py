@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
@@ -28,7 +29,7 @@ class Column:
     Parameters
     ----------
     path
-        Of the array that holds it.
+        Path of the array that holds it.
     entry
         Index along those dimensions of the array that are neither patient nor sequence.
     """
@@ -51,16 +52,18 @@ def columns_of(root: zarr.Group) -> dict[str, Column]:
     """List the scalar columns of a store by the names that selections use.
 
     A column of a result is ``morphology.volume`` or ``score.<name>.dice``; an entry of one that has several is
-    ``spacing_z``, ``morphology.volume.<label>``. What is no letter or digit of such a name is an underscore. What
-    reviewers decided is not among them.
+    ``spacing_z``, ``morphology.volume.<label>``. What is no letter or digit of such a name is an underscore. A name
+    that would stand for two columns stands for the array of just that name, else for none. What reviewers decided is
+    not among them.
     """
-    found = dict(_spread("", _scalar_arrays(root, ("axis",)), {"axis": ("z", "y", "x")}))
+    found = list(_spread("", _scalar_arrays(root, ("axis",)), {"axis": ("z", "y", "x")}))
     for path, group in members_below(root):
         if isinstance(group, zarr.Group) and path.partition("/")[0] in RESULTS and INPUT_DIGEST in group:
             arrays = _scalar_arrays(group, _SPREAD)
             entries = {name: _labels(one) for name, one in arrays_of(group) if dims_of(one) == (name,)}
-            found |= dict(_spread(f"{path}/", arrays, entries))
-    return found
+            found += _spread(f"{path}/", arrays, entries)
+    times = Counter(name for name, _ in found)
+    return {name: column for name, column in found if times[name] == 1 or column == Column(name)}
 
 
 def read_columns(root: zarr.Group, columns: Mapping[str, Column]) -> dict[str, NDArray[Any]]:

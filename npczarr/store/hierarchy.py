@@ -64,6 +64,15 @@ def open_group(store: Store, url: str, *, mode: Literal["r", "r+"] = "r+", whole
         return root
 
 
+def open_made(store: Store) -> zarr.Group | None:
+    """Open the root of a store as its arrays describe themselves; None where there is none, or one being created."""
+    try:
+        root = zarr.open_group(store, mode="r", use_consolidated=False, zarr_format=3)
+    except FileNotFoundError:
+        return None
+    return None if CREATING in root.attrs else root
+
+
 def check_schema(attributes: Mapping[str, Any], url: str) -> None:
     """Refuse what is not a store of the schema version that this program knows.
 

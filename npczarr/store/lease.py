@@ -19,10 +19,10 @@ from uuid import uuid4
 from zarr.abc.store import Store
 from zarr.storage import LocalStore
 
-from npczarr.errors import LeaseError, NpczarrError, StoreError
+from npczarr.errors import LeaseError, StoreError
 from npczarr.store.holder import died_here, holder, identity, now, parse, token_of
 from npczarr.store.location import delete, get, put, put_if_absent, replace
-from npczarr.store.seal import Seal, compute_seal, read_seal, remove_seal, write_seal
+from npczarr.store.run_end import changes_of_others, renew_catalog, renew_seal
 
 try:
     import fcntl
@@ -146,12 +146,12 @@ def hold_lease(store: Store, url: str, *, break_lock: bool = False) -> Iterator[
         if took_over:
             _clear_partial(store)
         # what an interrupted run left is no change of another program
-        before, changed = (None, ()) if took_over else _changes_of_others(store)
+        before, changed = (None, ()) if took_over else changes_of_others(store)
         try:
             yield lease
         finally:
-            if _renew_seal(lease, store, before, changed):
-                _renew_catalog(lease, store)
+            if renew_seal(lease, store, before, changed):
+                renew_catalog(lease, store)
     finally:
         lease.release()
 
@@ -190,60 +190,6 @@ def _take_over(store: Store, url: str, content: bytes, *, break_lock: bool) -> N
     if not taken:
         now = get(store, LEASE_KEY)
         raise LeaseError(f"{url} is being written by {holder(now)}, who took it over first; wait for it to end")
-
-
-def _changes_of_others(store: Store) -> tuple[Seal | None, tuple[str, ...]]:
-    """Return what the store holds before this writer begins, and what another program changed since it was sealed."""
-    sealed = read_seal(store)
-    try:
-        now = compute_seal(store)
-    except StoreError:
-        return None, ()
-    if sealed is None or now is None:
-        return now, ()
-    return now, tuple(dict.fromkeys([*sealed.changed, *sealed.differences(now)]))
-
-
-def _renew_seal(lease: Lease, store: Store, before: Seal | None, changed: tuple[str, ...]) -> bool:
-    """Seal what the store holds now; what another program changed stays named until it is written again.
-
-    Returns
-    -------
-    bool
-        Whether this writer wrote anything, as far as can be told.
-    """
-    try:
-        now = compute_seal(store)
-        sealed = read_seal(store)
-        if now is None or (now == before and not lease.accepted):
-            return False  # nothing was written, so what another program wrote stays without a seal of ours
-        parts = {} if before is None else before.parts
-        kept = tuple(name for name in changed if now.parts.get(name) == parts.get(name) and not lease.accepted)
-        seal = Seal(now.parts, kept)
-        if seal != sealed:
-            with lease.writing():
-                write_seal(store, seal)
-    except LeaseError:
-        raise
-    except NpczarrError:  # without a seal the store is said to be not sealed; with an old one, to be changed
-        with suppress(NpczarrError), lease.writing():
-            remove_seal(store)
-    return True
-
-
-def _renew_catalog(lease: Lease, store: Store) -> None:
-    """Write the catalog anew; where that fails the old one stays, which is known to be of other tables."""
-    from npczarr.store.catalog import CATALOG_KEY, make_catalog  # it needs xarray, which imports the accessor
-
-    try:
-        catalog = make_catalog(store)
-        if catalog is not None:
-            with lease.writing():
-                put(store, CATALOG_KEY, catalog)
-    except LeaseError:
-        raise
-    except NpczarrError:
-        return
 
 
 @contextmanager

@@ -23,7 +23,7 @@ from zarr.abc.store import Store
 from npczarr.errors import StoreError
 from npczarr.model.records import Row
 from npczarr.model.schema import ROW_DIGEST, SCAN_TABLES, STORED, Variable
-from npczarr.store.hierarchy import CREATING, dims_of, dtype_of, members_below
+from npczarr.store.hierarchy import dims_of, dtype_of, members_below, open_made
 from npczarr.store.location import delete, get, put
 from npczarr.store.storage_errors import translate_damage
 
@@ -96,11 +96,8 @@ def compute_seal(store: Store) -> Seal | None:
         If its metadata cannot be read.
     """
     with translate_damage(str(store)):
-        try:
-            root = zarr.open_group(store, mode="r", use_consolidated=False, zarr_format=3)
-        except FileNotFoundError:
-            return None
-        return None if CREATING in root.attrs else seal_of(root)
+        root = open_made(store)
+        return None if root is None else seal_of(root)
 
 
 def seal_of(root: zarr.Group) -> Seal:

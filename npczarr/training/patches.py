@@ -124,18 +124,7 @@ def patches(
     if where is not None:
         warn_of_parted_subjects(dataset, where, wanted)
     subjects, left_out = find_subjects(cohort, wanted, chosen, masks=masks, scaled=normalize is not None)
-    if not subjects:
-        reason = f"; the first of {len(left_out)}: {next(iter(left_out.values()))}" if left_out else ""
-        raise ParameterError(
-            f"{location.shown}: no patient can be sampled{reason}. Sequences must lie on one grid: npczarr resample "
-            "--for training --like SEQUENCE makes such a store; or name one of sequences"
-        )
-    if left_out:
-        patient, reason = next(iter(left_out.items()))
-        warnings.warn(
-            f"{len(left_out)} of {len(wanted)} patients are not sampled, the first {patient}: {reason}; see "
-            ".left_out for all", UserWarning, stacklevel=2,
-        )  # fmt: skip
+    _tell_of_left_out(subjects, left_out, location.shown)
     cache = (_REMOTE_CACHE_MB if location.is_remote else 0) if cache_mb is None else cache_mb
     cores = os.cpu_count() or 1
     filler = PatchFiller(size_zyx, len(chosen), normalize, foreground, masks, TileCache(cache * _MB))
@@ -151,6 +140,23 @@ def patches(
         world=world,
         threads=threads or (max(_REMOTE_THREADS, cores) if location.is_remote else cores),
     )
+
+
+def _tell_of_left_out(subjects: Sequence[Subject], left_out: Mapping[str, str], store: str) -> None:
+    """Warn of patients who are not sampled; if none is left, it is an error."""
+    if not left_out and subjects:
+        return
+    patient, reason = next(iter(left_out.items()), ("", ""))
+    if not subjects:
+        first = f"; the first of {len(left_out)}: {reason}" if left_out else ""
+        raise ParameterError(
+            f"{store}: no patient can be sampled{first}. Sequences must lie on one grid: npczarr resample "
+            "--for training --like SEQUENCE makes such a store; or name one of sequences"
+        )
+    warnings.warn(
+        f"{len(left_out)} of {len(left_out) + len(subjects)} patients are not sampled, the first {patient}: {reason}; "
+        "see .left_out for all", UserWarning, stacklevel=3,
+    )  # fmt: skip
 
 
 class Patches:

@@ -172,6 +172,20 @@ def test_names_that_are_not_there_are_said_with_the_nearest(store):
         chosen(store, "t_stag == 'T1'")
 
 
+def test_a_name_that_would_stand_for_two_columns_stands_for_that_of_just_this_name_or_for_none(source, tmp_path):
+    folder = shutil.copytree(source, tmp_path / "source")
+    table = folder / "info_diagnoses.csv"
+    lines = table.read_text().splitlines()
+    extra = [",a-b,a_b,c-d,c+d", *(f",{i},{10 * i},{i},{i}" for i in range(1, len(lines)))]
+    table.write_text("".join(f"{line}{more}\n" for line, more in zip(lines, extra, strict=True)))
+    npc.convert(folder, tmp_path / "a.zarr", workers=0)
+    ds = npc.open(tmp_path / "a.zarr")
+    assert {"a-b", "a_b", "c-d", "c+d"} <= set(ds.data_vars)
+    assert chosen(tmp_path / "a.zarr", "a_b == 20") == (["002"], "catalog")
+    with pytest.raises(ParameterError, match="no column 'c_d'"):
+        chosen(tmp_path / "a.zarr", "c_d == 1")
+
+
 def test_columns_that_may_tell_who_someone_is_stay_out(source, tmp_path):
     folder = tmp_path / "source"
     shutil.copytree(source, folder)
