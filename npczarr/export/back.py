@@ -35,7 +35,7 @@ from npczarr.store.hierarchy import labels as stored_labels
 from npczarr.store.lease import Lease, hold_lease
 from npczarr.store.location import Location, get, locate
 from npczarr.store.rows import Rows
-from npczarr.store.rows_before import forget_before, keep_before, row_before
+from npczarr.store.rows_before import RowsBefore
 from npczarr.store.scans import StoredScan
 from npczarr.store.seal import status_before
 
@@ -135,7 +135,7 @@ def import_masks(
         raise SourceError(f"{source.shown}: no mask found; expected them named as in the source, patient/ROI-T1.nii.gz")
     with hold_lease(opened, location.shown, break_lock=break_lock) as lease, runner:
         root = open_group(opened, location.shown)
-        target = _Target(location, Rows(root, lease), read_layout(root, location.shown), lease)
+        target = _Target(location, Rows(root, lease), RowsBefore(location), read_layout(root, location.shown), lease)
         tables = {v.name: target.rows.read(v.name) for v in SCAN_TABLES}
         stored = StoredCohort(location, root)
         names = mask_labels(root)
@@ -152,7 +152,7 @@ def import_masks(
         if replaced:
             with lease.writing():
                 add_history(root, "import-masks", {"replaced": replaced})
-                forget_before(location)
+                target.before.forget()
     other = [
         Imported(*key, "refused", f"{path.rpartition('/')[2]}: its name stands for none of {', '.join(sequences)}")
         for path, key in sorted(files.unnamed.items())
@@ -164,6 +164,7 @@ def import_masks(
 class _Target:
     location: Location
     rows: Rows
+    before: RowsBefore
     layout: Layout
     lease: Lease
 
@@ -247,7 +248,7 @@ def _imported(
         return Imported(*task.key, "refused", f"the worker process died of this mask ({type(outcome).__name__})")
     if outcome.mask is None:
         return Imported(*task.key, outcome.status, outcome.message)
-    row = row_before(target.location, *task.key, {name: values[task.key] for name, values in tables.items()})
+    row = target.before.row(task.key, {name: values[task.key] for name, values in tables.items()})
     row["status"] = status_before(*task.key, row)
     replaced = (
         f"mask replaced on {datetime.now(UTC).date().isoformat()} from {task.files.masks[0].path} "
@@ -255,10 +256,11 @@ def _imported(
     )
     new = _row(task.key, row, outcome.mask, outcome.digest, replaced)
     with target.lease.writing():
-        keep_before(target.location, row, new)
+        target.before.keep(row, new)
     target.rows.mark_pending([task.key])
     _write(outcome.mask, target, task.key)
     target.rows.write([new])
+    target.before.done(task.key)
     return Imported(*task.key, "replaced", "; ".join([*outcome.mask.warnings, replaced]))
 
 

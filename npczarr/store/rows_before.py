@@ -1,4 +1,4 @@
-"""Rows as they were before one of them is changed in place: what a kill leaves half written can be told by no table."""
+"""Rows as they were before they are changed in place: what a kill leaves half written can be told by no table."""
 
 from __future__ import annotations
 
@@ -15,37 +15,57 @@ from npczarr.store.seal import with_digest
 
 #: Below an array, where no program takes it for a member of a group.
 BEFORE_KEY = "status/before.json"
+Key = tuple[str, str]
 
 
-def keep_before(location: Location, before: Mapping[str, Any], after: Row) -> None:
-    """Keep what a row holds, scalars alone, until another row is changed or the run has ended.
+class RowsBefore:
+    """Scalars of those rows of a store that a run is changing, or that a killed run has left in between.
 
     Parameters
     ----------
     location
         The store, whose lease this process holds.
-    before, after
-        The row as it is, with the status that it had before it was pending, and as it is to be.
     """
-    values = {name: _plain(value) for name, value in before.items() if np.ndim(value) == 0}
-    digests = [str(before[ROW_DIGEST]), str(with_digest(after).values[ROW_DIGEST])]
-    content = {"patient": after.patient, "sequence": after.sequence, "digests": digests, "row": values}
-    put(location.open(), BEFORE_KEY, json.dumps(content).encode())
+
+    def __init__(self, location: Location) -> None:
+        self._location = location
+        self._kept = _read(location)
+
+    def row(self, key: Key, row: Mapping[str, Any]) -> dict[str, Any]:
+        """Return a row as it was before a killed run began to change it; else as it is."""
+        kept = self._kept.get(key)
+        if kept is None or row["status"] != "pending" or str(row[ROW_DIGEST]) not in kept["digests"]:
+            return dict(row)
+        return {**row, **kept["row"]}
+
+    def keep(self, before: Mapping[str, Any], after: Row) -> None:
+        """Keep what a row holds until :meth:`done`; `before` has the status that it had before it was pending."""
+        values = {name: _plain(value) for name, value in before.items() if np.ndim(value) == 0}
+        digests = [str(before[ROW_DIGEST]), str(with_digest(after).values[ROW_DIGEST])]
+        self._kept[after.patient, after.sequence] = {"digests": digests, "row": values}
+        content = [{"patient": p, "sequence": s, **kept} for (p, s), kept in self._kept.items()]
+        put(self._location.open(), BEFORE_KEY, json.dumps(content).encode())
+
+    def done(self, key: Key) -> None:
+        """Let go of a row whose new content is written; the next :meth:`keep` or :meth:`forget` drops it."""
+        self._kept.pop(key, None)
+
+    def forget(self) -> None:
+        """Delete what was kept, if every row is as its tables say."""
+        if not self._kept:
+            delete(self._location.open(), BEFORE_KEY)
 
 
-def row_before(location: Location, patient: str, sequence: str, row: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a row as it was before a killed run began to change it; as it is, where none did or nobody knows."""
+def _read(location: Location) -> dict[Key, dict[str, Any]]:
+    """Read what a killed run has kept; nothing where that is not what this module writes."""
     try:
-        kept = json.loads(get(location.open(read_only=True), BEFORE_KEY) or b"null")
-        same = (kept["patient"], kept["sequence"]) == (patient, sequence) and str(row[ROW_DIGEST]) in kept["digests"]
-        return {**row, **kept["row"]} if same and row["status"] == "pending" else dict(row)
+        found = json.loads(get(location.open(read_only=True), BEFORE_KEY) or b"[]")
+        return {
+            (str(one["patient"]), str(one["sequence"])): {"digests": list(one["digests"]), "row": dict(one["row"])}
+            for one in found
+        }
     except (ValueError, KeyError, TypeError):
-        return dict(row)
-
-
-def forget_before(location: Location) -> None:
-    """Delete what was kept: every row is as its tables say."""
-    delete(location.open(), BEFORE_KEY)
+        return {}
 
 
 def _plain(value: Any) -> str | int | float:  # noqa: ANN401 - a scalar of NumPy or of Python

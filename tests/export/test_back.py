@@ -10,9 +10,12 @@ from npczarr.errors import SourceError
 from npczarr.export import back
 from npczarr.export.back import import_masks
 from npczarr.export.cohort import export_scans
+from npczarr.model.records import Row
 from npczarr.model.schema import SCAN_TABLES
+from npczarr.store.hierarchy import open_group
+from npczarr.store.location import locate
 from npczarr.store.rows import Rows
-from npczarr.store.rows_before import BEFORE_KEY
+from npczarr.store.rows_before import BEFORE_KEY, RowsBefore
 from tests.export.conftest import stored
 
 
@@ -124,8 +127,27 @@ def test_an_import_killed_at_any_write_and_run_again_is_as_one_in_peace(copy, ed
         assert npc.validate(again, workers=0) == ()
 
 
+def test_what_was_kept_of_one_row_outlives_the_change_of_another(copy):
+    location = locate(copy)
+    root = open_group(location.open(), str(copy))
+    tables = {v.name: Rows(root).read(v.name) for v in SCAN_TABLES}
+    rows = {key: {name: values[key] for name, values in tables.items()} for key in (("001", "T1WI"), ("002", "T2WI"))}
+    for key, row in rows.items():  # of two runs, of which the first was killed
+        RowsBefore(location).keep(row, Row(*key, {**row, "message": "new"}))
+    third = RowsBefore(location)
+    for key, row in rows.items():
+        halfway = {**row, "status": "pending", "message": "new"}
+        assert third.row(key, halfway)["message"] == row["message"]
+        assert third.row(key, {**halfway, "row_digest": "of a later run"})["message"] == "new"
+        third.forget()
+        assert (copy / BEFORE_KEY).exists()
+        third.done(key)
+    third.forget()
+    assert not (copy / BEFORE_KEY).exists()
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("at", ["_write", "keep_before"])
+@pytest.mark.parametrize("at", ["_write", "_row"])
 def test_an_interrupted_import_leaves_the_scan_pending_and_is_completed(copy, edited, monkeypatch, at):
     def killed(*args):
         raise KeyboardInterrupt
