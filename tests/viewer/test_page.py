@@ -565,6 +565,39 @@ def test_scans_are_reviewed_by_keys_and_marks_are_there_after_a_reload(look, sto
         assert page.console() == []
 
 
+def test_a_decision_on_several_sequences_leaves_what_was_decided_on_one(look, store, tmp_path):
+    from npczarr.store.location import locate
+    from npczarr.store.review import Review
+
+    def decided():
+        return {key[1]: (mark.decision, mark.note) for key, mark in Review(locate(copy)).read().marks.items()}
+
+    def write(note):
+        page.browser.find_element("css selector", ".review input").send_keys(note)
+
+    def press(name):
+        page.run("document.querySelector('.review .said').textContent = ''")
+        page.run(f"[...document.querySelectorAll('.review button')].find(b => b.textContent === '{name}').click()")
+        page.until("return document.querySelector('.review .said').textContent.startsWith('kept')")
+
+    copy = tmp_path / "review.zarr"
+    shutil.copytree(store, copy)
+    with serve(copy, sample=("001",)) as served, look(served, "patient=001&sequence=T2WI") as page:
+        page.shows("001")
+        write("moved")
+        press("Exclude")
+        page.go("patient=001")
+        page.shows("001")
+        press("Accept")
+        assert decided() == {"T1WI": ("accept", ""), "T2WI": ("exclude", "moved"), "CE-T1WI": ("accept", "")}
+        assert page.text(".review .said") == "kept; T2WI as decided before"
+        press("Accept")  # of all, now that all are decided on; a note that another scan does not have is kept
+        assert decided() == {"T1WI": ("accept", ""), "T2WI": ("accept", "moved"), "CE-T1WI": ("accept", "")}
+        press("Take back")
+        assert decided() == {}
+        assert page.console() == []
+
+
 def test_a_store_in_one_file_is_shown_and_its_marks_are_kept_beside_it(look, store, tmp_path):
     packed = npc.pack(store, tmp_path / "cohort.zarr.zip").path
     before = packed.read_bytes()

@@ -81,9 +81,10 @@ export function warningsColumn(cohort: Cohort): Column {
   return { name: "warnings", title: "scans with warnings", units: "", numeric: true, meaning: "scans whose image or mask is not ok", values: (patient) => [bad(patient)] };
 }
 
+type Label = Pick<Mark, "patient" | "sequence">;
 export interface BarActions {
-  /** Labels of the scans that are decided on now. */
-  scans(): readonly { readonly patient: string; readonly sequence: string }[];
+  /** Labels of the scans that are shown. */
+  scans(): readonly Label[];
   /** Patients of the list, and those of them whose scans are all decided on. */
   progress(): readonly [number, number];
   kept(): void;
@@ -136,21 +137,34 @@ export class ReviewBar {
     const shown = JSON.stringify(scans);
     if (shown !== this.#shown) {
       this.#shown = shown;
-      const known = marks.find((mark) => mark !== undefined);
-      this.#note.value = known?.note ?? "";
-      if (known?.reason) this.#reason.value = known.reason;
+      const notes = new Set(this.#meant("accept").map((scan) => this.#review.of(scan.patient, scan.sequence)?.note ?? ""));
+      this.#note.value = notes.size === 1 ? [...notes][0] : "";
+      this.#note.placeholder = notes.size > 1 ? "several notes, each kept unless you write one" : "note, without names";
+      const known = marks.find((mark) => mark?.reason);
+      if (known) this.#reason.value = known.reason;
     }
+  }
+
+  /** The scans that a decision is for: of several, those that are not decided on, so that no earlier decision is lost. */
+  #meant(decision: string): readonly Label[] {
+    const scans = this.#actions.scans();
+    const open = scans.filter(({ patient, sequence }) => !this.#review.of(patient, sequence));
+    return decision && open.length ? open : scans;
   }
 
   async #keep(decision: string, goOn = true): Promise<void> {
     const reason = decision === "exclude" ? this.#reason.value : "";
-    const note = decision ? this.#note.value : "";
-    const marks = this.#actions.scans().map((scan) => ({ ...scan, decision, reason, note }));
+    const scans = this.#meant(decision);
+    const said = scans.map((scan) => this.#review.of(scan.patient, scan.sequence)?.note ?? "");
+    const own = (i: number): string => (this.#note.value === "" && new Set(said).size > 1 ? said[i] : this.#note.value);
+    const marks = scans.map((scan, i) => ({ ...scan, decision, reason, note: decision ? own(i) : "" }));
     if (!marks.length) return;
+    const stay = this.#actions.scans().filter((scan) => !scans.some(({ sequence }) => sequence === scan.sequence));
+    const left = stay.length ? `; ${stay.map(({ sequence }) => sequence).join(", ")} as decided before` : "";
     this.#said.textContent = "keeping…";
     try {
       const file = await this.#review.keep(marks);
-      this.#said.textContent = file ? `kept in ${file}` : "kept";
+      this.#said.textContent = (file ? `kept in ${file}` : "kept") + left;
     } catch (error) {
       this.#said.textContent = (error as Error).message;
       return;
