@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import multiprocessing
 import os
 import re
 import sys
@@ -167,7 +168,7 @@ class Runner:
         first = next(waiting, None)
         if first is None:
             return
-        client = self._connect()
+        client = self._connect(function.__module__)
         running: dict[Any, Task] = {}
         finished = as_futures_complete(loop=client.loop)
 
@@ -192,12 +193,12 @@ class Runner:
             yield task, outcome
             submit(islice(waiting, 1))
 
-    def _connect(self) -> Any:  # noqa: ANN401 - a distributed.Client
+    def _connect(self, module: str) -> Any:  # noqa: ANN401 - a distributed.Client
         if self._client is None:
             self._client = (
                 self._client_of_scheduler()
                 if self._scheduler
-                else (self._workers is None and active_client()) or self._local()
+                else (self._workers is None and active_client()) or self._local(module)
             )
         return self._client
 
@@ -211,10 +212,11 @@ class Runner:
                 f"no scheduler answers at {self._scheduler} ({error}); start one with `dask scheduler`"
             ) from error
 
-    def _local(self) -> Any:  # noqa: ANN401
+    def _local(self, module: str) -> Any:  # noqa: ANN401
         from distributed import Client, LocalCluster
 
         self._stack.enter_context(_without_main_module())
+        self._stack.enter_context(_forked_from_one_import(module))
         try:
             local = LocalCluster(
                 n_workers=self._workers or os.cpu_count() or 1,
@@ -226,7 +228,9 @@ class Runner:
         except RuntimeError as error:
             raise ClusterError(f"the worker processes cannot be started ({error}); give workers=0") from error
         self._stack.enter_context(local)
-        return self._stack.enter_context(Client(local, set_as_default=False))
+        client = self._stack.enter_context(Client(local, set_as_default=False))
+        client.register_plugin(_environment())
+        return client
 
 
 def _on_threads(
@@ -255,6 +259,40 @@ def _without_main_module() -> Iterator[None]:
         yield
     finally:
         main.__dict__.update(hidden)
+
+
+@contextmanager
+def _forked_from_one_import(module: str) -> Iterator[None]:
+    """Let worker processes be forked from one that has imported what they need, instead of each importing it.
+
+    That process has no threads and is started by multiprocessing at the first use; it lives as long as this one. Where
+    the system has no such server or forks badly (Windows, macOS), or the user chose a method, nothing is changed.
+    """
+    import dask
+    from distributed.utils import get_mp_context
+
+    method = "distributed.worker.multiprocessing-method"
+    if not sys.platform.startswith("linux") or dask.config.get(method) != "spawn":
+        yield
+        return
+    with dask.config.set({method: "forkserver"}):
+        get_mp_context()  # chooses modules of its own, once
+        multiprocessing.set_forkserver_preload(["distributed.nanny", module])
+        yield
+
+
+def _environment() -> Any:  # noqa: ANN401 - a distributed.WorkerPlugin
+    """Give workers the environment of this process as it is now: the server that forks them has that of its start."""
+    from distributed import WorkerPlugin
+
+    wanted = dict(os.environ)
+
+    class Environment(WorkerPlugin):
+        def setup(self, worker: object) -> None:
+            os.environ.clear()
+            os.environ.update(wanted)
+
+    return Environment()
 
 
 def active_client() -> Any:  # noqa: ANN401 - a distributed.Client or None

@@ -3,6 +3,7 @@
 import hashlib
 import inspect
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -193,7 +194,7 @@ def cluster():
 def two_processes():
     """What the runner starts for two workers, for verbs one after the other: that each starts its own takes seconds."""
     with Runner(2) as runner:
-        yield runner._connect()
+        yield runner._connect("npczarr.graphs.convert")
 
 
 @pytest.fixture(scope="module")
@@ -278,9 +279,9 @@ def started(monkeypatch):
     starts = []
     local = Runner._local
 
-    def counted(self):
+    def counted(self, module):
         starts.append(self)
-        return local(self)
+        return local(self, module)
 
     monkeypatch.setattr(Runner, "_local", counted)
     return starts
@@ -313,7 +314,7 @@ def test_two_processes_of_the_command_line_give_the_same(
 ):  # fmt: skip
     wanted = expected(name)
     asked = []
-    monkeypatch.setattr(Runner, "_local", lambda runner: asked.append(runner._workers) or two_processes)
+    monkeypatch.setattr(Runner, "_local", lambda runner, module: asked.append(runner._workers) or two_processes)
     folder = enter(VERBS[name], made, tmp_path, monkeypatch)
     assert_same(by_command_line(VERBS[name], folder, capfd, monkeypatch, "--workers", "2"), wanted)
     assert asked == [2]
@@ -418,6 +419,21 @@ def test_a_meter_reports_the_start_and_every_item():
 )
 def test_every_progress_is_said_in_the_same_words(state, words):
     assert show.in_words(state, 2.0) == words
+
+
+@pytest.mark.slow
+def test_workers_have_the_environment_of_the_moment_in_which_they_are_started(monkeypatch):
+    monkeypatch.setenv("NPCZARR_FIRST", "1")
+    monkeypatch.delenv("NPCZARR_SECOND", raising=False)
+    assert asked_of_a_worker("NPCZARR_FIRST", "NPCZARR_SECOND") == ["1", None]
+    monkeypatch.delenv("NPCZARR_FIRST")
+    monkeypatch.setenv("NPCZARR_SECOND", "2")
+    assert asked_of_a_worker("NPCZARR_FIRST", "NPCZARR_SECOND") == [None, "2"]
+
+
+def asked_of_a_worker(*names):
+    with Runner(1) as runner:
+        return [value for _, value in runner.run(os.getenv, names, name=str)]
 
 
 SCRIPT = """
