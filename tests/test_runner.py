@@ -191,13 +191,6 @@ def cluster():
 
 
 @pytest.fixture(scope="module")
-def two_processes():
-    """What the runner starts for two workers, for verbs one after the other: that each starts its own takes seconds."""
-    with Runner(2) as runner:
-        yield runner._connect("npczarr.graphs.convert")
-
-
-@pytest.fixture(scope="module")
 def expected(made, tmp_path_factory):
     """By name of the verb: what Python gives in one process, and the states of its progress."""
     found = {}
@@ -309,19 +302,6 @@ def test_two_processes_give_the_same(name, made, expected, started, tmp_path, ca
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", VERBS)
-def test_two_processes_of_the_command_line_give_the_same(
-    name, made, expected, two_processes, tmp_path, capfd, monkeypatch
-):  # fmt: skip
-    wanted = expected(name)
-    asked = []
-    monkeypatch.setattr(Runner, "_local", lambda runner, module: asked.append(runner._workers) or two_processes)
-    folder = enter(VERBS[name], made, tmp_path, monkeypatch)
-    assert_same(by_command_line(VERBS[name], folder, capfd, monkeypatch, "--workers", "2"), wanted)
-    assert asked == [2]
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", VERBS)
 def test_a_cluster_gives_the_same(name, made, expected, started, cluster, tmp_path, monkeypatch):
     from distributed import Client
 
@@ -334,17 +314,40 @@ def test_a_cluster_gives_the_same(name, made, expected, started, cluster, tmp_pa
     assert not started
 
 
+class Begun(BaseException):
+    """Raised in place of beginning to run tasks."""
+
+
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    ("options", "wanted"),
+    [(("--workers", "2"), (2, None)), (("--scheduler", "tcp://host:8786"), (None, "tcp://host:8786"))],
+    ids=["workers", "scheduler"],
+)
 @pytest.mark.parametrize("name", VERBS)
-def test_a_cluster_gives_the_command_line_the_same(
-    name, made, expected, started, cluster, tmp_path, capfd, monkeypatch
-):  # fmt: skip
-    wanted = expected(name)
-    folder = enter(VERBS[name], made, tmp_path, monkeypatch)
-    before = cluster.scheduler.transition_counter
-    how = ("--scheduler", cluster.scheduler_address)
-    assert_same(by_command_line(VERBS[name], folder, capfd, monkeypatch, *how), wanted)
-    assert cluster.scheduler.transition_counter > before
+def test_the_command_line_asks_for_the_same_place(name, options, wanted, made, tmp_path, monkeypatch):
+    def begin(runner, workers=None, scheduler=None, **_):
+        raise Begun(workers, scheduler)
+
+    enter(VERBS[name], made, tmp_path, monkeypatch)
+    monkeypatch.setattr(Runner, "__init__", begin)
+    monkeypatch.setattr(sys, "argv", ["npczarr", *VERBS[name].arguments, *options])
+    with pytest.raises(Begun) as begun:
+        npczarr.cli.main()
+    assert begun.value.args == wanted
+
+
+@pytest.mark.slow
+def test_the_command_line_gives_the_same_on_a_cluster(made, expected, started, cluster, tmp_path, capfd, monkeypatch):
+    for name in ("convert", "report"):
+        wanted = expected(name)
+        folder = tmp_path / name
+        folder.mkdir()
+        enter(VERBS[name], made, folder, monkeypatch)
+        before = cluster.scheduler.transition_counter
+        how = ("--scheduler", cluster.scheduler_address)
+        assert_same(by_command_line(VERBS[name], folder, capfd, monkeypatch, *how), wanted)
+        assert cluster.scheduler.transition_counter > before
     assert not started
 
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from npczarr.errors import GeometryError, MissingStoreError, StoreError, unknown_label
 from npczarr.model.geometry import Grid
 from npczarr.model.schema import STORED
-from npczarr.store.hierarchy import Chosen, check_schema, mask_labels, read_tables
+from npczarr.store.hierarchy import Chosen, check_schema, mask_labels, read_tables, tables_at
 from npczarr.store.location import Location
 from npczarr.store.scans import StoredScan
 from npczarr.store.storage_errors import translate_damage, translate_errors
@@ -92,7 +92,7 @@ class StoredCohort:
 
     def _tables(self, names: Sequence[str]) -> Mapping[str, NDArray[Any]]:
         with translate_damage(self.location.shown):
-            return self.read(names) if self.read else read_tables(self._root, names, self.patients)
+            return self.read(names) if self.read else read_tables(tables_at(self._root, names), self.patients)
 
     @property
     def _indexes(self) -> tuple[str, ...]:

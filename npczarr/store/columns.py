@@ -15,7 +15,7 @@ import zarr
 from numpy.typing import NDArray
 
 from npczarr.model.schema import SCAN
-from npczarr.store.hierarchy import arrays_of, dims_of, members_below, read_tables
+from npczarr.store.hierarchy import arrays_of, dims_of, members_below, read_tables, tables_at
 from npczarr.store.results import INPUT_DIGEST, INPUTS, RESULTS, input_digests
 
 #: Dimensions of which each entry is a column of its own.
@@ -56,12 +56,14 @@ def columns_of(root: zarr.Group) -> dict[str, Column]:
     that would stand for two columns stands for the array of just that name, else for none. What reviewers decided is
     not among them.
     """
-    found = list(_spread("", _scalar_arrays(root, ("axis",)), {"axis": ("z", "y", "x")}))
-    for path, group in members_below(root):
+    members = members_below(root)
+    own = [(name, one) for name, one in members if "/" not in name and not isinstance(one, zarr.Group)]
+    found = list(_spread("", _scalars(own, ("axis",)), {"axis": ("z", "y", "x")}))
+    for path, group in members:
         if isinstance(group, zarr.Group) and path.partition("/")[0] in RESULTS and INPUT_DIGEST in group:
-            arrays = _scalar_arrays(group, _SPREAD)
-            entries = {name: _labels(one) for name, one in arrays_of(group) if dims_of(one) == (name,)}
-            found += _spread(f"{path}/", arrays, entries)
+            arrays = [(name, one) for name, one in arrays_of(group) if name not in SCAN]
+            entries = {name: _labels(one) for name, one in arrays if dims_of(one) == (name,)}
+            found += _spread(f"{path}/", _scalars(arrays, _SPREAD), entries)
     times = Counter(name for name, _ in found)
     return {name: column for name, column in found if times[name] == 1 or column == Column(name)}
 
@@ -74,18 +76,19 @@ def read_columns(root: zarr.Group, columns: Mapping[str, Column]) -> dict[str, N
     if not columns:
         return {}
     paths = list(dict.fromkeys(path for column in columns.values() for path in column.sources))
-    raw = read_tables(root, paths)
-    tables = {path: _decoded(path, root, raw[path]) for path in paths}
+    arrays = tables_at(root, paths)
+    tables = {path: _decoded(arrays[path], values) for path, values in read_tables(arrays).items()}
     measured = {group: _as_measured(group, tables) for group in {column.group for column in columns.values()} if group}
     return {name: _values(tables[column.path], column, measured) for name, column in columns.items()}
 
 
-def _scalar_arrays(group: zarr.Group, spread: Sequence[str]) -> Iterator[tuple[str, Any]]:
-    for name, found in arrays_of(group):
+def _scalars(arrays: Iterable[tuple[str, Any]], spread: Sequence[str]) -> Iterator[tuple[str, Any]]:
+    """Choose the arrays with one value a patient or a scan, or with one for each entry of some other dimensions."""
+    for name, found in arrays:
         dims = dims_of(found)
         ours = tuple(dim for dim in dims if dim in SCAN)
         scalar = ours in (SCAN[:1], SCAN) and dims[: len(ours)] == ours and set(dims) <= {*SCAN, *spread}
-        if scalar and name != INPUT_DIGEST and (not group.path or name not in SCAN):
+        if scalar and name != INPUT_DIGEST:
             yield name, found
 
 
@@ -110,9 +113,8 @@ def _labels(found: Any) -> list[str]:  # noqa: ANN401 - a zarr array
     return [str(label) for label in found[...]]
 
 
-def _decoded(path: str, root: zarr.Group, values: NDArray[Any]) -> xr.Variable:
+def _decoded(found: Any, values: NDArray[Any]) -> xr.Variable:  # noqa: ANN401 - a zarr array
     """Apply what attributes say of values, as xarray does when it opens a store."""
-    found: Any = root[path]
     variable = xr.Variable(dims_of(found), values, found.attrs.asdict())
     return xr.decode_cf(xr.Dataset({"values": variable})).variables["values"]
 

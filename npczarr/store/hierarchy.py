@@ -10,7 +10,6 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 from zarr.abc.store import Store
-from zarr.storage import LocalStore
 
 from npczarr.errors import MissingStoreError, StoreError
 from npczarr.model.label_set import TUMOR, flag_names
@@ -20,7 +19,7 @@ from npczarr.model.schema import SCHEMA_ATTRIBUTE, SCHEMA_VERSION
 from npczarr.store.location import exists
 from npczarr.store.objects import Objects
 from npczarr.store.storage_errors import translate_damage
-from npczarr.store.whole import WholeArrays, is_written_whole, unwrapped
+from npczarr.store.whole import WholeArrays, is_written_whole
 from npczarr.store.zarr_library import WRITE_ALL_CHUNKS, blosc_codec, metadata_of, no_user_warnings
 
 CREATING = "npczarr_creating"  # an attribute of the root until its arrays are all there
@@ -123,50 +122,58 @@ def mask_labels(root: zarr.Group) -> tuple[str, ...]:
 
 def arrays_of(group: zarr.Group) -> list[tuple[str, ZarrArray]]:
     """List the arrays of a group; folders that an interrupted run left without metadata are passed over."""
+    return [(name, found) for name, found in _members_of(group) if not isinstance(found, zarr.Group)]
+
+
+def groups_of(group: zarr.Group) -> list[tuple[str, zarr.Group]]:
+    """List the groups of a group, as :func:`arrays_of` does its arrays."""
+    return [(name, found) for name, found in _members_of(group) if isinstance(found, zarr.Group)]
+
+
+def members_below(group: zarr.Group, path: str = "") -> list[tuple[str, Any]]:
+    """List every array and group below a group, with its path: arrays first, then each group and what is below it."""
+    members = _members_of(group)
+    found = [(f"{path}{name}", one) for name, one in members if not isinstance(one, zarr.Group)]
+    for name, below in members:
+        if isinstance(below, zarr.Group):
+            found += [(f"{path}{name}", below), *members_below(below, f"{path}{name}/")]
+    return found
+
+
+def _members_of(group: zarr.Group) -> list[tuple[str, Any]]:
     with no_user_warnings():
-        return [(name, _written_whole(found)) for name, found in group.arrays()]
+        return [(name, _written_whole(found)) for name, found in group.members()]
 
 
 def _written_whole(found: ZarrArray) -> ZarrArray:
     return found.with_config(WRITE_ALL_CHUNKS) if isinstance(found, zarr.Array) else found
 
 
-def groups_of(group: zarr.Group) -> list[tuple[str, zarr.Group]]:
-    """List the groups of a group, as :func:`arrays_of` does its arrays."""
-    with no_user_warnings():
-        return list(group.groups())
-
-
-def members_below(group: zarr.Group, path: str = "") -> list[tuple[str, Any]]:
-    """List every array and group below a group, with its path."""
-    members: list[tuple[str, Any]] = [(f"{path}{name}", found) for name, found in arrays_of(group)]
-    for name, below in groups_of(group):
-        members += [(f"{path}{name}", below), *members_below(below, f"{path}{name}/")]
-    return members
-
-
-def read_tables(root: zarr.Group, paths: Sequence[str], patients: Chosen | None = None) -> dict[str, NDArray[Any]]:
-    """Read tables, all at once where each is a round trip; whole, or of some patients.
+def tables_at(root: zarr.Group, paths: Sequence[str]) -> dict[str, ZarrArray]:
+    """Open tables, by path.
 
     Raises
     ------
     StoreError
         If the store lacks one.
     """
-    absent = [path for path in paths if path not in root]
+    found = {path: root.get(path) for path in paths}
+    absent = [path for path, table in found.items() if table is None]
     if absent:
         raise StoreError(f"{root.store}: no {', '.join(absent)} in it; convert into a new store")
+    return found
 
-    def read(path: str) -> NDArray[Any]:
-        found: Any = root[path]
+
+def read_tables(tables: Mapping[str, ZarrArray], patients: Chosen | None = None) -> dict[str, NDArray[Any]]:
+    """Read tables, all at once; whole, or of some patients."""
+
+    def read(found: ZarrArray) -> NDArray[Any]:
         if patients is None or dims_of(found)[:1] != ("patient",):
             return np.asarray(found[...])
         return np.asarray(found.oindex[patients])
 
-    if isinstance(unwrapped(root.store), LocalStore):
-        return {path: read(path) for path in paths}
     with ThreadPoolExecutor(_AT_ONCE) as pool:
-        return dict(zip(paths, pool.map(read, paths), strict=True))
+        return dict(zip(tables, pool.map(read, tables.values()), strict=True))
 
 
 def dims_of(found: ZarrArray) -> tuple[str, ...]:
