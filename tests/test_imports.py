@@ -25,7 +25,7 @@ ROOMS_OF = {
     "pydicom": {"sources", "phantom", "privacy", "export"},
     "nibabel": {"sources", "phantom", "privacy", "export"},
     "zarr": {"store", "graphs"},
-    "dask": {"graphs"},
+    "dask": {"graphs", "runner"},  # the settings of distributed are those of Dask
     "distributed": {"runner"},
     "numba": {"kernels"},
     "pyarrow": {"store"},

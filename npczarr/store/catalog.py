@@ -23,8 +23,8 @@ from npczarr.errors import NpczarrError
 from npczarr.model.identifiers import identifies_by_name
 from npczarr.model.where import Texts
 from npczarr.store.checksums import state_of
-from npczarr.store.columns import Column, columns_of, read_columns
-from npczarr.store.hierarchy import array, labels, open_made
+from npczarr.store.columns import Column, arrays_for, columns_of, read_columns
+from npczarr.store.hierarchy import ZarrArray, labels, open_made
 from npczarr.store.location import exists
 from npczarr.store.storage_errors import translate_damage, translate_errors
 from npczarr.store.whole import unwrapped
@@ -67,7 +67,7 @@ class Catalog:
         """List those columns of some that are as the tables are now."""
         held = [name for name in names if name in self.columns]
         paths = {path for name in held for path in self.columns[name].sources}
-        now = state_of(root, sorted(paths))
+        now = state_of(root.store, {path: root.get(path) for path in paths})
         return [name for name in held if all(now[p] == self.state.get(p) for p in self.columns[name].sources)]
 
     def read(self, names: Sequence[str]) -> dict[str, NDArray[Any] | Texts] | None:
@@ -138,7 +138,8 @@ def differing_columns(root: zarr.Group) -> list[str]:
         held = catalog.read(true)
     if held is None:
         return ["all, for it is damaged"]
-    tables = read_columns(root, {name: known[name] for name in true})
+    wanted = {name: known[name] for name in true}
+    tables = read_columns(arrays_for(root, wanted.values()), wanted)
     same = {name for name in true if _equal(held[name], np.broadcast_to(tables[name], catalog.shape))}
     return [name for name in current if name not in same]
 
@@ -146,16 +147,18 @@ def differing_columns(root: zarr.Group) -> list[str]:
 def _made(store: Store, root: zarr.Group) -> bytes | None:
     from pyarrow import parquet
 
-    columns = {name: column for name, column in columns_of(root).items() if not _left_out(root, column)}
+    every = columns_of(root)
+    arrays = arrays_for(root, every.values())
+    columns = {name: column for name, column in every.items() if not _left_out(arrays[column.path], column)}
     # before the tables are read: of what changes in between the catalog is then stale
-    state = state_of(root, sorted({path for column in columns.values() for path in column.sources}))
+    state = state_of(store, {path: arrays[path] for column in columns.values() for path in column.sources})
     there = open_catalog(store)
     if there is not None:
         with there:
             if there.state == state and there.columns == columns:
                 return None
     shape = len(labels(root, "patient")), len(labels(root, "sequence"))
-    values = read_columns(root, columns)
+    values = read_columns(arrays, columns)
     held = {name: (one.path, one.entry) for name, one in columns.items()}
     about = {"shape": shape, "columns": held, "state": state}
     table = _as_table(values, labels(root, "sequence"), shape).replace_schema_metadata({_ABOUT: json.dumps(about)})
@@ -167,9 +170,9 @@ def _made(store: Store, root: zarr.Group) -> bytes | None:
     return buffer.getvalue()
 
 
-def _left_out(root: zarr.Group, column: Column) -> bool:
+def _left_out(found: ZarrArray, column: Column) -> bool:
     """Whether a column is a digest, or one of the cohort's own tables that an audit names, kept by the user's wish."""
-    source = array(root, column.path).attrs.asdict().get("source_column")
+    source = found.attrs.asdict().get("source_column")
     names = () if source is None else (column.path, str(source))
     return column.path.endswith("_digest") or any(identifies_by_name(name) for name in names)
 

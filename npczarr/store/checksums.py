@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from hashlib import blake2b
 from itertools import product
 from pathlib import Path
@@ -24,12 +24,14 @@ _TAIL = 16  # bytes at the end of a chunk, of which the last four are the CRC-32
 _AT_ONCE = 64  # requests in flight
 
 
-def state_of(root: zarr.Group, paths: Sequence[str]) -> dict[str, str]:
-    """Return digests of arrays by path: of their metadata, and of the checksums of their chunks."""
-    arrays = {path: root.get(path) for path in paths}
+def state_of(store: Store, arrays: Mapping[str, Any]) -> dict[str, str]:
+    """Return digests of arrays of a store by path: of their metadata, and of the checksums of their chunks.
+
+    What is no array, or not there, has the digest of nothing.
+    """
     keys = {path: _chunk_keys(path, found) for path, found in arrays.items() if isinstance(found, zarr.Array)}
     checked = {path: _has_checksum(arrays[path]) for path in keys}
-    ends = _ends(unwrapped(root.store), {key: checked[path] for path in keys for key in keys[path]})
+    ends = _ends(unwrapped(store), {key: checked[path] for path in keys for key in keys[path]})
     states = {}
     for path, found in arrays.items():
         content = blake2b(digest_size=16)

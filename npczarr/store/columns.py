@@ -15,7 +15,7 @@ import zarr
 from numpy.typing import NDArray
 
 from npczarr.model.schema import SCAN
-from npczarr.store.hierarchy import arrays_of, dims_of, members_below, read_tables, tables_at
+from npczarr.store.hierarchy import ZarrArray, arrays_of, dims_of, members_below, read_tables, tables_at
 from npczarr.store.results import INPUT_DIGEST, INPUTS, RESULTS, input_digests
 
 #: Dimensions of which each entry is a column of its own.
@@ -68,16 +68,26 @@ def columns_of(root: zarr.Group) -> dict[str, Column]:
     return {name: column for name, column in found if times[name] == 1 or column == Column(name)}
 
 
-def read_columns(root: zarr.Group, columns: Mapping[str, Column]) -> dict[str, NDArray[Any]]:
-    """Read columns from the tables, by name; each (patients, sequences), or (patients, 1).
+def arrays_for(root: zarr.Group, columns: Iterable[Column]) -> dict[str, ZarrArray]:
+    """Open every array on which the values of columns depend, by path.
+
+    Raises
+    ------
+    StoreError
+        If the store lacks one.
+    """
+    return tables_at(root, list(dict.fromkeys(path for column in columns for path in column.sources)))
+
+
+def read_columns(arrays: Mapping[str, ZarrArray], columns: Mapping[str, Column]) -> dict[str, NDArray[Any]]:
+    """Read columns from their arrays, by name; each (patients, sequences), or (patients, 1).
 
     Numbers of a result are NaN for a scan that changed after it was measured.
     """
     if not columns:
         return {}
-    paths = list(dict.fromkeys(path for column in columns.values() for path in column.sources))
-    arrays = tables_at(root, paths)
-    tables = {path: _decoded(arrays[path], values) for path, values in read_tables(arrays).items()}
+    needed = {path: arrays[path] for column in columns.values() for path in column.sources}
+    tables = {path: _decoded(arrays[path], values) for path, values in read_tables(needed).items()}
     measured = {group: _as_measured(group, tables) for group in {column.group for column in columns.values()} if group}
     return {name: _values(tables[column.path], column, measured) for name, column in columns.items()}
 
@@ -113,7 +123,7 @@ def _labels(found: Any) -> list[str]:  # noqa: ANN401 - a zarr array
     return [str(label) for label in found[...]]
 
 
-def _decoded(found: Any, values: NDArray[Any]) -> xr.Variable:  # noqa: ANN401 - a zarr array
+def _decoded(found: ZarrArray, values: NDArray[Any]) -> xr.Variable:
     """Apply what attributes say of values, as xarray does when it opens a store."""
     variable = xr.Variable(dims_of(found), values, found.attrs.asdict())
     return xr.decode_cf(xr.Dataset({"values": variable})).variables["values"]

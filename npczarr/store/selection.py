@@ -17,7 +17,7 @@ from npczarr.model.schema import SCAN
 from npczarr.model.where import Texts, names_in, select
 from npczarr.store.catalog import open_catalog
 from npczarr.store.cohort import open_consolidated
-from npczarr.store.columns import columns_of, read_columns
+from npczarr.store.columns import arrays_for, columns_of, read_columns
 from npczarr.store.hierarchy import array, check_schema, labels
 from npczarr.store.location import Location
 from npczarr.store.review import GROUP as REVIEW
@@ -131,7 +131,8 @@ def _from_tables(
     for name in names:
         if name not in known and name not in reviewed:
             raise unknown_label("column", name, [*known, *reviewed])
-    columns = read_columns(root, {name: known[name] for name in names if name in known})
+    wanted = {name: known[name] for name in names if name in known}
+    columns = read_columns(arrays_for(root, wanted.values()), wanted)
     if any(name in reviewed for name in names):
         marks = review_table(location)
         if marks is not None and marks.attrs["problems"]:
