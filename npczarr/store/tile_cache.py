@@ -5,13 +5,14 @@ from __future__ import annotations
 import mmap
 import os
 from collections import OrderedDict
+from collections.abc import Iterable, Sequence
 from threading import Lock
 from typing import Any
 
 from numpy.typing import NDArray
 
 from npczarr.errors import StoreError
-from npczarr.store.location import get_all
+from npczarr.store.location import Location, get_all
 from npczarr.store.voxels import VoxelArray
 
 _MOST_MAPS = 1024  # a process may have some 65 000
@@ -41,22 +42,24 @@ class TileCache:
     def __reduce__(self) -> tuple[Any, ...]:
         return TileCache, (self.limit,)
 
-    def get(self, array: VoxelArray, keys: list[str]) -> list[bytes | None]:
-        """Read objects, all at once those that are not held."""
-        if not self.limit:
-            return _read_all(array, keys)
-        url = array.location.url
+    def get(self, wanted: Iterable[tuple[VoxelArray, Sequence[str]]]) -> dict[str, bytes | None]:
+        """Read objects of arrays of one store by key, all at once those that are not held: one wait for all."""
+        arrays = {key: array for array, keys in wanted for key in keys}
+        found: dict[str, bytes | None] = {}
         with self._lock:
-            found = {key: self._held.get((url, key)) for key in keys}
-            for key in keys:
-                if found[key] is not None:
-                    self._held.move_to_end((url, key))
-        missing = [key for key, content in found.items() if content is None]
+            for key, array in arrays.items() if self.limit else ():
+                place = (array.location.url, key)
+                if place in self._held:
+                    found[key] = self._held[place]
+                    self._held.move_to_end(place)
+        missing = [key for key in arrays if key not in found]
         if missing:
-            read = dict(zip(missing, _read_all(array, missing), strict=True))
-            self._keep(url, read)
+            location = arrays[missing[0]].location
+            read = dict(zip(missing, _read_all(location, missing), strict=True))
+            if self.limit:
+                self._keep(location.url, read)
             found |= read
-        return [found[key] for key in keys]
+        return found
 
     def mapped(self, path: str) -> memoryview:
         """Map a file into memory, or return the map that there is."""
@@ -81,10 +84,10 @@ class TileCache:
                 self._bytes -= len(self._held.popitem(last=False)[1])
 
 
-def _read_all(array: VoxelArray, keys: list[str]) -> list[bytes | None]:
-    if array.location.is_remote:
-        return get_all(array.location.open(read_only=True), keys)
-    return [_read_file(f"{array.location.url}/{key}") for key in keys]
+def _read_all(location: Location, keys: list[str]) -> list[bytes | None]:
+    if location.is_remote:
+        return get_all(location.open(read_only=True), keys)
+    return [_read_file(f"{location.url}/{key}") for key in keys]
 
 
 def _read_file(path: str) -> bytes | None:

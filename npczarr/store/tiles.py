@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import product
@@ -27,6 +27,7 @@ from npczarr.store.voxels import VoxelArray, Window
 
 _thread = local()
 Span = tuple[slice, slice, slice]
+_Cut = tuple[int, slice, slice]
 _BRIEF, _MOST_BRIEF = 256, 4  # bytes of an encoded chunk that is remembered, and how many of them
 _CHECKSUM = 4  # bytes
 _RESIDUE = 0x48674BC7  # CRC-32C of any bytes followed by their own CRC-32C, little endian
@@ -72,7 +73,9 @@ class TileReader:
     array: VoxelArray
     cache: TileCache
 
-    def tiles(self, scan: StoredScan, window: Window) -> Iterator[Tile]:
+    def tiles(
+        self, scan: StoredScan, window: Window, contents: Mapping[str, bytes | None] | None = None
+    ) -> Iterator[Tile]:
         """Give a box of one scan, chunk by chunk.
 
         Parameters
@@ -81,6 +84,8 @@ class TileReader:
             One whose voxels are in the array.
         window
             Slices (z, y, x) of step 1 inside the scan.
+        contents
+            Objects of :meth:`keys`, where they were read already.
 
         Raises
         ------
@@ -88,20 +93,35 @@ class TileReader:
             If an object is absent or damaged.
         """
         array = self.array
-        codec = _codec(array.fingerprint)
-        if codec is None or array.sharded or set(array.chunks[:-3]) != {1}:
+        codec = self._codec()
+        if codec is None:
             values = scan.image(window) if array.name == "image" else scan.mask(window)
             yield Tile(np.ascontiguousarray(values), _all_of(window), _all_of(window))
             return
-        parts = list(product(*(_cuts(s, n) for s, n in zip(window, array.chunks[-3:], strict=True))))
-        keys = array.keys_of((*scan.place, z[0], y[0], x[0]) for z, y, x in parts)
+        parts, keys = self._parts(scan, window)
         if codec.mapped and not array.location.is_remote:
-            contents: list[Any] = [self._mapped(scan, key) for key in keys]
+            encoded: list[Any] = [self._mapped(scan, key) for key in keys]
         else:
-            contents = self.cache.get(array, keys)
-        for (z, y, x), key, content in zip(parts, keys, contents, strict=True):
+            held = self.cache.get([(array, keys)]) if contents is None else contents
+            encoded = [held[key] for key in keys]
+        for (z, y, x), key, content in zip(parts, keys, encoded, strict=True):
             values = self._fill(scan) if content is None else self._decoded(content, codec, key, scan)
             yield Tile(values, (z[1], y[1], x[1]), (z[2], y[2], x[2]))
+
+    def keys(self, scan: StoredScan, window: Window) -> list[str]:
+        """Return keys of the objects that a box needs; none where zarr-python reads it."""
+        return [] if self._codec() is None else self._parts(scan, window)[1]
+
+    def _codec(self) -> _Codec | None:
+        """Return how chunks are encoded; None where zarr-python reads them."""
+        array = self.array
+        return None if array.sharded or set(array.chunks[:-3]) != {1} else _codec(array.fingerprint)
+
+    def _parts(self, scan: StoredScan, window: Window) -> tuple[list[tuple[_Cut, _Cut, _Cut]], list[str]]:
+        """Cut a box at chunks, and name the object of each."""
+        cuts = (_cuts(s, n) for s, n in zip(window, self.array.chunks[-3:], strict=True))
+        parts = [(z, y, x) for z, y, x in product(*cuts)]
+        return parts, self.array.keys_of((*scan.place, z[0], y[0], x[0]) for z, y, x in parts)
 
     def _mapped(self, scan: StoredScan, key: str) -> memoryview | None:
         """Map an object that holds plain values into memory; its checksum is looked at once in each process."""
@@ -185,7 +205,7 @@ def _scratch(size: int) -> NDArray[np.uint8]:
     return held[:size]
 
 
-def _cuts(span: slice, chunk: int) -> list[tuple[int, slice, slice]]:
+def _cuts(span: slice, chunk: int) -> list[_Cut]:
     """Cut a span along one axis at chunks: number of each, what is taken of it, and where in the span that belongs."""
     found = []
     for i in range(span.start // chunk, -(-span.stop // chunk)):

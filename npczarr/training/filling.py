@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
@@ -14,7 +14,7 @@ from npczarr.model.geometry import Floats, Shape
 from npczarr.model.training import ScanFacts
 from npczarr.store.scans import StoredScan
 from npczarr.store.tile_cache import TileCache
-from npczarr.store.tiles import TileReader
+from npczarr.store.tiles import Tile, TileReader
 from npczarr.store.voxels import Window
 from npczarr.training.sampling import place_patch, windows
 from npczarr.training.subjects import Subject, facts_of
@@ -120,15 +120,31 @@ class PatchFiller:
         batch.affines[i, :3, 3] += grid.affine[:3, :3] @ np.array(starts[::-1])
         for values in (batch.images[i], batch.masks[i]):
             _clear_outside(values, target)
+        contents = self._remote_objects(subject, source)
         for s, (scan, facts) in enumerate(zip(subject.scans, known, strict=True)):
-            self._fill_image(scan, facts, source, batch.images[i, s], target)
+            tiles = TileReader(scan.image_array, self.cache).tiles(scan, source, contents)
+            self._fill_image(tiles, scan, facts, source, batch.images[i, s], target)
             if self.masks:
                 place = batch.masks[i, s][target]
-                for tile in TileReader(scan.mask_array, self.cache).tiles(scan, source):
+                for tile in TileReader(scan.mask_array, self.cache).tiles(scan, source, contents):
                     place[tile.span] = tile.values
 
+    def _remote_objects(self, subject: Subject, source: Window) -> dict[str, bytes | None] | None:
+        """Read what a patch needs of a remote store, all at once: one wait for all sequences and masks."""
+        if not subject.scans[0].image_array.location.is_remote:
+            return None
+        arrays = [(scan, scan.image_array) for scan in subject.scans]
+        arrays += [(scan, scan.mask_array) for scan in subject.scans if self.masks]
+        return self.cache.get((array, TileReader(array, self.cache).keys(scan, source)) for scan, array in arrays)
+
     def _fill_image(
-        self, scan: StoredScan, facts: ScanFacts, source: Window, patch: NDArray[np.float32], target: Window
+        self,
+        tiles: Iterable[Tile],
+        scan: StoredScan,
+        facts: ScanFacts,
+        source: Window,
+        patch: NDArray[np.float32],
+        target: Window,
     ) -> None:
         depths = source[0]
         scale, offset = self._line(facts)
@@ -138,7 +154,7 @@ class PatchFiller:
             n = depths.stop - depths.start
             scales, offsets = np.full(n, scale, np.float32), np.full(n, offset, np.float32)
         padding = scan.image_array.padding
-        for tile in TileReader(scan.image_array, self.cache).tiles(scan, source):
+        for tile in tiles:
             z, y, x = (slice(t.start + s.start, t.start + s.stop) for t, s in zip(target, tile.span, strict=True))
             depth = tile.span[0]
             normalize_into(tile.chunk, tile.inside, scales[depth], offsets[depth], padding, patch, (z, y, x))

@@ -27,7 +27,7 @@ from npczarr.training.subjects import Subject, find_subjects
 
 _MB = 2**20
 _REMOTE_CACHE_MB = 1024
-_REMOTE_THREADS = 8
+_REMOTE_THREADS = 4
 
 
 def patches(
@@ -85,7 +85,7 @@ def patches(
     rank, world
         Number of this process and of all that train together.
     threads
-        Threads that decode; by default one a core, for a remote store at least 8.
+        Threads that decode; by default one a core, for a remote store at least 4.
     cache_mb
         Megabytes of objects kept in memory as they are encoded; by default none for a local store, which the operating
         system caches, and 1024 for a remote one.
