@@ -10,10 +10,10 @@ _SLOW_FIXTURES = {"s3", "browser", "used", "pages", "troubled"}
 _LONGEST = (
     "test_s3.py", "test_runner.py", "store/test_foreign.py", "viewer/test_page.py", "store/test_seal.py",
     "graphs/test_convert.py", "test_cli.py", "test_plain_xarray.py", "graphs/test_resample.py", "hostile/test_store.py",
-    "privacy/test_planted.py", "test_examples.py", "test_two_of_all.py", "report/test_page.py", "graphs/test_measure.py",
-    "store/test_review.py", "training/test_patches.py", "test_notebooks.py", "store/test_identity.py", "test_readme.py",
-    "test_namespaces.py", "export/test_back.py", "hostile/test_cohort.py", "viewer/test_remote.py",
-    "privacy/test_deidentify.py",
+    "privacy/test_planted.py", "test_examples.py", "test_two_of_all.py", "report/test_page.py",
+    "graphs/test_measure.py", "store/test_review.py", "training/test_patches.py", "test_notebooks.py",
+    "store/test_identity.py", "test_readme.py", "test_namespaces.py", "export/test_back.py", "hostile/test_cohort.py",
+    "viewer/test_remote.py", "privacy/test_deidentify.py",
 )  # fmt: skip
 _TURNS = {Path(__file__).resolve().parent / name: turn for turn, name in enumerate(_LONGEST)}
 assert all(path.is_file() for path in _TURNS), "a file of _LONGEST is not there"
