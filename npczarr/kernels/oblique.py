@@ -96,25 +96,70 @@ def _linear(source: Block, matrix: Block, target: Block) -> None:
     _, n_y, n_x = source.shape
     flat = source.ravel()
     start, step = np.empty(3), matrix[:3, 0].copy()
+    n = target.shape[2]
+    first_neighbor, shares, neighbors = (
+        np.empty(n, np.int64),
+        np.empty((3, n), np.float32),
+        np.empty((8, n), np.float32),
+    )
     for z in range(target.shape[0]):
         for y in range(target.shape[1]):
             line = target[z, y]
-            line[:] = np.nan
             start[:] = matrix[:3, 1] * y + matrix[:3, 2] * z + matrix[:3, 3]
-            begin, end = _span(matrix, y, z, source.shape, len(line), _EDGE, _EDGE)
+            begin, end = _span(matrix, y, z, source.shape, n, _EDGE, _EDGE)
+            line[:begin] = np.nan
+            line[end:] = np.nan
             # where all eight neighbors exist, which is nearly everywhere, nothing needs to be tested
-            first, last = _span(matrix, y, z, source.shape, len(line), -SLACK, -SLACK)
+            first, last = _span(matrix, y, z, source.shape, n, -SLACK, -SLACK)
             if first == last:
                 first = last = end
             for i in range(begin, first):
                 line[i] = _clipped(flat, source.shape, start, step, i)
-            for i in range(first, last):
-                at_x, at_y, at_z = start[0] + step[0] * i, start[1] + step[1] * i, start[2] + step[2] * i
-                p, q, r = int(at_z), int(at_y), int(at_x)
-                here = (p * n_y + q) * n_x + r
-                line[i] = _mix(flat, here, 1, n_x, n_y * n_x, at_x - r, at_y - q, at_z - p)
+            # step by step: where to read, reading, mixing; in one loop the processor does each for one voxel at a time
+            _place(start, step, first, last, n_y, n_x, first_neighbor, shares)
+            _gather(flat, first_neighbor, last - first, n_x, n_y * n_x, neighbors)
+            _mix_all(neighbors, shares, line[first:last])
             for i in range(last, end):
                 line[i] = _clipped(flat, source.shape, start, step, i)
+
+
+@numba.njit(nogil=True, cache=True, inline="always")
+def _place(
+    start: Block, step: Block, first: int, last: int, n_y: int, n_x: int, first_neighbor: Block, shares: Block
+) -> None:
+    """Find the first of the eight neighbors of each voxel of a line, and how far the voxel is from it along x, y, z."""
+    along_x, along_y, along_z = shares[0], shares[1], shares[2]
+    for k in range(last - first):
+        i = first + k
+        at_x, at_y, at_z = start[0] + step[0] * i, start[1] + step[1] * i, start[2] + step[2] * i
+        p, q, r = int(at_z), int(at_y), int(at_x)
+        first_neighbor[k] = (p * n_y + q) * n_x + r
+        along_x[k], along_y[k], along_z[k] = at_x - r, at_y - q, at_z - p
+
+
+@numba.njit(nogil=True, cache=True, inline="always")
+def _gather(flat: Block, first_neighbor: Block, n: int, below: int, behind: int, neighbors: Block) -> None:
+    """Read the eight neighbors of each voxel of a line."""
+    a, b, c, d = neighbors[0], neighbors[1], neighbors[2], neighbors[3]
+    e, f, g, h = neighbors[4], neighbors[5], neighbors[6], neighbors[7]
+    one, y, z = np.uint64(1), np.uint64(below), np.uint64(behind)
+    for k in range(n):
+        o = np.uint64(first_neighbor[k])  # unsigned: an index that may be negative is tested each time
+        a[k], b[k], c[k], d[k] = flat[o], flat[o + one], flat[o + y], flat[o + y + one]
+        o += z
+        e[k], f[k], g[k], h[k] = flat[o], flat[o + one], flat[o + y], flat[o + y + one]
+
+
+@numba.njit(nogil=True, cache=True, inline="always")
+def _mix_all(neighbors: Block, shares: Block, line: Block) -> None:
+    """Mix the eight neighbors of each voxel of a line."""
+    a, b, c, d = neighbors[0], neighbors[1], neighbors[2], neighbors[3]
+    e, f, g, h = neighbors[4], neighbors[5], neighbors[6], neighbors[7]
+    u, v, w = shares[0], shares[1], shares[2]
+    for k in range(len(line)):
+        near = _between(_between(a[k], b[k], u[k]), _between(c[k], d[k], u[k]), v[k])
+        far = _between(_between(e[k], f[k], u[k]), _between(g[k], h[k], u[k]), v[k])
+        line[k] = _between(near, far, w[k])
 
 
 @numba.njit(nogil=True, cache=True)
