@@ -282,15 +282,22 @@ def _forked_from_one_import(module: str) -> Iterator[None]:
 
 
 def _environment() -> Any:  # noqa: ANN401 - a distributed.WorkerPlugin
-    """Give workers the environment of this process as it is now: the server that forks them has that of its start."""
+    """Give workers the environment of this process as it is now: the server that forks them has that of its start.
+
+    What Dask sets for its workers, such as one thread for linear algebra, stays.
+    """
+    import dask
     from distributed import WorkerPlugin
 
     wanted = dict(os.environ)
+    of_dask = ["PYTHONHASHSEED", *dask.config.get("distributed.nanny.pre-spawn-environ", {})]
+    of_dask += dask.config.get("distributed.nanny.environ", {})
 
     class Environment(WorkerPlugin):
         def setup(self, worker: object) -> None:
+            kept = {name: os.environ[name] for name in of_dask if name in os.environ}
             os.environ.clear()
-            os.environ.update(wanted)
+            os.environ.update(wanted | kept)
 
     return Environment()
 

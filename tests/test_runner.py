@@ -427,8 +427,9 @@ def test_every_progress_is_said_in_the_same_words(state, words):
 @pytest.mark.slow
 def test_workers_have_the_environment_of_the_moment_in_which_they_are_started(monkeypatch):
     monkeypatch.setenv("NPCZARR_FIRST", "1")
-    monkeypatch.delenv("NPCZARR_SECOND", raising=False)
-    assert asked_of_a_worker("NPCZARR_FIRST", "NPCZARR_SECOND") == ["1", None]
+    for name in ("NPCZARR_SECOND", "OMP_NUM_THREADS"):
+        monkeypatch.delenv(name, raising=False)
+    assert asked_of_a_worker("NPCZARR_FIRST", "NPCZARR_SECOND", "OMP_NUM_THREADS") == ["1", None, "1"]
     monkeypatch.delenv("NPCZARR_FIRST")
     monkeypatch.setenv("NPCZARR_SECOND", "2")
     assert asked_of_a_worker("NPCZARR_FIRST", "NPCZARR_SECOND") == [None, "2"]
