@@ -612,6 +612,17 @@ def test_a_store_in_one_file_is_shown_and_its_marks_are_kept_beside_it(look, sto
     assert packed.read_bytes() == before
 
 
+def test_voxels_of_a_type_that_the_page_does_not_know_are_said(look, store, tmp_path):
+    import xarray as xr
+
+    from tests.store.small import by_xarray
+
+    encoding = {"image": {"dtype": "int64", "_FillValue": -32768}, "mask": {"dtype": "uint8"}}
+    copy = by_xarray(xr.open_zarr(store).load().drop_encoding(), tmp_path / "a.zarr", encoding=encoding)
+    with serve(copy) as served, look(served) as page:
+        page.until("return document.querySelector('.banner')?.textContent.includes('001 cannot be shown: voxels of type')")
+
+
 def test_mark_that_cannot_be_kept_is_said(look, store, tmp_path):
     copy = tmp_path / "gone.zarr"
     shutil.copytree(store, copy)

@@ -228,8 +228,14 @@ export class Viewer implements View {
   /** Show a patient: first the slice with most tumor, then everything, then what the next one needs. */
   async #open(index: number, keepView = false): Promise<void> {
     const turn = ++this.#turn;
-    const patient = await this.#patients.get(index);
+    const patient = await this.#patients.get(index).catch((error: unknown) => error as Error);
     if (turn !== this.#turn) return;
+    if (patient instanceof Error) {
+      this.#say([`${this.cohort.patients[index]} cannot be shown: ${patient.message}; npczarr validate says more`]);
+      this.#list.select(index);
+      this.#wasSeen();
+      return;
+    }
     this.root.dataset["ready"] = "no";
     if (!keepView) this.#state = { ...this.#state, at: null, center: null, span: null, levels: new Map() };
     this.#state.patient = this.cohort.patients[index];
@@ -267,8 +273,8 @@ export class Viewer implements View {
     for (const steps of [1, -1]) {
       const next = this.#list.neighbor(steps);
       if (next === undefined || turn !== this.#turn) continue;
-      const patient = await this.#patients.get(next);
-      await patient.first(null);
+      const patient = await this.#patients.get(next).catch(() => null); // opening it says why
+      await patient?.first(null);
     }
     if (turn === this.#turn) this.#mark("ahead");
   }
