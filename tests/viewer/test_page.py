@@ -620,7 +620,10 @@ def test_voxels_of_a_type_that_the_page_does_not_know_are_said(look, store, tmp_
     encoding = {"image": {"dtype": "int64", "_FillValue": -32768}, "mask": {"dtype": "uint8"}}
     copy = by_xarray(xr.open_zarr(store).load().drop_encoding(), tmp_path / "a.zarr", encoding=encoding)
     with serve(copy) as served, look(served) as page:
-        page.until("return document.querySelector('.banner')?.textContent.includes('001 cannot be shown: voxels of type')")
+        page.until("return document.querySelector('.banner')?.textContent.includes('001 cannot be shown: voxels of')")
+        page.keys("y", "j")  # there is nothing to decide on
+        page.until("return document.querySelector('.banner').textContent.includes('002 cannot be shown: voxels of')")
+        assert "0 of 3 patients reviewed" in page.text(".review")
 
 
 def test_mark_that_cannot_be_kept_is_said(look, store, tmp_path):

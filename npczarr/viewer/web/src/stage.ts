@@ -34,7 +34,7 @@ export class Stage {
     this.#view = view;
   }
 
-  show(patient: Patient): void {
+  show(patient: Patient | null): void {
     this.#patient = patient;
     this.#automatic = new Map();
     this.layOut();

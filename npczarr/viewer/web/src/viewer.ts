@@ -231,9 +231,7 @@ export class Viewer implements View {
     const patient = await this.#patients.get(index).catch((error: unknown) => error as Error);
     if (turn !== this.#turn) return;
     if (patient instanceof Error) {
-      this.#say([`${this.cohort.patients[index]} cannot be shown: ${patient.message}; npczarr validate says more`]);
-      this.#list.select(index);
-      this.#wasSeen();
+      this.#showNothing(index, patient.message);
       return;
     }
     this.root.dataset["ready"] = "no";
@@ -259,6 +257,19 @@ export class Viewer implements View {
     this.draw();
     this.#mark("whole");
     await this.#fetchAhead(turn);
+  }
+
+  /** Say why a patient cannot be shown; the one before is taken away, lest it be taken for this one and reviewed. */
+  #showNothing(index: number, why: string): void {
+    this.#state = { ...this.#state, patient: this.cohort.patients[index] };
+    this.#patient = null;
+    this.#stage.show(null);
+    this.#facts.replaceChildren();
+    this.#list.select(index);
+    this.#say([`${this.#state.patient} cannot be shown: ${why}; npczarr validate says more.`]);
+    this.#wasSeen();
+    this.#keepAddress();
+    this.#mark("whole");
   }
 
   /** Where there are masks alone, look at them from near. */
