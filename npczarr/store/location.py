@@ -19,7 +19,8 @@ from npczarr.store.packed_store import PackedStore
 from npczarr.store.storage_errors import first_line, translate_errors
 from npczarr.store.zarr_library import Buffer, as_buffer, no_range, run
 
-_AT_ONCE = 16  # objects that are written at the same time
+_WRITTEN_AT_ONCE = 16  # objects
+_READ_AT_ONCE = 64  # objects, each over a connection of its own: a process may have a thousand
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -126,10 +127,16 @@ def get(store: Store, key: str) -> bytes | None:
 
 
 def get_all(store: Store, keys: Sequence[str]) -> list[bytes | None]:
-    """Read objects whole, all at once; None where there is none."""
+    """Read objects whole, many at once; None where there is none."""
 
     async def read() -> list[Buffer | None]:
-        return list(await asyncio.gather(*(store.get(key, *no_range()) for key in keys)))
+        free = asyncio.Semaphore(_READ_AT_ONCE)
+
+        async def one(key: str) -> Buffer | None:
+            async with free:
+                return await store.get(key, *no_range())
+
+        return list(await asyncio.gather(*(one(key) for key in keys)))
 
     with translate_errors(store, f"read {keys[0]} …"):
         return [None if buffer is None else buffer.to_bytes() for buffer in run(read())]
@@ -145,7 +152,7 @@ def put_all(store: Store, contents: Mapping[str, bytes]) -> None:
     """Write objects, each as a whole, several at once."""
 
     async def write() -> None:
-        free = asyncio.Semaphore(_AT_ONCE)
+        free = asyncio.Semaphore(_WRITTEN_AT_ONCE)
 
         async def one(key: str, content: bytes) -> None:
             async with free:
