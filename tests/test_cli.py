@@ -305,8 +305,9 @@ def test_a_lock_is_named_and_broken_on_request(source, store, tmp_path, capsys, 
 def test_ctrl_c_leaves_a_store_that_can_be_completed(source, store, tmp_path, workers):
     url = tmp_path / "s.zarr"
     slow = (
-        "import sys, time, npczarr.cli.show as show\n"
+        "import signal, sys, time, npczarr.cli.show as show\n"
         "from contextlib import contextmanager\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # also where the tests run in the background
         "@contextmanager\n"
         "def progress():\n"
         "    yield lambda state: state.done and (print('one', flush=True), time.sleep(30))\n"
