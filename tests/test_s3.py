@@ -234,6 +234,9 @@ def test_requests_are_few(s3, cohort, remote):
     there = {"storage_options": {"endpoint_url": s3.url}}
     assert requests(lambda: xr.open_zarr(remote, **there)) <= 16  # s3fs looks for other formats first
     assert requests(lambda: xr.open_zarr(remote, zarr_format=3, **there)) <= 8, s3.requests
+    in_one_part = {"endpoint_url": s3.url, "max_concurrency": 1}  # else s3fs asks for the size of an object first
+    by_s3fs = xr.open_zarr(remote, chunks=None, zarr_format=3, storage_options=in_one_part)
+    assert requests(lambda: by_s3fs.image.isel(patient=0, sequence=0, z=3).values) == 1
     whole = requests(lambda: image.values) and s3.bytes_sent
     scan = ds.npc.scan("001", "T1WI").image
     plain = npc.open(remote, dask=False).image.sel(patient="001", sequence="T1WI")

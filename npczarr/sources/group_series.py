@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from npczarr.errors import SourceError
+from npczarr.model.alike import told_as_one
 from npczarr.model.cohort import Cohort, File, ScanFiles, Visit, Where
 from npczarr.sources.config import SequenceRule, SourceConfig
 from npczarr.sources.differences import describe_series
@@ -263,11 +264,8 @@ def choose_series_of(series: Sequence[Series]) -> tuple[list[Series], list[str]]
 
 
 def _count_guesses(taken: Sequence[Series]) -> list[str]:
-    counts: dict[str, int] = {}
-    for one in taken:
-        line = f"{one.sequence}: {one.reason}" + (f" ({one.doubt})" if one.doubt else "")
-        counts[line] = counts.get(line, 0) + 1
-    return [f"{count} series taken for {line}" for line, count in sorted(counts.items())]
+    lines = sorted(f"{one.sequence}: {one.reason}" + (f" ({one.doubt})" if one.doubt else "") for one in taken)
+    return [f"{count} series taken for {line}" for count, line in told_as_one(lines)]
 
 
 def _masks(

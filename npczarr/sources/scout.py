@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from npczarr.errors import SourceError
+from npczarr.model.alike import told_as_one
 from npczarr.model.cohort import Cohort, File
 from npczarr.model.visit_order import order_visits
 from npczarr.runner import Meter, OnProgress
@@ -247,7 +248,11 @@ def _toml(found: FoundSeries, taken: Sequence[Series], not_taken: Sequence[str],
     if not taken:
         lines.append('# SEQUENCE = { where = { SeriesDescription = "*…*" } }')
     lines += ["", "# Taken, by kind:", *_kinds([one for one in found.series if one in taken])]
-    lines += ["", "# Not taken:", *(f"#   {_one_line(line, 400)}" for line in not_taken[:_MOST_LINES])]
+    lines += [
+        "",
+        "# Not taken:",
+        *([f"#   {_one_line(line, 400)}" for line in not_taken[:_MOST_LINES]] or ["#   none"]),
+    ]
     lines += ["", "# Not taken, by kind:", *_kinds([one for one in found.series if one not in taken])]
     lines += ["", "# Other files:", *(f"#   {line}" for line in group_strays([file.path for file in found.others]))]
     return "\n".join(lines) + "\n"
@@ -273,17 +278,18 @@ def _pattern(found: FoundSeries) -> str:
 
 def _kinds(series: Sequence[Series]) -> list[str]:
     """List series that look alike on one line: what they are taken for, why, and how they describe themselves."""
-    counts: Counter[tuple[str, str, str, str]] = Counter()
+    kinds: dict[tuple[str, str], list[str]] = {}
     for one in series:
         described = re.sub(r"^\d+ slices of \d+ x \d+(, )?", "", one.described)
-        counts[one.sequence or "-", one.description, described, one.reason] += 1
+        why = (f", {described}" if described else "") + f" ({_one_line(one.reason, 200)})"
+        kinds.setdefault((one.sequence or "-", one.description), []).append(why)
+    counted = [(n, *kind, why) for kind, whys in kinds.items() for n, why in told_as_one(whys)]
+    counted.sort(key=lambda line: -line[0])
     lines = [
-        f"#   {count} x {sequence}: {_quoted(_one_line(description, _LONGEST))}"
-        + (f", {described}" if described else "")
-        + f" ({_one_line(reason, 200)})"
-        for (sequence, description, described, reason), count in counts.most_common(_MOST_LINES)
+        f"#   {n} x {sequence}: {_quoted(_one_line(description, _LONGEST))}{why}"
+        for n, sequence, description, why in counted[:_MOST_LINES]
     ]
-    more = len(counts) - _MOST_LINES
+    more = len(counted) - _MOST_LINES
     return [*lines, *([f"#   and {more} more kinds"] if more > 0 else [])] or ["#   none"]
 
 
