@@ -248,11 +248,8 @@ def _toml(found: FoundSeries, taken: Sequence[Series], not_taken: Sequence[str],
     if not taken:
         lines.append('# SEQUENCE = { where = { SeriesDescription = "*…*" } }')
     lines += ["", "# Taken, by kind:", *_kinds([one for one in found.series if one in taken])]
-    lines += [
-        "",
-        "# Not taken:",
-        *([f"#   {_one_line(line, 400)}" for line in not_taken[:_MOST_LINES]] or ["#   none"]),
-    ]
+    reasons = [f"#   {_one_line(line, 400)}" for line in not_taken[:_MOST_LINES]]
+    lines += ["", "# Not taken:", *(reasons or ["#   none"])]
     lines += ["", "# Not taken, by kind:", *_kinds([one for one in found.series if one not in taken])]
     lines += ["", "# Other files:", *(f"#   {line}" for line in group_strays([file.path for file in found.others]))]
     return "\n".join(lines) + "\n"
@@ -283,8 +280,8 @@ def _kinds(series: Sequence[Series]) -> list[str]:
         described = re.sub(r"^\d+ slices of \d+ x \d+(, )?", "", one.described)
         why = (f", {described}" if described else "") + f" ({_one_line(one.reason, 200)})"
         kinds.setdefault((one.sequence or "-", one.description), []).append(why)
-    counted = [(n, *kind, why) for kind, whys in kinds.items() for n, why in told_as_one(whys)]
-    counted.sort(key=lambda line: -line[0])
+    every = ((n, *kind, why) for kind, whys in kinds.items() for n, why in told_as_one(whys))
+    counted = sorted(every, key=lambda line: -line[0])
     lines = [
         f"#   {n} x {sequence}: {_quoted(_one_line(description, _LONGEST))}{why}"
         for n, sequence, description, why in counted[:_MOST_LINES]
