@@ -25,6 +25,7 @@ from .graphs.resample import resample as resample
 from .graphs.resample_store import resample_store as resample_store
 from .graphs.score import score as score
 from .graphs.validate_store import validate as validate
+from .model.progress import Progress as Progress
 from .phantom import CohortSummary as CohortSummary
 from .phantom import make_cohort as make_cohort
 from .privacy.audit import Audit as Audit
@@ -35,7 +36,6 @@ from .report import figures as figures
 from .report import tables as tables
 from .report.flags import quality as quality
 from .report.page import write_report as write_report
-from .runner import Progress as Progress
 from .sources.download import Downloaded as Downloaded
 from .sources.download import download as download
 from .sources.scout import Scouted as Scouted

@@ -21,7 +21,8 @@ import npczarr.cli
 from npczarr.cli import show
 from npczarr.cli.app import app
 from npczarr.errors import ParameterError
-from npczarr.runner import Meter, Progress, Runner
+from npczarr.model.progress import Meter, Progress
+from npczarr.runner import Runner
 from tests.stores import comparable
 
 KEY = "0123456789abcdef"

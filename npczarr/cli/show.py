@@ -19,7 +19,7 @@ from npczarr.outputs import printable
 if TYPE_CHECKING:
     import xarray as xr
 
-    from npczarr.runner import OnProgress, Progress
+    from npczarr.model.progress import OnProgress, Progress
     from npczarr.store.validate import Finding
 
 

@@ -17,9 +17,10 @@ from npczarr.model.cohort import ScanFiles
 from npczarr.model.geometry import Grid
 from npczarr.model.label_set import labels_of_store, renumbered
 from npczarr.model.layout import Layout
+from npczarr.model.progress import Meter, OnProgress
 from npczarr.model.records import Mask, Row
 from npczarr.model.schema import SCAN_TABLES, STORED
-from npczarr.runner import Meter, OnProgress, Runner
+from npczarr.runner import Runner
 from npczarr.sources.config import load_config
 from npczarr.sources.files import Source, open_source
 from npczarr.sources.mask_files import sort_masks

@@ -19,7 +19,8 @@ from npczarr.export.names import check_name
 from npczarr.export.origin import OriginFiles
 from npczarr.export.scan import ExportTask, read
 from npczarr.model.options import check_local
-from npczarr.runner import Meter, OnProgress, Runner
+from npczarr.model.progress import Meter, OnProgress
+from npczarr.runner import Runner
 from npczarr.sources.config import load_config
 from npczarr.sources.discover import discover
 from npczarr.sources.files import open_source

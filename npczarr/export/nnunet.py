@@ -23,9 +23,10 @@ from npczarr.export.names import check_name
 from npczarr.export.nifti import encode
 from npczarr.model.division import describe_parted, divide
 from npczarr.model.geometry import RAS_TO_LPS
+from npczarr.model.progress import Meter, OnProgress
 from npczarr.model.schema import RESAMPLING
 from npczarr.outputs import write_whole
-from npczarr.runner import Meter, OnProgress, Runner
+from npczarr.runner import Runner
 from npczarr.store.chunks import is_padding
 from npczarr.store.cohort import StoredCohort
 from npczarr.store.location import Location

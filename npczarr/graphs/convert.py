@@ -17,9 +17,10 @@ from npczarr.graphs.store_writer import StoreWriter, Work, changed
 from npczarr.model.cohort import Cohort, ScanFiles
 from npczarr.model.label_set import Labels, label_names
 from npczarr.model.layout import Layout, check_codec, plan_layout
+from npczarr.model.progress import OnProgress
 from npczarr.model.records import PADDING
 from npczarr.model.schema import RESAMPLING, STORED
-from npczarr.runner import OnProgress, Runner
+from npczarr.runner import Runner
 from npczarr.sources.config import SourceConfig, load_config
 from npczarr.sources.discover import discover
 from npczarr.sources.files import Source, open_source

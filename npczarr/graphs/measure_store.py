@@ -19,9 +19,10 @@ from npczarr.errors import NpczarrError, ReadOnlyError, SourceError
 from npczarr.graphs.label_dim import LabelChoice
 from npczarr.graphs.measure import agreement, morphology
 from npczarr.graphs.measure_arguments import arguments_of, result_path
+from npczarr.model.progress import Meter, OnProgress
 from npczarr.model.results import VERSION
 from npczarr.model.schema import SCAN
-from npczarr.runner import Meter, OnProgress, Runner, active_client
+from npczarr.runner import Runner, active_client
 from npczarr.store.hierarchy import open_group
 from npczarr.store.lease import Lease, hold_lease
 from npczarr.store.location import Location, locate

@@ -13,8 +13,8 @@ import zarr
 from npczarr.errors import StoreError
 from npczarr.graphs.convert import convert
 from npczarr.model.cohort import Cohort
+from npczarr.model.progress import OnProgress
 from npczarr.model.schema import INDEXES, ROW_DIGEST, SCAN_TABLES, STORED
-from npczarr.runner import OnProgress
 from npczarr.sources.config import load_config
 from npczarr.sources.discover import discover
 from npczarr.sources.files import open_source

@@ -24,10 +24,11 @@ from npczarr.graphs.training_index import index_scans
 from npczarr.model.layout import Layout, check_codec
 from npczarr.model.limits import Limits
 from npczarr.model.per_axis import PerAxis
+from npczarr.model.progress import OnProgress
 from npczarr.model.resampling import Center, MaskMethod, Method, Normalization, Resampling, make_resampling
 from npczarr.model.schema import INDEXES, RATER, RESAMPLING, SCAN_TABLES, Variable
 from npczarr.model.training import training_layout
-from npczarr.runner import OnProgress, Runner
+from npczarr.runner import Runner
 from npczarr.store.chunks import ScanPlace
 from npczarr.store.cohort import StoredCohort
 from npczarr.store.create import add_columns, create, is_new, resize

@@ -16,9 +16,10 @@ from npczarr.errors import SourceError, StoreError
 from npczarr.graphs.convert_scan import clear_scan
 from npczarr.model.layout import Layout, padding_remark
 from npczarr.model.limits import Limits
+from npczarr.model.progress import Meter, OnProgress
 from npczarr.model.records import Row
 from npczarr.model.schema import SCAN, STORED
-from npczarr.runner import Meter, OnProgress, Runner
+from npczarr.runner import Runner
 from npczarr.store.chunks import ScanPlace
 from npczarr.store.create import resize
 from npczarr.store.hierarchy import array, labels

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from npczarr.errors import ParameterError
 from npczarr.graphs.repair_store import accept, repair_store
 from npczarr.model.cohort import ScanFiles
+from npczarr.model.progress import Meter, OnProgress
 from npczarr.model.schema import RESAMPLING, SCAN_TABLES, STORED
-from npczarr.runner import Idle, Meter, OnProgress, Runner
+from npczarr.runner import Idle, Runner
 from npczarr.sources.config import load_config
 from npczarr.sources.discover import discover
 from npczarr.sources.files import Source, open_source

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from npczarr.errors import ParameterError
 from npczarr.model.geometry import Grid
 from npczarr.model.options import check_local
+from npczarr.model.progress import Meter, OnProgress
 from npczarr.model.published import PATIENTS
 from npczarr.phantom.anatomy import draw_series
 from npczarr.phantom.dicom import series_files, slice_order
@@ -25,7 +26,7 @@ from npczarr.phantom.plan import SIZES, PatientPlan, ScanPlan, Size, plan_cohort
 from npczarr.phantom.raters import RATED, leave_outlines, pack_outlines
 from npczarr.phantom.tables import diagnoses, morphology, parameters
 from npczarr.phantom.tumor import Lumps, Measures, Tumor, bounding_box, measure
-from npczarr.runner import Meter, OnProgress, Runner
+from npczarr.runner import Runner
 
 _FEW = 24  # small patients are written in about the time that two processes take to start
 _CENTER_MM = (3.0, -10.0, 2.0)  # of a tumor, in head space: the roof of the nasopharynx

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any
 from npczarr.errors import SourceError
 from npczarr.model.identifiers import DATE, UID, identifies_by_name, tells_who
 from npczarr.model.limits import Limits
+from npczarr.model.progress import Meter, OnProgress
 from npczarr.privacy.clean import burned_in, gzip_name, nifti_layout, nifti_text, read_dicom
 from npczarr.privacy.deidentify import SMALL_FILES
 from npczarr.privacy.profile import identifies, is_cleaned, is_kept_text, is_taken_out, words_of
-from npczarr.runner import Meter, OnProgress, Runner
+from npczarr.runner import Runner
 from npczarr.sources.csv_files import parse_csv
 from npczarr.sources.decompression import unpack_gzip
 from npczarr.sources.files import Source, open_source, refusal_reason

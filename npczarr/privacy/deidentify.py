@@ -12,9 +12,10 @@ from typing import Any
 
 from npczarr.errors import NpczarrError, ParameterError, SourceError
 from npczarr.model.options import check_local
+from npczarr.model.progress import Meter, OnProgress
 from npczarr.privacy.clean import clean_dicom, clean_nifti
 from npczarr.privacy.names import DICOM_ENDINGS, Copy, Names, plan
-from npczarr.runner import Meter, OnProgress, Runner
+from npczarr.runner import Runner
 from npczarr.sources.config import load_config
 from npczarr.sources.files import Source, open_source, refusal_reason
 from npczarr.sources.labels import IGNORED

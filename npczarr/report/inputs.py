@@ -15,11 +15,12 @@ import xarray as xr
 from npczarr.errors import unknown_label
 from npczarr.model.label_set import TUMOR, flag_names
 from npczarr.model.options import redacted
+from npczarr.model.progress import OnProgress
 from npczarr.report.blocks import Absent
 from npczarr.report.flags import quality
 from npczarr.report.quality import findings, score_table
 from npczarr.report.scored_scans import ScoredScan, score_scans
-from npczarr.runner import OnProgress, Runner
+from npczarr.runner import Runner
 from npczarr.store.cohort import StoredCohort
 from npczarr.store.info import info
 from npczarr.store.location import locate

@@ -17,6 +17,7 @@ from markupsafe import Markup, escape
 from npczarr.errors import ParameterError
 from npczarr.model.label_set import flag_names
 from npczarr.model.options import check_local
+from npczarr.model.progress import OnProgress
 from npczarr.outputs import to_csv, write_whole
 from npczarr.report.contents import Contents
 from npczarr.report.format import write_table
@@ -25,7 +26,6 @@ from npczarr.report.quality import COLUMNS
 from npczarr.report.sections import contents_of
 from npczarr.report.style import save_all
 from npczarr.report.table_text import count_people
-from npczarr.runner import OnProgress
 
 _START = 4096  # characters in which a file shows what it is
 

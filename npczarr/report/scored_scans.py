@@ -6,10 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from npczarr.model.progress import Meter, OnProgress
 from npczarr.report.scores import Scores, score_image
 from npczarr.report.slice_view import SliceView
 from npczarr.report.thumbnail import Thumbnail, thumbnail
-from npczarr.runner import Meter, OnProgress, Runner
+from npczarr.runner import Runner
 from npczarr.store.cohort import StoredCohort
 from npczarr.store.scans import StoredScan
 

@@ -13,7 +13,7 @@ import pooch
 
 from npczarr.errors import ParameterError, SourceError
 from npczarr.model.options import check_local
-from npczarr.runner import OnProgress
+from npczarr.model.progress import OnProgress
 from npczarr.sources.resume import Fetch
 
 #: Zenodo record 13131827 (CC BY 4.0); it publishes no SHA-256 of the second file.

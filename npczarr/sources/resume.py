@@ -15,7 +15,7 @@ from urllib.request import url2pathname
 from npczarr.errors import SourceError
 from npczarr.model.limits import size
 from npczarr.model.options import redacted
-from npczarr.runner import OnProgress, Progress
+from npczarr.model.progress import OnProgress, Progress
 
 TRIES = 6  # in a row without a new byte
 WAIT_SECONDS = 1.0  # before the second try, doubled each time

@@ -13,8 +13,8 @@ from typing import Any
 from npczarr.errors import SourceError
 from npczarr.model.alike import told_as_one
 from npczarr.model.cohort import Cohort, File
+from npczarr.model.progress import Meter, OnProgress
 from npczarr.model.visit_order import order_visits
-from npczarr.runner import Meter, OnProgress
 from npczarr.sources.bids import sort_bids
 from npczarr.sources.config import SequenceRule, SourceConfig
 from npczarr.sources.discover import sort_files

@@ -14,7 +14,7 @@ from typing import Any
 from zarr.abc.store import Store
 
 from npczarr.errors import LeaseError, ParameterError, StoreError
-from npczarr.runner import Meter, OnProgress
+from npczarr.model.progress import Meter, OnProgress
 from npczarr.store.croissant import describe
 from npczarr.store.hierarchy import RESIZING, array, open_group
 from npczarr.store.lease import LEASE_KEY
