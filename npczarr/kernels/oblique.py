@@ -97,11 +97,8 @@ def _linear(source: Block, matrix: Block, target: Block) -> None:
     flat = source.ravel()
     start, step = np.empty(3), matrix[:3, 0].copy()
     n = target.shape[2]
-    first_neighbor, shares, neighbors = (
-        np.empty(n, np.int64),
-        np.empty((3, n), np.float32),
-        np.empty((8, n), np.float32),
-    )
+    first_neighbor = np.empty(n, np.int64)
+    shares, neighbors = np.empty((3, n), np.float32), np.empty((8, n), np.float32)
     for z in range(target.shape[0]):
         for y in range(target.shape[1]):
             line = target[z, y]

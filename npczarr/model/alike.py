@@ -16,15 +16,13 @@ def told_as_one(lines: Iterable[str]) -> list[tuple[int, str]]:
     list
         (count, line) of each kind, in the order in which they first came: ``(2, "TE 11 to 12.5 ms")``.
     """
-    kinds: dict[str, list[list[str]]] = {}
+    kinds: dict[tuple[str, ...], list[list[str]]] = {}
     for line in lines:
-        kinds.setdefault(_NUMBER.sub("\0", line), []).append(_NUMBER.findall(line))
-    return [(len(numbers), _filled(kind, numbers)) for kind, numbers in kinds.items()]
+        kinds.setdefault(tuple(_NUMBER.split(line)), []).append(_NUMBER.findall(line))
+    return [(len(numbers), _filled(words, numbers)) for words, numbers in kinds.items()]
 
 
-def _filled(kind: str, numbers: list[list[str]]) -> str:
-    words = kind.split("\0")
-    for i, values in enumerate(zip(*numbers, strict=True)):
-        low, high = min(values, key=float), max(values, key=float)
-        words[i] += low if float(low) == float(high) else f"{low} to {high}"
-    return "".join(words)
+def _filled(words: tuple[str, ...], numbers: list[list[str]]) -> str:
+    ranges = [(min(values, key=float), max(values, key=float)) for values in zip(*numbers, strict=True)]
+    told = [low if float(low) == float(high) else f"{low} to {high}" for low, high in ranges]
+    return "".join(word + number for word, number in zip(words, [*told, ""], strict=True))

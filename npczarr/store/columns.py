@@ -15,7 +15,7 @@ import zarr
 from numpy.typing import NDArray
 
 from npczarr.model.schema import SCAN
-from npczarr.store.hierarchy import ZarrArray, arrays_of, dims_of, members_below, read_tables, tables_at
+from npczarr.store.hierarchy import ZarrArray, dims_of, members_below, read_tables, tables_at
 from npczarr.store.results import INPUT_DIGEST, INPUTS, RESULTS, input_digests
 
 #: Dimensions of which each entry is a column of its own.
@@ -56,14 +56,17 @@ def columns_of(root: zarr.Group) -> dict[str, Column]:
     that would stand for two columns stands for the array of just that name, else for none. What reviewers decided is
     not among them.
     """
-    members = members_below(root)
-    own = [(name, one) for name, one in members if "/" not in name and not isinstance(one, zarr.Group)]
-    found = list(_spread("", _scalars(own, ("axis",)), {"axis": ("z", "y", "x")}))
-    for path, group in members:
-        if isinstance(group, zarr.Group) and path.partition("/")[0] in RESULTS and INPUT_DIGEST in group:
-            arrays = [(name, one) for name, one in arrays_of(group) if name not in SCAN]
-            entries = {name: _labels(one) for name, one in arrays if dims_of(one) == (name,)}
-            found += _spread(f"{path}/", _scalars(arrays, _SPREAD), entries)
+    arrays: dict[str, dict[str, ZarrArray]] = {}
+    for path, one in members_below(root):
+        if not isinstance(one, zarr.Group):
+            group, _, name = path.rpartition("/")
+            arrays.setdefault(group, {})[name] = one
+    found = list(_spread("", _scalars(arrays.get("", {}), ("axis",)), {"axis": ("z", "y", "x")}))
+    for group, held in arrays.items():
+        if group.partition("/")[0] in RESULTS and INPUT_DIGEST in held:
+            own = {name: one for name, one in held.items() if name not in SCAN}
+            entries = {name: _labels(one) for name, one in own.items() if dims_of(one) == (name,)}
+            found += _spread(f"{group}/", _scalars(own, _SPREAD), entries)
     times = Counter(name for name, _ in found)
     return {name: column for name, column in found if times[name] == 1 or column == Column(name)}
 
@@ -92,9 +95,9 @@ def read_columns(arrays: Mapping[str, ZarrArray], columns: Mapping[str, Column])
     return {name: _values(tables[column.path], column, measured) for name, column in columns.items()}
 
 
-def _scalars(arrays: Iterable[tuple[str, Any]], spread: Sequence[str]) -> Iterator[tuple[str, Any]]:
+def _scalars(arrays: Mapping[str, ZarrArray], spread: Sequence[str]) -> Iterator[tuple[str, ZarrArray]]:
     """Choose the arrays with one value a patient or a scan, or with one for each entry of some other dimensions."""
-    for name, found in arrays:
+    for name, found in arrays.items():
         dims = dims_of(found)
         ours = tuple(dim for dim in dims if dim in SCAN)
         scalar = ours in (SCAN[:1], SCAN) and dims[: len(ours)] == ours and set(dims) <= {*SCAN, *spread}
