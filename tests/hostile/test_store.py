@@ -259,7 +259,7 @@ HOSTILE = {
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", HOSTILE)
-@pytest.mark.parametrize("name", ["image", "mask", "z_mm", "status"])
+@pytest.mark.parametrize("name", ["image", "mask", "z_mm", "status", "age"])
 def test_hostile_chunks_with_right_checksums(store, kind, name):
     blosc, zstd = HOSTILE[kind]
     chunk_of(store, name).write_bytes(blosc if name == "image" else zstd)
