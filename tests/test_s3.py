@@ -34,6 +34,7 @@ from npczarr.store.holder import identity
 from npczarr.store.lease import LEASE_KEY, hold_lease
 from npczarr.store.location import delete, keys_below, locate, put
 from npczarr.store.selection import select_patients
+from npczarr.store.watch import begin_epoch
 from tests.stores import comparable
 
 from .servers import KEY, SECRET, Faults, environment, proxy_to, s3_server, weed
@@ -574,6 +575,24 @@ def test_a_store_on_s3_is_sealed_repaired_and_watched(s3, alone, tmp_path):
     assert npc.validate(url, against=alone, repair=True, workers=0) == ()
     with pytest.raises(StoreError, match="changed while it was read"):
         replaced_scan(alone, tmp_path, url).image((slice(0, 1), slice(0, 4), slice(0, 4)))
+
+
+def test_voxels_older_than_the_opening_are_one_request_and_replaced_ones_are_refused(s3, alone, tmp_path):
+    url, window = "s3://priv/aged.zarr", (slice(0, 1), slice(0, 4), slice(0, 4))
+    npc.convert(alone, url, workers=0)
+    time.sleep(5)  # an object's time is in whole seconds, and clocks may differ by three
+    begin_epoch(locate(url).open())
+    scan = StoredCohort(locate(url)).scan("001", "T1WI")
+    voxels = scan.image(window)
+    for read in (scan.image, scan.mask):
+        s3.use(Faults())
+        read(window)
+        assert s3.count() == 1, s3.requests
+    before = replaced_scan(alone, tmp_path, url)  # its voxels are the same, at another spacing
+    for read in (before.image, before.mask):
+        with pytest.raises(StoreError, match="changed while it was read"):
+            read(window)
+    np.testing.assert_array_equal(StoredCohort(locate(url)).scan("001", "T1WI").image(window), voxels)
 
 
 def replaced_scan(source, tmp_path, url):

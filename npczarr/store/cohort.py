@@ -21,7 +21,7 @@ from npczarr.store.location import Location
 from npczarr.store.scans import StoredScan
 from npczarr.store.storage_errors import translate_damage, translate_errors
 from npczarr.store.voxels import VoxelArray, describe_voxels
-from npczarr.store.watch import Watch, stamp_of
+from npczarr.store.watch import Stamp, Watch, stamp_of
 from npczarr.store.whole import WholeArrays, is_written_whole
 
 #: Reads tables by their names.
@@ -223,12 +223,12 @@ def open_consolidated(location: Location) -> zarr.Group:
     return root
 
 
-def _described_again(location: Location, stamp: str, place: tuple[int, int]) -> StoredScan:
+def _described_again(location: Location, stamp: Stamp, place: tuple[int, int]) -> StoredScan:
     return _opened_at(location, stamp).at(place, check=False)
 
 
 @lru_cache(maxsize=4)
-def _opened_at(location: Location, stamp: str) -> StoredCohort:
+def _opened_at(location: Location, stamp: Stamp) -> StoredCohort:
     """Open a store once for each state of its tables."""
     cohort = StoredCohort(location)
     _ = cohort.tables  # now, and not when another run may have changed them again

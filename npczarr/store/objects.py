@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from datetime import UTC, datetime
 from typing import Any, Self, TypeVar
 
 from zarr.abc.store import ByteRequest
@@ -18,6 +21,24 @@ Answer = TypeVar("Answer")
 
 #: Keys that the lease, the seal and workers write by themselves.
 _NOT_GUARDED = re.compile(r"(image|mask)/c/|status/[a-z]+(\.json)?$(?<!zarr\.json)")
+#: Where whoever is reading wants to know when the objects were written.
+_TIMES: ContextVar[list[datetime] | None] = ContextVar("_TIMES", default=None)
+#: Of what is absent, read in part, or without a time (of 1970, then): it may have been written just now.
+_UNKNOWN = datetime.max.replace(tzinfo=UTC)
+
+
+@contextmanager
+def times_of_reading() -> Iterator[list[datetime]]:
+    """Gather when each object that is read within the block was last written, by the clock of its server.
+
+    The list stays empty where the store is no object store.
+    """
+    times: list[datetime] = []
+    token = _TIMES.set(times)
+    try:
+        yield times
+    finally:
+        _TIMES.reset(token)
 
 
 def _version(meta: Any) -> Any:  # noqa: ANN401 - of obstore
@@ -64,6 +85,10 @@ class Objects(ObjectStore[Any]):
         """Read an object or a part of it, or None where there is none."""
         if self._versions is not None and byte_range is None and not _NOT_GUARDED.match(key):
             return await self._get_version(key, prototype, self._versions)
+        if (times := _TIMES.get()) is not None:
+            if byte_range is None:
+                return await self._get_timed(key, prototype, times)
+            times.append(_UNKNOWN)
         return await self._ask(f"read {key}", lambda: super(Objects, self).get(key, prototype, byte_range))
 
     async def set(self, key: str, value: Buffer) -> None:
@@ -97,6 +122,23 @@ class Objects(ObjectStore[Any]):
             if versions.setdefault(key, _version(found.meta)) != _version(found.meta):
                 raise self._foreign(key)
             return content
+
+        return await self._ask(f"read {key}", read)
+
+    async def _get_timed(self, key: str, prototype: BufferPrototype, times: list[datetime]) -> Buffer | None:
+        """Read an object whole, and note when it was written."""
+        import obstore
+
+        async def read() -> Buffer | None:
+            try:
+                found = await obstore.get_async(self.store, key)
+            except FileNotFoundError:
+                times.append(_UNKNOWN)
+                return None
+            content: Any = await found.bytes_async()
+            written = found.meta["last_modified"]
+            times.append(written if written.timestamp() > 0 else _UNKNOWN)
+            return prototype.buffer.from_bytes(content)
 
         return await self._ask(f"read {key}", read)
 
@@ -158,13 +200,13 @@ class Objects(ObjectStore[Any]):
 
         return await self._ask(f"write {key}", compared)
 
-    async def stamp(self, key: str) -> str:
-        """Return the ETag of an object, or the time of its last change where the server gives none."""
+    async def stamp(self, key: str) -> tuple[str, datetime]:
+        """Return the ETag of an object, and when it was last written; the time for both where there is no ETag."""
         import obstore
 
-        async def looked_up() -> str:
+        async def looked_up() -> tuple[str, datetime]:
             found = await obstore.head_async(self.store, key)
-            return str(found["e_tag"] or found["last_modified"])
+            return str(found["e_tag"] or found["last_modified"]), found["last_modified"]
 
         return await self._ask(f"look for {key}", looked_up)
 

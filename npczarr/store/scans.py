@@ -8,8 +8,9 @@ digest.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from itertools import pairwise, product
 from typing import Any
 
@@ -21,6 +22,7 @@ from npczarr.model.geometry import Floats, Grid, Shape
 from npczarr.model.label_set import TUMOR
 from npczarr.model.schema import STORED
 from npczarr.store.chunks import digest, is_padding
+from npczarr.store.objects import times_of_reading
 from npczarr.store.voxels import VoxelArray, Window
 from npczarr.store.watch import Watch
 
@@ -140,16 +142,19 @@ class StoredScan:
         self, array: VoxelArray, expected: str, raters: tuple[int, ...], window: Window | None, *, verify: bool
     ) -> NDArray[Any]:
         window = self.window if window is None else window
+        written: Sequence[datetime] = ()
         try:
-            values = self._values(array, raters, window)
-            whole = window == self.window
-            if whole and verify and expected:
-                values = self._verified(array, values, expected)
-            elif not (whole or array.whole) and expected and _has_empty_chunk(array, values, window):
-                values = self._verified(array, self._values(array, raters, self.window), expected)[(..., *window)]
+            with times_of_reading() as times:
+                values = self._values(array, raters, window)
+                whole = window == self.window
+                if whole and verify and expected:
+                    values = self._verified(array, values, expected)
+                elif not (whole or array.whole) and expected and _has_empty_chunk(array, values, window):
+                    values = self._verified(array, self._values(array, raters, self.window), expected)[(..., *window)]
+            written = times
         finally:  # also where an error looks like damage: a scan that was changed meanwhile is not damaged
             if self.watch is not None:
-                self.watch.check(self)
+                self.watch.check(self, written)
         return values
 
     def _values(self, array: VoxelArray, raters: tuple[int, ...], window: Window) -> NDArray[Any]:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 from uuid import uuid4
 
 import numpy as np
@@ -27,6 +28,15 @@ Place = tuple[int, int]
 #: An object below an array whose content is new each time that rows are about to change or have changed. Of `status`
 #: itself an object store cannot tell: its ETag is the same again once everything is ok again.
 EPOCH_KEY = "status/epoch"
+#: By how much the clocks of one server's machines may differ; times of objects are whole seconds.
+_CLOCKS = timedelta(seconds=3)
+
+
+class Stamp(NamedTuple):
+    """What tells the epoch of a store from others, "" where nothing does; and when it began, by its server's clock."""
+
+    text: str = ""
+    began: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,23 +51,34 @@ class Watch:
     location
         The store.
     stamp
-        By which the epoch is told from a later one; "" where there is none.
+        By which the epoch is told from a later one.
     describe
         Describes one scan of a store anew; a function of a module.
     """
 
     location: Location
-    stamp: str
-    describe: Callable[[Location, str, Place], StoredScan]
+    stamp: Stamp
+    describe: Callable[[Location, Stamp, Place], StoredScan]
 
-    def check(self, scan: StoredScan) -> None:
+    def check(self, scan: StoredScan, times: Sequence[datetime] = ()) -> None:
         """Make sure that what was read of a scan belongs to what the store said of it when it was opened.
+
+        Parameters
+        ----------
+        scan
+            As the store described it.
+        times
+            When the objects that were read were written, all of them, where that is known. A writer begins an epoch
+            before it touches voxels: those that are older than the epoch of the opening are the ones of then, and no
+            request is needed to see it.
 
         Raises
         ------
         StoreError
             If the scan was changed in between.
         """
+        if times and self.stamp.began is not None and max(times) < self.stamp.began - _CLOCKS:
+            return
         now = stamp_of(self.location)
         if now != self.stamp and not _same(scan, self.describe(self.location, now, scan.place)):
             raise StoreError(
@@ -71,16 +92,16 @@ def begin_epoch(store: Store) -> None:
     put(store, EPOCH_KEY, uuid4().hex.encode())
 
 
-def stamp_of(location: Location) -> str:
-    """Return what tells the epoch of a store from others; "" where there is none, or it cannot be looked up."""
+def stamp_of(location: Location) -> Stamp:
+    """Return what tells the epoch of a store from others; an empty one where there is none, or it cannot be read."""
     store = location.open(read_only=True)
     try:
         if isinstance(store, LocalStore):
             found = os.stat(Path(store.root, EPOCH_KEY))
-            return f"{found.st_mtime_ns} {found.st_size} {found.st_ino}"
-        return run(store.stamp(EPOCH_KEY)) if isinstance(store, Objects) else ""
+            return Stamp(f"{found.st_mtime_ns} {found.st_size} {found.st_ino}")
+        return Stamp(*run(store.stamp(EPOCH_KEY))) if isinstance(store, Objects) else Stamp()
     except (OSError, StoreError):
-        return ""
+        return Stamp()
 
 
 def _same(one: StoredScan, other: StoredScan) -> bool:
