@@ -6,7 +6,7 @@ import os
 import re
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import uuid4
@@ -31,14 +31,15 @@ def whole(path: Path) -> Iterator[Path]:
             shutil.rmtree(path)
         os.replace(draft, path)
     except OSError as error:
-        if error.filename == str(draft):  # people know the file by its own name
+        if error.filename in (None, str(draft)):  # people know the file by its own name; a full disk names none
             error.filename = str(path)
         raise
     finally:
-        if draft.is_dir():
-            shutil.rmtree(draft)
-        else:
-            draft.unlink(missing_ok=True)
+        with suppress(OSError):  # what cannot be written may refuse to be deleted, too
+            if draft.is_dir():
+                shutil.rmtree(draft)
+            else:
+                draft.unlink(missing_ok=True)
 
 
 def write_whole(path: Path, content: bytes) -> None:

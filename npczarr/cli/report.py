@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -50,7 +51,7 @@ def write(
     force: bool = False,
     **where: Any,  # noqa: ANN401 - figures, tables, quality_csv: paths or None
 ) -> None:
-    """Write a report with a progress bar, and say where it is."""
+    """Write a report with a progress bar, and say where it is; exit code 1 if scans could not be read."""
     from npczarr.errors import ParameterError
 
     try:
@@ -60,7 +61,9 @@ def write(
             f"a report needs {error.name}, which is not installed: pip install 'npczarr[report]'"
         ) from error
     started = time.perf_counter()
-    with show.progress() as draw:
+    with show.progress() as draw, warnings.catch_warnings(record=True) as damaged:
+        warnings.simplefilter("ignore")
+        warnings.filterwarnings("always", category=UserWarning, module=__name__)
         write_report(
             store,
             out,
@@ -77,3 +80,8 @@ def write(
     for path in where.values():
         if path is not None:
             show.out.print(f"wrote {path}")
+    for one in damaged:
+        show.out.print("[red]failed[/]", end=" ")
+        show.out.print(str(one.message), markup=False)
+    if damaged:
+        raise typer.Exit(1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import warnings
 from collections.abc import Mapping
 from datetime import date
 from importlib.metadata import version
@@ -91,6 +92,11 @@ def write_report(
         If there is a file that no earlier report is, and not `force`.
     UnknownLabelError
         If the masks have no such label.
+
+    Warns
+    -----
+    UserWarning
+        Of each stored scan that cannot be read: which, and why. The report is of all others, and lists it.
     """
     out = _writable(out, _OUR_PAGE, force)
     list_path = None if quality_csv is None else _writable(quality_csv, ",".join(COLUMNS), force)
@@ -111,6 +117,9 @@ def write_report(
         _save_tables(contents, Path(tables))
     if list_path is not None:
         write_whole(list_path, to_csv(inputs.findings, index=False).encode())
+    for seen in inputs.scored.values():
+        if seen.problem:
+            warnings.warn(seen.problem, stacklevel=2)
     return out
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import stat
 import zipfile
@@ -164,7 +165,10 @@ def describe_files(files: Sequence[File]) -> list[str]:
 
 def refusal_reason(error: Exception) -> str:
     """Why a file could not be read, in words that may be stored: exceptions of other libraries hold paths."""
-    return str(error) if isinstance(error, SourceError) else f"cannot be read ({type(error).__name__})"
+    if isinstance(error, SourceError):
+        return str(error)
+    system = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else ""
+    return f"cannot be read ({system or type(error).__name__})"
 
 
 @lru_cache(maxsize=8)

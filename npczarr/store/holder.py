@@ -5,12 +5,26 @@ from __future__ import annotations
 import json
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import psutil
+
+#: Tokens of the leases that this process holds at this moment.
+_HELD: set[str] = set()
+
+
+@contextmanager
+def holding(token: str) -> Iterator[None]:
+    """Say that a lease with this token is held by this process while the block runs, or is being asked for."""
+    _HELD.add(token)
+    try:
+        yield
+    finally:
+        _HELD.discard(token)
 
 
 def identity() -> dict[str, Any]:
@@ -60,11 +74,16 @@ def holder(content: bytes | None) -> str:
 
 
 def died_here(content: bytes | None) -> bool:
-    """Whether a lease is of a process of this machine, this start of it and this container, that no longer runs."""
+    """Whether a lease is of a process of this machine, this start of it and this container, that no longer runs.
+
+    One of this process is dead, too, once its run has ended: it could not be given back, as when a disk failed.
+    """
     found, here = parse(content), identity()
     same = all(found.get(name) == here[name] for name in ("host", "boot", "namespace"))
-    if not found or not same or found.get("process") == os.getpid():
+    if not found or not same:
         return False
+    if found.get("process") == os.getpid() and found.get("started") == here["started"]:
+        return token_of(content) not in _HELD
     try:
         return bool(psutil.Process(int(found["process"])).create_time() != found.get("started"))
     except psutil.NoSuchProcess:

@@ -11,7 +11,7 @@ import json
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from uuid import uuid4
@@ -19,8 +19,8 @@ from uuid import uuid4
 from zarr.abc.store import Store
 from zarr.storage import LocalStore
 
-from npczarr.errors import LeaseError, StoreError
-from npczarr.store.holder import died_here, holder, identity, now, parse, token_of
+from npczarr.errors import LeaseError, NpczarrError, StoreError
+from npczarr.store.holder import died_here, holder, holding, identity, now, parse, token_of
 from npczarr.store.location import delete, get, put, put_if_absent, replace
 from npczarr.store.run_end import changes_of_others, renew_catalog, renew_seal
 
@@ -137,23 +137,42 @@ def hold_lease(store: Store, url: str, *, break_lock: bool = False) -> Iterator[
     """
     token = uuid4().hex
     content = json.dumps({**identity(), "since": now(), "token": token}).encode()
-    took_over = not put_if_absent(store, LEASE_KEY, content)
-    if took_over:
-        _take_over(store, url, content, break_lock=break_lock)
-    lease = Lease(store, token)
-    try:
+    with holding(token):
+        took_over = not put_if_absent(store, LEASE_KEY, content)
+        if took_over:
+            _take_over(store, url, content, break_lock=break_lock)
+        with _sealed_at_the_end(store, Lease(store, token), took_over=took_over) as lease:
+            yield lease
+
+
+@contextmanager
+def _sealed_at_the_end(store: Store, lease: Lease, *, took_over: bool) -> Iterator[Lease]:
+    """Seal the store after the block, and give the lease back."""
+    with _afterwards(lease.release):
         lease.check()
         if took_over:
             _clear_partial(store)
         # what an interrupted run left is no change of another program
         before, changed = (None, ()) if took_over else changes_of_others(store)
-        try:
-            yield lease
-        finally:
+
+        def seal() -> None:
             if renew_seal(lease, store, before, changed):
                 renew_catalog(lease, store)
-    finally:
-        lease.release()
+
+        with _afterwards(seal):
+            yield lease
+
+
+@contextmanager
+def _afterwards(act: Callable[[], None]) -> Iterator[None]:
+    """Do something after the block, also if that failed: then its error is told, and not what follows from it."""
+    try:
+        yield
+    except BaseException:
+        with suppress(NpczarrError, OSError):
+            act()
+        raise
+    act()
 
 
 def _clear_partial(store: Store) -> None:

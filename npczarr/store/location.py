@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from zarr.abc.store import Store
+from zarr.abc.store import ByteRequest, Store
 from zarr.storage import FsspecStore, LocalStore
 
 from npczarr.errors import ReadOnlyError, StoreError
@@ -17,7 +17,7 @@ from npczarr.store.object_store import credentials_in_environment, is_object_sto
 from npczarr.store.objects import Objects
 from npczarr.store.packed_store import PackedStore
 from npczarr.store.storage_errors import first_line, translate_errors
-from npczarr.store.zarr_library import Buffer, as_buffer, no_range, run
+from npczarr.store.zarr_library import Buffer, BufferPrototype, as_buffer, no_range, run
 
 _WRITTEN_AT_ONCE = 16  # objects
 _READ_AT_ONCE = 64  # objects, each over a connection of its own: a process may have a thousand
@@ -101,7 +101,13 @@ def locate(url: str | Path, options: Mapping[str, Any] | None = None) -> Locatio
 
 
 class _Files(LocalStore):
-    """A folder; a full disk or a lack of permission is one line, whatever was being written."""
+    """A folder; a full disk, a lack of permission or a damaged disk is one line that names the object."""
+
+    async def get(
+        self, key: str, prototype: BufferPrototype | None = None, byte_range: ByteRequest | None = None
+    ) -> Buffer | None:
+        with translate_errors(self, f"read {key}"):
+            return await super().get(key, prototype, byte_range)
 
     async def set(self, key: str, value: Buffer) -> None:
         with translate_errors(self, f"write {key}"):

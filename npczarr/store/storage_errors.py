@@ -82,12 +82,16 @@ def is_refusal(error: BaseException) -> bool:
 
 
 def _advice(store: Store, error: Exception, *, refused: bool) -> str:
+    if isinstance(error, OSError) and error.errno == errno.EROFS:
+        return "its file system is read-only, or became so, as one does after errors of its disk: check it"
     if refused and isinstance(getattr(store, "_store", store), LocalStore):  # of a wrapper, what it wraps
         return "the file system refuses access: check the permissions of the folder"
     if refused:
         return (
             "check address and access; access was refused: credentials are taken from the environment of each process"
         )
+    if isinstance(error, OSError) and error.errno == errno.EIO:
+        return "the disk or its connection failed: check its health, and copy what is on it"
     if isinstance(error, AttributeError | TypeError | ValueError | LookupError):
         return "this object is damaged or of another program"
     return "check address, access and space left"

@@ -11,7 +11,7 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
-from npczarr.errors import GeometryError
+from npczarr.errors import GeometryError, StoreError
 from npczarr.model.geometry import Grid
 from npczarr.model.schema import ROW_DIGEST, STATUSES, STORED
 from npczarr.store.catalog import CATALOG_KEY, differing_columns
@@ -21,6 +21,7 @@ from npczarr.store.location import keys_below
 from npczarr.store.metadata import consolidated_problems, schema_problems
 from npczarr.store.scans import StoredScan, as_stored
 from npczarr.store.seal import digest_row, read_seal, seal_of
+from npczarr.store.storage_errors import first_line
 from npczarr.store.whole import is_written_whole
 
 Values = Mapping[str, Any]
@@ -81,7 +82,8 @@ def _table_problem(root: zarr.Group, path: str, table: Any, *, whole: bool) -> s
     try:
         table[...]
     except Exception as error:  # codecs name damage in a dozen ways
-        return f"cannot be read ({type(error).__name__}); restore it from a copy, or {mend}"
+        cause = error.__cause__ if isinstance(error, StoreError) and isinstance(error.__cause__, Exception) else error
+        return f"cannot be read ({type(cause).__name__}: {first_line(cause)}); restore it from a copy, or {mend}"
     expected = math.prod(-(-n // chunk) for n, chunk in zip(table.shape, table.chunks, strict=True))
     there = len(keys_below(root.store, f"{path}/c"))
     if there < expected and whole:

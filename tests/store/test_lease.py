@@ -8,7 +8,8 @@ import sys
 import pytest
 
 import npczarr as npc
-from npczarr.errors import LeaseError
+from npczarr.errors import LeaseError, StoreError
+from npczarr.store import lease as lease_module
 from npczarr.store.lease import LEASE_KEY, hold_lease
 from npczarr.store.location import locate
 from tests.store.small import snapshot
@@ -86,6 +87,33 @@ def test_only_a_lease_of_a_process_that_died_here_is_taken_over(place, changes, 
         with pytest.raises(LeaseError, match="is being written"), hold_lease(place, "x"):
             pytest.fail("taken over")
         assert left.exists()
+
+
+def test_a_lease_that_this_process_could_not_give_back_is_taken_over_once_its_run_has_ended(place, monkeypatch):
+    def fail(store, key):
+        raise StoreError(f"cannot delete {key}: the disk failed")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(lease_module, "delete", fail)
+        with (
+            pytest.raises(StoreError, match="cannot delete"),
+            hold_lease(place, "x"),
+            pytest.raises(LeaseError, match="is being written"),
+            hold_lease(place, "x"),
+        ):
+            pytest.fail("two writers")
+    assert (place.root / LEASE_KEY).exists()
+    with hold_lease(place, "x") as again:
+        again.check()
+
+
+def test_what_fails_at_the_end_hides_no_error_of_the_run(place, monkeypatch):
+    def fail(store, key):
+        raise StoreError("the disk failed")
+
+    monkeypatch.setattr(lease_module, "delete", fail)
+    with pytest.raises(StoreError, match="what came first"), hold_lease(place, "x"):
+        raise StoreError("what came first")
 
 
 @pytest.mark.parametrize("content", [b"", b"[]", b"{", b"\xff", b"3", b'"text"'])
