@@ -156,6 +156,8 @@ def _decode_tiff(content: bytes, count: int, limits: Limits) -> NDArray[Any]:
     """Decode one of ``count`` slices, after a look at its header for how large they all are."""
     with silent("tifffile"), tifffile.TiffFile(io.BytesIO(content)) as file:
         page = file.pages.first
+        if not all(isinstance(n, int) for n in (*page.shape, *page.chunked)):  # bytes, where a tag's type is damaged
+            raise SourceError("its width or height is no number; the file is damaged")
         limits.check_voxels(count * math.prod(page.shape) * (page.dtype.itemsize if page.dtype else 1))
         if len(file.pages) > 1:
             raise SourceError(f"{len(file.pages)} pages, expected one")

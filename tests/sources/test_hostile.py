@@ -244,6 +244,20 @@ def test_a_tiff_of_60000_by_60000_pixels_takes_no_memory(frugal, tmp_path):
         read_tiff(bytes(content), tmp_path)
 
 
+def test_a_tiff_whose_width_is_a_text_takes_no_memory(frugal, tmp_path):
+    """tifffile gives bytes for a tag of bytes, and a text times a height of billions is gigabytes."""
+    buffer = io.BytesIO()
+    tifffile.imwrite(buffer, np.zeros((6, 7), np.uint8), compression="zlib", rowsperstrip=6)
+    content = bytearray(buffer.getvalue())
+    with tifffile.TiffFile(io.BytesIO(content)) as file:
+        width, height = (file.pages.first.tags[name] for name in ("ImageWidth", "ImageLength"))
+        content[width.offset + 2 : width.offset + 4] = struct.pack("<H", 1)  # BYTE
+        content[height.offset + 2 : height.offset + 4] = struct.pack("<H", 4)  # LONG
+        content[height.valueoffset : height.valueoffset + 4] = struct.pack("<I", 3204448262)
+    with pytest.raises(SourceError, match="its width or height is no number; the file is damaged"):
+        read_tiff(bytes(content), tmp_path)
+
+
 def test_a_tiff_whose_strips_unpack_to_gigabytes_takes_no_memory(frugal):
     bomb = zlib.compress(bytes(64 * MEGABYTE))
     with pytest.raises(SourceError, match="packed data grows beyond"):
