@@ -19,13 +19,13 @@ from .graphs.measure import agreement as agreement
 from .graphs.measure import compare_masks as compare_masks
 from .graphs.measure import measure_mask as measure_mask
 from .graphs.measure import morphology as morphology
-from .graphs.measure_store import Failure as Failure
 from .graphs.measure_store import measure_store as measure_store
 from .graphs.resample import resample as resample
 from .graphs.resample_store import resample_store as resample_store
 from .graphs.score import score as score
 from .graphs.validate_store import validate as validate
 from .model.progress import Progress as Progress
+from .model.results import Failure as Failure
 from .phantom import CohortSummary as CohortSummary
 from .phantom import make_cohort as make_cohort
 from .privacy.audit import Audit as Audit

@@ -16,14 +16,13 @@ from npczarr.graphs.label_dim import LabelChoice, number_of, only, with_labels
 from npczarr.graphs.map_scans import Row, map_scans, scan_geometry
 from npczarr.graphs.mask_arguments import agreed_spacing, check_same_grid, read_mask_argument
 from npczarr.model.per_axis import PerAxis
-from npczarr.model.results import AGREEMENT, LENGTH_RATIOS, MORPHOLOGY
+from npczarr.model.results import AGREEMENT, LENGTH_RATIOS, MORPHOLOGY, TOLERANCE_MM
 from npczarr.model.schema import Variable
 
 # kernels are imported by what runs them: with numba they take half a second, and many a command measures nothing
 if TYPE_CHECKING:
     from npczarr.kernels.patterns import Method
 
-TOLERANCE_MM = 2.0
 _METHOD = "lorensen"
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from npczarr.errors import ParameterError
-from npczarr.graphs.measure import TOLERANCE_MM
 from npczarr.model.options import normalize_options, redacted
+from npczarr.model.results import TOLERANCE_MM
 
 #: The arguments that each measure takes, and their defaults.
 DEFAULTS: Mapping[str, Mapping[str, Any]] = {

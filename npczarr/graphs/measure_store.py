@@ -1,59 +1,31 @@
-"""A measure over a whole store: in batches of patients, kept beside the scans, and not computed twice."""
+"""A measure over a whole store, kept beside the scans and not computed twice.
+
+What is kept already is read without Dask and the kernels, which take longer to import than a store to open.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
-from importlib.metadata import version
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-import dask
 import numpy as np
 import xarray as xr
-import zarr
-from numpy.typing import NDArray
 
-from npczarr.errors import NpczarrError, ReadOnlyError, SourceError
 from npczarr.graphs.label_dim import LabelChoice
-from npczarr.graphs.measure import agreement, morphology
 from npczarr.graphs.measure_arguments import arguments_of, result_path
+from npczarr.model.label_set import flag_names
 from npczarr.model.progress import Meter, OnProgress
-from npczarr.model.results import VERSION
+from npczarr.model.results import VERSION, Failure
 from npczarr.model.schema import SCAN
-from npczarr.runner import Runner, active_client
-from npczarr.store.hierarchy import open_group
-from npczarr.store.lease import Lease, hold_lease
+from npczarr.store.hierarchy import labels, open_group, read_tables, tables_at
 from npczarr.store.location import Location, locate
-from npczarr.store.open import open_location
-from npczarr.store.results import input_digests, read_result, write_result
+from npczarr.store.results import INPUT_DIGEST, INPUTS, input_digests, read_result
 
 if TYPE_CHECKING:
     from npczarr.kernels.patterns import Method
 
-_BATCH = 64  # patients to a task: opening the store for each costs as much as measuring thirty scans
 Measure = Literal["morphology", "agreement", "score"]
-
-
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """A scan that could not be measured, or a prediction that is of no scan, and why."""
-
-    patient: str
-    sequence: str
-    problem: str
-
-
-@dataclass(frozen=True, slots=True)
-class MeasureTask:
-    """A batch of patients to measure; on threads of one process, or one scan after another on one of many workers."""
-
-    target: Location
-    measure: str
-    patients: tuple[str, ...]
-    parameters: tuple[tuple[str, Any], ...]
-    threads: bool
 
 
 def measure_store(
@@ -122,179 +94,46 @@ def measure_store(
     chosen = arguments_of(measure, given, source_options)
     path = result_path(measure, name, chosen)
     location = locate(store, storage_options)
-    dataset = open_location(location)
-    # wrong parameters are an error now, not the failure of every scan later
-    template = function_of(measure)(dataset, **chosen)
-    if template.attrs.get("predicted_scans") == 0:
-        raise SourceError(
-            f"none of the predicted masks is of a patient and sequence in {location.shown}; name their folders as the "
-            "store's patients"
-        )
-    unmatched = _unmatched(dataset, measure, chosen)
-    provenance = {**template.attrs, "npczarr_results": VERSION}
-    digests = input_digests(dataset)
-    patients = [str(label) for label in dataset["patient"].values]
-    # a store that is measured already needs no lease, nor its seal
+    kept = None if measure == "score" or label is not None else _kept(location, measure, path, chosen)
+    if kept is not None:
+        Meter(on_progress, 0, "patients", {"kept": kept.sizes["patient"]})
+        return kept, ()
+    from npczarr.graphs.measure_batches import measure_and_keep
+
+    return measure_and_keep(
+        location,
+        measure,
+        path,
+        chosen,
+        workers=workers,
+        scheduler=scheduler,
+        break_lock=break_lock,
+        on_progress=on_progress,
+    )
+
+
+def _kept(location: Location, measure: str, path: str, chosen: Mapping[str, Any]) -> xr.Dataset | None:
+    """Return a stored result of which every scan is as it was measured, with these arguments; None of any other."""
     root = open_group(location.open(read_only=True), location.shown, mode="r")
-    result, todo = _already_measured(root, path, template, digests, provenance)
-    if not todo:
-        Meter(on_progress, 0, "patients", {"kept": len(patients)})
-        return result.assign(input_digest=(SCAN, digests)).assign_attrs(provenance, kept=1), tuple(unmatched)
-    threads = workers is None and scheduler is None and active_client() is None
-    with (
-        _lease_if_writable(location, break_lock=break_lock) as lease,
-        Runner(workers, scheduler, idle="here" if threads else "processes") as runner,
-    ):
-        root = open_group(location.open(read_only=lease is None), location.shown, mode="r" if lease is None else "r+")
-        result, todo = _already_measured(root, path, template, digests, provenance)
-        batches = [tuple(todo[i : i + _BATCH]) for i in range(0, len(todo), _BATCH)]
-        meter = Meter(on_progress, len(todo), "patients", {"kept": len(patients) - len(todo)})
-        parameters = tuple(sorted(chosen.items()))
-        tasks = [MeasureTask(location, measure, batch, parameters, threads) for batch in batches]
-        failures = _measure_all(runner, tasks, result, patients, template, meter)
-        result["input_digest"] = (SCAN, digests)
-        if todo and lease is not None:
-            written_by = {**provenance, "npczarr_version": version("npczarr")}
-            with lease.writing():
-                write_result(root, path, _stored_form(result, failures), written_by)
-    return result.assign_attrs(provenance, kept=int(lease is not None)), (*failures, *unmatched)
-
-
-def _unmatched(dataset: xr.Dataset, measure: str, chosen: Mapping[str, Any]) -> list[Failure]:
-    """Name the predictions that no scan of the store is compared with."""
-    if measure != "score":
-        return []
-    from npczarr.graphs.predictions import unmatched_predictions
-
-    given = {name: chosen.get(name) for name in ("config", "storage_options")}
-    reasons = unmatched_predictions(dataset, chosen["predictions"], **given)
-    return [Failure(*key, problem) for key, problem in sorted(reasons.items())]
-
-
-def function_of(measure: str) -> Callable[..., xr.Dataset]:
-    """Return the function of a measure, such as :func:`npczarr.morphology`."""
-    if measure == "score":
-        from npczarr.graphs.score import score  # which imports every reader of files
-
-        return score
-    return morphology if measure == "morphology" else agreement
-
-
-def _measure_all(
-    runner: Runner,
-    tasks: list[MeasureTask],
-    result: xr.Dataset,
-    patients: list[str],
-    template: xr.Dataset,
-    meter: Meter,
-) -> list[Failure]:
-    """Measure batches of patients into the result; where a batch ends in an error, again patient by patient."""
-    failures: list[Failure] = []
-    again: list[MeasureTask] = []
-    for task, outcome in runner.run(measure_batch, tasks, name=lambda task: f"{task.measure}-{task.patients[0]}"):
-        if isinstance(outcome, NpczarrError) or not isinstance(outcome, Exception | tuple):
-            raise outcome
-        if isinstance(outcome, Exception) and len(task.patients) > 1:
-            again += [replace(task, patients=(patient,)) for patient in task.patients]
-            continue
-        if isinstance(outcome, Exception):
-            failed = _failures_of(task, template, outcome)
-        else:
-            found, failed = outcome
-            _fill(result, [patients.index(patient) for patient in task.patients], found)
-        failures += failed
-        missed = len({failure.patient for failure in failed})
-        meter.add(len(task.patients), counts={"measured": len(task.patients) - missed, "failed": missed})
-    return failures + (_measure_all(runner, again, result, patients, template, meter) if again else [])
-
-
-@contextmanager
-def _lease_if_writable(location: Location, *, break_lock: bool) -> Iterator[Lease | None]:
-    """Hold the lease of a store; None where this process may not write to it, and so cannot disturb a writer."""
-    with ExitStack() as stack:
-        try:
-            lease = stack.enter_context(hold_lease(location.open(), location.shown, break_lock=break_lock))
-        except ReadOnlyError:
-            lease = None
-        yield lease
-
-
-def measure_batch(task: MeasureTask) -> tuple[xr.Dataset, list[Failure]]:
-    """Measure a batch of patients; where one scan cannot be read, the others are measured all the same."""
-    dataset = _chosen(open_location(task.target), task.patients)
-    measure, parameters = function_of(task.measure), dict(task.parameters)
-    with dask.config.set(scheduler="threads" if task.threads else "sync"):
-        try:
-            return measure(dataset, **parameters).compute(), []
-        except NpczarrError:
-            return _one_by_one(dataset, lambda scan: measure(scan, **parameters))
-
-
-def _chosen(dataset: xr.Dataset, patients: tuple[str, ...]) -> xr.Dataset:
-    """Select patients; as a slice where they follow one another, for Dask copies what a list selects."""
-    rows = {str(label): i for i, label in enumerate(dataset["patient"].values)}
-    chosen = [rows[patient] for patient in patients]
-    if chosen == list(range(chosen[0], chosen[0] + len(chosen))):
-        return dataset.isel(patient=slice(chosen[0], chosen[0] + len(chosen)))
-    return dataset.isel(patient=chosen)
-
-
-def _nothing(template: xr.Dataset) -> xr.Dataset:
-    """Return a result of which nothing is known yet: NaN everywhere, `patient` first."""
-    ordered = template.transpose("patient", "sequence", ...)
-    empty = {name: (v.dims, np.full(v.shape, np.nan), v.attrs) for name, v in ordered.data_vars.items()}
-    return ordered.assign(empty)
-
-
-def _fill(result: xr.Dataset, rows: list[int], found: xr.Dataset) -> None:
-    """Write what is known of some patients into the result."""
-    for name, variable in result.data_vars.items():
-        variable.values[rows] = found[name].transpose(*variable.dims).values
-
-
-def _failures_of(task: MeasureTask, template: xr.Dataset, error: Exception) -> list[Failure]:
-    """Name the scans of a patient whose task ended in an error, more than once."""
-    problem = f"could not be measured: {type(error).__name__}: {error}"
-    return [Failure(task.patients[0], str(label), problem) for label in template["sequence"].values]
-
-
-def _one_by_one(dataset: xr.Dataset, measure: Callable[[xr.Dataset], xr.Dataset]) -> tuple[xr.Dataset, list[Failure]]:
-    failures: list[Failure] = []
-    lines = []
-    for patient in dataset["patient"].values:
-        scans = []
-        for sequence in dataset["sequence"].values:
-            lazy = measure(dataset.sel(patient=[patient], sequence=[sequence]))
-            try:
-                scans.append(lazy.compute())
-            except NpczarrError as error:
-                failures.append(Failure(str(patient), str(sequence), str(error)))
-                scans.append(xr.full_like(lazy, np.nan).compute())
-        lines.append(xr.concat(scans, dim="sequence", data_vars="minimal"))
-    return xr.concat(lines, dim="patient", data_vars="minimal"), failures
-
-
-def _already_measured(
-    root: zarr.Group, path: str, template: xr.Dataset, digests: NDArray[Any], provenance: Mapping[str, Any]
-) -> tuple[xr.Dataset, list[str]]:
-    """Take over what the store says of patients whose scans are as they were measured, and name the others."""
-    result, stored = _nothing(template), read_result(root, path)
-    patients = [str(label) for label in template["patient"].values]
-    if stored is None or any(stored.attrs.get(key) != value for key, value in provenance.items()):
-        return result, patients
-    if "input_digest" not in stored or stored.sizes["sequence"] != result.sizes["sequence"]:
-        return result, patients
-    rows = {str(label): i for i, label in enumerate(stored["patient"].values)}
-    measured = stored["input_digest"].transpose(*SCAN).values
-    valid = [i for i, p in enumerate(patients) if p in rows and (measured[rows[p]] == digests[i]).all()]
-    _fill(result, valid, stored.isel(patient=[rows[patients[i]] for i in valid]))
-    known = set(valid)
-    return result, [patient for i, patient in enumerate(patients) if i not in known]
-
-
-def _stored_form(result: xr.Dataset, failures: list[Failure]) -> xr.Dataset:
-    """Leave scans that failed without a digest, so that the next run tries them again."""
-    digests = result["input_digest"].copy(deep=True)
-    for failure in failures:
-        digests.loc[{"patient": failure.patient, "sequence": failure.sequence}] = ""
-    return result.assign(input_digest=digests)
+    stored = read_result(root, path)
+    if stored is None or INPUT_DIGEST not in stored:
+        return None
+    names = list(flag_names(tables_at(root, ["mask"])["mask"].attrs.asdict()))
+    expected = {"measure": measure, "npczarr_results": VERSION} | ({"labels": names} if len(names) > 1 else {})
+    if measure == "morphology":
+        expected["method"] = chosen["method"]
+    else:
+        expected |= {"raters": labels(root, "rater") if "rater" in root else [], "tolerance_mm": chosen["tolerance"]}
+    if {key: stored.attrs.get(key) for key in (*expected, "labels")} != {"labels": None, **expected}:
+        return None
+    scans = {dim: labels(root, dim) for dim in SCAN}
+    if any(stored[dim].values.tolist() != scans[dim] for dim in SCAN):
+        return None
+    digests = input_digests(read_tables(tables_at(root, INPUTS)))
+    measured = stored[INPUT_DIGEST].transpose(*SCAN)
+    if measured.shape != digests.shape or not (measured.values == digests).all():
+        return None
+    others = {dim: (dim, np.array(stored[dim].values.tolist(), dtype=str)) for dim in stored.coords if dim not in SCAN}
+    kept = stored.drop_vars(INPUT_DIGEST).assign({INPUT_DIGEST: (SCAN, digests)}).assign_coords(others)
+    kept.attrs = {name: value for name, value in stored.attrs.items() if name != "npczarr_version"} | {"kept": 1}
+    return kept

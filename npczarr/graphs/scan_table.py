@@ -20,7 +20,7 @@ from npczarr.model.schema import ACQUISITION_NAMES, SCAN, SCAN_TABLES, voxel_var
 from npczarr.store.cohort import open_consolidated
 from npczarr.store.location import Location, locate
 from npczarr.store.open import open_location
-from npczarr.store.results import input_digests
+from npczarr.store.results import INPUTS, input_digests
 from npczarr.store.review import review_table
 from npczarr.store.storage_errors import translate_damage
 from npczarr.store.subjects import subjects_of, unordered_visits, visit_places
@@ -40,7 +40,6 @@ _ORDER = tuple(
         ("subject", "session", *_FIRST, *(f.name for f in CLINICAL), *_ACQUISITION, *(v.name for v in SCAN_TABLES))
     )
 )
-_NEEDED_FOR_RESULTS = ("mask_digest", "shape", "spacing")
 
 
 def scan_table(dataset: xr.Dataset, *, results: bool = True) -> pd.DataFrame:
@@ -148,12 +147,13 @@ def _column(values: np.ndarray[Any, Any], *, missing: str | None) -> Any:  # noq
 def _results(dataset: xr.Dataset, tables: xr.Dataset) -> Iterator[tuple[str, xr.Dataset]]:
     """Give the results beside the store that a Dataset was opened from, on its scans."""
     source = dataset.encoding.get("source")
-    if not isinstance(source, str) or any(name not in dataset.variables for name in _NEEDED_FOR_RESULTS):
+    if not isinstance(source, str) or any(name not in dataset.variables for name in INPUTS):
         return
     if "://" not in source and not Path(source).is_dir() and not source.lower().endswith(".zip"):
         return  # a file, such as netCDF: nothing is beside it
     location = locate(source, dataset.encoding.get("storage_options"))
-    digests = input_digests(_inputs(dataset))
+    inputs = _inputs(dataset)
+    digests = input_digests({name: inputs[name].values for name in INPUTS})
     try:
         for group in _groups(location):
             found = open_location(location, group=group).load()
@@ -176,8 +176,8 @@ def _results(dataset: xr.Dataset, tables: xr.Dataset) -> Iterator[tuple[str, xr.
 
 def _inputs(dataset: xr.Dataset) -> xr.Dataset:
     """Load what the results depend on, on (patient, sequence, …)."""
-    needed = dataset[list(_NEEDED_FOR_RESULTS)].reset_coords()
-    needed = needed.drop_vars([name for name in needed.variables if name not in (*_NEEDED_FOR_RESULTS, *SCAN)])
+    needed = dataset[list(INPUTS)].reset_coords()
+    needed = needed.drop_vars([name for name in needed.variables if name not in (*INPUTS, *SCAN)])
     needed = needed.set_coords([dim for dim in SCAN if dim in needed.data_vars])
     needed = needed.expand_dims([dim for dim in SCAN if dim not in needed.dims])
     return needed.transpose(*SCAN, ...).compute()

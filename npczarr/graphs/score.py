@@ -10,8 +10,9 @@ import xarray as xr
 import xxhash
 
 from npczarr.graphs.label_dim import LabelChoice
-from npczarr.graphs.measure import TOLERANCE_MM, compare_scans
+from npczarr.graphs.measure import compare_scans
 from npczarr.graphs.predictions import read_predictions
+from npczarr.model.results import TOLERANCE_MM
 
 
 def score(

@@ -2,10 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from npczarr.model.schema import SCAN, Variable
 
 VERSION = 3  # of the definitions below: a stored result of another version is computed again
 _PER_AXIS = (*SCAN, "axis")
+#: Of surface Dice, in mm.
+TOLERANCE_MM = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A scan that could not be measured, or a prediction that is of no scan, and why."""
+
+    patient: str
+    sequence: str
+    problem: str
+
 
 MORPHOLOGY: tuple[Variable, ...] = (
     Variable("volume", SCAN, "float64", "volume inside the marching cubes surface at 0.5", "mm3"),

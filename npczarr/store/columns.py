@@ -134,7 +134,7 @@ def _decoded(found: ZarrArray, values: NDArray[Any]) -> xr.Variable:
 
 def _as_measured(group: str, tables: Mapping[str, xr.Variable]) -> NDArray[np.bool_]:
     """Say which scans are as they were when they were measured."""
-    digests = input_digests(xr.Dataset({name: tables[name] for name in INPUTS}))
+    digests = input_digests({name: tables[name].values for name in INPUTS})
     measured = np.asarray(tables[f"{group}/{INPUT_DIGEST}"].values, dtype=object)
     same: NDArray[np.bool_] = np.asarray(digests, dtype=object) == measured
     return same

@@ -54,9 +54,9 @@ def write_result(root: zarr.Group, path: str, result: xr.Dataset, attributes: Ma
     consolidate(root)
 
 
-def input_digests(dataset: xr.Dataset) -> NDArray[Any]:
+def input_digests(tables: Mapping[str, NDArray[Any]]) -> NDArray[Any]:
     """Digest of what each scan's numbers depend on: its mask, and the size of its voxels."""
-    masks, shapes, spacings = (dataset[name].values for name in INPUTS)
+    masks, shapes, spacings = (tables[name] for name in INPUTS)
     digests = np.empty(masks.shape, dtype=np.dtypes.StringDType())
     for at in np.ndindex(*masks.shape):
         content = f"{masks[at]} {(shapes[at].tolist(), spacings[at].tolist())}"

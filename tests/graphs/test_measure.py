@@ -208,7 +208,7 @@ def test_a_prediction_that_cannot_be_read_costs_no_other_score(cohort, store, tm
 
 @pytest.mark.slow
 def test_a_kept_result_is_computed_again_only_where_masks_changed(cohort, store, tmp_path, monkeypatch):
-    from npczarr.graphs import measure_store as results
+    from npczarr.graphs import measure_batches as results
 
     url, copy = tmp_path / "s.zarr", tmp_path / "source"
     shutil.copytree(store, url)
@@ -218,7 +218,7 @@ def test_a_kept_result_is_computed_again_only_where_masks_changed(cohort, store,
     monkeypatch.setattr(results, "measure_batch", lambda task: measured.append(task.patients) or real(task))
     first, _ = npc.measure_store(url, "morphology", workers=0)
     second, _ = npc.measure_store(url, "morphology", workers=0)
-    xr.testing.assert_equal(first, second)
+    xr.testing.assert_identical(first, second)
     assert measured == [("001", "002", "003")]
     folder = copy / "data/MRI-Segments"
     shutil.copy(folder / "001/ROI-T1.nii", folder / "002/ROI-T1.nii")
