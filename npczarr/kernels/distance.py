@@ -1,9 +1,9 @@
 """The exact Euclidean distance from every cell of one surface to the nearest cell of another.
 
 A surface cell is one whose corner pattern is neither 0 (background) nor 255 (tumor). Distances along x come first, for
-every row; then each cell that asks searches the rows about it outwards until none can be nearer. For two outlines of
-one tumor that takes a few steps. Where it takes many, as for tumors far apart, a plane that has been searched as
-often as it has cells gets its full distance transform, so the work stays near that of transforming every plane once.
+every row; then the cells of a row that ask search the rows about theirs together, outwards until none can be nearer.
+For two outlines of one tumor that takes a few steps. Where it takes many, as for tumors far apart, a plane in which
+many rows were searched gets its full distance transform, so the work stays near that of transforming every plane once.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from npczarr.kernels.masks import Mask
 Ints = NDArray[np.int64]
 Flags = NDArray[np.bool_]
 Floats = NDArray[np.float64]
+#: A row is searched at several cells to an instruction, its share of a transform at one.
+_ROWS_WORTH_A_TRANSFORM = 16
 
 
 @numba.njit(nogil=True, cache=True)
@@ -39,24 +41,36 @@ def surface_to_surface(cells: Mask, others: Mask, z_mm: float, y_mm: float, x_mm
     squared, has_surface = _row_distances(others, x_mm)
     searched = np.zeros(n_z, np.int64)
     distance, pattern = np.empty(cells.size), np.empty(cells.size, np.uint8)
+    asking, best = np.empty(n_x, np.int64), np.empty(n_x)
     n = 0
     for z in range(n_z):
         for y in range(n_y):
-            for x in range(n_x):
-                if not 0 < cells[z, y, x] < 255:
-                    continue
-                best = np.inf
-                for step in range(n_z):
-                    away = (step * z_mm) ** 2
-                    if away >= best:
-                        break
-                    if z >= step:
-                        best = _nearer(squared, has_surface, searched, z - step, y, x, y_mm, away, best)
-                    if step and z + step < n_z:
-                        best = _nearer(squared, has_surface, searched, z + step, y, x, y_mm, away, best)
-                distance[n], pattern[n] = np.sqrt(best), cells[z, y, x]
+            row = cells[z, y]
+            of_row = asking[: _surface_of(row, asking)]
+            best[:] = np.inf
+            worst = np.inf
+            for step in range(n_z if len(of_row) else 0):
+                away = (step * z_mm) ** 2
+                if away >= worst:
+                    break
+                for plane in range(z - step, z + step + 1, max(1, 2 * step)):
+                    if 0 <= plane < n_z:
+                        worst = _search_plane(squared, has_surface, searched, plane, y, y_mm, away, best, of_row, worst)
+            for x in of_row:
+                distance[n], pattern[n] = np.sqrt(best[x]), row[x]
                 n += 1
     return distance[:n], pattern[:n]
+
+
+@numba.njit(nogil=True, cache=True)
+def _surface_of(row: Mask, places: Ints) -> int:
+    """Write down where a row has surface cells; return how many."""
+    count = 0
+    for x in range(row.size):
+        if 0 < row[x] < 255:
+            places[count] = x
+            count += 1
+    return count
 
 
 @numba.njit(nogil=True, cache=True)
@@ -81,39 +95,63 @@ def _row_distances(cells: Mask, x_mm: float) -> tuple[Floats, Flags]:
 
 
 @numba.njit(nogil=True, cache=True)
-def _nearer(
+def _search_plane(
     squared: Floats,
     has_surface: Flags,
     searched: Ints,
     z: int,
     y: int,
-    x: int,
     y_mm: float,
     away_z: float,
-    best: float,
+    best: Floats,
+    asking: Ints,
+    worst: float,
 ) -> float:
-    """Return the smaller of best and the squared distance to the nearest surface cell of plane z.
+    """Lower the squared distances of a row's cells to those of plane z; return the largest of the cells that ask.
 
     ``searched[z]`` counts the rows looked at in that plane; -1 says that it now holds distances within the plane.
     """
+    first, last = asking[0], asking[-1] + 1
     if searched[z] < 0:
-        return min(best, float(away_z + squared[z, y, x]))
+        _lower(best[first:last], squared[z, y, first:last], away_z)
+        return _largest(best, asking)
     n_y = has_surface.shape[1]
     step = 0
     while step < n_y:
         away = away_z + (step * y_mm) ** 2
-        if away >= best:
+        if away >= worst:
             break
-        if y >= step and has_surface[z, y - step]:
-            best = min(best, away + squared[z, y - step, x])
-        if y + step < n_y and has_surface[z, y + step]:
-            best = min(best, away + squared[z, y + step, x])
+        before, after = y - step, y + step
+        found = False
+        if before >= 0 and has_surface[z, before]:
+            _lower(best[first:last], squared[z, before, first:last], away)
+            found = True
+        if step and after < n_y and has_surface[z, after]:
+            _lower(best[first:last], squared[z, after, first:last], away)
+            found = True
+        if found:
+            worst = _largest(best, asking)
         step += 1
     searched[z] += step
-    if searched[z] > squared[z].size:
+    if searched[z] > _ROWS_WORTH_A_TRANSFORM * n_y:
         _transform(squared[z], np.flatnonzero(has_surface[z]), y_mm)
         searched[z] = -1
-    return best
+    return worst
+
+
+@numba.njit(nogil=True, cache=True)
+def _lower(best: Floats, row: Floats, away: float) -> None:
+    for x in range(best.size):
+        there = away + row[x]
+        best[x] = there if there < best[x] else best[x]
+
+
+@numba.njit(nogil=True, cache=True)
+def _largest(best: Floats, asking: Ints) -> float:
+    largest = 0.0
+    for x in asking:
+        largest = max(largest, best[x])
+    return largest
 
 
 @numba.njit(nogil=True, cache=True)
