@@ -79,6 +79,18 @@ def test_train(tmp_path):
         assert "of 1 patients" in printed
 
 
+def test_augment(tmp_path):
+    printed = run("augment.py", cwd=tmp_path)
+    absent = next((name for name in ("monai", "torch", "torchio") if find_spec(name) is None), None)
+    if absent is not None:
+        assert printed == (
+            f"examples/augment.py needs {absent}, which is not installed: pip install torch monai torchio\n"
+        )
+    else:
+        assert printed.count("MONAI:   (3, 8, 48, 48)") == printed.count("TorchIO: (3, 48, 48, 8)") == 2
+        assert "2 workers: 2 augmented batches of (2, 3, 8, 48, 48)" in printed
+
+
 class OneMachine(LocalCluster):
     """Stands for a cluster of many machines: takes what its class is told, and works here."""
 
