@@ -13,6 +13,7 @@ from pydicom.pixels.decoders.base import get_decoder
 from pydicom.uid import UID, ExplicitVRBigEndian, ImplicitVRLittleEndian, RLELossless
 
 from npczarr.errors import SourceError
+from npczarr.sources.decoder_remarks import decoder_remarks
 from npczarr.sources.decompression import check_codestream
 
 #: Decoders in the order of choice. On damaged JPEG 2000 and JPEG-LS GDCM does not raise: it ends the process.
@@ -21,10 +22,11 @@ _PLUGINS = ("pylibjpeg", "pyjpegls", "gdcm")
 OVERLAY_BITS = tuple(0x60000102 + (i << 17) for i in range(16))
 
 
-def decode(dataset: Dataset) -> NDArray[Any]:
+def decode(dataset: Dataset, remarks: list[str] | None = None) -> NDArray[Any]:
     """(frames, rows, columns) pixels of an image object as they are, whatever its transfer syntax.
 
-    Bits above BitsStored are kept: whether they are part of the value only the whole series tells.
+    Bits above BitsStored are kept: whether they are part of the value only the whole series tells. What the decoder
+    says beside the pixels is added to `remarks`.
 
     Raises
     ------
@@ -47,7 +49,10 @@ def decode(dataset: Dataset) -> NDArray[Any]:
         decoder = get_decoder(syntax)
         plugin = next((name for name in _PLUGINS if name in decoder.available_plugins), "")
         options: Any = {"correct_unused_bits": False, "bits_stored": bits}
-        values, _ = decoder.as_array(dataset, decoding_plugin=plugin, **options)
+        with decoder_remarks() as said:
+            values, _ = decoder.as_array(dataset, decoding_plugin=plugin, **options)
+        if remarks is not None:
+            remarks += said
     except SourceError as error:
         raise SourceError(f"pixels ({syntax.name}) cannot be decoded: {error}") from error
     except Exception as error:  # without its text, which would be stored and may hold values of the header

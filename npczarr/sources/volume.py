@@ -47,17 +47,25 @@ def read_volume(
     datasets = list({id(frame.dataset): frame.dataset for frame in frames}.values())
     limits.check_voxels(math.prod(shape_zyx) * max(2 if needed_dtype(d) == "int16" else 4 for d in datasets))
     _naming(check_native, frames[0].dataset)  # before memory is taken for as many as it claims
-    volume, warnings = _interpreted(_decoded(frames, shape_zyx, limits, clock), frames)
+    remarks: list[str] = []
+    volume, warnings = _interpreted(_decoded(frames, shape_zyx, limits, clock, remarks), frames)
+    if remarks:
+        warnings.append(
+            f"compressed pixels that their decoder finds odd in {len(remarks)} image{'s'[: len(remarks) > 1]} (the "
+            f"first: {remarks[0]}): damaged, or padded by another program; look at the scan"
+        )
     return _smallest(volume), warnings
 
 
-def _decoded(frames: Sequence[Frame], shape_zyx: Shape, limits: Limits, clock: Clock) -> NDArray[Any]:
+def _decoded(
+    frames: Sequence[Frame], shape_zyx: Shape, limits: Limits, clock: Clock, remarks: list[str]
+) -> NDArray[Any]:
     volume: NDArray[Any] = np.empty(0, np.uint8)
     decoded: dict[int, NDArray[Any]] = {}
     for z, frame in enumerate(clock.over(frames)):
         key = id(frame.dataset)
         if key not in decoded:
-            decoded[key] = _naming(decode, frame.dataset)
+            decoded[key] = _naming(lambda dataset: decode(dataset, remarks), frame.dataset)
         values = decoded[key][frame.index]
         if values.shape != shape_zyx[1:]:
             raise SourceError(f"slice {z}: {values.shape} pixels, the header says {shape_zyx[1:]}")

@@ -6,6 +6,7 @@ import numpy as np
 import pydicom
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
+from pydicom.encaps import encapsulate, generate_frames
 
 from npczarr.errors import GeometryError, SourceError
 from npczarr.sources.dicom import peek, read_scan
@@ -144,3 +145,20 @@ def test_a_truncated_compressed_file_is_refused(real_data, tmp_path, kind, kept)
     source = open_source(tmp_path)
     with pytest.raises(SourceError, match=r"cut short|cannot be decoded|ends after"):
         read_scan(source, source.files())
+
+
+def test_a_damaged_jpeg_whose_data_go_on_after_its_pixels_is_a_warning(real_data, tmp_path, capfd):
+    for path in (real_data / "dicom_variety" / "generic" / "compressed_jpeg" / "001").iterdir():
+        shutil.copy(path, tmp_path)
+    source = open_source(tmp_path)
+    assert not [warning for warning in read_scan(source, source.files()).warnings if "decoder" in warning]
+    path = sorted(tmp_path.iterdir())[-1]
+    dataset = pydicom.dcmread(path)
+    frame = next(generate_frames(dataset.PixelData, number_of_frames=1))
+    middle = len(frame) // 2
+    dataset.PixelData = encapsulate([frame[:middle] + bytes(50) + frame[middle + 50 :]])
+    dataset.save_as(path)
+    source = open_source(tmp_path)
+    (warning,) = (warning for warning in read_scan(source, source.files()).warnings if "decoder" in warning)
+    assert "bytes are left over after the last pixel): damaged, or padded by another program" in warning
+    assert capfd.readouterr().err == ""

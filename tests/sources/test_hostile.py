@@ -4,6 +4,7 @@ import gzip
 import io
 import os
 import pickle
+import re
 import socket
 import struct
 import tracemalloc
@@ -12,8 +13,10 @@ import zlib
 from dataclasses import replace
 
 import numpy as np
+import pydicom
 import pytest
 import tifffile
+from pydicom.encaps import encapsulate, generate_frames
 from pydicom.sequence import Sequence as Items
 from pydicom.uid import JPEG2000Lossless, JPEGLosslessSV1, JPEGLSLossless
 
@@ -21,6 +24,7 @@ from npczarr.errors import ParameterError, SourceError
 from npczarr.model.cohort import File
 from npczarr.model.limits import Limits
 from npczarr.sources.config import SourceConfig, load_config
+from npczarr.sources.decoder_remarks import decoder_remarks
 from npczarr.sources.decompression import check_codestream, check_deflated
 from npczarr.sources.dicom import peek, read_scan
 from npczarr.sources.discover import discover, sort_files
@@ -80,6 +84,29 @@ def test_a_compressed_image_of_60000_by_60000_pixels_takes_no_memory(frugal, syn
         dataset["PixelData"].is_undefined_length = True
 
     assert "7.2 GB of voxels by the header, over the limit of 4 GB" in refusal(changed(absurd))
+
+
+def test_compressed_pixels_that_go_on_after_the_image_are_a_warning(capfd):
+    """Of damage in the middle of a codestream that is often all that shows."""
+    slices = list(dicom_slices()["RLE"])
+    source = Held({str(i): content for i, content in enumerate(slices)})
+    assert not [warning for warning in read_scan(source, source.files()).warnings if "decoder" in warning]
+    dataset = pydicom.dcmread(io.BytesIO(slices[1]))
+    frame = next(generate_frames(dataset.PixelData, number_of_frames=1))
+    dataset.PixelData = encapsulate([frame + b"\x7f" + bytes(128) + b"\x7f" + bytes(128)])
+    slices[1] = as_bytes(dataset)
+    source = Held({str(i): content for i, content in enumerate(slices)})
+    (warning,) = (warning for warning in read_scan(source, source.files()).warnings if "decoder" in warning)
+    assert re.search(r"odd in 1 image \(the first: \d+ bytes are left over after the last pixel\): damaged", warning)
+    assert capfd.readouterr().err == ""
+
+
+def test_what_others_print_while_pixels_are_decoded_is_passed_on(capfd):
+    with decoder_remarks() as found:
+        os.write(2, b"a bar 3/9 \r")
+        os.write(2, b"Corrupt JPEG data: 4 extraneous bytes before marker 0xd9\nand its end\n")
+    assert found == ["4 bytes are left over after the last pixel"]
+    assert capfd.readouterr().err == "a bar 3/9 \rand its end\n"
 
 
 def test_a_million_frames_are_counted_before_they_are_believed(frugal):
