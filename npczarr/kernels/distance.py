@@ -22,25 +22,29 @@ _ROWS_WORTH_A_TRANSFORM = 16
 
 
 @numba.njit(nogil=True, cache=True)
-def surface_to_surface(cells: Mask, others: Mask, z_mm: float, y_mm: float, x_mm: float) -> tuple[Floats, Mask]:
-    """Return the distance in mm from each surface cell to the nearest one of the others, and its pattern.
+def surface_to_surface(
+    cells: Mask, others: Mask, area: Floats, z_mm: float, y_mm: float, x_mm: float
+) -> tuple[Floats, Floats]:
+    """Return the distance in mm from each surface cell to the nearest one of the others, and its area.
 
     Parameters
     ----------
     cells, others
         (z, y, x) corner patterns of one shape.
+    area
+        (256,) area of each pattern.
     z_mm, y_mm, x_mm
         Distance between neighboring cells.
 
     Returns
     -------
-    distance, pattern
+    distance, area
         (n,) each, for the n surface cells of ``cells`` in C order; infinite where the others have no surface.
     """
     n_z, n_y, n_x = cells.shape
     squared, has_surface = _row_distances(others, x_mm)
     searched = np.zeros(n_z, np.int64)
-    distance, pattern = np.empty(cells.size), np.empty(cells.size, np.uint8)
+    distance, areas = np.empty(cells.size), np.empty(cells.size)
     asking, best = np.empty(n_x, np.int64), np.empty(n_x)
     n = 0
     for z in range(n_z):
@@ -57,9 +61,9 @@ def surface_to_surface(cells: Mask, others: Mask, z_mm: float, y_mm: float, x_mm
                     if 0 <= plane < n_z:
                         worst = _search_plane(squared, has_surface, searched, plane, y, y_mm, away, best, of_row, worst)
             for x in of_row:
-                distance[n], pattern[n] = np.sqrt(best[x]), row[x]
+                distance[n], areas[n] = np.sqrt(best[x]), area[row[x]]
                 n += 1
-    return distance[:n], pattern[:n]
+    return distance[:n], areas[:n]
 
 
 @numba.njit(nogil=True, cache=True)

@@ -15,6 +15,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -38,6 +39,11 @@ class SurfaceDistances:
     a_area_mm2: Floats
     b_to_a_mm: Floats
     b_area_mm2: Floats
+
+    @property
+    def total_areas_mm2(self) -> tuple[float, float]:
+        """Area of each surface, a's then b's."""
+        return float(np.sum(self.a_area_mm2)), float(np.sum(self.b_area_mm2))
 
     @property
     def both_empty(self) -> bool:
@@ -95,8 +101,8 @@ def hausdorff(distances: SurfaceDistances, percent: float = 100.0) -> float:
     if distances.one_empty:
         return math.inf
     sides = ((distances.a_to_b_mm, distances.a_area_mm2), (distances.b_to_a_mm, distances.b_area_mm2))
-    if percent == 100:  # the largest of all, without sorting them
-        return max(float(distance.max()) for distance, _ in sides)
+    if percent == 100:
+        return max(float(distance[-1]) for distance, _ in sides)
     return max(_percentile(distance, area, percent / 100) for distance, area in sides)
 
 
@@ -109,9 +115,10 @@ def average_distances(distances: SurfaceDistances) -> tuple[float, float]:
         return math.nan, math.nan
     if distances.one_empty:
         return math.inf, math.inf
+    area_a, area_b = distances.total_areas_mm2
     return (
-        float(np.sum(distances.a_to_b_mm * distances.a_area_mm2) / np.sum(distances.a_area_mm2)),
-        float(np.sum(distances.b_to_a_mm * distances.b_area_mm2) / np.sum(distances.b_area_mm2)),
+        float(np.sum(distances.a_to_b_mm * distances.a_area_mm2)) / area_a,
+        float(np.sum(distances.b_to_a_mm * distances.b_area_mm2)) / area_b,
     )
 
 
@@ -121,7 +128,7 @@ def assd(distances: SurfaceDistances) -> float:
     That is the two directed averages, weighted by the two surface areas.
     """
     to_b, to_a = average_distances(distances)
-    area_a, area_b = np.sum(distances.a_area_mm2), np.sum(distances.b_area_mm2)
+    area_a, area_b = distances.total_areas_mm2
     return float((to_b * area_a + to_a * area_b) / (area_a + area_b)) if math.isfinite(to_b) else to_b
 
 
@@ -140,7 +147,8 @@ def surface_overlaps(distances: SurfaceDistances, tolerance_mm: float) -> tuple[
         return math.nan, math.nan
     if distances.one_empty:
         return 0.0, 0.0
-    return near_a / float(np.sum(distances.a_area_mm2)), near_b / float(np.sum(distances.b_area_mm2))
+    area_a, area_b = distances.total_areas_mm2
+    return near_a / area_a, near_b / area_b
 
 
 def surface_dice(distances: SurfaceDistances, tolerance_mm: float) -> float:
@@ -152,17 +160,16 @@ def surface_dice(distances: SurfaceDistances, tolerance_mm: float) -> float:
         If the tolerance is not a finite number of 0 mm or more.
     """
     near = sum(_near_areas(distances, tolerance_mm))
-    total = float(np.sum(distances.a_area_mm2) + np.sum(distances.b_area_mm2))
+    total = sum(distances.total_areas_mm2)
     return near / total if total else math.nan
 
 
 def _near_areas(distances: SurfaceDistances, tolerance_mm: float) -> tuple[float, float]:
     if not (math.isfinite(tolerance_mm) and tolerance_mm >= 0):
         raise ParameterError(f"tolerance_mm: expected a finite distance of 0 mm or more, found {tolerance_mm!r}")
-    return (
-        float(np.sum(distances.a_area_mm2[distances.a_to_b_mm <= tolerance_mm])),
-        float(np.sum(distances.b_area_mm2[distances.b_to_a_mm <= tolerance_mm])),
-    )
+    sides = ((distances.a_to_b_mm, distances.a_area_mm2), (distances.b_to_a_mm, distances.b_area_mm2))
+    near_a, near_b = (float(np.sum(area[: np.searchsorted(d, tolerance_mm, "right")])) for d, area in sides)
+    return near_a, near_b
 
 
 def _percentile(distance: Floats, area: Floats, fraction: float) -> float:
@@ -170,6 +177,7 @@ def _percentile(distance: Floats, area: Floats, fraction: float) -> float:
     return float(distance[min(int(np.searchsorted(share, fraction)), len(distance) - 1)])
 
 
+@lru_cache(maxsize=64)
 def _element_area(spacing: Triple) -> Floats:
     """Return DeepMind's (256,) area of the surface elements: Lorensen's, made to be the same for the inverse mask.
 
@@ -181,6 +189,6 @@ def _element_area(spacing: Triple) -> Floats:
 
 def _directed(cells: Mask, others: Mask, area: Floats, spacing: Triple) -> tuple[Floats, Floats]:
     """Return the distances from one surface to the other, rising, and the areas in that order."""
-    distance, code = surface_to_surface(cells, others, *spacing)
+    distance, areas = surface_to_surface(cells, others, area, *spacing)
     order = np.argsort(distance)
-    return distance[order], area[code[order]]
+    return distance[order], areas[order]
