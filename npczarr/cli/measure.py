@@ -65,13 +65,13 @@ def measure_tumors(
 
     from npczarr.graphs.summarize import summary
     from npczarr.model.results import TABLE_2
-    from npczarr.report.flags import quality
+    from npczarr.report.flags import flags_of
 
     result, failures = _measure(store, "morphology", storage_option, {"method": method}, where)
     rows, flags = [], []
     for name, one in _parts(result, ("rater", "label")):
         rows += [{**row, "sequence": f"{row['sequence']} {name}".strip()} for row in summary(one, TABLE_2)]
-        found = show.flagged(quality(one))
+        found = show.flagged(one, flags_of(one))
         flags += [{**flag, "scan": f"{flag['scan']} {name}".strip()} for flag in found]
     if as_json:
         typer.echo(json.dumps({"summary": rows, "flags": flags, "failures": failures}, indent=1))
@@ -177,10 +177,10 @@ def _compare(
     return bool(failures)
 
 
-def _parts(result: Any, dims: tuple[str, ...]) -> list[tuple[str, Any]]:  # noqa: ANN401 - an xarray.Dataset
-    """Cut a result along some of its dimensions, each part with its labels."""
+def _parts(result: Any, dims: tuple[str, ...]) -> list[tuple[str, Any]]:  # noqa: ANN401 - Numbers
+    """Cut a result along some of its dimensions, each part with its labels; stored tables have none of these."""
     parts = [("", result)]
-    for dim in (dim for dim in dims if dim in result.dims):
+    for dim in (dim for dim in dims if dim in getattr(result, "dims", ())):
         names = [str(label) for label in result[dim].values]
         parts = [(f"{n} {name}".strip(), one.sel({dim: name}, drop=True)) for n, one in parts for name in names]
     return parts
@@ -196,6 +196,8 @@ def _measure(
     """Measure with a progress bar; the result, and the scans that failed."""
     from dataclasses import asdict
 
+    if (kept := _kept(store, measure, storage_option, parameters, where)) is not None:
+        return kept, []
     from npczarr.graphs.measure_store import measure_store
     from npczarr.graphs.visits import add_visits
 
@@ -218,3 +220,23 @@ def _measure(
     if not result.attrs["kept"]:
         show.err.print(f"the store may not be written by this process: the result is not kept in {redacted(store)}")
     return result, [asdict(failure) for failure in failures]
+
+
+def _kept(
+    store: str,
+    measure: str,
+    storage_option: list[str] | None,
+    parameters: dict[str, Any],
+    where: dict[str, Any],
+) -> Any:  # noqa: ANN401 - Numbers
+    """Read what is measured already without xarray, Dask and the kernels; None where there is more to do than print."""
+    if measure == "score" or where.get("csv") is not None or where.get("label") is not None:
+        return None
+    from npczarr.graphs.measure_arguments import arguments_of, result_path
+    from npczarr.store.location import locate
+    from npczarr.store.results import read_kept
+
+    chosen = arguments_of(measure, parameters, None)
+    location = locate(store, as_options(storage_option))
+    kept = read_kept(location, measure, result_path(measure, None, chosen), chosen)
+    return None if kept is None or {"rater", "label"} & kept.tables.keys() else kept.tables

@@ -18,8 +18,10 @@ from npczarr.outputs import printable
 
 if TYPE_CHECKING:
     import xarray as xr
+    from numpy.typing import NDArray
 
     from npczarr.model.progress import OnProgress, Progress
+    from npczarr.model.results import Numbers
     from npczarr.store.validate import Finding
 
 
@@ -240,24 +242,20 @@ def intervals(rows: list[dict[str, Any]]) -> None:
     out.print(table)
 
 
-def flagged(flags: xr.Dataset) -> list[dict[str, str]]:
-    """List scans and patients to look at again, with the reason."""
+def flagged(result: Numbers, flags: Mapping[str, tuple[tuple[str, ...], NDArray[Any]]]) -> list[dict[str, str]]:
+    """List scans and patients of a result to look at again, with the reason; flags as ``flags_of`` gives them."""
     words = {
         "empty": "empty mask",
         "several_pieces": "in several pieces",
         "touches_end_slice": "at the first or last slice",
     }
-    patients = [str(patient) for patient in flags["patient"].values]
-    sequences = [str(sequence) for sequence in flags["sequence"].values]
-    # as arrays: to select scan by scan in a Dataset takes seconds for a cohort
-    lines = [
-        {"scan": f"{patients[p]}/{sequences[s]}", "problem": text}
-        for name, text in words.items()
-        for p, s in zip(*flags[name].transpose("patient", "sequence").values.astype(bool).nonzero(), strict=True)
-    ]
-    for patient, disagree, ratio in zip(
-        patients, flags["volumes_disagree"].values, flags["volume_ratio"].values, strict=True
-    ):
+    patients, sequences = ([str(label) for label in result[dim].values] for dim in ("patient", "sequence"))
+    lines = []
+    for name, text in words.items():
+        dims, values = flags[name]
+        for p, s in zip(*values.transpose([dims.index(dim) for dim in ("patient", "sequence")]).nonzero(), strict=True):
+            lines.append({"scan": f"{patients[p]}/{sequences[s]}", "problem": text})
+    for patient, disagree, ratio in zip(patients, flags["volumes_disagree"][1], flags["volume_ratio"][1], strict=True):
         if disagree:
             lines.append({"scan": patient, "problem": f"sequences disagree: volumes differ {ratio:.1f} times"})
     return sorted(lines, key=lambda line: line["scan"])

@@ -212,10 +212,11 @@ def _already_measured(
     root: zarr.Group, path: str, template: xr.Dataset, digests: NDArray[Any], provenance: Mapping[str, Any]
 ) -> tuple[xr.Dataset, list[str]]:
     """Take over what the store says of patients whose scans are as they were measured, and name the others."""
-    result, stored = _nothing(template), read_result(root, path)
+    result, found = _nothing(template), read_result(root, path)
     patients = [str(label) for label in template["patient"].values]
-    if stored is None or any(stored.attrs.get(key) != value for key, value in provenance.items()):
+    if found is None or any(found.attributes.get(key) != value for key, value in provenance.items()):
         return result, patients
+    stored = found.as_dataset()
     if "input_digest" not in stored or stored.sizes["sequence"] != result.sizes["sequence"]:
         return result, patients
     rows = {str(label): i for i, label in enumerate(stored["patient"].values)}

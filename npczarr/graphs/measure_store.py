@@ -14,13 +14,11 @@ import xarray as xr
 
 from npczarr.graphs.label_dim import LabelChoice
 from npczarr.graphs.measure_arguments import arguments_of, result_path
-from npczarr.model.label_set import flag_names
 from npczarr.model.progress import Meter, OnProgress
-from npczarr.model.results import VERSION, Failure
+from npczarr.model.results import Failure
 from npczarr.model.schema import SCAN
-from npczarr.store.hierarchy import labels, open_group, read_tables, tables_at
-from npczarr.store.location import Location, locate
-from npczarr.store.results import INPUT_DIGEST, INPUTS, input_digests, read_result
+from npczarr.store.location import locate
+from npczarr.store.results import INPUT_DIGEST, StoredResult, read_kept
 
 if TYPE_CHECKING:
     from npczarr.kernels.patterns import Method
@@ -94,10 +92,11 @@ def measure_store(
     chosen = arguments_of(measure, given, source_options)
     path = result_path(measure, name, chosen)
     location = locate(store, storage_options)
-    kept = None if measure == "score" or label is not None else _kept(location, measure, path, chosen)
+    kept = None if measure == "score" or label is not None else read_kept(location, measure, path, chosen)
     if kept is not None:
-        Meter(on_progress, 0, "patients", {"kept": kept.sizes["patient"]})
-        return kept, ()
+        result = _as_measured(kept)
+        Meter(on_progress, 0, "patients", {"kept": result.sizes["patient"]})
+        return result, ()
     from npczarr.graphs.measure_batches import measure_and_keep
 
     return measure_and_keep(
@@ -112,28 +111,11 @@ def measure_store(
     )
 
 
-def _kept(location: Location, measure: str, path: str, chosen: Mapping[str, Any]) -> xr.Dataset | None:
-    """Return a stored result of which every scan is as it was measured, with these arguments; None of any other."""
-    root = open_group(location.open(read_only=True), location.shown, mode="r")
-    stored = read_result(root, path)
-    if stored is None or INPUT_DIGEST not in stored:
-        return None
-    names = list(flag_names(tables_at(root, ["mask"])["mask"].attrs.asdict()))
-    expected = {"measure": measure, "npczarr_results": VERSION} | ({"labels": names} if len(names) > 1 else {})
-    if measure == "morphology":
-        expected["method"] = chosen["method"]
-    else:
-        expected |= {"raters": labels(root, "rater") if "rater" in root else [], "tolerance_mm": chosen["tolerance"]}
-    if {key: stored.attrs.get(key) for key in (*expected, "labels")} != {"labels": None, **expected}:
-        return None
-    scans = {dim: labels(root, dim) for dim in SCAN}
-    if any(stored[dim].values.tolist() != scans[dim] for dim in SCAN):
-        return None
-    digests = input_digests(read_tables(tables_at(root, INPUTS)))
-    measured = stored[INPUT_DIGEST].transpose(*SCAN)
-    if measured.shape != digests.shape or not (measured.values == digests).all():
-        return None
+def _as_measured(kept: StoredResult) -> xr.Dataset:
+    """Return what is kept as measuring returns it."""
+    stored = kept.as_dataset()
+    digests = stored[INPUT_DIGEST]
     others = {dim: (dim, np.array(stored[dim].values.tolist(), dtype=str)) for dim in stored.coords if dim not in SCAN}
-    kept = stored.drop_vars(INPUT_DIGEST).assign({INPUT_DIGEST: (SCAN, digests)}).assign_coords(others)
-    kept.attrs = {name: value for name, value in stored.attrs.items() if name != "npczarr_version"} | {"kept": 1}
-    return kept
+    result = stored.drop_vars(INPUT_DIGEST).assign({INPUT_DIGEST: (SCAN, digests.values)}).assign_coords(others)
+    result.attrs = {name: value for name, value in stored.attrs.items() if name != "npczarr_version"} | {"kept": 1}
+    return result

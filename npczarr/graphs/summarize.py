@@ -6,13 +6,16 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import xarray as xr
+from numpy.typing import NDArray
 
 from npczarr.kernels.bootstrap import summarise
 from npczarr.model.cohort import subject_of
+from npczarr.model.results import Numbers, Table
+
+_DIMS = ("pair", "sequence", "patient")
 
 
-def summary(result: xr.Dataset, metrics: Sequence[str]) -> list[dict[str, Any]]:
+def summary(result: Numbers, metrics: Sequence[str]) -> list[dict[str, Any]]:
     """Summarise metrics of a result for each sequence; intervals are over subjects, whatever the number of visits.
 
     Returns
@@ -22,22 +25,23 @@ def summary(result: xr.Dataset, metrics: Sequence[str]) -> list[dict[str, Any]]:
         tumor), `n_missing` (no mask to measure), `min`, `max`, and mean and median with their percentile-bootstrap
         95 % intervals, in the metric's `units`.
     """
-    counted = [result[name] for name in ("voxel_count", "voxels_a", "voxels_b") if name in result]
+    counted = [_ordered(result[name]) for name in ("voxel_count", "voxels_a", "voxels_b") if name in result]
     voxels = sum(counted[1:], start=counted[0])
+    pairs = [str(pair) for pair in result["pair"].values] if "pair" in result else [None]
+    sequences = [str(sequence) for sequence in np.atleast_1d(result["sequence"].values)]
+    subjects = [subject_of(str(label)) for label in np.atleast_1d(result["patient"].values)]
     rows = []
     for metric in metrics:
-        variable = result[metric]
-        for pair in result["pair"].values if "pair" in result.dims else [None]:
-            chosen, counts = (v if pair is None else v.sel(pair=pair) for v in (variable, voxels))
-            for sequence in np.atleast_1d(result["sequence"].values):
-                one = chosen.sel(sequence=sequence) if "sequence" in chosen.dims else chosen
-                tumor = np.atleast_1d((counts.sel(sequence=sequence) if "sequence" in counts.dims else counts).values)
-                values = np.atleast_1d(one.values)
+        units = result[metric].attrs.get("units", "1")
+        numbers = _ordered(result[metric])
+        for i, pair in enumerate(pairs):
+            for j, sequence in enumerate(sequences):
+                values, tumor = numbers[i, j], voxels[i, j]
                 known = values[~np.isnan(values)]
-                found = summarise(values, subjects=_subjects(one))
+                found = summarise(values, subjects=subjects)
                 rows.append(
-                    {"metric": metric, "sequence": str(sequence), "units": variable.attrs.get("units", "1")}
-                    | ({} if pair is None else {"pair": str(pair)})
+                    {"metric": metric, "sequence": sequence, "units": units}
+                    | ({} if pair is None else {"pair": pair})
                     | {"n": found.n, "n_empty": int((tumor == 0).sum()), "n_missing": int(np.isnan(tumor).sum())}
                     | {"min": float(known.min(initial=np.inf)), "max": float(known.max(initial=-np.inf))}
                     | {f"mean{end}": getattr(found, f"mean{end}") for end in ("", "_low", "_high")}
@@ -46,8 +50,8 @@ def summary(result: xr.Dataset, metrics: Sequence[str]) -> list[dict[str, Any]]:
     return rows
 
 
-def _subjects(values: xr.DataArray) -> list[str] | None:
-    """Subject of each value; None where the values are not of patients."""
-    if values.dims != ("patient",) or "patient" not in values.coords:
-        return None
-    return [subject_of(str(label)) for label in values["patient"].values]
+def _ordered(table: Table) -> NDArray[np.float64]:
+    """Return values on (pair, sequence, patient), of length 1 along those that a selection has dropped."""
+    present = [dim for dim in _DIMS if dim in table.dims]
+    values = np.asarray(table.values, dtype=np.float64).transpose([table.dims.index(dim) for dim in present])
+    return np.expand_dims(values, [i for i, dim in enumerate(_DIMS) if dim not in present])

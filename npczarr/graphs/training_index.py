@@ -18,7 +18,7 @@ from npczarr.model.training import TRAINING, VARIABLES, VERSION, ScanFacts
 from npczarr.runner import Runner
 from npczarr.store.cohort import StoredCohort
 from npczarr.store.lease import Lease
-from npczarr.store.results import read_result, write_result
+from npczarr.store.results import StoredResult, read_result, write_result
 from npczarr.store.scans import StoredScan
 
 _NUMBERS = tuple(variable.name for variable in VARIABLES if variable.name != "foreground")
@@ -68,15 +68,16 @@ def find_facts(task: FactsTask) -> ScanFacts:
     return scan_facts(scan.image(), mask, scan.image_array.padding)
 
 
-def _known(stored: xr.Dataset | None, digests: dict[tuple[int, int], str]) -> dict[tuple[int, int], ScanFacts]:
+def _known(stored: StoredResult | None, digests: dict[tuple[int, int], str]) -> dict[tuple[int, int], ScanFacts]:
     """Return the facts that are kept of scans that are still the same."""
-    if stored is None or stored.attrs.get("npczarr_training") != VERSION:
+    if stored is None or stored.attributes.get("npczarr_training") != VERSION:
         return {}
     known = {}
+    values = {name: table.values for name, table in stored.tables.items()}
     for place, expected in digests.items():
-        if str(stored["input_digest"].values[place]) == expected:
-            points = stored["foreground"].values[place]
-            numbers = [float(stored[name].values[place]) for name in _NUMBERS]
+        if str(values["input_digest"][place]) == expected:
+            points = values["foreground"][place]
+            numbers = [float(values[name][place]) for name in _NUMBERS]
             known[place] = ScanFacts.of(numbers, points[points[:, 0] > 0])
     return known
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 from npczarr.model.schema import SCAN, Variable
 
@@ -10,6 +12,21 @@ VERSION = 3  # of the definitions below: a stored result of another version is c
 _PER_AXIS = (*SCAN, "axis")
 #: Of surface Dice, in mm.
 TOLERANCE_MM = 2.0
+
+
+class Table(Protocol):
+    """Numbers with names for their dimensions: a variable of xarray, or as much of one as it takes to print them."""
+
+    @property
+    def dims(self) -> tuple[Any, ...]: ...  # noqa: D102
+    @property
+    def values(self) -> Any: ...  # noqa: ANN401, D102
+    @property
+    def attrs(self) -> Mapping[Any, Any]: ...  # noqa: D102
+
+
+#: A result by the names of what was measured; an ``xarray.Dataset`` is one.
+Numbers = Mapping[Any, Table]
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
-import xarray as xr
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from npczarr.errors import ParameterError
+from npczarr.model.results import Numbers
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 VOLUME_RATIO = 2.0  # between sequences of one patient: they outline one tumor
 
@@ -30,16 +37,29 @@ def quality(result: xr.Dataset, *, volume_ratio: float = VOLUME_RATIO) -> xr.Dat
     ParameterError
         If the ratio is not above 1.
     """
+    import xarray as xr
+
     if not volume_ratio > 1:
         raise ParameterError(f"volume_ratio must be above 1, got {volume_ratio}")
-    ends = (result["touches_start"] > 0) | (result["touches_stop"] > 0)
-    ratio = result["volume"].max("sequence") / result["volume"].min("sequence")
-    return xr.Dataset(
-        {
-            "empty": result["voxel_count"] == 0,
-            "several_pieces": result["components"] > 1,
-            "touches_end_slice": ends.sel(axis="z", drop=True),
-            "volume_ratio": ratio,
-            "volumes_disagree": ratio > volume_ratio,
-        }
-    )
+    flags = flags_of(result, volume_ratio=volume_ratio)
+    dims = dict.fromkeys(dim for found, _ in flags.values() for dim in found)
+    return xr.Dataset(flags, coords={dim: result[dim] for dim in dims if dim in result.coords})
+
+
+def flags_of(result: Numbers, *, volume_ratio: float = VOLUME_RATIO) -> dict[str, tuple[tuple[str, ...], NDArray[Any]]]:
+    """Return what :func:`quality` does, each flag as its dimensions and values."""
+    volume, start, stop = (result[name] for name in ("volume", "touches_start", "touches_stop"))
+    z = [str(axis) for axis in result["axis"].values].index("z")
+    ends = (np.asarray(start.values) > 0) | (np.asarray(stop.values) > 0)
+    over = volume.dims.index("sequence")
+    with np.errstate(invalid="ignore", divide="ignore"):
+        largest, smallest = (one.reduce(np.asarray(volume.values), axis=over) for one in (np.fmax, np.fmin))
+        ratio = largest / smallest
+    scan, patient = volume.dims, tuple(dim for dim in volume.dims if dim != "sequence")
+    return {
+        "empty": (result["voxel_count"].dims, np.asarray(result["voxel_count"].values) == 0),
+        "several_pieces": (result["components"].dims, np.asarray(result["components"].values) > 1),
+        "touches_end_slice": (scan, np.take(ends, z, axis=start.dims.index("axis"))),
+        "volume_ratio": (patient, ratio),
+        "volumes_disagree": (patient, ratio > volume_ratio),
+    }

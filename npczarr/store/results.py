@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-import xarray as xr
 import xxhash
 import zarr
 from numpy.typing import NDArray
 
 from npczarr.errors import StoreError
-from npczarr.model.schema import Variable
+from npczarr.model.label_set import flag_names
+from npczarr.model.results import VERSION
+from npczarr.model.schema import SCAN, Variable
 from npczarr.store.create import add_table
-from npczarr.store.hierarchy import arrays_of, dims_of
-from npczarr.store.location import delete_below
+from npczarr.store.hierarchy import arrays_of, dims_of, labels, open_group, read_tables, tables_at
+from npczarr.store.location import Location, delete_below
 from npczarr.store.zarr_library import consolidate
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 #: Groups that hold results: numbers of scans as they were when they were measured.
 RESULTS = ("morphology", "agreement", "score")
@@ -25,15 +29,69 @@ INPUT_DIGEST = "input_digest"
 INPUTS = ("mask_digest", "shape", "spacing")
 
 
-def read_result(root: zarr.Group, path: str) -> xr.Dataset | None:
+class StoredTable(NamedTuple):
+    """An array of a result: the names of its dimensions, its values and its attributes."""
+
+    dims: tuple[str, ...]
+    values: NDArray[Any]
+    attrs: Mapping[str, Any]
+
+
+class StoredResult(NamedTuple):
+    """A result: its tables by name, and its attributes. Read without xarray, which takes longer to import."""
+
+    tables: Mapping[str, StoredTable]
+    attributes: Mapping[str, Any]
+
+    def as_dataset(self) -> xr.Dataset:
+        """Return it as a Dataset."""
+        import xarray as xr
+
+        return xr.Dataset({name: tuple(table) for name, table in self.tables.items()}, attrs=self.attributes)
+
+
+def read_result(root: zarr.Group, path: str) -> StoredResult | None:
     """Read a stored result, or None where there is none."""
     group = root.get(path)
     if group is None:
         return None
     if not isinstance(group, zarr.Group):
         raise StoreError(f"{path} is an array of the store, not a result; choose another name")
-    variables = {name: (dims_of(found), found[...], found.attrs.asdict()) for name, found in arrays_of(group)}
-    return xr.Dataset(variables, attrs=group.attrs.asdict())
+    arrays = dict(arrays_of(group))
+    values = read_tables(arrays)
+    tables = {name: StoredTable(dims_of(one), values[name], one.attrs.asdict()) for name, one in arrays.items()}
+    return StoredResult(tables, group.attrs.asdict())
+
+
+def read_kept(location: Location, measure: str, path: str, chosen: Mapping[str, Any]) -> StoredResult | None:
+    """Read a stored result of which every scan is as it was measured, with these arguments; None of any other.
+
+    Parameters
+    ----------
+    location, path
+        The store, and the path of the result in it.
+    measure, chosen
+        ``"morphology"`` or ``"agreement"`` of all labels, and its arguments.
+    """
+    root = open_group(location.open(read_only=True), location.shown, mode="r")
+    found = read_result(root, path)
+    if found is None or INPUT_DIGEST not in found.tables:
+        return None
+    names = list(flag_names(tables_at(root, ["mask"])["mask"].attrs.asdict()))
+    expected = {"measure": measure, "npczarr_results": VERSION, "labels": names if len(names) > 1 else None}
+    if measure == "morphology":
+        expected["method"] = chosen["method"]
+    else:
+        expected |= {"raters": labels(root, "rater") if "rater" in root else [], "tolerance_mm": chosen["tolerance"]}
+    if any(found.attributes.get(name) != value for name, value in expected.items()):
+        return None
+    if any(found.tables[dim].values.tolist() != labels(root, dim) for dim in SCAN):
+        return None
+    digests = input_digests(read_tables(tables_at(root, INPUTS)))
+    measured = found.tables[INPUT_DIGEST]
+    if measured.dims != SCAN or measured.values.shape != digests.shape or not (measured.values == digests).all():
+        return None
+    return found
 
 
 def write_result(root: zarr.Group, path: str, result: xr.Dataset, attributes: Mapping[str, Any]) -> None:

@@ -1,4 +1,7 @@
+import json
 import shutil
+import subprocess
+import sys
 import zipfile
 from types import SimpleNamespace
 
@@ -341,3 +344,26 @@ def test_a_patient_that_kills_its_worker_is_named_and_the_rest_is_measured(store
     result, failures = npc.measure_store(copy, "morphology", workers=0)
     assert failures == ()
     assert np.isfinite(result.volume).all()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("measure", ["morphology", "agreement"])
+def test_what_is_kept_is_printed_as_it_was_when_it_was_measured_without_importing_xarray(
+    store, raters, tmp_path, measure
+):
+    url = tmp_path / "s.zarr"
+    shutil.copytree(store if measure == "morphology" else raters, url)
+    code = (
+        "import sys\nfrom npczarr.cli.app import app\n"
+        f"app(['{measure}', sys.argv[1], '--json', '--workers', '0'], standalone_mode=False)\n"
+        "print('xarray' in sys.modules)"
+    )
+    printed = []
+    for _ in range(2):
+        done = subprocess.run([sys.executable, "-c", code, url], capture_output=True, text=True, check=True)
+        *lines, imported = done.stdout.splitlines()
+        printed.append((json.loads("\n".join(lines)), imported))
+    (first, one), (second, other) = printed
+    assert first == second
+    assert first["summary"][0]["n"] > 0
+    assert (one, other) == ("True", "False")
