@@ -86,7 +86,7 @@ def _identities(dataset: Dataset) -> Iterator[object]:
 def number(dataset: Dataset, keyword: str) -> float:
     """Return the first value of a header field as a float, NaN if it has none."""
     try:
-        value = dataset[keyword].value
+        value: Any = dataset.get(keyword)
         return float(value if isinstance(value, str | int | float) else value[0])
     except (KeyError, TypeError, ValueError, IndexError, OverflowError):
         return float("nan")

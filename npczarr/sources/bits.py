@@ -20,6 +20,8 @@ from npczarr.sources.pixels import OVERLAY_BITS, is_coded
 
 _FIELDS = ("BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation")
 _OVERLAYS = frozenset(OVERLAY_BITS)
+#: Smallest and largest value.
+Range = tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +84,14 @@ def read_packing(dataset: Dataset) -> Packing:
     )
 
 
-def interpret(values: NDArray[Any], packing: Packing) -> tuple[NDArray[Any], tuple[str, ...]]:
+def range_of(values: NDArray[Any]) -> Range:
+    """Return the smallest and the largest value; 0 and 0 where there is none."""
+    return (int(values.min()), int(values.max())) if values.size else (0, 0)
+
+
+def interpret(
+    values: NDArray[Any], packing: Packing, known: Range | None = None
+) -> tuple[NDArray[Any], tuple[str, ...]]:
     """Return the values of pixels, and what must be said of them.
 
     Parameters
@@ -91,6 +100,8 @@ def interpret(values: NDArray[Any], packing: Packing) -> tuple[NDArray[Any], tup
         Pixels of every slice with this packing, as decoded, in a type that is signed as the header says.
     packing
         What the header says of their bits.
+    known
+        Their range, where it was looked up before.
 
     Raises
     ------
@@ -102,11 +113,11 @@ def interpret(values: NDArray[Any], packing: Packing) -> tuple[NDArray[Any], tup
         return values, tuple(warnings)
     low, high = _range(packing)
     shift = packing.high - (packing.stored - 1)
-    least, most = int(values.min()), int(values.max())
+    least, most = range_of(values) if known is None else known
     if shift:
         values, warning = _shifted(values, packing, shift, fits=low <= least and most <= high)
         warnings.append(warning)
-        least, most = int(values.min()), int(values.max())
+        least, most = range_of(values)
     if low <= least and most <= high:
         return values, tuple(warnings)
     if above := [bit for bit in packing.overlays if bit > packing.high]:

@@ -13,9 +13,11 @@ from typing import Any
 
 from pydicom.charset import convert_encodings
 from pydicom.dataelem import RawDataElement, empty_value_for_VR
-from pydicom.dataset import FileDataset, FileMetaDataset
+from pydicom.dataset import FileDataset
 from pydicom.tag import BaseTag
 from pydicom.valuerep import EXPLICIT_VR_LENGTH_16, EXPLICIT_VR_LENGTH_32
+
+from npczarr.sources.scanned_header import ScannedHeader, ScannedMeta, tag_object
 
 _EXPLICIT, _IMPLICIT, _LENGTH = Struct("<HH2sH").unpack_from, Struct("<HHL").unpack_from, Struct("<L").unpack_from
 _SHORT = {vr.encode(): str(vr) for vr in EXPLICIT_VR_LENGTH_16}
@@ -42,7 +44,7 @@ def scan_header(content: bytes, tags: Collection[int]) -> FileDataset | None:
     content
         The file.
     tags
-        The fields to read, SpecificCharacterSet and PixelData among them.
+        The fields to read as plain numbers, SpecificCharacterSet and PixelData among them.
 
     Returns
     -------
@@ -65,11 +67,11 @@ def scan_header(content: bytes, tags: Collection[int]) -> FileDataset | None:
     end = read(content, start, _PIXELS, tags, elements)
     if end is None or not _add_pixels(content, end, implicit, elements):
         return None
-    file_meta = FileMetaDataset(meta)
+    file_meta = ScannedMeta(meta)
     file_meta.set_original_encoding(False, True, "iso8859")
-    dataset = FileDataset(None, elements, content[:_PREAMBLE], file_meta, implicit, True)  # type: ignore[arg-type]
+    dataset = ScannedHeader(None, elements, content[:_PREAMBLE], file_meta, implicit, True)  # type: ignore[arg-type]
     try:
-        names = dataset[_CHARACTER_SET].value if _CHARACTER_SET in elements else None
+        names = dataset.get("SpecificCharacterSet")
         dataset.set_original_encoding(implicit, True, convert_encodings(names) if names else "iso8859")
     except Exception:  # pydicom names damage in a dozen ways, and will again
         return None
@@ -103,7 +105,8 @@ def _read_explicit(content: bytes, at: int, limit: int, tags: Collection[int] | 
         at, last = value + length, tag
         if tags is None or tag in tags:
             held = content[value:at] if length else _EMPTY[vr]
-            found[BaseTag(tag)] = RawDataElement(BaseTag(tag), vr, length, held, value, False, True)
+            name = tag_object(tag)
+            found[name] = RawDataElement(name, vr, length, held, value, False, True)
     return None
 
 
@@ -166,7 +169,8 @@ def _read_implicit(content: bytes, at: int, limit: int, tags: Collection[int], f
         at, last = value + length, tag
         if tag in tags:
             held = content[value:at] if length else _EMPTY[None]
-            found[BaseTag(tag)] = RawDataElement(BaseTag(tag), None, length, held, value, True, True)
+            name = tag_object(tag)
+            found[name] = RawDataElement(name, None, length, held, value, True, True)
     return None
 
 
@@ -181,5 +185,6 @@ def _add_pixels(content: bytes, at: int, implicit: bool, found: Elements) -> boo
         return False
     vr = "OW" if implicit else code.decode()
     pixels: Any = memoryview(content)[value : value + length]
-    found[BaseTag(_PIXEL_DATA)] = RawDataElement(BaseTag(_PIXEL_DATA), vr, length, pixels, value, implicit, True)
+    name = tag_object(_PIXEL_DATA)
+    found[name] = RawDataElement(name, vr, length, pixels, value, implicit, True)
     return True

@@ -98,12 +98,14 @@ def _encoded(
     """Encode every chunk that the box of a scan meets, by key."""
     chunk = layout.chunk_zyx(name)
     padded = np.empty(chunk, voxels.dtype)  # for all of them: memory that is new each time costs more than the copy
+    filled: Shape | None = None  # around a part of this shape
     found = {}
     for at, key in zip(layout.chunks(name, voxels.shape), chunk_keys(name, place, layout, voxels.shape), strict=True):
         part = voxels[tuple(slice(i * n, (i + 1) * n) for i, n in zip(at, chunk, strict=True))]
         if part.shape != chunk or not part.flags.c_contiguous:
-            if part.shape != chunk:
+            if part.shape not in (chunk, filled):
                 padded.fill(fill)
+            filled = part.shape
             padded[tuple(slice(n) for n in part.shape)] = part
             part = padded
         found[key] = encode(part)

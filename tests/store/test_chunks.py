@@ -113,6 +113,16 @@ def test_padding_inside_a_chunk_is_the_fill_value_of_the_type(tmp_path, dtype):
     assert (~padding).sum() == 24
 
 
+def test_edges_between_whole_chunks_hold_nothing_of_their_neighbors(tmp_path):
+    layout = Layout((7, 20, 30), (2, 8, 8), (2, 8, 8), "int16")
+    location = made(tmp_path / "e.zarr", layout)
+    voxels = np.arange(1, 1 + 7 * 20 * 19, dtype=np.int16).reshape(7, 20, 19)
+    write_voxels(location, "image", (0, 0), voxels, layout, FILL)
+    expected = np.full((7, 20, 30), FILL)
+    expected[:, :, :19] = voxels
+    np.testing.assert_array_equal(read(location, "image")[0, 0], expected)
+
+
 def test_a_store_that_has_grown_since_it_was_opened_is_written_to(blank):
     write_voxels(blank, "image", (0, 0), np.ones((2, 2, 2), np.int16), LAYOUT, FILL)
     root = open_group(blank.open(), blank.url)
