@@ -6,6 +6,7 @@ from io import BytesIO
 
 import pydicom
 import pytest
+from pydicom.datadict import keyword_for_tag
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 
@@ -15,6 +16,7 @@ from tests.builders import noise, oblique_grid, slice_dataset
 from tests.hostile import corpus
 
 PIXELS = pydicom.tag.Tag("PixelData")
+WORDS = [keyword_for_tag(tag) for tag in (*_TAGS, 0x00020002, 0x00020010) if tag != PIXELS and tag < 0x60000000]
 GRID = oblique_grid((3, 6, 7), seed=1)
 
 
@@ -34,7 +36,21 @@ def differences(content: bytes) -> list[str] | None:
                 found.append(name)
         for one, other in ((ours, theirs), (ours.file_meta, theirs.file_meta)):
             found += [f"{tag}" for tag in other.keys() if shown(one, tag) != shown(other, tag)]  # noqa: SIM118
+        again = scan_header(content, _TAGS)  # of which nothing is converted
+        for one, other in ((again, theirs), (again.file_meta, theirs.file_meta)):
+            found += [word for word in WORDS if by_name(one, word) != by_name(other, word)]
         assert ours.original_encoding == (ours.file_meta.TransferSyntaxUID == "1.2.840.10008.1.2", True)
+    return found
+
+
+def by_name(dataset, word):
+    """What a field gives by its keyword, in the three ways to ask for it, twice: it is converted once."""
+    found = []
+    for _ in range(2):
+        try:
+            found += [word in dataset, repr(dataset.get(word, "absent")), repr(getattr(dataset, word))]
+        except Exception as error:
+            found.append(type(error).__name__)
     return found
 
 
