@@ -27,7 +27,7 @@ from npczarr.store.lease import Lease
 from npczarr.store.location import Location
 from npczarr.store.rows import Key, Rows
 
-_FLUSH_SECONDS = 2.0  # rows of finished scans are written no more often than this: what a kill can cost
+_FLUSH_SECONDS = 4.0  # rows of finished scans are written no more often than this: what a kill can cost
 _FLUSH_SHARE = 0.05  # of a run's time that writing them takes, about
 _LONGEST_PAUSE = 20.0  # seconds
 _OTHER_FRAME = "another frame of reference than "

@@ -92,7 +92,9 @@ class Rows:
     def _write_table(self, variable: Variable, rows: Sequence[Row]) -> None:
         table = array(self._root, variable.name)
         places = [self.patients[row.patient] for row in rows]
-        first, last = min(places), max(places) + 1
+        # whole chunks: of a part of one zarr-python would read it again to write it
+        size = table.chunks[0]
+        first, last = min(places) // size * size, (max(places) // size + 1) * size
         block = table[first:last]
         for row, place in zip(rows, places, strict=True):
             at = (place - first, self.sequences[row.sequence])
