@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 
+import dask
 import pytest
 import typer
 import xarray as xr
@@ -22,7 +23,7 @@ from npczarr.cli import show
 from npczarr.cli.app import app
 from npczarr.errors import ParameterError
 from npczarr.model.progress import Meter, Progress
-from npczarr.runner import Runner
+from npczarr.runner import Runner, _memory_kept
 from tests.stores import comparable
 
 KEY = "0123456789abcdef"
@@ -423,6 +424,17 @@ def test_a_meter_reports_the_start_and_every_item():
 )
 def test_every_progress_is_said_in_the_same_words(state, words):
     assert show.in_words(state, 2.0) == words
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="of the C library of Linux")
+def test_workers_keep_freed_memory_unless_the_user_has_said_how_much():
+    import distributed  # noqa: F401 - brings its settings
+
+    assert asked_of_a_worker("MALLOC_TRIM_THRESHOLD_") == [str(128 * 2**20)]
+    place = "distributed.nanny.pre-spawn-environ"
+    with dask.config.set({place: {"MALLOC_TRIM_THRESHOLD_": 7}}), _memory_kept():
+        assert dask.config.get(place) == {"MALLOC_TRIM_THRESHOLD_": 7}
 
 
 @pytest.mark.slow
