@@ -1,4 +1,5 @@
-/* Preloaded into a process: reads or writes of files whose path holds $EIO_READ or $EIO_WRITE fail as on a bad disk. */
+/* Preloaded into a process: reads or writes of files whose path holds a part of $EIO_READ or $EIO_WRITE, parted by
+   colons, fail as on a bad disk. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
@@ -9,14 +10,17 @@
 #include <unistd.h>
 
 static int fails(int fd, const char *variable) {
-  const char *part = getenv(variable);
-  char link[64], path[4096];
-  if (!part || !*part) return 0;
+  const char *parts = getenv(variable);
+  char link[64], path[4096], kept[1024], *rest = kept, *part;
+  if (!parts || !*parts) return 0;
   snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
   ssize_t length = readlink(link, path, sizeof path - 1);
   if (length <= 0) return 0;
   path[length] = 0;
-  return strstr(path, part) != NULL;
+  snprintf(kept, sizeof kept, "%s", parts);
+  while ((part = strsep(&rest, ":")))
+    if (strstr(path, part)) return 1;
+  return 0;
 }
 
 #define FAILING(kind, name, parameters, arguments, variable)          \
