@@ -130,6 +130,8 @@ def main():
         if not store.exists():
             npc.make_cohort(folder / "cohort", patients=3, size="full", reliability=False)
             npc.convert(folder / "cohort/primary_data", store)
+            time.sleep(5)  # what is read is older than the last scan, as all but a few of a cohort are
+            npc.convert(folder / "cohort/primary_data", store, rewrite=["003/T2WI"])
         local = xr.open_zarr(store, chunks=None)
         z, y, x = local.image.encoding["chunks"][-3:]
         print(f"image in chunks of {z} x {y} x {x}; {options.delay * 1e3:g} ms before each answer")
