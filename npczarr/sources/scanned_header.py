@@ -19,6 +19,7 @@ _PLAIN = frozenset(("CS", "DA", "DS", "FD", "FL", "IS", "SL", "SS", "TM", "UI", 
 _LONGEST = 64  # bytes
 _MOST = 4096
 _CONVERTED: dict[tuple[Any, ...], Any] = {}
+_NEW = object()
 
 
 @lru_cache(maxsize=4096)
@@ -48,12 +49,13 @@ class _Quick(Dataset):
         if not isinstance(raw, RawDataElement) or raw.length > _LONGEST or not _is_plain(raw.tag, raw.VR):
             return super().__getattr__(name)
         key = (raw.tag, raw.VR, raw.value)
-        if key not in _CONVERTED:
+        value = _CONVERTED.get(key, _NEW)
+        if value is _NEW:
             if len(_CONVERTED) >= _MOST:
                 _CONVERTED.clear()
-            _CONVERTED[key] = super().__getattr__(name)
+            value = _CONVERTED[key] = super().__getattr__(name)
             self._dict[raw.tag] = raw  # slices are compared by what their files hold, converted or not
-        return _CONVERTED[key]
+        return value
 
     def __setattr__(self, name: str, value: Any) -> None:  # noqa: ANN401 - as pydicom has it
         if _tag_of(name) is None:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from npczarr.errors import StoreError
 from npczarr.model.label_set import flag_names
-from npczarr.model.results import VERSION
+from npczarr.model.results import AGREEMENT, MORPHOLOGY, VERSION
 from npczarr.model.schema import SCAN, Variable
 from npczarr.store.create import add_table
 from npczarr.store.hierarchy import arrays_of, dims_of, labels, open_group, read_tables, tables_at
@@ -75,7 +75,9 @@ def read_kept(location: Location, measure: str, path: str, chosen: Mapping[str, 
     """
     root = open_group(location.open(read_only=True), location.shown, mode="r")
     found = read_result(root, path)
-    if found is None or INPUT_DIGEST not in found.tables:
+    measured_as = MORPHOLOGY if measure == "morphology" else AGREEMENT
+    needed = {INPUT_DIGEST, *SCAN, *(variable.name for variable in measured_as)}
+    if found is None or not needed <= found.tables.keys():
         return None
     names = list(flag_names(tables_at(root, ["mask"])["mask"].attrs.asdict()))
     expected = {"measure": measure, "npczarr_results": VERSION, "labels": names if len(names) > 1 else None}
