@@ -1,8 +1,9 @@
 """DICOM to arrays on disk: npczarr against other tools, on the same full-size series, two worker processes each.
 
-Run ``python benchmarks/peers.py [--cohort FOLDER] [--patients N]``. Without a cohort a phantom is made in a
-temporary folder. Masks are left out on every side, as the others do not place them. All sides take turns, one series
-to a task, on worker processes that are already up; the voxels of each series must be the same on all sides first.
+Run ``python benchmarks/peers.py [--cohort FOLDER] [--patients N] [--syntax RLELossless]``. Without a cohort a phantom
+is made in a temporary folder; with a transfer syntax its slices are compressed before. Masks are left out on every
+side, as the others do not place them. All sides take turns, one series to a task, on worker processes that are already
+up; the voxels of each series must be the same on all sides first.
 """
 
 import argparse
@@ -20,9 +21,11 @@ import dcm2niix
 import ngff_zarr
 import nibabel
 import numpy as np
+import pydicom
 import SimpleITK as sitk
 import zarr
 from numcodecs import blosc
+from pydicom.uid import JPEG2000Lossless, JPEGLSLossless, RLELossless
 
 import npczarr as npc
 from npczarr.graphs.convert_scan import ScanTask, write_scan
@@ -37,6 +40,7 @@ from npczarr.store.location import locate
 from npczarr.store.zarr_library import image_codecs
 
 WORKERS = 2
+SYNTAXES = (RLELossless, JPEGLSLossless, JPEG2000Lossless)
 
 
 def with_npczarr(folder, out, task):
@@ -121,6 +125,14 @@ def check(folder, task, scratch):
     assert np.array_equal(nifti.T[:, ::-1], expected)
 
 
+def compress(folder, syntax):
+    """Compress every slice of a folder in place."""
+    for path in folder.rglob("*.dcm"):
+        dataset = pydicom.dcmread(path)
+        dataset.compress(syntax, generate_instance_uid=False)
+        dataset.save_as(path)
+
+
 def warm(_):
     time.sleep(0.2)
 
@@ -130,12 +142,15 @@ def main():
     parser.add_argument("--cohort", type=Path, help="folder made by npczarr phantom --size full")
     parser.add_argument("--patients", type=int, default=6)
     parser.add_argument("--turns", type=int, default=5)
+    parser.add_argument("--syntax", choices=[syntax.keyword for syntax in SYNTAXES], help="compress the slices first")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         scratch = Path(temporary)
         cohort = options.cohort or scratch / "cohort"
         if options.cohort is None:
             npc.make_cohort(cohort, patients=options.patients, size="full", reliability=False)
+            if options.syntax:
+                compress(cohort, next(syntax for syntax in SYNTAXES if syntax.keyword == options.syntax))
         source = open_source(cohort / "primary_data")
         scans = [replace(s, masks=()) for s in discover(source, SourceConfig()).scans.values()][: 3 * options.patients]
         shapes = [read_scan(source, scan.images).image.shape for scan in scans]
@@ -149,11 +164,13 @@ def main():
         megabytes = sum(file.size for scan in scans for file in scan.images) / 1e6
         check(folders[0], tasks[0], scratch)
 
-        seconds = {side: [] for side in SIDES}
+        # the floors are of uncompressed files
+        sides = {name: side for name, side in SIDES.items() if not (options.syntax and name.startswith("floor"))}
+        seconds = {side: [] for side in sides}
         with ProcessPoolExecutor(WORKERS, mp_context=get_context("spawn")) as pool:
             list(pool.map(warm, range(8)))
             for turn in range(options.turns + 1):
-                for side, convert in SIDES.items():
+                for side, convert in sides.items():
                     outs = [scratch / "out" / f"{turn}-{i}" for i in range(len(tasks))]
                     start = time.perf_counter()
                     list(pool.map(convert, folders, outs, tasks))
