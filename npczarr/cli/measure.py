@@ -196,7 +196,9 @@ def _measure(
     """Measure with a progress bar; the result, and the scans that failed."""
     from dataclasses import asdict
 
-    if (kept := _kept(store, measure, storage_option, parameters, where)) is not None:
+    options = as_options(storage_option)
+    to_print_only = measure != "score" and where.get("csv") is None and where.get("label") is None
+    if to_print_only and (kept := _kept(store, measure, parameters, options)) is not None:
         return kept, []
     from npczarr.graphs.measure_store import measure_store
     from npczarr.graphs.visits import add_visits
@@ -206,7 +208,7 @@ def _measure(
         result, failures = measure_store(
             store,
             measure,
-            storage_options=as_options(storage_option),
+            storage_options=options,
             on_progress=draw,
             **where,
             **parameters,
@@ -222,21 +224,12 @@ def _measure(
     return result, [asdict(failure) for failure in failures]
 
 
-def _kept(
-    store: str,
-    measure: str,
-    storage_option: list[str] | None,
-    parameters: dict[str, Any],
-    where: dict[str, Any],
-) -> Any:  # noqa: ANN401 - Numbers
+def _kept(store: str, measure: str, parameters: dict[str, Any], options: dict[str, Any]) -> Any:  # noqa: ANN401
     """Read what is measured already without xarray, Dask and the kernels; None where there is more to do than print."""
-    if measure == "score" or where.get("csv") is not None or where.get("label") is not None:
-        return None
     from npczarr.graphs.measure_arguments import arguments_of, result_path
     from npczarr.store.location import locate
     from npczarr.store.results import read_kept
 
     chosen = arguments_of(measure, parameters, None)
-    location = locate(store, as_options(storage_option))
-    kept = read_kept(location, measure, result_path(measure, None, chosen), chosen)
+    kept = read_kept(locate(store, options), measure, result_path(measure, None, chosen), chosen)
     return None if kept is None or {"rater", "label"} & kept.tables.keys() else kept.tables

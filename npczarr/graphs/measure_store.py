@@ -1,7 +1,4 @@
-"""A measure over a whole store, kept beside the scans and not computed twice.
-
-What is kept already is read without Dask and the kernels, which take longer to import than a store to open.
-"""
+"""A measure over a whole store, kept beside the scans and not computed twice."""
 
 from __future__ import annotations
 
@@ -9,16 +6,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
 import xarray as xr
 
 from npczarr.graphs.label_dim import LabelChoice
 from npczarr.graphs.measure_arguments import arguments_of, result_path
-from npczarr.model.progress import Meter, OnProgress
+from npczarr.graphs.measure_batches import measure_and_keep
+from npczarr.model.progress import OnProgress
 from npczarr.model.results import Failure
-from npczarr.model.schema import SCAN
 from npczarr.store.location import locate
-from npczarr.store.results import INPUT_DIGEST, StoredResult, read_kept
 
 if TYPE_CHECKING:
     from npczarr.kernels.patterns import Method
@@ -92,13 +87,6 @@ def measure_store(
     chosen = arguments_of(measure, given, source_options)
     path = result_path(measure, name, chosen)
     location = locate(store, storage_options)
-    kept = None if measure == "score" or label is not None else read_kept(location, measure, path, chosen)
-    if kept is not None:
-        result = _as_measured(kept)
-        Meter(on_progress, 0, "patients", {"kept": result.sizes["patient"]})
-        return result, ()
-    from npczarr.graphs.measure_batches import measure_and_keep
-
     return measure_and_keep(
         location,
         measure,
@@ -109,13 +97,3 @@ def measure_store(
         break_lock=break_lock,
         on_progress=on_progress,
     )
-
-
-def _as_measured(kept: StoredResult) -> xr.Dataset:
-    """Return what is kept as measuring returns it."""
-    stored = kept.as_dataset()
-    digests = stored[INPUT_DIGEST]
-    others = {dim: (dim, np.array(stored[dim].values.tolist(), dtype=str)) for dim in stored.coords if dim not in SCAN}
-    result = stored.drop_vars(INPUT_DIGEST).assign({INPUT_DIGEST: (SCAN, digests.values)}).assign_coords(others)
-    result.attrs = {name: value for name, value in stored.attrs.items() if name != "npczarr_version"} | {"kept": 1}
-    return result

@@ -96,7 +96,7 @@ def write_report(
     Warns
     -----
     UserWarning
-        Of each stored scan that cannot be read: which, and why. The report is of all others, and lists it.
+        If stored scans cannot be read: one for each, with the reason. The report is of all others, and lists them.
     """
     out = _writable(out, _OUR_PAGE, force)
     list_path = None if quality_csv is None else _writable(quality_csv, ",".join(COLUMNS), force)
