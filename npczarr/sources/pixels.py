@@ -15,6 +15,7 @@ from pydicom.uid import UID, ExplicitVRBigEndian, ImplicitVRLittleEndian, RLELos
 from npczarr.errors import SourceError
 from npczarr.sources.decoder_remarks import decoder_remarks
 from npczarr.sources.decompression import check_codestream
+from npczarr.sources.rle import decode_rle
 
 #: Decoders in the order of choice. On damaged JPEG 2000 and JPEG-LS GDCM does not raise: it ends the process.
 _PLUGINS = ("pylibjpeg", "pyjpegls", "gdcm")
@@ -46,6 +47,8 @@ def decode(dataset: Dataset, remarks: list[str] | None = None) -> NDArray[Any]:
             for frame in generate_frames(dataset.PixelData, number_of_frames=shape[0]):
                 check_codestream(frame, *shape[1:])
                 bits = _jpeg_precision(frame) or bits  # GDCM cuts values off at the bits that it is given
+        elif syntax == RLELossless and (values := decode_rle(dataset, shape)) is not None:
+            return values
         decoder = get_decoder(syntax)
         plugin = next((name for name in _PLUGINS if name in decoder.available_plugins), "")
         options: Any = {"correct_unused_bits": False, "bits_stored": bits}
