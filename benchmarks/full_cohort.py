@@ -4,40 +4,13 @@ Run ``python benchmarks/full_cohort.py FOLDER``; it takes about 35 GB there, and
 """
 
 import argparse
-import os
-import threading
 import time
 from pathlib import Path
 
-import psutil
 import xarray as xr
+from memory import PeakMemory
 
 import npczarr as npc
-
-
-class PeakMemory:
-    """Largest resident memory of this process and of any of its children, in MB, while the block runs."""
-
-    def __enter__(self):
-        self.driver = self.worker = 0.0
-        self._done = threading.Event()
-        self._thread = threading.Thread(target=self._watch)
-        self._thread.start()
-        return self
-
-    def __exit__(self, *exception):
-        self._done.set()
-        self._thread.join()
-
-    def _watch(self):
-        me = psutil.Process(os.getpid())
-        while not self._done.wait(0.1):
-            self.driver = max(self.driver, me.memory_info().rss / 1e6)
-            for child in me.children(recursive=True):
-                try:
-                    self.worker = max(self.worker, child.memory_info().rss / 1e6)
-                except psutil.Error:
-                    continue
 
 
 def timed(words, call):

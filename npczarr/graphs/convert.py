@@ -123,9 +123,11 @@ def convert(
             attributes = root_attributes(layout.dtype, rated=bool(cohort.raters), of=rules.cohort)
             with lease.writing():
                 names = label_names(rules.labels)
-                create(opened, cohort.patients, cohort.sequences, layout, attributes, cohort.raters, names)
+                create(
+                    opened, cohort.patients, cohort.sequences, layout, attributes, cohort.raters, names, tables.columns
+                )
         root = open_group(opened, target.shown)
-        stranger = False
+        stranger, new_columns = False, fresh
         if not fresh:
             layout = read_layout(root, target.shown)
             _check_kind(root, cohort, rules.labels, target.shown)
@@ -133,8 +135,8 @@ def convert(
             if stranger and not replace:
                 raise _other_cohort(root, cohort, target.shown)
             _grow(root, cohort, layout, lease)
-        with lease.writing():
-            new_columns = add_columns(root, over_store(root, cohort, tables))
+            with lease.writing():
+                new_columns = add_columns(root, over_store(root, cohort, tables))
         writer = StoreWriter(root, target, layout, lease, clear=not fresh, limits=origin.limits)
         work = _work(root, origin, cohort, replace=replace, clear_absent=stranger)
         result = writer.run(runner, work, rewrite, on_progress)

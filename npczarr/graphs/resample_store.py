@@ -31,7 +31,7 @@ from npczarr.model.training import training_layout
 from npczarr.runner import Runner
 from npczarr.store.chunks import ScanPlace
 from npczarr.store.cohort import StoredCohort
-from npczarr.store.create import add_columns, create, is_new, resize
+from npczarr.store.create import Columns, add_columns, create, is_new, resize
 from npczarr.store.describe import add_history, root_attributes
 from npczarr.store.hierarchy import array, labels, mask_labels, open_group, read_layout
 from npczarr.store.lease import Lease, hold_lease
@@ -119,17 +119,19 @@ def resample_store(
     source = open_group(origin.open(read_only=True), origin.shown, mode="r")
     runner = Runner(workers, scheduler)
     opened = target.open()
+    columns = _columns(dataset)
     with hold_lease(opened, target.shown, break_lock=break_lock) as lease, runner:
         fresh = is_new(opened)
         if fresh:
             with lease.writing():
-                _create_like(source, opened, layout, request, described)
+                _create_like(source, opened, layout, request, described, columns)
         root = open_group(opened, target.shown)
+        new_columns = fresh
         if not fresh:
             _check_same(root, described, target.shown)
             layout = _grown(root, target.shown, source, lease)
-        with lease.writing():
-            new_columns = add_columns(root, _columns(dataset))
+            with lease.writing():
+                new_columns = add_columns(root, columns)
         work = _work(plans, request, StoredCohort(origin), source)
         writer = StoreWriter(root, target, layout, lease, clear=not fresh, limits=Limits())
         result = writer.run(runner, work, (), on_progress)
@@ -142,13 +144,18 @@ def resample_store(
 
 
 def _create_like(
-    source: zarr.Group, store: Store, layout: Layout, request: Resampling, described: Mapping[str, Any]
+    source: zarr.Group,
+    store: Store,
+    layout: Layout,
+    request: Resampling,
+    described: Mapping[str, Any],
+    columns: Columns,
 ) -> None:
     """Create an empty store for the scans of another one."""
     patients, sequences = labels(source, "patient"), labels(source, "sequence")
     raters = labels(source, "rater") if "rater" in source else ()
     attributes = _attributes(source, request, described, layout.dtype, bool(raters))
-    create(store, patients, sequences, layout, attributes, raters, mask_labels(source))
+    create(store, patients, sequences, layout, attributes, raters, mask_labels(source), columns)
 
 
 def _codec(purpose: str | None, codec: str | None) -> str:

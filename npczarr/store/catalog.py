@@ -24,7 +24,8 @@ from npczarr.model.identifiers import identifies_by_name
 from npczarr.model.where import Texts
 from npczarr.store.checksums import state_of
 from npczarr.store.columns import Column, arrays_for, columns_of, read_columns
-from npczarr.store.hierarchy import ZarrArray, labels, open_made
+from npczarr.store.contents import Contents
+from npczarr.store.hierarchy import ZarrArray, labels, members_below
 from npczarr.store.location import exists
 from npczarr.store.storage_errors import translate_damage, translate_errors
 from npczarr.store.whole import unwrapped
@@ -107,7 +108,7 @@ def open_catalog(store: Store) -> Catalog | None:
         return None
 
 
-def make_catalog(store: Store) -> bytes | None:
+def make_catalog(contents: Contents) -> bytes | None:
     """Make the catalog of a store; None where the one that it has is as its tables are, or pyarrow is not installed.
 
     Raises
@@ -115,10 +116,9 @@ def make_catalog(store: Store) -> bytes | None:
     StoreError
         If a table cannot be read.
     """
-    with translate_damage(str(store)):
-        root = open_made(store)
+    with translate_damage(str(contents.root.store)):
         try:
-            return None if root is None else _made(store, root)
+            return _made(contents)
         except ModuleNotFoundError:
             return None
 
@@ -131,7 +131,8 @@ def differing_columns(root: zarr.Group) -> list[str]:
         return []
     if catalog is None:
         return []
-    known = columns_of(root)
+    members = dict(members_below(root))
+    known = columns_of(members)
     with catalog:
         current = catalog.current(root, catalog.columns)
         true = [name for name in current if catalog.columns[name] == known.get(name)]
@@ -139,16 +140,17 @@ def differing_columns(root: zarr.Group) -> list[str]:
     if held is None:
         return ["all, for it is damaged"]
     wanted = {name: known[name] for name in true}
-    tables = read_columns(arrays_for(root, wanted.values()), wanted)
+    tables = read_columns(arrays_for(members, wanted.values()), wanted)
     same = {name for name in true if _equal(held[name], np.broadcast_to(tables[name], catalog.shape))}
     return [name for name in current if name not in same]
 
 
-def _made(store: Store, root: zarr.Group) -> bytes | None:
+def _made(contents: Contents) -> bytes | None:
     from pyarrow import parquet
 
-    every = columns_of(root)
-    arrays = arrays_for(root, every.values())
+    store = contents.root.store
+    every = columns_of(contents.members)
+    arrays = arrays_for(contents.members, every.values())
     columns = {name: column for name, column in every.items() if not _left_out(arrays[column.path], column)}
     # before the tables are read: of what changes in between the catalog is then stale
     state = state_of(store, {path: arrays[path] for column in columns.values() for path in column.sources})
@@ -157,11 +159,12 @@ def _made(store: Store, root: zarr.Group) -> bytes | None:
         with there:
             if there.state == state and there.columns == columns:
                 return None
-    shape = len(labels(root, "patient")), len(labels(root, "sequence"))
-    values = read_columns(arrays, columns)
+    sequences = labels(contents.root, "sequence")
+    shape = len(labels(contents.root, "patient")), len(sequences)
+    values = read_columns(arrays, columns, contents.tables)
     held = {name: (one.path, one.entry) for name, one in columns.items()}
     about = {"shape": shape, "columns": held, "state": state}
-    table = _as_table(values, labels(root, "sequence"), shape).replace_schema_metadata({_ABOUT: json.dumps(about)})
+    table = _as_table(values, sequences, shape).replace_schema_metadata({_ABOUT: json.dumps(about)})
     texts = [found.name for found in table.schema if hasattr(found.type, "index_type")]
     buffer = io.BytesIO()
     parquet.write_table(  # to be read quickly: numbers as they are, and a codec that costs nothing

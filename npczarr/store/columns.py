@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import Any
@@ -14,12 +14,15 @@ import xarray as xr
 import zarr
 from numpy.typing import NDArray
 
+from npczarr.errors import StoreError
 from npczarr.model.schema import SCAN
-from npczarr.store.hierarchy import ZarrArray, dims_of, members_below, read_tables, tables_at
+from npczarr.store.hierarchy import ZarrArray, dims_of, read_tables
 from npczarr.store.results import INPUT_DIGEST, INPUTS, RESULTS, input_digests
 
 #: Dimensions of which each entry is a column of its own.
 _SPREAD = ("axis", "rater", "pair", "label")
+#: Reads arrays, by path.
+Read = Callable[[Mapping[str, ZarrArray]], Mapping[str, NDArray[Any]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +51,8 @@ class Column:
         return (self.path, f"{self.group}/{INPUT_DIGEST}", *INPUTS) if self.group else (self.path,)
 
 
-def columns_of(root: zarr.Group) -> dict[str, Column]:
-    """List the scalar columns of a store by the names that selections use.
+def columns_of(members: Mapping[str, Any]) -> dict[str, Column]:
+    """List the scalar columns of a store, given its members by path, by the names that selections use.
 
     A column of a result is ``morphology.volume`` or ``score.<name>.dice``; an entry of one that has several is
     ``spacing_z``, ``morphology.volume.<label>``. What is no letter or digit of such a name is an underscore. A name
@@ -57,7 +60,7 @@ def columns_of(root: zarr.Group) -> dict[str, Column]:
     not among them.
     """
     arrays: dict[str, dict[str, ZarrArray]] = {}
-    for path, one in members_below(root):
+    for path, one in members.items():
         if not isinstance(one, zarr.Group):
             group, _, name = path.rpartition("/")
             arrays.setdefault(group, {})[name] = one
@@ -71,18 +74,24 @@ def columns_of(root: zarr.Group) -> dict[str, Column]:
     return {name: column for name, column in found if times[name] == 1 or column == Column(name)}
 
 
-def arrays_for(root: zarr.Group, columns: Iterable[Column]) -> dict[str, ZarrArray]:
-    """Open every array on which the values of columns depend, by path.
+def arrays_for(members: Mapping[str, Any], columns: Iterable[Column]) -> dict[str, ZarrArray]:
+    """Choose every array on which the values of columns depend, by path.
 
     Raises
     ------
     StoreError
         If the store lacks one.
     """
-    return tables_at(root, list(dict.fromkeys(path for column in columns for path in column.sources)))
+    paths = list(dict.fromkeys(path for column in columns for path in column.sources))
+    absent = [path for path in paths if path not in members]
+    if absent:
+        raise StoreError(f"no {', '.join(absent)} in the store; convert into a new one")
+    return {path: members[path] for path in paths}
 
 
-def read_columns(arrays: Mapping[str, ZarrArray], columns: Mapping[str, Column]) -> dict[str, NDArray[Any]]:
+def read_columns(
+    arrays: Mapping[str, ZarrArray], columns: Mapping[str, Column], read: Read = read_tables
+) -> dict[str, NDArray[Any]]:
     """Read columns from their arrays, by name; each (patients, sequences), or (patients, 1).
 
     Numbers of a result are NaN for a scan that changed after it was measured.
@@ -90,7 +99,7 @@ def read_columns(arrays: Mapping[str, ZarrArray], columns: Mapping[str, Column])
     if not columns:
         return {}
     needed = {path: arrays[path] for column in columns.values() for path in column.sources}
-    tables = {path: _decoded(arrays[path], values) for path, values in read_tables(needed).items()}
+    tables = {path: _decoded(arrays[path], values) for path, values in read(needed).items()}
     measured = {group: _as_measured(group, tables) for group in {column.group for column in columns.values()} if group}
     return {name: _values(tables[column.path], column, measured) for name, column in columns.items()}
 

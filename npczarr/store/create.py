@@ -36,13 +36,16 @@ from npczarr.store.hierarchy import (
     dtype_of,
     groups_of,
 )
-from npczarr.store.location import delete, delete_below, exists, get, put
+from npczarr.store.location import delete, delete_below, exists, get, names_below, put
 from npczarr.store.storage_errors import translate_damage
+from npczarr.store.table_chunks import write_rows
 from npczarr.store.whole import absent_allowed
 from npczarr.store.zarr_library import WRITE_ALL_CHUNKS, consolidate, image_codecs, table_codecs
 
 _FIXED = {"axis": 3, "affine_row": 4, "affine_column": 4}
 TEXT = np.dtypes.StringDType()
+#: Columns of clinical tables by name: what describes each, and its values over the patients.
+Columns = Mapping[str, tuple[Variable, NDArray[Any]]]
 
 
 def is_new(store: Store) -> bool:
@@ -67,16 +70,28 @@ def create(
     attributes: Mapping[str, Any],
     raters: Sequence[str] = (),
     mask_labels: Sequence[str] = (TUMOR,),
+    columns: Columns | None = None,
 ) -> None:
-    """Create an empty store: every scan is pending until its row says otherwise."""
+    """Create a store without scans: every one is pending until its row says otherwise.
+
+    Parameters
+    ----------
+    store, patients, sequences, layout, attributes, raters, mask_labels
+        Where it is, what it is to hold, and attributes of its root.
+    columns
+        Of clinical tables, over all patients.
+    """
     voxels = voxel_variables(layout.dtype, rated=bool(raters), labels=mask_labels)
     indexes = (*INDEXES, RATER) if raters else INDEXES
-    root = zarr.open_group(store, mode="a", use_consolidated=False)
-    root.attrs.put({CREATING: True})
-    for variable in (*voxels, *indexes, *SCAN_TABLES):
-        # what an interrupted creation left; not the whole folder, one of them holds the lease
-        delete(store, f"{variable.name}/zarr.json")
-        delete_below(store, f"{variable.name}/c")
+    columns = columns or {}
+    made = sorted({variable.name for variable in (*voxels, *indexes, *SCAN_TABLES)} | columns.keys())
+    root = zarr.open_group(store, mode="a", use_consolidated=False, attributes={CREATING: made})
+    # what an interrupted creation left; not the whole folder, one of them holds the lease
+    left: Any = root.attrs.asdict().get(CREATING, [])
+    for name in {*made, *left}.intersection(names_below(store)):
+        delete(store, f"{name}/zarr.json")
+        delete_below(store, f"{name}/c")
+    root.attrs.put({CREATING: made})
     sizes = _FIXED | dict(zip(AXES, layout.extent_zyx, strict=True))
     sizes |= {"patient": len(patients), "sequence": len(sequences), "rater": len(raters)}
     for variable in voxels:
@@ -91,11 +106,13 @@ def create(
             attributes=variable.all_attributes(),
         )
     names: dict[str, Any] = {"patient": patients, "sequence": sequences, "axis": AXES, "rater": raters}
-    for variable in indexes:
-        add_table(root, variable, sizes, np.array(names[variable.name], dtype=TEXT))
-    for variable in SCAN_TABLES:
-        pending = np.full((len(patients), len(sequences)), "pending", dtype=TEXT)
-        add_table(root, variable, sizes, pending if variable.name == "status" else None)
+    pending = np.full((len(patients), len(sequences)), "pending", dtype=TEXT)
+    tables = [
+        *((variable, np.array(names[variable.name], dtype=TEXT)) for variable in indexes),
+        *((variable, pending if variable.name == "status" else None) for variable in SCAN_TABLES),
+        *columns.values(),
+    ]
+    write_rows([_make_table(root, variable, sizes, values) for variable, values in tables])
     root.attrs.put({SCHEMA_ATTRIBUTE: SCHEMA_VERSION, "coordinates": " ".join(COORDINATES), **attributes})
     consolidate(root)
 
@@ -104,6 +121,13 @@ def add_table(
     root: zarr.Group, variable: Variable, sizes: Mapping[str, int], values: NDArray[Any] | None = None
 ) -> None:
     """Create the array of one table and write all of it, by default fill values: an absent chunk then means damage."""
+    write_rows([_make_table(root, variable, sizes, values)])
+
+
+def _make_table(
+    root: zarr.Group, variable: Variable, sizes: Mapping[str, int], values: NDArray[Any] | None
+) -> tuple[Any, NDArray[Any]]:
+    """Create the array of one table; return it, and what to write to it."""
     shape = tuple(sizes[dim] for dim in variable.dims)
     made = root.create_array(
         variable.name,
@@ -116,12 +140,11 @@ def add_table(
         attributes=variable.all_attributes(),
         config=WRITE_ALL_CHUNKS,
     )
-    if 0 not in shape:
-        kind: Any = TEXT if variable.dtype == "string" else variable.dtype
-        made[...] = np.full(shape, variable.fill, dtype=kind) if values is None else values.astype(kind)
+    kind: Any = TEXT if variable.dtype == "string" else variable.dtype
+    return made, np.full(shape, variable.fill, dtype=kind) if values is None else values.astype(kind)
 
 
-def add_columns(root: zarr.Group, columns: Mapping[str, tuple[Variable, NDArray[Any]]]) -> bool:
+def add_columns(root: zarr.Group, columns: Columns) -> bool:
     """Write the columns of clinical tables, whole; a column whose type changed is made anew.
 
     Returns

@@ -19,6 +19,7 @@ from npczarr.store.zarr_library import codecs_of, metadata_of
 
 _SHUFFLES = {"noshuffle": Blosc.NOSHUFFLE, "shuffle": Blosc.SHUFFLE, "bitshuffle": Blosc.BITSHUFFLE}
 _ENDS = [{"name": "crc32c"}]
+_CHECKSUM = 4  # bytes
 Encode = Callable[[NDArray[Any]], bytes]
 
 
@@ -41,9 +42,20 @@ class Encoder:
         """Encode a whole chunk, C-contiguous and of the type of the array."""
         assert chunk.dtype == self.dtype
         assert chunk.flags.c_contiguous
-        content = self.compress(chunk)
-        checksum: int = google_crc32c.value(content)
-        return content + checksum.to_bytes(4, "little")
+        return with_checksum(self.compress(chunk))
+
+
+def with_checksum(content: bytes) -> bytes:
+    """Return the bytes of a chunk with their CRC-32C behind them."""
+    checksum: int = google_crc32c.value(content)
+    return content + checksum.to_bytes(_CHECKSUM, "little")
+
+
+def without_checksum(content: bytes) -> bytes | None:
+    """Return the bytes of a chunk that its checksum is of; None if it is of others."""
+    held = content[:-_CHECKSUM]
+    same = google_crc32c.value(held) == int.from_bytes(content[-_CHECKSUM:], "little")
+    return held if same else None
 
 
 def encoder_of(array: Any, chunk: tuple[int, ...]) -> Encoder | None:  # noqa: ANN401 - zarr's arrays are generic

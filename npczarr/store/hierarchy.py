@@ -19,10 +19,11 @@ from npczarr.model.schema import SCHEMA_ATTRIBUTE, SCHEMA_VERSION
 from npczarr.store.location import exists
 from npczarr.store.objects import Objects
 from npczarr.store.storage_errors import translate_damage
+from npczarr.store.table_chunks import read_rows
 from npczarr.store.whole import WholeArrays, is_written_whole
 from npczarr.store.zarr_library import WRITE_ALL_CHUNKS, blosc_codec, metadata_of, no_user_warnings
 
-CREATING = "npczarr_creating"  # an attribute of the root until its arrays are all there
+CREATING = "npczarr_creating"  # an attribute of the root, their names, until its arrays are all there
 #: An object below an array while tables are resized: they may then lack chunks.
 RESIZING = "status/resizing"
 _AT_ONCE = 32  # requests in flight
@@ -166,9 +167,11 @@ def tables_at(root: zarr.Group, paths: Sequence[str]) -> dict[str, ZarrArray]:
 
 def read_tables(tables: Mapping[str, ZarrArray], patients: Chosen | None = None) -> dict[str, NDArray[Any]]:
     """Read tables, all at once; whole, or of some patients."""
+    if patients is None:
+        return read_rows(tables)
 
     def read(found: ZarrArray) -> NDArray[Any]:
-        if patients is None or dims_of(found)[:1] != ("patient",):
+        if dims_of(found)[:1] != ("patient",):
             return np.asarray(found[...])
         return np.asarray(found.oindex[patients])
 

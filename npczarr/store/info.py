@@ -15,6 +15,7 @@ from npczarr.model.cohort import subject_of
 from npczarr.model.label_set import TUMOR, flag_names
 from npczarr.model.layout import Layout, padding_remark
 from npczarr.model.schema import ACQUISITION_NAMES, SCAN_TABLES, STORED
+from npczarr.store.contents import Contents
 from npczarr.store.hierarchy import array, groups_of, open_group
 from npczarr.store.location import Location, locate
 from npczarr.store.open import open_location
@@ -101,7 +102,7 @@ def _padding(dataset: xr.Dataset, root: zarr.Group) -> str:
 
 def _sealed(root: zarr.Group) -> dict[str, str]:
     """Return the seal of what the store holds now, and whether it is that of what npczarr wrote."""
-    sealed, now = read_seal(root.store), seal_of(root)
+    sealed, now = read_seal(root.store), seal_of(Contents(root))
     if sealed is None:
         state = "not sealed: another program wrote this store, or a run of npczarr was interrupted"
     elif sealed.changed or sealed.differences(now):

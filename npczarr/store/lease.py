@@ -22,7 +22,7 @@ from zarr.storage import LocalStore
 from npczarr.errors import LeaseError, NpczarrError, StoreError
 from npczarr.store.holder import died_here, holder, holding, identity, now, parse, token_of
 from npczarr.store.location import delete, get, put, put_if_absent, replace
-from npczarr.store.run_end import changes_of_others, renew_catalog, renew_seal
+from npczarr.store.run_end import changes_of_others, renew
 
 try:
     import fcntl
@@ -155,11 +155,7 @@ def _sealed_at_the_end(store: Store, lease: Lease, *, took_over: bool) -> Iterat
         # what an interrupted run left is no change of another program
         before, changed = (None, ()) if took_over else changes_of_others(store)
 
-        def seal() -> None:
-            if renew_seal(lease, store, before, changed):
-                renew_catalog(lease, store)
-
-        with _afterwards(seal):
+        with _afterwards(lambda: renew(lease, store, before, changed)):
             yield lease
 
 

@@ -144,7 +144,7 @@ def get_all(store: Store, keys: Sequence[str]) -> list[bytes | None]:
 
         return list(await asyncio.gather(*(one(key) for key in keys)))
 
-    with translate_errors(store, f"read {keys[0]} …"):
+    with translate_errors(store, f"read {next(iter(keys), '')} …"):
         return [None if buffer is None else buffer.to_bytes() for buffer in run(read())]
 
 
@@ -208,6 +208,16 @@ def exists(store: Store, key: str) -> bool:
     """Whether there is an object."""
     with translate_errors(store, f"look for {key}"):
         return run(store.exists(key))
+
+
+def names_below(store: Store, prefix: str = "") -> list[str]:
+    """List the names directly in a folder; "" is the store itself."""
+
+    async def listed() -> list[str]:
+        return [name async for name in store.list_dir(prefix)]
+
+    with translate_errors(store, f"list {prefix}"):
+        return run(listed())
 
 
 def keys_below(store: Store, prefix: str) -> list[str]:

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
 import zarr
+from numpy.typing import NDArray
 
 from npczarr.model.records import Row
 from npczarr.model.schema import SCAN_TABLES, Variable
 from npczarr.store.hierarchy import array, labels
 from npczarr.store.lease import Lease
 from npczarr.store.seal import with_digest
+from npczarr.store.table_chunks import read_rows, write_rows
 from npczarr.store.watch import begin_epoch
 
-_AT_ONCE = 16  # requests in flight: tables are small, and on S3 each costs a round trip
 Key = tuple[str, str]
 
 
@@ -44,7 +44,7 @@ class Rows:
 
     def read(self, name: str) -> dict[Key, Any]:
         """Values of one table by (patient, sequence)."""
-        values = array(self._root, name)[...]
+        values = read_rows({name: array(self._root, name)})[name]
         return {(p, s): values[i, j] for p, i in self.patients.items() for s, j in self.sequences.items()}
 
     def mark_pending(self, scans: Sequence[Key]) -> None:
@@ -68,7 +68,7 @@ class Rows:
         """Change texts in the rows of stored scans, each with its digest; until that is done they are pending."""
         if not scans:
             return
-        tables = {variable.name: array(self._root, variable.name)[...] for variable in SCAN_TABLES}
+        tables = read_rows({variable.name: array(self._root, variable.name) for variable in SCAN_TABLES})
         rows = []
         for key, texts in scans.items():
             values = {name: table[self.place(key)] for name, table in tables.items()}
@@ -83,25 +83,29 @@ class Rows:
         rows = [with_digest(row) for row in rows]
         tables = {variable.name: variable for variable in SCAN_TABLES}
         status = tables.pop("status")
-        with self._writing(), ThreadPoolExecutor(_AT_ONCE) as pool:
-            list(pool.map(lambda variable: self._write_table(variable, rows), tables.values()))
+        with self._writing():
+            self._write_tables(tables.values(), rows)
         with self._writing():
             begin_epoch(self._root.store)
-            self._write_table(status, rows)
+            self._write_tables([status], rows)
 
-    def _write_table(self, variable: Variable, rows: Sequence[Row]) -> None:
-        table = array(self._root, variable.name)
+    def _write_tables(self, variables: Iterable[Variable], rows: Sequence[Row]) -> None:
+        tables = {variable.name: array(self._root, variable.name) for variable in variables}
         places = [self.patients[row.patient] for row in rows]
-        # whole chunks: of a part of one zarr-python would read it again to write it
-        size = table.chunks[0]
+        size = max(table.chunks[0] for table in tables.values())
         first, last = min(places) // size * size, (max(places) // size + 1) * size
-        block = table[first:last]
-        for row, place in zip(rows, places, strict=True):
-            at = (place - first, self.sequences[row.sequence])
-            block[at] = variable.fill
-            value = row.values.get(variable.name)
-            if isinstance(value, np.ndarray):
-                block[at][tuple(slice(0, n) for n in value.shape)] = value
-            elif value is not None:
-                block[at] = value
-        table[first:last] = block
+        blocks = read_rows(tables, slice(first, last))
+        for variable in variables:
+            for row, place in zip(rows, places, strict=True):
+                _set_entry(variable, blocks[variable.name], (place - first, self.sequences[row.sequence]), row)
+        write_rows(((tables[name], block) for name, block in blocks.items()), first)
+
+
+def _set_entry(variable: Variable, block: NDArray[Any], at: tuple[int, int], row: Row) -> None:
+    """Put what a row says into its place in one table."""
+    block[at] = variable.fill
+    value = row.values.get(variable.name)
+    if isinstance(value, np.ndarray):
+        block[at][tuple(slice(0, n) for n in value.shape)] = value
+    elif value is not None:
+        block[at] = value

@@ -23,7 +23,8 @@ from zarr.abc.store import Store
 from npczarr.errors import StoreError
 from npczarr.model.records import Row
 from npczarr.model.schema import ROW_DIGEST, SCAN_TABLES, STORED, Variable
-from npczarr.store.hierarchy import dims_of, dtype_of, members_below, open_made
+from npczarr.store.contents import Contents, contents_of
+from npczarr.store.hierarchy import dims_of, dtype_of
 from npczarr.store.location import delete, get, put
 from npczarr.store.storage_errors import translate_damage
 
@@ -34,6 +35,7 @@ ROOT = "attributes of the store"
 DECODING = "coordinates and fill values"
 _OF_XARRAY = ("_FillValue", "coordinates")
 _AT_ONCE = 16  # tables read at a time
+_VOXELS = ("image", "mask")
 _SIZES = {"axis": 3, "affine_row": 4, "affine_column": 4}
 _OF_A_ROW = tuple(variable for variable in SCAN_TABLES if variable.name != ROW_DIGEST)
 
@@ -96,28 +98,27 @@ def compute_seal(store: Store) -> Seal | None:
         If its metadata cannot be read.
     """
     with translate_damage(str(store)):
-        root = open_made(store)
-        return None if root is None else seal_of(root)
+        contents = contents_of(store)
+        return None if contents is None else seal_of(contents)
 
 
-def seal_of(root: zarr.Group) -> Seal:
-    """Compute the seal of an open store; tables are read past what holds their chunks to be whole."""
-    members = members_below(root)
-    tables = [(path, found) for path, found in members if not isinstance(found, zarr.Group)]
+def seal_of(contents: Contents) -> Seal:
+    """Compute the seal of an open store."""
+    contents.load(path for path in contents.arrays if path not in _VOXELS)
     with ThreadPoolExecutor(_AT_ONCE) as pool:
-        digests = pool.map(lambda table: _digest_of_array(*table), tables)
-        parts = dict(zip((path for path, _ in tables), digests, strict=True))
+        digests = pool.map(lambda path: _digest_of_array(path, contents), contents.arrays)
+        parts = dict(zip(contents.arrays, digests, strict=True))
     # labels of a result that are those of the store: xarray leaves them out of a copy of the whole tree
     inherited = [path for path, part in parts.items() if "/" in path and parts.get(path.rpartition("/")[2]) == part]
     for path in inherited:
         del parts[path]
-    attributes = root.attrs.asdict()
+    attributes = contents.root.attrs.asdict()
     parts["history"] = _digest(str(attributes.pop("history", "")))
     parts[ROOT] = _digest(_canonical(attributes))
-    for path, found in members:
+    for path, found in contents.members.items():
         if isinstance(found, zarr.Group):
             parts[f"attributes of {path}"] = _digest(_canonical(found.attrs.asdict()))
-    decoding = {path: _decoding(path, found) for path, found in (("", root), *members)}
+    decoding = {path: _decoding(path, found) for path, found in {"": contents.root, **contents.members}.items()}
     parts[DECODING] = _digest(json.dumps(decoding, sort_keys=True))
     return Seal(parts)
 
@@ -175,15 +176,16 @@ def _is_label(path: str, found: Any) -> bool:  # noqa: ANN401 - a zarr array or 
     return not isinstance(found, zarr.Group) and dims_of(found) == (path.rpartition("/")[2],)
 
 
-def _digest_of_array(path: str, found: Any) -> str:  # noqa: ANN401 - a zarr array
+def _digest_of_array(path: str, contents: Contents) -> str:
     """Digest of an array's values, or for voxels, which have digests of their own, of its description alone."""
+    found = contents.members[path]
     # of labels the values alone: those of a result are the store's, in other words
     attributes = {} if _is_label(path, found) else found.attrs.asdict()
     described = [dtype_of(found), dims_of(found), found.shape, _canonical(attributes)]
-    if path in ("image", "mask"):
+    if path in _VOXELS:
         return _digest(json.dumps(described))
     try:
-        values = np.asarray(found[...])
+        values = contents.table(path)
     except Exception:  # codecs name damage in a dozen ways
         return ""
     content = blake2b(json.dumps(described).encode(), digest_size=16)

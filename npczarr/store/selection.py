@@ -18,7 +18,7 @@ from npczarr.model.where import Texts, names_in, select
 from npczarr.store.catalog import open_catalog
 from npczarr.store.cohort import open_consolidated
 from npczarr.store.columns import arrays_for, columns_of, read_columns
-from npczarr.store.hierarchy import array, check_schema, labels
+from npczarr.store.hierarchy import array, check_schema, labels, members_below
 from npczarr.store.location import Location
 from npczarr.store.review import GROUP as REVIEW
 from npczarr.store.review import SHOWN as REVIEWED
@@ -127,12 +127,13 @@ def _from_tables(
     root: zarr.Group, location: Location, names: Sequence[str], shape: tuple[int, int]
 ) -> dict[str, NDArray[Any]]:
     reviewed = {f"{REVIEW}.{name}": name for name in REVIEWED}
-    known = columns_of(root)
+    members = dict(members_below(root))
+    known = columns_of(members)
     for name in names:
         if name not in known and name not in reviewed:
             raise unknown_label("column", name, [*known, *reviewed])
     wanted = {name: known[name] for name in names if name in known}
-    columns = read_columns(arrays_for(root, wanted.values()), wanted)
+    columns = read_columns(arrays_for(members, wanted.values()), wanted)
     if any(name in reviewed for name in names):
         marks = review_table(location)
         if marks is not None and marks.attrs["problems"]:

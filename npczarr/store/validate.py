@@ -16,6 +16,7 @@ from npczarr.model.geometry import Grid
 from npczarr.model.schema import ROW_DIGEST, STATUSES, STORED
 from npczarr.store.catalog import CATALOG_KEY, differing_columns
 from npczarr.store.chunks import digest, is_padding
+from npczarr.store.contents import Contents
 from npczarr.store.hierarchy import labels, members_below
 from npczarr.store.location import keys_below
 from npczarr.store.metadata import consolidated_problems, schema_problems
@@ -111,7 +112,7 @@ def check_seal(root: zarr.Group, *, held: bool) -> list[Finding]:
     if sealed is None:
         problem = "no seal, so what another program changed cannot be known; accept the store as it is with --seal"
         return [Finding("", "", problem)] if whole else []
-    changed = list(dict.fromkeys([*sealed.changed, *sealed.differences(seal_of(root))]))
+    changed = list(dict.fromkeys([*sealed.changed, *sealed.differences(seal_of(Contents(root)))]))
     if not changed:
         return []
     problem = (

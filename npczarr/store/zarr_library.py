@@ -17,6 +17,7 @@ from zarr.errors import ZarrUserWarning
 __all__ = ["Buffer", "BufferPrototype"]
 Answer = TypeVar("Answer")
 _LEVEL = {"lz4": 3, "zstd": 1}
+TABLE_LEVEL = 3
 
 
 def run(request: Coroutine[Any, Any, Answer]) -> Answer:
@@ -44,7 +45,7 @@ def image_codecs(codec: str) -> list[Any]:
 
 def table_codecs() -> list[Any]:
     """Codecs of `mask` and of every table."""
-    return [ZstdCodec(level=3), Crc32cCodec()]
+    return [ZstdCodec(level=TABLE_LEVEL), Crc32cCodec()]
 
 
 def codecs_of(array: Any) -> list[dict[str, Any]]:  # noqa: ANN401 - zarr's array types are generic over formats

@@ -12,10 +12,11 @@ import npczarr as npc
 from npczarr.errors import StoreError
 from npczarr.model.schema import SCAN_TABLES, Variable
 from npczarr.store import create as creation
-from npczarr.store.create import RESIZING, add_columns, create, resize
+from npczarr.store.create import RESIZING, add_columns, create, is_new, resize
 from npczarr.store.describe import root_attributes
 from npczarr.store.hierarchy import array, arrays_of, labels, open_group
 from npczarr.store.location import get, locate
+from npczarr.store.table_chunks import write_rows
 from npczarr.store.whole import WholeArrays
 from tests.store.small import LAYOUT, by_xarray, objects, part, snapshot
 
@@ -183,6 +184,25 @@ def test_an_interrupted_resize_is_completed(empty, tmp_path, monkeypatch, after)
     assert snapshot(url).keys() == snapshot(tmp_path / "whole.zarr").keys()
     first, second = (npc.open(one).load().drop_attrs() for one in (url, tmp_path / "whole.zarr"))
     xr.testing.assert_identical(first, second)
+
+
+def test_an_interrupted_creation_leaves_nothing_and_takes_nothing_of_others(tmp_path, monkeypatch):
+    """What lies beside the arrays in the folder is somebody else's, also where it is an array."""
+    url, opened = tmp_path / "s.zarr", locate(tmp_path / "s.zarr").open()
+    zarr.create_array(url / "other", data=np.ones(1))
+    columns = {"c": (Variable("c", ("patient",), "float64", "a column"), np.array([1.0]))}
+    monkeypatch.setattr(creation, "write_rows", lambda tables: (write_rows(list(tables)[-9:]), int("killed")))
+    with pytest.raises(ValueError, match="killed"):
+        create(opened, ["a"], ["s"], LAYOUT, root_attributes(LAYOUT.dtype, rated=False, of={}), columns=columns)
+    monkeypatch.undo()
+    assert is_new(opened)
+    assert (url / "c/c/0").is_file()
+    made(url, ["a"], ["s"])
+    assert not is_new(opened)
+    made(tmp_path / "whole.zarr", ["a"], ["s"])
+    others = {"other/zarr.json", "other/c/0"}
+    assert snapshot(url).keys() - others == snapshot(tmp_path / "whole.zarr").keys()
+    assert others <= snapshot(url).keys()
 
 
 def test_columns_are_added_once_kept_and_made_anew_where_their_type_changes(empty, tmp_path):
