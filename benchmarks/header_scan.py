@@ -21,7 +21,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from npczarr.sources.header_scan import scan_header
 from npczarr.sources.headers import _TAGS, quiet
 from tests.hostile import corpus
-from tests.sources.test_header_scan import differences, files
+from tests.sources.test_header_scan import COMPRESSED, differences, files
 
 
 def real_files(folder):
@@ -58,6 +58,7 @@ def main():
     parser.add_argument("--data", type=Path)
     options = parser.parse_args()
     examples = [content for content in files() if differences(content) is not None]
+    examples += [corpus.dicom_slices()[name][1] for name in COMPRESSED]
     examples += real_files(options.data) if options.data else []
     warnings.simplefilter("ignore")
     scanned = differing = 0

@@ -1,7 +1,7 @@
 """The header of what nearly every DICOM file is, read off its bytes: what pydicom gives, in a third of its time.
 
-Such a file is little endian and uncompressed, its tags ascend, its lengths are known, and its pixels end it; sequences
-that nobody asks for may be of undefined length. Anything else is left to pydicom: :func:`scan_header` gives
+Such a file is little endian, its tags ascend, its lengths are known, and its pixels end it; sequences that nobody asks
+for may be of undefined length, as compressed pixels are. Anything else is left to pydicom: :func:`scan_header` gives
 what ``dcmread`` gives, or None.
 """
 
@@ -15,6 +15,14 @@ from pydicom.charset import convert_encodings
 from pydicom.dataelem import RawDataElement, empty_value_for_VR
 from pydicom.dataset import FileDataset
 from pydicom.tag import BaseTag
+from pydicom.uid import (
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    JPEG2000TransferSyntaxes,
+    JPEGLSTransferSyntaxes,
+    JPEGTransferSyntaxes,
+    RLETransferSyntaxes,
+)
 from pydicom.valuerep import EXPLICIT_VR_LENGTH_16, EXPLICIT_VR_LENGTH_32
 
 from npczarr.sources.scanned_header import ScannedHeader, ScannedMeta, tag_object
@@ -25,8 +33,10 @@ _LONG = {vr.encode(): str(vr) for vr in EXPLICIT_VR_LENGTH_32}
 _EMPTY: dict[str | None, Any] = {
     vr: empty_value_for_VR(vr, raw=True) for vr in (*_SHORT.values(), *_LONG.values(), None)
 }
-#: Whether headers are implicit, by the transfer syntax as files hold it.
-_SYNTAXES = {b"1.2.840.10008.1.2\0": True, b"1.2.840.10008.1.2.1\0": False}
+_PLAIN = (ImplicitVRLittleEndian, ExplicitVRLittleEndian)
+_COMPRESSED = (*JPEGTransferSyntaxes, *JPEGLSTransferSyntaxes, *JPEG2000TransferSyntaxes, *RLETransferSyntaxes)
+#: Transfer syntaxes as files hold them.
+_SYNTAXES = {uid.encode() + b"\0" * (len(uid) % 2): uid for uid in (*_PLAIN, *_COMPRESSED)}
 _PREAMBLE, _START = 128, 132
 _GROUP_LENGTH, _SYNTAX, _CHARACTER_SET = 0x00020000, 0x00020010, 0x00080005
 _DATASET, _PIXELS, _PIXEL_DATA = 0x00030000, 0x7FE00008, 0x7FE00010
@@ -49,8 +59,8 @@ def scan_header(content: bytes, tags: Collection[int]) -> FileDataset | None:
     Returns
     -------
     pydicom.dataset.FileDataset or None
-        What ``dcmread`` with these ``specific_tags`` gives, but for the pixels, which are a memoryview, and for what
-        follows them. None where the file has anything unusual about it: then only pydicom knows.
+        What ``dcmread`` with these ``specific_tags`` gives, but for uncompressed pixels, which are a memoryview, and
+        for what follows pixels. None where the file has anything unusual about it: then only pydicom knows.
     """
     if content[_PREAMBLE:_START] != b"DICM":
         return None
@@ -59,13 +69,14 @@ def scan_header(content: bytes, tags: Collection[int]) -> FileDataset | None:
     length, syntax = meta.get(_GROUP_LENGTH), meta.get(_SYNTAX)  # type: ignore[call-overload]
     if start is None or length is None or (length.VR, length.length) != ("UL", 4) or syntax is None:
         return None
-    implicit = _SYNTAXES.get(syntax.value) if syntax.VR == "UI" else None
-    if implicit is None or (implicit and content[start + 4 : start + 6].isalpha()):
+    uid = _SYNTAXES.get(syntax.value) if syntax.VR == "UI" else None
+    implicit = uid == ImplicitVRLittleEndian
+    if uid is None or (implicit and content[start + 4 : start + 6].isalpha()):
         return None
     elements: Elements = {}
     read = _read_implicit if implicit else _read_explicit
     end = read(content, start, _PIXELS, tags, elements)
-    if end is None or not _add_pixels(content, end, implicit, elements):
+    if end is None or not _add_pixels(content, end, implicit, uid in _COMPRESSED, elements):
         return None
     file_meta = ScannedMeta(meta)
     file_meta.set_original_encoding(False, True, "iso8859")
@@ -174,17 +185,30 @@ def _read_implicit(content: bytes, at: int, limit: int, tags: Collection[int], f
     return None
 
 
-def _add_pixels(content: bytes, at: int, implicit: bool, found: Elements) -> bool:
-    """Whether integer pixels of a known length begin there and are all there."""
+def _add_pixels(content: bytes, at: int, implicit: bool, compressed: bool, found: Elements) -> bool:
+    """Whether integer pixels begin there and are all there."""
     group, element, code, _ = _EXPLICIT(content, at)
     if group << 16 | element != _PIXEL_DATA or not (implicit or code in (b"OW", b"OB")):
         return False
     value = at + (8 if implicit else 12)
     (length,) = _LENGTH(content, value - 4)
-    if not 0 < length <= len(content) - value:
+    end = _end_of_items(content, value) if compressed else value + length
+    if end is None or not 0 < end - value <= len(content) - value or compressed != (length == _UNDEFINED):
         return False
     vr = "OW" if implicit else code.decode()
-    pixels: Any = memoryview(content)[value : value + length]
+    pixels: Any = content[value:end] if compressed else memoryview(content)[value:end]
     name = tag_object(_PIXEL_DATA)
     found[name] = RawDataElement(name, vr, length, pixels, value, implicit, True)
     return True
+
+
+def _end_of_items(content: bytes, at: int) -> int | None:
+    """Return where the items of compressed pixels end; None where they are not closed as the standard says."""
+    while at <= len(content) - 8:
+        group, element, length = _IMPLICIT(content, at)
+        if (group, element, length) == (0xFFFE, 0xE0DD, 0):
+            return at
+        if (group, element) != (0xFFFE, 0xE000) or length == _UNDEFINED:
+            return None
+        at += 8 + length
+    return None

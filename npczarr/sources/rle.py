@@ -13,8 +13,9 @@ from pydicom.dataset import Dataset
 from pydicom.encaps import generate_frames
 
 _HEADER = 64  # bytes
-#: PackBits that stand for nothing, or complete the longest literal run that is cut off.
-_NOTHING = b"\x80" * 128
+#: No end of it is also its beginning, so it cannot be found a few bytes before or behind its place.
+_MARK = bytes(range(0x91, 0xA1))
+_MARK_RUN = bytes([len(_MARK) - 1]) + _MARK
 
 
 def decode_rle(dataset: Dataset, shape: tuple[int, int, int]) -> NDArray[Any] | None:
@@ -58,15 +59,16 @@ def _segments(frame: bytes) -> list[bytes]:
 
 def _unpack(segment: bytes, pixels: int) -> NDArray[np.uint8] | None:
     """Unpack a segment that gives so many bytes, neither more nor less; else None."""
-    plane = _first_bytes(segment, pixels)
-    without_padding = segment[:-1] if segment[-1:] == b"\0" else segment  # a segment has an even length
-    surplus = _first_bytes(without_padding + _NOTHING, pixels + 1)
-    return None if plane is None or surplus is not None else np.frombuffer(plane, np.uint8)
+    plane = _unpack_whole(segment, pixels)
+    if plane is None and segment[-1:] == b"\0":  # perhaps padding, for a segment has an even length
+        plane = _unpack_whole(segment[:-1], pixels)
+    return plane
 
 
-def _first_bytes(segment: bytes, count: int) -> bytes | None:
-    """Unpack the first bytes of PackBits; None where there are fewer."""
+def _unpack_whole(segment: bytes, pixels: int) -> NDArray[np.uint8] | None:
+    """Unpack PackBits; None unless a run that is put behind them begins just where they end."""
     try:
-        return Image.frombytes("L", (count, 1), segment, "packbits", "L").tobytes()
-    except ValueError:
+        plain = Image.frombytes("L", (pixels + len(_MARK), 1), segment + _MARK_RUN, "packbits", "L").tobytes()
+    except ValueError:  # they give fewer
         return None
+    return np.frombuffer(plain, np.uint8, count=pixels) if plain.endswith(_MARK) else None
