@@ -2,8 +2,8 @@
 
 Run ``python benchmarks/memory.py [--cohort FOLDER] [--most 120]``, with a full-size phantom of at least 12 patients or
 none to make one. The 120 patients are hard links to the files of the twelve. Every step is a process of its own, with
-two worker processes or two threads; memory is what a process has for itself (unique set size), so that neither shared
-libraries nor mapped files count.
+two worker processes or two threads. Memory is what a process has made for itself: neither libraries nor mapped files
+count, whose pages the system takes back where it needs them (Linux tells them apart; elsewhere mapped files count).
 """
 
 import argparse
@@ -14,6 +14,7 @@ import sys
 import tempfile
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import dask
@@ -41,12 +42,19 @@ class PeakMemory:
     def _watch(self):
         me = psutil.Process()
         while not self._done.wait(0.1):
-            self.driver = max(self.driver, me.memory_full_info().uss / 1e6)
+            self.driver = max(self.driver, own_megabytes(me))
             for child in me.children(recursive=True):
-                try:
-                    self.worker = max(self.worker, child.memory_full_info().uss / 1e6)
-                except psutil.Error:
-                    continue
+                with suppress(psutil.Error, OSError):
+                    self.worker = max(self.worker, own_megabytes(child))
+
+
+def own_megabytes(process):
+    """Return the memory that a process has made for itself, in MB."""
+    maps = Path(f"/proc/{process.pid}/smaps_rollup")
+    if not maps.exists():
+        return process.memory_full_info().uss / 1e6
+    lines = maps.read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("Anonymous:")) * 1024 / 1e6
 
 
 def lazily(measure):
