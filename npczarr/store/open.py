@@ -21,6 +21,7 @@ from npczarr.store.location import Location, locate
 from npczarr.store.selection import select_patients
 from npczarr.store.storage_errors import translate_damage
 from npczarr.store.tables import open_stored, tables_of
+from npczarr.store.whole import WholeArrays
 
 _NEEDED = {"image", "mask", "patient", "sequence", "status", "shape", "spacing", "affine"}
 #: Attributes that voxels may have; a scale_factor, say, would change them.
@@ -95,9 +96,9 @@ def open_location(
 ) -> xr.Dataset:
     """Open a store as :func:`open_store` does, and of it only those `patients` whose numbers are given."""
     with translate_damage(location.shown):
-        stored = open_stored(location, group, patients)
+        stored, store = open_stored(location, group, patients)
         if group is not None:
-            return tables_of(stored, location, group, patients, lazy=location.is_remote)[0]
+            return tables_of(stored, store, location, group, patients, lazy=location.is_remote)[0]
         check_schema(stored.attrs, location.shown)
         absent = sorted(_NEEDED - set(stored.variables))
         if absent:
@@ -108,18 +109,20 @@ def open_location(
                 raise StoreError(
                     f"{location.shown}: {name} is on {dims}, expected {(*SCAN, *AXES)}; convert into a new store"
                 )
-        dataset = _assembled(location, stored, patients, dask=dask)
+        dataset = _assembled(location, stored, store, patients, dask=dask)
     dataset.encoding |= {"source": location.url, "storage_options": dict(location.options)}
     return dataset
 
 
-def _assembled(location: Location, stored: xr.Dataset, patients: Chosen | None, *, dask: bool) -> xr.Dataset:
+def _assembled(
+    location: Location, stored: xr.Dataset, store: WholeArrays, patients: Chosen | None, *, dask: bool
+) -> xr.Dataset:
     """Put the voxels, read scan by scan, beside the tables."""
     voxels = {name: stored[name].variable for name in _VOXELS}
     # the cohort first: it notes the state of the tables before any of them is read
     cohort = StoredCohort(location, patients=patients)
     late = location.is_remote or cohort.image.shape[0] > TABLE_PATIENTS
-    tables, cohort.read = tables_of(stored.drop_vars(list(voxels)), location, None, patients, lazy=late)
+    tables, cohort.read = tables_of(stored.drop_vars(list(voxels)), store, location, None, patients, lazy=late)
     lazy = xr.decode_cf(xr.Dataset({name: _voxels(cohort, name, variable) for name, variable in voxels.items()}))
     if dask:
         # the voxels then have a name of this opening: one made of what they are takes all the tables

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import xarray as xr
+import zarr
 from xarray.backends import BackendArray
 from xarray.core import indexing
 
@@ -17,6 +18,7 @@ from npczarr.model.schema import COORDINATES
 from npczarr.store.hierarchy import Chosen
 from npczarr.store.location import Location
 from npczarr.store.storage_errors import first_line, translate_errors
+from npczarr.store.table_chunks import read_ours
 from npczarr.store.whole import WholeArrays, is_written_whole
 
 _AT_ONCE = 32  # requests in flight
@@ -24,8 +26,16 @@ _AT_ONCE = 32  # requests in flight
 Reader = Callable[[Sequence[str]], Mapping[str, Any]]
 
 
-def open_stored(location: Location, group: str | None, patients: Chosen | None = None) -> xr.Dataset:
-    """Open a store or a group of it as it is stored, nothing decoded; `patients` are those that are chosen."""
+def open_stored(
+    location: Location, group: str | None, patients: Chosen | None = None
+) -> tuple[xr.Dataset, WholeArrays]:
+    """Open a store or a group of it as it is stored, nothing decoded; `patients` are those that are chosen.
+
+    Returns
+    -------
+    tuple
+        What is stored, and that from which its tables are read.
+    """
     store = location.open(read_only=True)
     tables = WholeArrays(store)
     with translate_errors(store, "open it"), warnings.catch_warnings():
@@ -52,7 +62,8 @@ def open_stored(location: Location, group: str | None, patients: Chosen | None =
     if patients is not None:
         dataset = dataset.isel(patient=patients)
     with translate_errors(store, "read its labels"):
-        return dataset.assign_coords({name: dataset.variables[name].load() for name in _labels_in(dataset)})
+        dataset = dataset.assign_coords({name: dataset.variables[name].load() for name in _labels_in(dataset)})
+    return dataset, tables
 
 
 def _labels_in(dataset: xr.Dataset) -> list[str]:
@@ -66,9 +77,22 @@ def _missing(location: Location, group: str | None) -> MissingStoreError:
 
 
 def tables_of(
-    stored: xr.Dataset, location: Location, group: str | None, patients: Chosen | None = None, *, lazy: bool
+    stored: xr.Dataset,
+    store: WholeArrays,
+    location: Location,
+    group: str | None,
+    patients: Chosen | None = None,
+    *,
+    lazy: bool,
 ) -> tuple[xr.Dataset, Reader]:
     """Decode tables, in memory or read when a value is first wanted.
+
+    Parameters
+    ----------
+    stored, store, location, group, patients
+        What :func:`open_stored` gave, and was given.
+    lazy
+        Whether values are read when they are first wanted.
 
     Returns
     -------
@@ -76,7 +100,7 @@ def tables_of(
         The tables, and what reads them by name as they are stored, each once for both.
     """
     if not lazy:
-        loaded = stored.load()
+        loaded = (_with_ours(stored, store, group) if patients is None else stored).load()
         return xr.decode_cf(loaded), lambda names: {name: loaded[name].values for name in names}
     names = [str(name) for name in stored.variables if name not in stored.indexes]
     coordinates = tuple(name for name in names if name in COORDINATES)
@@ -88,6 +112,13 @@ def tables_of(
         # what xarray itself does with variables that it opens: decoded once, and safe to write into
         variable.data = indexing.MemoryCachedArray(indexing.CopyOnWriteArray(variable._data))
     return decoded, tables.read
+
+
+def _with_ours(stored: xr.Dataset, store: WholeArrays, group: str | None) -> xr.Dataset:
+    """Return what is stored with those tables in memory that are whole and as npczarr encodes them."""
+    root = zarr.open_group(store, path=group or "", mode="r", zarr_format=3)
+    ours = read_ours({str(name): root[str(name)] for name in stored.variables if name not in stored.indexes})
+    return stored.assign({name: stored.variables[name].copy(data=values) for name, values in ours.items()})
 
 
 def _variable(tables: LazyTables, name: str, stored: xr.Variable) -> xr.Variable:
@@ -133,7 +164,7 @@ class LazyTables:
         location, group, patients, _ = self._origin
         with self._lock:
             if self._stored is None:
-                self._stored = open_stored(location, group, patients)
+                self._stored, _ = open_stored(location, group, patients)
             variables = self._stored.variables
             wanted = [name for name in names if name not in self._loaded]
             if wanted:
