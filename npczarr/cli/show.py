@@ -114,6 +114,11 @@ def conversion(result: xr.Dataset, store: str, seconds: float) -> None:
         out.print(f"[dim]guessed[/] {escape(line)}")
     for line in result.attrs.get("not_taken", ()):
         out.print(f"[yellow]not taken[/] {escape(line)}")
+    if gone := result.attrs.get("masks_gone"):
+        out.print(
+            f"[yellow]masks[/] of {len(gone)} scans are no longer in the store, for this source, as it was read, has "
+            f"none that can be used: {escape(', '.join(gone[:6]))}{' …' if len(gone) > 6 else ''}"
+        )
     strays(result.attrs.get("strays", ()))
     if result.attrs.get("padding"):
         out.print(f"[yellow]padding[/] {escape(result.attrs['padding'])}")

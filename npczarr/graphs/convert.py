@@ -26,7 +26,7 @@ from npczarr.sources.discover import discover
 from npczarr.sources.files import Source, open_source
 from npczarr.sources.tables import read_tables
 from npczarr.store.chunks import ScanPlace
-from npczarr.store.create import add_columns, create, is_new, resize
+from npczarr.store.create import add_columns, check_place, create, is_new, resize
 from npczarr.store.describe import SALT, add_history, root_attributes
 from npczarr.store.hierarchy import labels, mask_labels, open_group, read_layout
 from npczarr.store.lease import Lease, hold_lease
@@ -98,7 +98,8 @@ def convert(
         On (patient, sequence) of the source: `status`, `message`, `mask_status`, `action` (written, replaced,
         kept or none), `seconds`, `source_bytes`. In the attributes: files that belong to no scan (`strays`), what is
         odd in tables (`table_warnings`), what series were taken for by their headers and which were not taken
-        (`guesses`, `not_taken`), and what padding costs where it is much.
+        (`guesses`, `not_taken`), scans that have lost the mask that the store held (`masks_gone`), and what padding
+        costs where it is much.
 
     Raises
     ------
@@ -116,6 +117,7 @@ def convert(
     _check_rewrite(rewrite, cohort)
     runner = Runner(workers, scheduler)  # wrong arguments are an error before anything is created
     opened = target.open()
+    check_place(opened, target.shown)
     with hold_lease(opened, target.shown, break_lock=break_lock) as lease, runner:
         fresh = is_new(opened)
         if fresh:

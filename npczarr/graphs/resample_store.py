@@ -31,7 +31,7 @@ from npczarr.model.training import training_layout
 from npczarr.runner import Runner
 from npczarr.store.chunks import ScanPlace
 from npczarr.store.cohort import StoredCohort
-from npczarr.store.create import Columns, add_columns, create, is_new, resize
+from npczarr.store.create import Columns, add_columns, check_place, create, is_new, resize
 from npczarr.store.describe import add_history, root_attributes
 from npczarr.store.hierarchy import array, labels, mask_labels, open_group, read_layout
 from npczarr.store.lease import Lease, hold_lease
@@ -119,6 +119,7 @@ def resample_store(
     source = open_group(origin.open(read_only=True), origin.shown, mode="r")
     runner = Runner(workers, scheduler)
     opened = target.open()
+    check_place(opened, target.shown)
     columns = _columns(dataset)
     with hold_lease(opened, target.shown, break_lock=break_lock) as lease, runner:
         fresh = is_new(opened)

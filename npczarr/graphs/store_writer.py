@@ -110,6 +110,7 @@ class StoreWriter:
         self._rows = Rows(root, lease)
         self._raters = len(labels(root, "rater")) if "rater" in root else 0
         self._before: dict[Key, str] = {}
+        self._masks: dict[Key, str] = {}
 
     def run(
         self,
@@ -155,6 +156,7 @@ class StoreWriter:
         """Tell scans to write from those of which there is nothing and from those to keep, by status and digest."""
         status, digests = self._rows.read("status"), self._rows.read("source_digest")
         self._before = {key: str(text) for key, text in status.items()}
+        self._masks = self._rows.read("mask_status")
         queue: list[Key] = []
         absent: dict[Key, Row] = {}
         kept = 0
@@ -270,7 +272,13 @@ class StoreWriter:
         variables["source_bytes"] = table(lambda key: rows[key].source_bytes if key in rows else 0, np.int64)
         names = {"patient": np.array(work.patients, text), "sequence": np.array(work.sequences, text)}
         shapes = [(int(z), int(y), int(x)) for z, y, x in array(self._root, "shape")[...].reshape(-1, 3)]
-        return xr.Dataset(variables, coords=names, attrs={"padding": padding_remark(shapes, self._layout)})
+        attrs = {"padding": padding_remark(shapes, self._layout), "masks_gone": self._masks_gone(rows)}
+        return xr.Dataset(variables, coords=names, attrs=attrs)
+
+    def _masks_gone(self, rows: Mapping[Key, Row]) -> list[str]:
+        """Name the scans of which the store held a mask, and that have none now."""
+        written = {key: row.values["mask_status"] for key, row in rows.items() if not row.declined}
+        return ["/".join(key) for key, now in written.items() if self._masks[key] in STORED and now not in STORED]
 
     def _action(self, key: Key, rows: Mapping[Key, Row]) -> str:
         if key not in rows:

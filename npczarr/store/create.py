@@ -42,17 +42,36 @@ from npczarr.store.table_chunks import write_rows
 from npczarr.store.whole import absent_allowed
 from npczarr.store.zarr_library import WRITE_ALL_CHUNKS, consolidate, image_codecs, table_codecs
 
+_OLD = {".zarray", ".zattrs", ".zgroup"}
+_OF_LEASE = {"status"}  # the folder of a lease, which comes before anything else
 _FIXED = {"axis": 3, "affine_row": 4, "affine_column": 4}
 TEXT = np.dtypes.StringDType()
 #: Columns of clinical tables by name: what describes each, and its values over the patients.
 Columns = Mapping[str, tuple[Variable, NDArray[Any]]]
 
 
+def check_place(store: Store, url: str) -> None:
+    """Refuse a folder that holds something else than a store, which its arrays would be mixed with.
+
+    Raises
+    ------
+    StoreError
+        If it does.
+    """
+    if exists(store, "zarr.json"):
+        return
+    others = sorted(set(names_below(store)) - _OF_LEASE - _OLD)
+    if others:
+        raise StoreError(
+            f"{url}: is not empty and holds no store ({others[0]} is in it); name a new folder for the store"
+        )
+
+
 def is_new(store: Store) -> bool:
     """Whether there is no store yet, or one whose creation was interrupted before it held anything."""
     content = get(store, "zarr.json")
     if content is None:
-        old = [name for name in (".zgroup", ".zarray", ".zattrs") if exists(store, name)]
+        old = [name for name in sorted(_OLD) if exists(store, name)]
         if old:
             raise StoreError(
                 f"{redacted(str(store))}: holds {old[0]}, data in the old Zarr format; convert into another folder"

@@ -51,7 +51,8 @@ def patches(
 ) -> Patches:
     """Draw patches of aligned sequences and their masks, as batches of arrays.
 
-    Every patient comes once an epoch, in another order each time. The same seed gives the same batches on any number of
+    Every patient comes once an epoch, in another order each time; where the last batch of one is not full, it is filled
+    from the next. The same seed gives the same batches on any number of
     threads and workers; the ranks of a world share out the batches of one with `world` times their size. Any store will
     do whose sequences lie on one grid; one written by ``npczarr resample --for training`` is many times as fast.
 
@@ -147,11 +148,12 @@ def _tell_of_left_out(subjects: Sequence[Subject], left_out: Mapping[str, str], 
     if not left_out and subjects:
         return
     patient, reason = next(iter(left_out.items()), ("", ""))
+    if not subjects and not left_out:
+        raise ParameterError(f"{store}: no patient is chosen; change where")
     if not subjects:
-        first = f"; the first of {len(left_out)}: {reason}" if left_out else ""
         raise ParameterError(
-            f"{store}: no patient can be sampled{first}. Sequences must lie on one grid: npczarr resample "
-            "--for training --like SEQUENCE makes such a store; or name one of sequences"
+            f"{store}: no patient can be sampled; the first of {len(left_out)}: {reason}. Sequences must lie on one "
+            "grid: npczarr resample --for training --like SEQUENCE makes such a store; or name one of sequences"
         )
     warnings.warn(
         f"{len(left_out)} of {len(left_out) + len(subjects)} patients are not sampled, the first {patient}: {reason}; "

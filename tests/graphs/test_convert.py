@@ -366,3 +366,24 @@ def test_int32_where_a_header_needs_it(real_data, tmp_path):
     good = result.status.sel(patient="001").drop_sel(sequence="generic")
     assert (good == "warning").all()  # no masks
     assert npc.validate(tmp_path / "s.zarr", workers=0) == ()
+
+
+def test_a_folder_that_holds_something_else_is_refused(cohort, tmp_path):
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(
+        npc.StoreError, match=r"is not empty and holds no store \(notes.txt is in it\); name a new folder"
+    ):
+        npc.convert(cohort / "primary_data", tmp_path, workers=0)
+    assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
+
+
+def test_masks_that_a_source_has_no_more_are_named(cohort, tmp_path):
+    source, store = tmp_path / "source", tmp_path / "a.zarr"
+    shutil.copytree(cohort / "primary_data", source)
+    assert npc.convert(source, store, workers=0).attrs["masks_gone"] == []
+    lost = sorted(source.rglob("ROI-T1.nii*"))[0]
+    patient = next(part for part in lost.parts if part.isdigit())
+    lost.unlink()
+    again = npc.convert(source, store, workers=0)
+    assert again.attrs["masks_gone"] == [f"{patient}/T1WI"]
+    assert npc.convert(source, store, workers=0).attrs["masks_gone"] == []
