@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from npczarr.cli import show
 from npczarr.cli.options import Config, Json, Scheduler, Source, StorageOption, Workers, as_options
 
+if TYPE_CHECKING:
+    from npczarr.privacy.audit import Audit
+
 _FACES = (
-    "a face can be drawn from a scan of a head. npczarr removes none: pydeface, mri_deface or quickshear do it for "
-    "NIfTI images of whole heads (npczarr export --format nifti); check that they leave the tumor, which in a "
+    "a face can be reconstructed from a scan of the head. npczarr removes none: pydeface, mri_deface or quickshear do "
+    "it for NIfTI images of whole heads (npczarr export --format nifti); check that they leave the tumor, which in a "
     "nasopharynx lies close behind the face"
 )
 _NOTES = {
     "face": _FACES,
-    "text": "text that stays in a cleaned copy: look at it with --values",
+    "text": "kept by deidentify; check its values with --values",
 }
 
 
@@ -57,7 +60,7 @@ def audit(
             shown = f" ({' | '.join(one.values)})" if values else ""
             show.out.print(f"[yellow]note[/] {one.files} files: {escape(one.name + shown)}; {_NOTES[one.kind]}")
         _failed(found.unread)
-        show.out.print(f"{found.files} files, {len(found.findings)} kinds of finding, {len(found.unread)} not read")
+        show.out.print(_summary(found))
     raise typer.Exit(int(not found.clean))
 
 
@@ -111,13 +114,19 @@ def deidentify(
             show.out.print(f"[dim]not copied[/] {escape(path)}: {escape(reason)}")
         if done.numbered:
             show.out.print(
-                f"{done.numbered} folders of patients or visits are numbered, for their names may tell who they are, "
-                "or a date (--keep-patients keeps those of patients)"
+                f"{done.numbered} patient or visit folders were renamed to numbers, because their names may identify "
+                "someone or contain a date (--keep-patients keeps those of patients)"
             )
         show.out.print(f"{done.written} files written, {done.kept} were there, {len(done.failed)} failed")
         if done.written + done.kept:
             show.out.print(f"[yellow]note[/] pixels are as they were; {_FACES}")
     raise typer.Exit(int(bool(done.failed)))
+
+
+def _summary(found: Audit) -> str:
+    kinds = len(found.findings)
+    what = f"{kinds} kind{'s' if kinds > 1 else ''} of finding" if kinds else "nothing found"
+    return f"{found.files} files checked: {what}; {len(found.unread)} could not be read"
 
 
 def _failed(failed: dict[str, str]) -> None:

@@ -22,12 +22,18 @@ from npczarr.sources.csv_files import parse_csv
 from npczarr.sources.decompression import unpack_gzip
 from npczarr.sources.files import Source, open_source, refusal_reason
 from npczarr.sources.nifti_file import silent
+from npczarr.sources.zarr_stores import refuse_store, split_stores
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
 _BATCH = 64  # files of one task: enough to hide the cost of starting it
 _EXAMPLES = 3
+_READ = "a source of DICOM, NIfTI, tables (CSV, TSV) and JSON, such as a store is made from"
+_CLOSED = (
+    *(".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".7z", ".rar"),
+    *(".xls", ".xlsx", ".xlsm", ".ods", ".doc", ".docx", ".odt", ".rtf", ".pdf", ".parquet", ".sqlite", ".db", ".sav"),
+)
 _NOTES = ("face", "text")  # for a person to decide
 _ABOUT = ("BodyPartExamined", "StudyDescription", "SeriesDescription", "ProtocolName", "RequestedProcedureDescription")
 _OUTLINES = re.compile(r"roi|mask|label|seg|lesion|tumou?r", re.IGNORECASE)  # no image, by the name of the file
@@ -47,7 +53,10 @@ class Leak:
 
 @dataclass(frozen=True, slots=True)
 class Audit:
-    """What was looked at, what was found, what to keep in mind, and what could not be read and why, by path."""
+    """What was looked at, what was found, what to keep in mind, and what could not be read and why, by path.
+
+    A Zarr store within the source counts as one file, which could not be read.
+    """
 
     files: int
     findings: tuple[Leak, ...]
@@ -85,7 +94,7 @@ def audit(
     private attributes by creator; dates, UIDs and names in paths; text in NIfTI headers; annotations burned into
     pixels, as far as headers tell; words of the patient's names and numbers, dates and UIDs in texts that a cleaned
     copy keeps; columns of tables and entries of JSON sidecars that tell who someone is. Noted for a person to decide:
-    other texts that stay, and scans of a head, from which a face can be drawn.
+    other texts that stay, and scans of a head, from which a face can be reconstructed.
 
     Parameters
     ----------
@@ -113,14 +122,17 @@ def audit(
     ParameterError
         If workers and scheduler do not fit.
     SourceError
-        If the source cannot be listed.
+        If the source cannot be listed, or is a Zarr store.
     """
     where = open_source(source, storage_options)
-    paths = [file.path for file in where.files()]
+    files = where.files()
+    refuse_store(where.shown, files, _READ)
+    files, stores = split_stores(files)
+    paths = [file.path for file in files]
     tasks = [_Task(where, tuple(paths[i : i + _BATCH])) for i in range(0, len(paths), _BATCH)]
     counts: dict[tuple[str, str], int] = defaultdict(int)
     examples: dict[tuple[str, str], set[str]] = defaultdict(set)
-    unread: dict[str, str] = {}
+    unread = dict.fromkeys(stores, f"a Zarr store; audit reads {_READ}")
     with Runner(workers, scheduler, idle="here" if len(paths) < SMALL_FILES else "processes") as runner:
         meter = Meter(on_progress, len(paths), "files")
         # a task is named by its verb alone: paths are not to be shown here
@@ -138,7 +150,7 @@ def audit(
         for what, count in sorted(counts.items())
     ]
     return Audit(
-        len(paths),
+        len(paths) + len(stores),
         tuple(f for f in findings if f.kind not in _NOTES),
         tuple(f for f in findings if f.kind in _NOTES),
         dict(sorted(unread.items())),
@@ -180,19 +192,7 @@ def _in_path(path: str) -> dict[tuple[str, str], str]:
 def _in_content(path: str, content: bytes, limits: Limits) -> dict[tuple[str, str], str]:
     name = path.rpartition("/")[2].lower()
     if name.endswith((".nii", ".nii.gz")):
-        try:
-            data = content
-            if name.endswith(".gz"):
-                data = unpack_gzip(content, lambda head: nifti_layout(head)[1], limits, limits.clock())
-            found = {("nifti", text): "" for text in nifti_text(data)}
-            if not _OUTLINES.search(name):
-                found["face", "NIfTI image, which does not say which part of the body it shows"] = ""
-            packed_as = gzip_name(content).lower()
-            return found | ({("path", "name in the gzip header"): packed_as} if packed_as not in name else {})
-        except SourceError:
-            raise
-        except Exception as error:  # damage of gzip, zlib, struct
-            raise SourceError(f"a damaged NIfTI file ({type(error).__name__}), not looked at") from error
+        return _in_nifti(name, content, limits)
     with silent("pydicom"):  # values that break a rule of DICOM are looked at all the same
         dataset = read_dicom(content, limits, stop_before_pixels=True)
         if dataset is not None:
@@ -204,7 +204,25 @@ def _in_content(path: str, content: bytes, limits: Limits) -> dict[tuple[str, st
         raise SourceError("not a DICOM file, though its name says so; not looked at")
     if name.endswith((".csv", ".tsv")):
         return _in_table(content)
+    if name.endswith(_CLOSED):
+        raise SourceError(f"of a kind that audit does not look into; it reads {_READ}")
     return _in_sidecar(content) if name.endswith(".json") else {}
+
+
+def _in_nifti(name: str, content: bytes, limits: Limits) -> dict[tuple[str, str], str]:
+    try:
+        data = content
+        if name.endswith(".gz"):
+            data = unpack_gzip(content, lambda head: nifti_layout(head)[1], limits, limits.clock())
+        found = {("nifti", text): "" for text in nifti_text(data)}
+        if not _OUTLINES.search(name):
+            found["face", "NIfTI image, which does not say which part of the body it shows"] = ""
+        packed_as = gzip_name(content).lower()
+        return found | ({("path", "name in the gzip header"): packed_as} if packed_as not in name else {})
+    except SourceError:
+        raise
+    except Exception as error:  # damage of gzip, zlib, struct
+        raise SourceError(f"a damaged NIfTI file ({type(error).__name__}), not looked at") from error
 
 
 def _in_table(content: bytes) -> dict[tuple[str, str], str]:
@@ -262,7 +280,7 @@ def _in_dicom(path: str, dataset: Dataset) -> dict[tuple[str, str], str]:
 
 
 def _may_show_a_face(dataset: Dataset) -> str:
-    """Say why a face may be drawn from an image: its header says so, or says nothing of what it shows."""
+    """Say why a face may be reconstructed from an image: its header says so, or says nothing of what it shows."""
     about = " ".join(str(dataset.get(keyword, "")) for keyword in _ABOUT)
     if _HEAD.search(about):
         return "image of a head or neck"

@@ -19,9 +19,11 @@ from npczarr.runner import Runner
 from npczarr.sources.config import load_config
 from npczarr.sources.files import Source, open_source, refusal_reason
 from npczarr.sources.labels import IGNORED
+from npczarr.sources.zarr_stores import refuse_store, split_stores
 
 SMALL_FILES = 500  # read in about the time that two processes take to start
 _TEMPORARY = ".npczarr-part"
+_READ = "the DICOM and NIfTI files that one is made from"
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +80,8 @@ def deidentify(
     names of files and folders become numbers in the same order, save those that the layout spells out.
     The name of a structure in an RTSTRUCT stays where it is of words of the field, such as GTVp, or stands in the
     configuration's [labels]; of one that a pattern there matches, what the pattern spells stays; others are emptied.
-    Pixels stay bit for bit, in their encoding: a face can still be drawn from a scan of a head, see :func:`audit`.
+    Pixels stay bit for bit, in their encoding: a face can still be reconstructed from a scan of the head, see
+    :func:`audit`.
 
     Parameters
     ----------
@@ -117,7 +120,7 @@ def deidentify(
         If `out` lies in the source or the other way round, is not empty where no key is given, or the key is short; if
         workers and scheduler do not fit.
     SourceError
-        If the source cannot be listed.
+        If the source cannot be listed, or is a Zarr store.
     """
     layout = load_config(config)
     if not layout.sequences:
@@ -126,11 +129,15 @@ def deidentify(
         )
     where = open_source(source, storage_options, layout.limits)
     out = _check(where, Path(out), key)
-    files = [file for file in where.files() if not IGNORED.search(file.path)]
+    files = where.files()
+    refuse_store(where.shown, files, _READ)
+    files, stores = split_stores(files)
+    files = [file for file in files if not IGNORED.search(file.path)]
     runner = Runner(workers, scheduler, idle="here" if len(files) < SMALL_FILES else "processes")
     _make(out)
     names = Names(layout, strict=config is not None, keep_patients=keep_patients)
     copies, ignored = plan(files, tables, names)
+    ignored |= dict.fromkeys(stores, "a Zarr store: clean what it was made from, and convert that")
     secret = key or secrets.token_bytes(32)
     folders: dict[str, list[Copy]] = defaultdict(list)
     for copy in copies:

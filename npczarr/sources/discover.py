@@ -17,6 +17,7 @@ from npczarr.sources.labels import Tokens, natural, visible_files
 from npczarr.sources.patterns import path_regex
 from npczarr.sources.rater_files import sort_raters
 from npczarr.sources.structure_files import assign_structures, of_patient
+from npczarr.sources.zarr_stores import refuse_store
 
 Key = tuple[str, str]
 _SIDECAR = re.compile(r"\.(json|bval|bvec)$", re.IGNORECASE)
@@ -54,8 +55,8 @@ def discover(source: Source, config: SourceConfig) -> Cohort:
         cohort = group_series(source, files, config)
     else:
         cohort = sort_raters(files, config) or sort_files(files, config)
-    if not cohort.patients and any(file.path == "zarr.json" for file in files):
-        raise SourceError(f"{source.shown}: a Zarr store, expected the images and masks that one is made from")
+    if not cohort.patients:
+        refuse_store(source.shown, files, "the images and masks that one is made from")
     if not cohort.has_images and config.images == SourceConfig().images:
         other = sort_bids(files, config) or group_series(source, files, by_headers(config))
         cohort = other if other.patients or not cohort.patients else cohort
