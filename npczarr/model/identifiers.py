@@ -5,31 +5,18 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable
 
-_COLUMNS_TEXT = """
-    name names fullname firstname lastname surname givenname familyname middlename maidenname initials
-    patientname nameofpatient ptname mrn mrnumber medicalrecordnumber medicalrecord recordnumber hospitalnumber
-    hospitalid hospitalno ssn socialsecuritynumber nhsnumber nhsno insurancenumber passport passportnumber
-    idcard idcardnumber nationalid phone phonenumber telephone telephonenumber tel mobile mobilephone cellphone
-    fax email mail address homeaddress street postcode zipcode zip birthdate birthday dateofbirth dob born
-    contact contactperson nextofkin relative doctor physician accessionnumber accession 姓名 名字 患者姓名
-    病人姓名 电话 电话号码 手机 手机号 手机号码 联系电话 联系方式 联系人 身份证 身份证号 身份证号码 住院号
-    病历号 病案号 门诊号 登记号 检查号 出生日期 生日 地址 住址 家庭住址 邮箱 电子邮箱 医生
-    """
-_COLUMNS = frozenset(_COLUMNS_TEXT.split())
-#: Longer names of columns that hold one of these.
-_PARTS = (
-    "patientname",
-    "dateofbirth",
-    "birthdate",
-    "phonenumber",
-    "emailaddress",
-    "姓名",
-    "身份证",
-    "电话",
-    "手机",
-    "住院号",
+from npczarr.model.clinical import fold, plain
+from npczarr.model.identity_words import (
+    COLUMNS,
+    DATE_BEGINNINGS,
+    DATE_ENDINGS,
+    DATES,
+    INTERVALS,
+    NUMBER_ENDINGS,
+    PARTS,
 )
-_SEPARATORS = re.compile(r"[\W_]+")
+
+_WORDS = re.compile(r"(?<=[a-z])(?=[A-Z])|[\W\d_]+")  # "StudyDate" is two
 #: Before a number of up to four digits these words tell of nobody.
 _PREFIXES_TEXT = """
     p pt pat patient patients sub subject subj s case id no nr n anon anonymous volunteer phantom test folder
@@ -61,13 +48,23 @@ _SHORTEST_WITHIN = 5  # letters of a part of a name that is searched for within 
 
 
 def identifies_by_name(column: str) -> bool:
-    """Whether the name of a column says that it tells who the patients are.
+    """Whether the name of a column says that it tells who the patients are, or the exact day of an examination.
 
     >>> [identifies_by_name(n) for n in ("Patient Name", "MRN", "姓名", "phone no.", "T stage", "sequence name")]
     [True, True, True, True, False, False]
+    >>> [identifies_by_name(n) for n in ("Vorname", "Straße", "StudyDate", "Datum", "Tumorname", "days to date")]
+    [True, True, True, True, False, False]
     """
-    plain = _SEPARATORS.sub("", column).lower()
-    return plain in _COLUMNS or plain.removesuffix("no") in _COLUMNS or any(part in plain for part in _PARTS)
+    called = plain(column).rstrip("0123456789")  # "phone 2"
+    stems = {called, *(called.removesuffix(ending) for ending in NUMBER_ENDINGS)}
+    return not stems.isdisjoint(COLUMNS) or any(part in called for part in PARTS) or _is_date(column, called)
+
+
+def _is_date(column: str, called: str) -> bool:
+    """Whether a column holds dates by its name: "2 years" tells of nobody, "Untersuchungsdatum" does."""
+    words = {fold(word) for word in _WORDS.split(column)}
+    dated = bool(words & DATES) or called.startswith(DATE_BEGINNINGS) or called.endswith(DATE_ENDINGS)
+    return dated and not words & INTERVALS
 
 
 def is_plain_label(name: str) -> bool:
