@@ -71,7 +71,10 @@ def deidentify(
         Path | None,
         typer.Option(help="File with a secret: a second run with it continues. Default: random, forgotten."),
     ] = None,
-    table: Annotated[list[str] | None, typer.Option(help="Path of a CSV file in the source to copy as it is.")] = None,
+    table: Annotated[
+        list[str] | None,
+        typer.Option(help="Path of a CSV file in the source to copy, without what may tell who someone is."),
+    ] = None,
     keep_patients: Annotated[
         bool, typer.Option("--keep-patients", help="Keep the names of patients' folders: pseudonyms already.")
     ] = False,
@@ -117,6 +120,8 @@ def deidentify(
                 f"{done.numbered} patient or visit folders were renamed to numbers, because their names may identify "
                 "someone or contain a date (--keep-patients keeps those of patients)"
             )
+        for remark in done.remarks:
+            show.out.print(f"[yellow]note[/] {escape(remark)}")
         show.out.print(f"{done.written} files written, {done.kept} were there, {len(done.failed)} failed")
         if done.written + done.kept:
             show.out.print(f"[yellow]note[/] pixels are as they were; {_FACES}")

@@ -90,38 +90,11 @@ NUMBER_ENDINGS = ("no", "nr", "num", "number", "nummer", "numero", "号", "号�
 #: Words of a name by which the column holds exact dates: of birth, of examinations, of visits.
 DATES = frozenset(("date", "dates", "datum", "fecha", "fechas"))
 DATE_BEGINNINGS = ("dateof", "datede", "datedu", "dateexam", "fecha")
-DATE_ENDINGS = (
-    *("datum", "日期", "fecha"),
-    *(
-        f"{event}date"
-        for event in (
-            *(
-                "exam",
-                "examination",
-                "study",
-                "series",
-                "scan",
-                "mri",
-                "acquisition",
-                "visit",
-                "admission",
-                "discharge",
-            ),
-            *(
-                "birth",
-                "death",
-                "diagnosis",
-                "surgery",
-                "operation",
-                "biopsy",
-                "treatment",
-                "followup",
-                "report",
-                "start",
-            ),
-        )
-    ),
-)
+_EVENTS = """
+    exam examination study series scan mri acquisition visit admission discharge birth death diagnosis surgery operation
+    biopsy treatment followup report start
+"""
+DATE_ENDINGS = ("datum", "日期", "fecha", *(f"{event}date" for event in _EVENTS.split()))
 _INTERVALS = """
     days day weeks months month years since until from to shifted relative interval tage wochen monate jahre seit bis
     jours mois depuis dias meses desde giorni mesi dal dagen weken maanden sinds

@@ -14,9 +14,10 @@ from npczarr.errors import NpczarrError, ParameterError, SourceError
 from npczarr.model.options import check_local
 from npczarr.model.progress import Meter, OnProgress
 from npczarr.privacy.clean import clean_dicom, clean_nifti
-from npczarr.privacy.names import DICOM_ENDINGS, Copy, Names, plan
+from npczarr.privacy.names import DICOM_ENDINGS, Copy, Names, Renamed, plan
+from npczarr.privacy.tables import clean_table
 from npczarr.runner import Runner
-from npczarr.sources.config import load_config
+from npczarr.sources.config import SourceConfig, load_config
 from npczarr.sources.files import Source, open_source, refusal_reason
 from npczarr.sources.labels import IGNORED
 from npczarr.sources.zarr_stores import refuse_store, split_stores
@@ -49,6 +50,8 @@ class Deidentified:
         Why the others were not, by path: those that should have been, and those that are no images.
     numbered
         Folders of patients and visits whose names may tell who they are, or a date, and which got numbers instead.
+    remarks
+        What was left out of tables, and what the names of folders leave open.
     """
 
     written: int
@@ -56,6 +59,7 @@ class Deidentified:
     failed: dict[str, str]
     not_copied: dict[str, str]
     numbered: int = 0
+    remarks: tuple[str, ...] = ()
 
 
 def deidentify(
@@ -93,7 +97,9 @@ def deidentify(
         Secret of 16 bytes or more, from which the UIDs are made. A second run with the same key continues the first.
         Without one, a random key is used and forgotten: such a copy cannot be continued nor tied to its source.
     tables
-        Paths of CSV files to copy as they are; look at them first.
+        Paths of CSV files in the source to copy. Columns whose names say that they tell who someone is are left out,
+        patients and visits are called as their new folders, and entries that hold a date or a word of what was left out
+        are emptied: `remarks` says what. A table whose rows cannot follow the new names is not copied, and failed.
     keep_patients
         Keep the names of patients' folders whatever they are: they are pseudonyms already.
     config
@@ -117,12 +123,13 @@ def deidentify(
     Raises
     ------
     ParameterError
-        If `out` lies in the source or the other way round, is not empty where no key is given, or the key is short; if
-        workers and scheduler do not fit.
+        If a table is not in the source; if `out` lies in the source or the other way round, or is not empty where no
+        key is given; if the key is short; if workers and scheduler do not fit.
     SourceError
         If the source cannot be listed, or is a Zarr store.
     """
     layout = load_config(config)
+    tables = frozenset(tables)
     if not layout.sequences:
         raise ParameterError(
             f"{config}: name the sequences under [sequences]: any other name of a folder may tell who the patient is"
@@ -133,6 +140,8 @@ def deidentify(
     refuse_store(where.shown, files, _READ)
     files, stores = split_stores(files)
     files = [file for file in files if not IGNORED.search(file.path)]
+    if unknown := sorted(tables - {file.path for file in files}):
+        raise ParameterError(f"{unknown[0]}: no such table in the source; give its path below {where.shown}")
     runner = Runner(workers, scheduler, idle="here" if len(files) < SMALL_FILES else "processes")
     _make(out)
     names = Names(layout, strict=config is not None, keep_patients=keep_patients)
@@ -141,11 +150,12 @@ def deidentify(
     secret = key or secrets.token_bytes(32)
     folders: dict[str, list[Copy]] = defaultdict(list)
     for copy in copies:
-        folders[copy.target.rpartition("/")[0]].append(copy)
+        if copy.kind != "table":
+            folders[copy.target.rpartition("/")[0]].append(copy)
     rois = tuple(roi for label in layout.labels for roi in label.rois)
     tasks = [Task(where, str(out), tuple(group), secret, rois) for group in folders.values()]
-    written = kept = 0
-    failed: dict[str, str] = {}
+    done = _copy_tables(where, out, [copy for copy in copies if copy.kind == "table"], names.new_names(), layout)
+    written, kept, failed, remarks = done.written, done.kept, dict(done.failed), names.doubts() + list(done.remarks)
     meter = Meter(on_progress, len(tasks), "folders")
     with runner:
         # a task is named by its verb alone: labels of patients are not to be shown here
@@ -159,7 +169,14 @@ def deidentify(
             failed |= outcome.failed
             ignored |= dict.fromkeys(outcome.foreign, "not a DICOM file")
             meter.add(counts={"failed": int(bool(outcome.failed))}, bytes=outcome.bytes)
-    return Deidentified(written, kept, dict(sorted(failed.items())), dict(sorted(ignored.items())), len(names.numbered))
+    return Deidentified(
+        written,
+        kept,
+        dict(sorted(failed.items())),
+        dict(sorted(ignored.items())),
+        len(names.numbered),
+        tuple(remarks),
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +188,7 @@ class Cleaned:
     bytes: int
     failed: dict[str, str] = field(repr=False)
     foreign: tuple[str, ...] = field(repr=False)
+    remarks: tuple[str, ...] = field(default=(), repr=False)
 
 
 def clean_folder(task: Task) -> Cleaned:
@@ -195,6 +213,32 @@ def clean_folder(task: Task) -> Cleaned:
                 str(error) if isinstance(error, NpczarrError) else f"cannot be written ({error.strerror})"
             )
     return Cleaned(written, kept, size, failed, tuple(foreign))
+
+
+def _copy_tables(source: Source, out: Path, copies: list[Copy], renamed: Renamed, layout: SourceConfig) -> Cleaned:
+    """Clean the tables; safe to run twice."""
+    kept, size = 0, 0
+    failed: dict[str, str] = {}
+    remarks: list[str] = []
+    for copy, content in zip(copies, source.read([copy.path for copy in copies]), strict=True):
+        target = out / copy.target
+        if target.exists():
+            kept += 1
+            continue
+        try:
+            if isinstance(content, Exception):
+                raise SourceError(refusal_reason(content))
+            separator = "\t" if copy.path.lower().endswith(".tsv") else ","
+            cleaned, said = clean_table(content, renamed, layout, separator)
+            _write(target, cleaned)
+        except SourceError as error:
+            failed[copy.path] = f"{error}; the table was not copied"
+        except OSError as error:
+            failed[copy.path] = f"cannot be written ({error.strerror})"
+        else:
+            size += len(cleaned)
+            remarks += [f"{copy.path}: {one}" for one in said]
+    return Cleaned(len(copies) - kept - len(failed), kept, size, failed, (), tuple(remarks))
 
 
 def _check(source: Source, out: Path, key: bytes | None) -> Path:
@@ -231,8 +275,6 @@ def _cleaned(task: Task, copy: Copy) -> bytes | None:
     limits = task.source.limits
     if copy.kind == "nifti":
         return clean_nifti(content, limits, packed=copy.path.lower().endswith(".gz"))
-    if copy.kind == "table":
-        return content
     cleaned = clean_dicom(content, task.key, copy.patient, limits, task.rois)
     if cleaned is None and copy.path.lower().endswith(DICOM_ENDINGS):
         raise SourceError("not a DICOM file, though its name says so")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import takewhile
 
 from npczarr.model.cohort import File
@@ -13,6 +13,7 @@ from npczarr.model.identifiers import is_plain_label, is_plain_visit
 from npczarr.model.visit_order import order_visits
 from npczarr.sources.config import SourceConfig
 from npczarr.sources.patterns import path_regex
+from npczarr.sources.table_rows import patient_key, session_key
 
 DICOM_ENDINGS = ("dcm", "dicom", "ima")
 _NIFTI = re.compile(r"\.nii(\.gz)?$", re.IGNORECASE)
@@ -22,6 +23,9 @@ _FOLDERS = frozenset(("data", "MRI-Segments"))  # above the patients, as publish
 _FOREIGN = "neither DICOM nor NIfTI by its name, and no table that was named: it may hold anything"
 _ELSEWHERE = "does not fit the layout of the configuration, so it is not known whose it is"
 _LETTERS = "visit-{letters}"
+_PATIENTS = "patient-{:03d}"
+#: Folders between a patient and the series, or a series and its files, as XNAT and others name them; of no one.
+_CONTAINERS = frozenset(("scans", "scan", "series", "dicom", "dicoms", "dcm", "images", "resources", "files", "nifti"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +36,22 @@ class Copy:
     target: str
     kind: str
     patient: str
+
+
+@dataclass(frozen=True, slots=True)
+class Renamed:
+    """New names of patients and visits, by how tables may call them.
+
+    Parameters
+    ----------
+    patients
+        By key of the old name; several where folders of several patients have one name.
+    visits
+        By keys of patient and session, where the layout has sessions.
+    """
+
+    patients: dict[str, set[str]] = field(repr=False)
+    visits: dict[tuple[str, str], str] = field(repr=False)
 
 
 def plan(files: Iterable[File], tables: Collection[str], names: Names) -> tuple[list[Copy], dict[str, str]]:
@@ -83,6 +103,8 @@ class Names:
         #: Folders of patients and visits whose names may tell who they are, or when they came: what they are called.
         self.numbered: dict[str, str] = {}
         self._visits: dict[str, str] = {}
+        self._owners: dict[str, str] = {}  # labels of patients by their folders
+        self._owners_of_visits: dict[str, str] = {}
         self._kept: set[str] = set()
         self._folders: dict[str, str] = {"": ""}
         self._counts: dict[tuple[str, str], int] = defaultdict(int)
@@ -95,21 +117,25 @@ class Names:
         for wanted, pattern in self._patterns:
             if match := pattern.fullmatch(path):
                 self._kept |= _spelt(path.split("/"), wanted, match["below"].count("/"))
+                owner = path[: match.end("patient")]
                 if match.groupdict().get("session"):
                     self._visits[path[: match.end("session")]] = match["session"]
-                return self._owned(path[: match.end("patient")])
+                    self._owners_of_visits[path[: match.end("session")]] = owner
+                return self._owned(owner, match["patient"])
         if self._strict:
             return None
-        folders = path.split("/")[:-1]
-        owner = "/".join(folders[:-1] if kind == "dicom" and len(folders) > 1 else folders)
-        return self._owned(owner) if owner else "unknown"
+        folders = _without_containers(path.split("/")[:-1])
+        if kind == "dicom" and len(folders) > 1:
+            folders = _without_containers(folders[:-1])
+        return self._owned("/".join(folders), folders[-1]) if folders else "unknown"
 
-    def _owned(self, folder: str) -> str:
+    def _owned(self, folder: str, label: str) -> str:
         """Keep the name of a patient's folder if it is a short number, or if names are to be kept."""
+        self._owners[folder] = label
         if self._keep_patients or is_plain_label(folder.rpartition("/")[2]):
             self._kept.add(folder)
         else:
-            self._number_folder(folder, "patient-{:03d}")
+            self._number_folder(folder, _PATIENTS)
         return folder
 
     def number_visits(self) -> None:
@@ -136,6 +162,31 @@ class Names:
         """Return the new name of a patient, which is that of the folder."""
         return owner if owner in ("", "unknown") else self._folder(owner).split("/")[-2]
 
+    def new_names(self) -> Renamed:
+        """Return what patients and visits are called now, by how tables may call them; every file has had its owner."""
+        patients: dict[str, set[str]] = defaultdict(set)
+        for owner, label in self._owners.items():
+            for name in (label, owner.rpartition("/")[2]):
+                patients[patient_key(name)].add(self.patient(owner))
+        visits = {
+            (patient_key(self._owners[self._owners_of_visits[folder]]), session_key(name)): self.patient(folder)
+            for folder, name in self._visits.items()
+        }
+        return Renamed(dict(patients), visits)
+
+    def doubts(self) -> list[str]:
+        """Say where a folder was taken for the patient's, though one above it may be."""
+        above = {owner.rpartition("/")[0] for owner in self._owners}
+        numbered = {folder for folder in above if folder and folder.rpartition("/")[2] not in _FOLDERS}
+        if self._strict or not (len(numbered) > 1 or (numbered and self._keep_patients)):
+            return []
+        although = " although --keep-patients was given" if self._keep_patients else ""
+        return [
+            f"the folder above each series was taken for the patient's, and {len(numbered)} folders above those were "
+            f"renamed to numbers{although}; if they are the patients', describe the layout in a TOML file (--config), "
+            "which `npczarr scout` begins"
+        ]
+
     def renamed(self, path: str, kind: str) -> str:
         """Return the new path of a file; every file has had its owner told before."""
         folder, _, name = path.rpartition("/")
@@ -156,12 +207,24 @@ class Names:
 
     def _number(self, folder: str, form: str) -> str:
         """Return the next name in a folder, but none that is kept there."""
+        within = "" if form == _PATIENTS else folder  # no two patients of a copy have one PatientID
         while True:
-            self._counts[folder, form] += 1
-            count = self._counts[folder, form]
+            self._counts[within, form] += 1
+            count = self._counts[within, form]
             name = f"visit-{_letters(count)}" if form == _LETTERS else form.format(count)
             if f"{folder}/{name}".lstrip("/") not in self._kept:
                 return name
+
+
+def _without_containers(folders: list[str]) -> list[str]:
+    """Leave out the innermost folders that are named after what they hold; the topmost stays.
+
+    >>> _without_containers(["Muster_Max", "scans"]), _without_containers(["scans"])
+    (['Muster_Max'], ['scans'])
+    """
+    while len(folders) > 1 and folders[-1].lower() in _CONTAINERS:
+        folders = folders[:-1]
+    return folders
 
 
 def _letters(count: int) -> str:
