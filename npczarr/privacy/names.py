@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from itertools import takewhile
@@ -58,6 +58,7 @@ def plan(files: Iterable[File], tables: Collection[str], names: Names) -> tuple[
     """Say where each file goes, by the paths alone, so that a second run says the same; and why some go nowhere."""
     kinds = {path: "table" if path in tables else _kind(path) for path in sorted(file.path for file in files)}
     owners = {path: names.owner(path, kind) for path, kind in kinds.items() if kind}
+    names.number_shared()
     names.number_visits()
     copies = [
         Copy(path, names.renamed(path, kinds[path]), kinds[path], names.patient(owner))
@@ -137,6 +138,15 @@ class Names:
         else:
             self._number_folder(folder, _PATIENTS)
         return folder
+
+    def number_shared(self) -> None:
+        """Rename folders that were taken for patients' and have one name, such as "before": each is another patient."""
+        if self._strict:
+            return
+        counts = Counter(self._owners.values())
+        for folder, label in self._owners.items():
+            if counts[label] > 1 and not is_plain_label(label):
+                self._number_folder(folder, _PATIENTS)
 
     def number_visits(self) -> None:
         """Rename all visits if the name of one may tell a date: by numbers in their order, else by letters.

@@ -131,5 +131,6 @@ def test_it_is_said_where_a_folder_above_was_numbered_in_spite_of_the_option(sou
     assert "2 folders above those were renamed to numbers although --keep-patients was given" in " ".join(
         printed.output.split()
     )
+    assert ids(tmp_path / "out") == ["patient-001", "patient-002"]  # two patients, and no one called "before"
     deidentify(folder, tmp_path / "numbered", workers=0)
     assert ids(tmp_path / "numbered") == ["patient-001", "patient-002"]
