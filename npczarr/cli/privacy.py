@@ -116,8 +116,9 @@ def deidentify(
         for path, reason in done.not_copied.items():
             show.out.print(f"[dim]not copied[/] {escape(path)}: {escape(reason)}")
         if done.numbered:
+            folders = "folder was" if done.numbered == 1 else "folders were"
             show.out.print(
-                f"{done.numbered} patient or visit folders were renamed to numbers, because their names may identify "
+                f"{done.numbered} patient or visit {folders} renamed to numbers, because their names may identify "
                 "someone or contain a date (--keep-patients keeps those of patients)"
             )
         for remark in done.remarks:
