@@ -12,6 +12,7 @@ from npczarr.model.identity_words import (
     DATE_ENDINGS,
     DATES,
     INTERVALS,
+    NUMBER_BEGINNINGS,
     NUMBER_ENDINGS,
     PARTS,
 )
@@ -57,6 +58,7 @@ def identifies_by_name(column: str) -> bool:
     """
     called = plain(column).rstrip("0123456789")  # "phone 2"
     stems = {called, *(called.removesuffix(ending) for ending in NUMBER_ENDINGS)}
+    stems |= {called.removeprefix(beginning) for beginning in NUMBER_BEGINNINGS}
     return not stems.isdisjoint(COLUMNS) or any(part in called for part in PARTS) or _is_date(column, called)
 
 

@@ -85,8 +85,9 @@ PARTS = (
     *("姓名", "身份证", "身份證", "身分證", "电话", "電話", "手机", "手機", "住院号", "住院號", "病历号", "病歷號"),
     *("出生日期", "地址", "住址", "生年月日"),
 )
-#: Behind the name of a number these say no more than that it is one.
+#: Before or behind the name of a number these say no more than that it is one.
 NUMBER_ENDINGS = ("no", "nr", "num", "number", "nummer", "numero", "号", "号码", "號", "號碼", "番号")
+NUMBER_BEGINNINGS = ("numerode", "numero", "node", "nde", "no", "n")  # "N° de téléphone"
 #: Words of a name by which the column holds exact dates: of birth, of examinations, of visits.
 DATES = frozenset(("date", "dates", "datum", "fecha", "fechas"))
 DATE_BEGINNINGS = ("dateof", "datede", "datedu", "dateexam", "fecha")
