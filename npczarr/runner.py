@@ -13,6 +13,7 @@ from contextlib import ExitStack, contextmanager
 from itertools import islice
 from typing import Any, Literal, Self, TypeVar
 
+from npczarr import ctrl_c
 from npczarr.errors import ClusterError, ParameterError
 
 Task = TypeVar("Task")
@@ -159,17 +160,18 @@ class Runner:
         self._stack.enter_context(_without_main_module())
         self._stack.enter_context(_memory_kept())
         self._stack.enter_context(_forked_from_one_import(module))
-        try:
-            local = LocalCluster(
-                n_workers=self._workers or os.cpu_count() or 1,
-                threads_per_worker=1,
-                processes=True,
-                dashboard_address=":0",  # any free port: a fixed one warns the second user of a machine
-                silence_logs=logging.CRITICAL,
-            )
-        except RuntimeError as error:
-            raise ClusterError(f"the worker processes cannot be started ({error}); give workers=0") from error
-        self._stack.enter_context(local)
+        with ctrl_c.deferred():  # Dask cannot close workers that are about to start
+            try:
+                local = LocalCluster(
+                    n_workers=self._workers or os.cpu_count() or 1,
+                    threads_per_worker=1,
+                    processes=True,
+                    dashboard_address=":0",  # any free port: a fixed one warns the second user of a machine
+                    silence_logs=logging.CRITICAL,
+                )
+            except RuntimeError as error:
+                raise ClusterError(f"the worker processes cannot be started ({error}); give workers=0") from error
+            self._stack.enter_context(local)
         client = self._stack.enter_context(Client(local, set_as_default=False))
         client.register_plugin(_environment())
         return client
@@ -225,9 +227,11 @@ def _memory_kept() -> Iterator[None]:
 def _forked_from_one_import(module: str) -> Iterator[None]:
     """Let worker processes be forked from one that has imported what they need, instead of each importing it.
 
-    That process has no threads and is started by multiprocessing at the first use; it lives as long as this one. Where
-    the system has no such server or forks badly (Windows, macOS), or the user chose a method, nothing is changed.
+    That process has no threads and lives as long as this one. Where the system has no such server or forks badly
+    (Windows, macOS), or the user chose a method, nothing is changed.
     """
+    from multiprocessing import forkserver
+
     import dask
     from distributed.utils import get_mp_context
 
@@ -238,13 +242,16 @@ def _forked_from_one_import(module: str) -> Iterator[None]:
     with dask.config.set({method: "forkserver"}):
         get_mp_context()  # chooses modules of its own, once
         multiprocessing.set_forkserver_preload(["distributed.nanny", module])
+        with ctrl_c.ignored():  # by workers, for good: this process alone answers to it, and ends them
+            forkserver.ensure_running()
         yield
 
 
 def _environment() -> Any:  # noqa: ANN401 - a distributed.WorkerPlugin
     """Give workers the environment of this process as it is now: the server that forks them has that of its start.
 
-    What Dask sets for its workers, such as one thread for linear algebra, stays.
+    What Dask sets for its workers, such as one thread for linear algebra, stays. Workers that were not forked learn to
+    ignore Ctrl-C, too.
     """
     import dask
     from distributed import WorkerPlugin
@@ -258,6 +265,7 @@ def _environment() -> Any:  # noqa: ANN401 - a distributed.WorkerPlugin
             kept = {name: os.environ[name] for name in of_dask if name in os.environ}
             os.environ.clear()
             os.environ.update(wanted | kept)
+            ctrl_c.ignore()
 
     return Environment()
 

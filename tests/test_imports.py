@@ -12,7 +12,7 @@ import npczarr
 
 PACKAGE = Path(npczarr.__file__).parent
 FLOORS = (
-    {"errors"},
+    {"errors", "ctrl_c"},
     {"model", "outputs", "runner"},
     {"sources", "store", "kernels", "phantom"},
     {"graphs", "engine", "report", "export", "privacy", "training", "viewer"},

@@ -34,6 +34,8 @@ from npczarr.outputs import write_whole
 if TYPE_CHECKING:
     from npczarr.phantom.plan import Size
 
+_GO_ON = ("convert", "download", "export", "resample")  # after Ctrl-C, from where they were
+
 app = typer.Typer(
     name="npczarr",
     no_args_is_help=True,
@@ -76,7 +78,9 @@ def main() -> None:
         _say(f"not enough memory ({error or 'MemoryError'}); raise its limit, or let fewer work at once (--workers 1)")
     except SystemExit as ended:
         if ended.code == 130:  # Ctrl-C, as typer reports it
-            show.err.print("stopped; what was complete is kept, and convert goes on from there")
+            command = next((word for word in sys.argv[1:] if not word.startswith("-")), "")
+            goes_on = f"; what was complete is kept, run {command} again to go on from there"
+            show.err.print("stopped" + (goes_on if command in _GO_ON else ""))
         raise
 
 

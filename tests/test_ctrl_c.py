@@ -1,0 +1,64 @@
+"""Ctrl-C: processes that ignore it for good, and a moment in which it has to wait."""
+
+import signal
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from npczarr import ctrl_c
+
+HANDLER = "import signal; print(signal.getsignal(signal.SIGINT).name)"
+
+
+@pytest.fixture(autouse=True)
+def handler():
+    """The handler of a program in a terminal, also where the tests run in the background."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_what_is_started_in_the_block_ignores_it_and_this_process_does_not():
+    with ctrl_c.ignored():
+        signal.raise_signal(signal.SIGINT)
+        started = subprocess.run([sys.executable, "-c", HANDLER], capture_output=True, text=True, check=True)
+    assert started.stdout == "SIG_IGN\n"
+    with pytest.raises(KeyboardInterrupt):
+        signal.raise_signal(signal.SIGINT)
+
+
+def press_in_block(presses, reached, error=None):
+    """Press Ctrl-C in a block that defers it, note which did not raise, and leave it, or raise an error."""
+    with ctrl_c.deferred():
+        for press in range(presses):
+            signal.raise_signal(signal.SIGINT)
+            reached.append(press)
+        if error is not None:
+            raise error
+
+
+@pytest.mark.parametrize("presses", [1, 2])
+def test_the_first_one_waits_for_the_end_of_the_block_and_the_second_does_not(presses):
+    reached = []
+    with pytest.raises(KeyboardInterrupt):
+        press_in_block(presses, reached)
+    assert reached == [0]
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_an_error_in_the_block_is_not_replaced():
+    with pytest.raises(ZeroDivisionError):
+        press_in_block(1, [], ZeroDivisionError())
+
+
+@pytest.mark.parametrize("block", [ctrl_c.ignored, ctrl_c.deferred])
+def test_threads_other_than_the_main_one_change_nothing(block):
+    def inside():
+        with block():
+            ctrl_c.ignore()
+            return signal.getsignal(signal.SIGINT)
+
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(inside).result() is signal.default_int_handler
