@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
+from npczarr.errors import ParameterError
+
 if TYPE_CHECKING:
     import pandas as pd
 
+_START = 4096  # characters that tell what a file is
 #: What a spreadsheet may take for a formula, but for a number with a sign.
 _FORMULA = re.compile(r"\s*(=|@|[+-](?!\s*[\d.])|\t|\r)")
 #: Controls by which a text could move the cursor, hide itself or run a command of the terminal; those of direction too.
@@ -43,9 +47,49 @@ def whole(path: Path) -> Iterator[Path]:
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Write a file that appears whole."""
+    """Write a file that appears whole; a folder of that name stays."""
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     with whole(path) as draft:
         draft.write_bytes(content)
+
+
+def check_outside_stores(path: str | Path) -> None:
+    """Refuse a path in a Zarr store, where a file or folder of another kind is damage.
+
+    Raises
+    ------
+    ParameterError
+        If it, or a folder above it, holds a ``zarr.json``.
+    """
+    place = Path(path).expanduser().resolve()
+    for folder in (place, *place.parents):
+        if os.path.isfile(folder / "zarr.json"):
+            raise ParameterError(f"{path}: lies in the store {folder}; name a path outside of it")
+
+
+def check_replaceable(path: Path, is_ours: Callable[[str], bool]) -> None:
+    """Refuse to overwrite what is no text file of npczarr; an empty file may be overwritten.
+
+    Parameters
+    ----------
+    path
+        File to write.
+    is_ours
+        Whether npczarr writes files that start so.
+
+    Raises
+    ------
+    ParameterError
+        If something else is there.
+    """
+    if path.exists() and not path.is_file():
+        raise ParameterError(f"{path} is a folder or a device; name a file to write")
+    if path.exists():
+        with path.open(encoding="utf-8", errors="replace") as file:
+            start = file.read(_START)
+        if start.strip() and not is_ours(start):
+            raise ParameterError(f"{path} is there already and was not written by npczarr; name another file")
 
 
 def to_csv(frame: pd.DataFrame, *, index: bool = True) -> str:

@@ -280,6 +280,57 @@ def test_wrong_use_is_one_line_and_exit_code_2(arguments, words, source, store, 
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("command", [None, *COMMANDS])
+def test_help_shows_no_type_of_an_option_that_takes_no_value(command, capsys, monkeypatch):
+    code, out, _ = here(capsys, monkeypatch, *([] if command is None else [command]), "--help")
+    assert code == 0
+    assert "--help" in out
+    assert "<bool>" not in out
+
+
+TO_CSV = (
+    ("morphology", "{store}", "--csv"),
+    ("agreement", "{store}", "--csv"),
+    ("score", "{store}", "x", "--csv"),
+    ("score", "{store}", "x", "--lesions"),
+    ("report", "{store}", "--quality-csv"),
+)
+
+
+@pytest.mark.parametrize("arguments", TO_CSV, ids=lambda value: f"{value[0]} {value[-1]}")
+@pytest.mark.parametrize(
+    ("file", "words"),
+    [("s.zarr/zarr.json", "lies in the store"), ("s.zarr/new.csv", "lies in the store"), ("s.zarr", "in the store"),
+     ("notes.csv", "not written by npczarr"), ("review.csv", "not written by npczarr"), ("folder", "is a folder")],
+)  # fmt: skip
+def test_a_csv_file_replaces_nothing_else(arguments, file, words, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("s.zarr").mkdir()
+    Path("folder").mkdir()
+    Path("s.zarr/zarr.json").write_text("{}")
+    Path("notes.csv").write_text("patient,sequence,remark\n001,T1WI,seen\n")
+    Path("review.csv").write_text("patient,sequence,decision,reason,note,reviewer,time,input_digest\n")
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    filled = [argument.format(store="s.zarr") for argument in arguments]
+    code, out, err = here(capsys, monkeypatch, *filled, file)
+    assert (code, out) == (2, "")
+    assert err.startswith("error ")
+    assert err.count("\n") == 1
+    assert words in " ".join(err.split())
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
+def test_a_csv_file_of_measures_is_written_again(store, tmp_path, capsys, monkeypatch):
+    copy, csv = tmp_path / "s.zarr", tmp_path / "tumors.csv"
+    shutil.copytree(store, copy)
+    for _ in range(2):
+        assert here(capsys, monkeypatch, "morphology", copy, "--csv", csv, "--workers", 0)[0] == 0
+    written = csv.read_text(encoding="utf-8")
+    csv.write_text(written.partition("\n")[0] + "\n", encoding="utf-8")
+    assert here(capsys, monkeypatch, "morphology", copy, "--csv", csv, "--workers", 0)[0] == 0
+    assert csv.read_text(encoding="utf-8") == written
+
+
 @pytest.mark.parametrize("arguments", [("convert", "--bogus"), ("bogus",), ("convert",), ("demo", "--patients", "0")])
 def test_unknown_options_and_commands_are_exit_code_2(arguments, capsys, monkeypatch):
     code, _, err = here(capsys, monkeypatch, *arguments)

@@ -13,6 +13,7 @@ import typer
 
 from npczarr import __version__
 from npczarr.cli import download, export, measure, pack, privacy, report, resample, runs, scout, show, structures, view
+from npczarr.cli.help import Command, Group
 from npczarr.cli.options import (
     BreakLock,
     Config,
@@ -34,10 +35,9 @@ from npczarr.outputs import write_whole
 if TYPE_CHECKING:
     from npczarr.phantom.plan import Size
 
-_GO_ON = ("convert", "download", "export", "resample")  # after Ctrl-C, from where they were
-
 app = typer.Typer(
     name="npczarr",
+    cls=Group,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -56,7 +56,7 @@ def _print_version(wanted: bool) -> None:
 @app.callback()
 def _options_of_all(
     version: Annotated[
-        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and leave.")
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
     pass
@@ -78,9 +78,7 @@ def main() -> None:
         _say(f"not enough memory ({error or 'MemoryError'}); raise its limit, or let fewer work at once (--workers 1)")
     except SystemExit as ended:
         if ended.code == 130:  # Ctrl-C, as typer reports it
-            command = next((word for word in sys.argv[1:] if not word.startswith("-")), "")
-            goes_on = f"; what was complete is kept, run {command} again to go on from there"
-            show.err.print("stopped" + (goes_on if command in _GO_ON else ""))
+            show.stopped(next((word for word in sys.argv[1:] if not word.startswith("-")), ""))
         raise
 
 
@@ -90,7 +88,7 @@ def _say(error: str) -> None:
     sys.exit(2)
 
 
-@app.command(epilog="Example: `npczarr demo` makes six synthetic patients in ./npczarr-demo and a report of them.")
+@app.command(cls=Command, epilog="Example: `npczarr demo` makes six synthetic patients in ./npczarr-demo and a report.")
 def demo(
     out: Annotated[Path, typer.Argument(help="Folder to create.")] = Path("npczarr-demo"),
     patients: Annotated[int, typer.Option(help="Number of synthetic patients.", min=1)] = 6,
@@ -130,7 +128,7 @@ def _step(number: int, what: str) -> None:
     show.out.print(f"[bold]{number}[/] {what}")
 
 
-@app.command(epilog="Example: `npczarr phantom cohort --patients 12 --size full --seed 1`")
+@app.command(cls=Command, epilog="Example: `npczarr phantom cohort --patients 12 --size full --seed 1`")
 def phantom(
     out: Annotated[Path, typer.Argument(help="Folder to create.")],
     patients: Annotated[
@@ -165,7 +163,7 @@ def phantom(
     show.out.print(f"{made.patients} patients, {made.files} files, {megabytes:,.0f} MB in {seconds:.1f} s  →  {out}")
 
 
-@app.command(epilog="Example: `npczarr convert primary_data.zip npc.zarr`")
+@app.command(cls=Command, epilog="Example: `npczarr convert primary_data.zip npc.zarr`")
 def convert(
     source: Source,
     store: NewStore,
@@ -179,7 +177,8 @@ def convert(
         typer.Option(help="Type of the images of a new store: int16, int32 or float32. Default: what the images need."),
     ] = None,
     rewrite: Annotated[
-        list[str] | None, typer.Option(help="Write a patient (003) or scan (003/T1WI) again, though it is unchanged.")
+        list[str] | None,
+        typer.Option(help="Convert this patient (003) or scan (003/T1WI) again even if it is unchanged."),
     ] = None,
     replace: Annotated[
         bool, typer.Option("--replace", help="Take scans of other series than those that the store holds.")
@@ -213,7 +212,7 @@ def convert(
     raise typer.Exit(int(failed))
 
 
-@app.command(epilog="Example: `npczarr columns info_diagnoses.csv --out map.toml`")
+@app.command(cls=Command, epilog="Example: `npczarr columns info_diagnoses.csv --out map.toml`")
 def columns(
     tables: Annotated[list[Path], typer.Argument(help="CSV files of one cohort.")],
     out: Annotated[
@@ -233,7 +232,7 @@ def columns(
     show.out.print(f"wrote {out}; correct it, then: npczarr convert SOURCE STORE --columns {out}", markup=False)
 
 
-@app.command(epilog="Example: `npczarr info npc.zarr`")
+@app.command(cls=Command, epilog="Example: `npczarr info npc.zarr`")
 def info(
     store: Store,
     where: Annotated[
@@ -252,7 +251,7 @@ def info(
         show.description(about)
 
 
-@app.command(epilog="Example: `npczarr validate npc.zarr --against primary_data.zip`")
+@app.command(cls=Command, epilog="Example: `npczarr validate npc.zarr --against primary_data.zip`")
 def validate(
     store: Store,
     against: Annotated[str | None, typer.Option(help="Read this source again and compare every voxel.")] = None,
@@ -298,4 +297,4 @@ _COMMANDS: dict[str, tuple[Callable[..., None], str]] = {
     "deidentify": (privacy.deidentify, "npczarr deidentify primary_data.zip clean/"),
 }
 for _name, (_function, _example) in _COMMANDS.items():
-    app.command(_name, epilog=f"Example: `{_example}`")(_function)
+    app.command(_name, cls=Command, epilog=f"Example: `{_example}`")(_function)

@@ -35,10 +35,10 @@ def export(
     ],
     size: Annotated[int | None, typer.Option(help="Resample in-plane to this many rows and columns: 256.")] = None,
     patients: Annotated[
-        list[str] | None, typer.Option(help="Patient to write; may be given again, or 001,002.")
+        list[str] | None, typer.Option(help="Patient to write; repeat the option for more, or 001,002.")
     ] = None,
     sequences: Annotated[
-        list[str] | None, typer.Option(help="Sequence to write; may be given again, or T1WI,T2WI.")
+        list[str] | None, typer.Option(help="Sequence to write; repeat the option for more, or T1WI,T2WI.")
     ] = None,
     mask_of: Annotated[str | None, typer.Option(help="Sequence whose mask nnU-Net learns.")] = None,
     bits: Annotated[int, typer.Option(help="Bits of a value of a TIFF: 8 or 16.")] = 8,

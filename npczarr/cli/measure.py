@@ -20,19 +20,22 @@ from npczarr.cli.options import (
     Store,
     Workers,
     as_options,
-    new_file,
+    measures_file,
 )
 from npczarr.model.options import redacted
 from npczarr.outputs import to_csv, write_whole
 
 Label = Annotated[
-    list[str] | None, typer.Option(help="Label to measure where masks have several; may be given again. Default: all.")
+    list[str] | None,
+    typer.Option(help="Label to measure where masks have several; repeat the option for more. Default: all."),
 ]
 LesionsCsv = Annotated[
     Path | None,
-    typer.Option("--lesions", callback=new_file, help="Also write a row for every lesion to this CSV file."),
+    typer.Option("--lesions", callback=measures_file, help="Also write a row for every lesion to this CSV file."),
 ]
-Csv = Annotated[Path | None, typer.Option(callback=new_file, help="Also write every scan's numbers to this CSV file.")]
+Csv = Annotated[
+    Path | None, typer.Option(callback=measures_file, help="Also write every scan's numbers to this CSV file.")
+]
 
 
 def _labels(given: list[str] | None) -> str | list[str] | None:

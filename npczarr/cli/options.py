@@ -9,6 +9,10 @@ import typer
 
 from npczarr.errors import MissingStoreError, ParameterError
 from npczarr.model.options import check_local, parse_option
+from npczarr.outputs import check_outside_stores, check_replaceable
+
+#: A column that only a CSV file of morphology, of agreement or a score, or of lesions has.
+_MEASURES = {"surface_regularity", "surface_dice", "volume_a"}
 
 Source = Annotated[str, typer.Argument(help="Folder, .zip archive or URL of the cohort.")]
 NewStore = Annotated[str, typer.Argument(help="Folder or URL of the store.")]
@@ -20,7 +24,7 @@ Workers = Annotated[
 ]
 Scheduler = Annotated[str | None, typer.Option(help="Address of a running Dask scheduler, tcp://host:port.")]
 Config = Annotated[Path | None, typer.Option(help="TOML file that describes another layout or other column names.")]
-BreakLock = Annotated[bool, typer.Option("--break-lock", help="Take over from a writer that no longer runs.")]
+BreakLock = Annotated[bool, typer.Option("--break-lock", help="Take over from a writer that has crashed.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the answer as JSON.")]
 StorageOption = Annotated[
     list[str] | None,
@@ -55,8 +59,22 @@ def new_file(path: Path | None) -> Path | None:
     """Make the folder of a file to be written, before hours are spent on what goes into it."""
     if path is not None:
         check_local(path)
+        check_outside_stores(path)
         path.parent.mkdir(parents=True, exist_ok=True)
     return path
+
+
+def measures_file(path: Path | None) -> Path | None:
+    """Do the same for a CSV file of measures, which may replace an earlier one and no other file."""
+    path = new_file(path)
+    if path is not None:
+        check_replaceable(path, _is_of_measures)
+    return path
+
+
+def _is_of_measures(start: str) -> bool:
+    columns = start.partition("\n")[0].rstrip("\r").split(",")
+    return columns[:2] == ["patient", "sequence"] and not _MEASURES.isdisjoint(columns)
 
 
 def as_options(pairs: list[str] | None) -> dict[str, Any]:

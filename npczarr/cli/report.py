@@ -29,7 +29,9 @@ def report(
     quality_csv: Annotated[
         Path | None, typer.Option(callback=new_file, help="CSV file for the scans to look at again.")
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Overwrite a file that is no earlier report.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Overwrite the output even if it is not a report by npczarr.")
+    ] = False,
     workers: Workers = None,
     scheduler: Scheduler = None,
     storage_option: StorageOption = None,

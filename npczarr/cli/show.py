@@ -38,6 +38,7 @@ err = _Harmless(stderr=True, highlight=False, soft_wrap=True)
 _STYLES = {"ok": "green", "warning": "yellow", "refused": "red", "missing": "dim", "pending": "magenta"}
 _EXPECTED = ("ok", "sound", "measured", "seen", "written")  # what is well needs no word beside the bar
 _LISTED = 20
+_GO_ON = ("convert", "download", "export", "resample")
 
 
 @contextmanager
@@ -80,6 +81,12 @@ def in_words(state: Progress, seconds: float) -> str:
     parts += [rate] if state.done else []
     counts = ", ".join(f"{count} {name}" for name, count in state.counts.items() if name not in _EXPECTED)
     return "  ".join([*parts, counts] if counts else parts)
+
+
+def stopped(command: str) -> None:
+    """Print that Ctrl-C ended a command, and whether the same command goes on from there."""
+    goes_on = f"; what was complete is kept, run {command} again to go on from there"
+    err.print("stopped" + (goes_on if command in _GO_ON else ""))
 
 
 def conversion(result: xr.Dataset, store: str, seconds: float) -> None:

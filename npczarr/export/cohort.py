@@ -20,6 +20,7 @@ from npczarr.export.origin import OriginFiles
 from npczarr.export.scan import ExportTask, read
 from npczarr.model.options import check_local
 from npczarr.model.progress import Meter, OnProgress
+from npczarr.outputs import check_outside_stores
 from npczarr.runner import Runner
 from npczarr.sources.config import load_config
 from npczarr.sources.discover import discover
@@ -187,6 +188,7 @@ def _export_cases(
     if size is not None:
         raise ParameterError("nnunet has no size: resample the store, then export it")
     check_local(out)
+    check_outside_stores(out)
     with Runner(workers, scheduler, idle="here") as runner:
         cases, labelled = export_cases(
             locate(store, storage_options), Path(out), patients=patients, sequences=sequences, mask_of=mask_of,
@@ -221,6 +223,7 @@ def _check(format: str, size: int | None, bits: int, out: str | Path) -> None:
     if size is not None and not 1 <= size <= _LARGEST_SIZE:
         raise ParameterError(f"size must be from 1 to {_LARGEST_SIZE} voxels, got {size}")
     check_local(out)
+    check_outside_stores(out)
 
 
 def _load(format: str) -> Callable[..., Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -90,9 +91,14 @@ def normalize_options(options: Mapping[str, Any] | None, url: str | Path) -> Opt
     Raises
     ------
     ParameterError
-        If the name of an option is that of a secret or not known, a value is of the wrong kind, or the URL holds a
-        password: options and URLs travel in task graphs, where logs and dashboards show them.
+        If what should be a path or URL is something else, such as a Dataset. If the name of an option is that of a
+        secret or not known, a value is of the wrong kind, or the URL holds a password: options and URLs travel in task
+        graphs, where logs and dashboards show them.
     """
+    if not isinstance(url, str | os.PathLike):
+        raise ParameterError(
+            f"expected a path or URL, found a {type(url).__name__}; give the path that it was read from"
+        )
     text = str(url)
     family = family_of(text)
     if _PASSWORD.search(text):

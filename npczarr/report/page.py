@@ -19,7 +19,7 @@ from npczarr.errors import ParameterError
 from npczarr.model.label_set import flag_names
 from npczarr.model.options import check_local
 from npczarr.model.progress import OnProgress
-from npczarr.outputs import to_csv, write_whole
+from npczarr.outputs import check_outside_stores, to_csv, write_whole
 from npczarr.report.contents import Contents
 from npczarr.report.format import write_table
 from npczarr.report.inputs import SYNTHETIC, ReportInputs, is_synthetic, read_inputs
@@ -100,6 +100,9 @@ def write_report(
     """
     out = _writable(out, _OUR_PAGE, force)
     list_path = None if quality_csv is None else _writable(quality_csv, ",".join(COLUMNS), force)
+    for folder in (figures, tables):
+        if folder is not None:
+            check_outside_stores(folder)
     inputs = read_inputs(
         store,
         label=label,
@@ -135,6 +138,7 @@ def _writable(path: str | Path, ours: str, force: bool) -> Path:
         If something else is there.
     """
     check_local(path)
+    check_outside_stores(path)
     path = Path(path)
     if path.is_dir():
         raise ParameterError(f"{path} is a folder; name a file to write, such as {path / 'report.html'}")

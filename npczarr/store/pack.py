@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,7 +13,9 @@ from typing import Any
 from zarr.abc.store import Store
 
 from npczarr.errors import LeaseError, ParameterError, StoreError
+from npczarr.model.options import check_local
 from npczarr.model.progress import Meter, OnProgress
+from npczarr.outputs import check_outside_stores, whole, write_whole
 from npczarr.store.croissant import describe
 from npczarr.store.hierarchy import RESIZING, array, open_group
 from npczarr.store.lease import LEASE_KEY
@@ -86,7 +87,9 @@ def pack(
     StoreError, LeaseError
         If there is no store, an interrupted run left it incomplete, or somebody is writing it.
     ParameterError
-        If the path does not end in .zip, or there is a file and `overwrite` is not set.
+        If the path does not end in .zip or lies in a store, or there is a file and `overwrite` is not set.
+    OSError
+        If the file cannot be written.
     """
     path = Path(out).expanduser()
     description = path.with_name(path.name + ".croissant.json")
@@ -97,22 +100,22 @@ def pack(
     with translate_damage(location.shown):
         _check_complete(source, array(root, "status")[...], location.shown)
         keys = _ordered([key for key in keys_below(source, "") if key])
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_name(path.name + ".part")
-        try:
-            _write(part, source, keys, Meter(on_progress, len(keys), "objects"))
-            os.replace(part, path)
-        finally:
-            part.unlink(missing_ok=True)
+    with whole(path) as draft:
+        _write(draft, source, keys, Meter(on_progress, len(keys), "objects"))
     digest = _sha256(path)
     words = describe(root, file=path.name, size=path.stat().st_size, sha256=digest, url=url)
-    description.write_text(json.dumps(words, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    write_whole(description, (json.dumps(words, indent=1, ensure_ascii=False) + "\n").encode())
     return Packed(path, description, len(keys), path.stat().st_size, digest)
 
 
 def _check_path(path: Path, description: Path, *, overwrite: bool) -> None:
     if path.suffix.lower() != ".zip":
         raise ParameterError(f"{path}: expected a file that ends in .zip, such as {path.name}.zip")
+    check_local(path)
+    check_outside_stores(path)
+    folder = next((one for one in (path, description) if one.is_dir()), None)
+    if folder is not None:
+        raise ParameterError(f"{folder} is a folder; name another file")
     there = next((one for one in (path, description) if one.exists()), None)
     if there is not None and not overwrite:
         raise ParameterError(f"{there} is there already; name another file, or overwrite it (--overwrite)")

@@ -3,6 +3,7 @@
 import pickle
 
 import pytest
+import xarray as xr
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -119,6 +120,16 @@ def test_what_is_wrong_is_named(place, url, options, words):
     with pytest.raises(ParameterError, match=words) as refused:
         place(url, options)
     assert "hidden" not in str(refused.value)
+
+
+@pytest.mark.parametrize("place", [locate, open_source])
+@pytest.mark.parametrize(
+    "given", [xr.Dataset({"a": ("x", range(100))}), None, 7, b"s.zarr"], ids=lambda given: type(given).__name__
+)
+def test_what_is_no_path_is_refused_by_its_kind_alone(place, given):
+    kind = type(given).__name__
+    with pytest.raises(ParameterError, match=rf"^expected a path or URL, found a {kind}; give the path [^\n]*$"):
+        place(given)
 
 
 def test_a_local_path_needs_no_option_and_takes_those_of_any_protocol(tmp_path):

@@ -1,5 +1,6 @@
 """A store in one file: the same to every reader, in place, locally and by ranges over HTTP; never changed."""
 
+import errno
 import json
 import shutil
 import zipfile
@@ -12,7 +13,7 @@ from packaging.version import Version
 from typer.testing import CliRunner
 
 import npczarr as npc
-from npczarr.cli.app import app
+from npczarr.cli.app import app, main
 from npczarr.store.location import locate
 from npczarr.store.selection import select_patients
 from tests.http_ranges import ranges_over_http
@@ -119,6 +120,34 @@ def test_a_file_that_is_there_and_a_store_that_is_written_are_refused(packed, tm
     with pytest.raises(npc.LeaseError, match="let convert complete it"):
         npc.pack(tmp_path / "b.zarr", tmp_path / "b.zip")
     assert not list(tmp_path.glob("*.zip*"))
+
+
+def test_a_file_that_cannot_be_written_is_named_and_the_store_is_not_blamed(packed, tmp_path, monkeypatch, capsys):
+    _, store = packed
+
+    def refuse(*args, **kwargs):
+        raise OSError(errno.EROFS, "Read-only file system", str(args[0]))
+
+    out = tmp_path / "x.zip"
+    monkeypatch.setattr(zipfile, "ZipFile", refuse)
+    monkeypatch.setattr("sys.argv", ["npczarr", "pack", str(store), str(out)])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 2
+    assert capsys.readouterr().err.startswith(f"error {out}: Read-only file system; check the path")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_or_a_place_in_a_store_is_refused_whatever_may_be_overwritten(packed, tmp_path):
+    _, store = packed
+    (tmp_path / "x.zip" / "kept").mkdir(parents=True)
+    with pytest.raises(npc.ParameterError, match="is a folder"):
+        npc.pack(store, tmp_path / "x.zip", overwrite=True)
+    assert (tmp_path / "x.zip" / "kept").is_dir()
+    with pytest.raises(npc.ParameterError, match="lies in the store"):
+        npc.pack(store, store / "x.zip", overwrite=True)
+    with pytest.raises(npc.ParameterError, match="expected a local path, found a URL"):
+        npc.pack(store, "s3://bucket/x.zip")
 
 
 def test_a_long_directory_is_read_whole(tmp_path):
