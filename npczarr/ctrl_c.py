@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -32,19 +33,18 @@ def ignore() -> None:
 
 
 @contextmanager
-def deferred() -> Iterator[None]:
-    """Let Ctrl-C wait until the block has ended; a second one does not wait."""
+def deferred(patience: float = 10) -> Iterator[None]:
+    """Let Ctrl-C wait until the block has ended; one that comes `patience` seconds after the first does not wait."""
     before = signal.getsignal(signal.SIGINT)
     if not callable(before) or not _in_main_thread():
         yield
         return
-    pressed = False
+    pressed: list[float] = []
 
     def wait(number: int, frame: object) -> None:
-        nonlocal pressed
-        if pressed:
+        pressed.append(time.monotonic())
+        if len(pressed) > 1 and pressed[-1] - pressed[0] >= patience:
             before(number, None)
-        pressed = True
 
     signal.signal(signal.SIGINT, wait)
     try:

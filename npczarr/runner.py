@@ -68,7 +68,8 @@ class Runner:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        self._stack.close()
+        with ctrl_c.deferred():  # people press it twice
+            self._stack.close()
 
     def run(
         self, function: Callable[[Task], Result], tasks: Iterable[Task], *, name: Callable[[Task], str]

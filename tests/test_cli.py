@@ -16,6 +16,7 @@ import typer
 import npczarr as npc
 import npczarr.cli
 from npczarr.cli.app import app
+from npczarr.cli.options import measures_file
 from npczarr.store.lease import LEASE_KEY, hold_lease
 from npczarr.store.location import locate
 
@@ -320,6 +321,19 @@ def test_a_csv_file_replaces_nothing_else(arguments, file, words, tmp_path, caps
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
 
 
+@pytest.mark.parametrize(
+    "columns",
+    [
+        "patient,sequence,rater,volume,surface_area,max_diameter,surface_regularity",
+        "patient,sequence,subject,session,dice,surface_dice,voxels_a",
+        "patient,subject,session,sequence,found,volume_a,volume_b,dice",
+    ],
+)
+def test_a_csv_file_of_any_measure_may_be_replaced(columns, tmp_path):
+    (tmp_path / "a.csv").write_text(f"{columns}\n")
+    assert measures_file(tmp_path / "a.csv") == tmp_path / "a.csv"
+
+
 def test_a_csv_file_of_measures_is_written_again(store, tmp_path, capsys, monkeypatch):
     copy, csv = tmp_path / "s.zarr", tmp_path / "tumors.csv"
     shutil.copytree(store, copy)
@@ -387,16 +401,17 @@ def test_ctrl_c_leaves_a_store_that_can_be_completed(source, store, tmp_path, wo
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("moment", ["before", "after"])
+@pytest.mark.parametrize("moment", ["before", "after", "before twice"])
 def test_ctrl_c_while_workers_start_is_one_line(source, tmp_path, moment):
     early = (
-        "import os, signal, sys, distributed\n"
+        "import asyncio, os, signal, sys, distributed\n"
         "from npczarr.cli import main\n"
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "started = distributed.Nanny.instantiate\n"
         "async def start(nanny):\n"
-        "    if sys.argv[0] == 'before':\n"
+        "    for _ in range({'before': 1, 'before twice': 2}.get(sys.argv[0], 0)):\n"
         "        os.killpg(0, signal.SIGINT)\n"
+        "        await asyncio.sleep(0.1)\n"
         "    status = await started(nanny)\n"
         "    if sys.argv[0] == 'after':\n"
         "        os.killpg(0, signal.SIGINT)\n"

@@ -29,9 +29,9 @@ def test_what_is_started_in_the_block_ignores_it_and_this_process_does_not():
         signal.raise_signal(signal.SIGINT)
 
 
-def press_in_block(presses, reached, error=None):
+def press_in_block(presses, reached, error=None, **patience):
     """Press Ctrl-C in a block that defers it, note which did not raise, and leave it, or raise an error."""
-    with ctrl_c.deferred():
+    with ctrl_c.deferred(**patience):
         for press in range(presses):
             signal.raise_signal(signal.SIGINT)
             reached.append(press)
@@ -39,11 +39,18 @@ def press_in_block(presses, reached, error=None):
             raise error
 
 
-@pytest.mark.parametrize("presses", [1, 2])
-def test_the_first_one_waits_for_the_end_of_the_block_and_the_second_does_not(presses):
+def test_it_waits_for_the_end_of_the_block_however_often_it_is_pressed():
     reached = []
     with pytest.raises(KeyboardInterrupt):
-        press_in_block(presses, reached)
+        press_in_block(3, reached)
+    assert reached == [0, 1, 2]
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_once_patience_has_ended_it_does_not_wait():
+    reached = []
+    with pytest.raises(KeyboardInterrupt):
+        press_in_block(3, reached, patience=0)
     assert reached == [0]
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 

@@ -74,7 +74,7 @@ def measures_file(path: Path | None) -> Path | None:
 
 def _is_of_measures(start: str) -> bool:
     columns = start.partition("\n")[0].rstrip("\r").split(",")
-    return columns[:2] == ["patient", "sequence"] and not _MEASURES.isdisjoint(columns)
+    return columns[0] == "patient" and "sequence" in columns and not _MEASURES.isdisjoint(columns)
 
 
 def as_options(pairs: list[str] | None) -> dict[str, Any]:
