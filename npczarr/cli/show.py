@@ -187,6 +187,7 @@ def description(about: Mapping[str, Any]) -> None:
         out.print("clinical  " + escape(", ".join(about["clinical"])))
     if about["results"]:
         out.print("results   " + ", ".join(about["results"]))
+    _changed(about.get("changed", {}))
     if "seal" in about:
         out.print(f"seal      {about['seal']}, {escape(about['sealed'])}")
     else:
@@ -194,6 +195,16 @@ def description(about: Mapping[str, Any]) -> None:
     if about["padding"]:
         out.print(f"[yellow]padding[/] {escape(about['padding'])}")
     problem_list(about["problems"])
+
+
+def _changed(counts: Mapping[str, int]) -> None:
+    """Print how many scans changed since each result was measured, and the command that measures them again."""
+    for path, count in counts.items():
+        measure = path.partition("/")[0]
+        command = f"npczarr {measure} STORE" + (" PREDICTIONS" if measure == "score" else "")
+        scans = "1 scan" if count == 1 else f"{count} scans"
+        line = f"{path}: {scans} changed since measured; `{command}` measures again"
+        out.print(f"[yellow]changed[/]   {escape(line)}")
 
 
 def _range(values: list[float] | None) -> str:

@@ -19,6 +19,7 @@ from npczarr.model.geometry import AXES
 from npczarr.model.schema import ACQUISITION_NAMES, SCAN, SCAN_TABLES, voxel_variables
 from npczarr.store.cohort import open_consolidated
 from npczarr.store.location import Location, locate
+from npczarr.store.measured import on_scans
 from npczarr.store.open import open_location
 from npczarr.store.results import INPUTS, input_digests
 from npczarr.store.review import review_table
@@ -158,7 +159,7 @@ def _results(dataset: xr.Dataset, tables: xr.Dataset) -> Iterator[tuple[str, xr.
         for group in _groups(location):
             found = open_location(location, group=group).load()
             if "input_digest" in found:
-                yield group, _of_these_scans(found, tables, digests)
+                yield group, on_scans(found, inputs, digests)
         if (marks := review_table(location)) is not None:
             for problem in marks.attrs["problems"]:
                 warnings.warn(problem, stacklevel=4)
@@ -191,24 +192,3 @@ def _groups(location: Location) -> list[str]:
         if isinstance(scores, zarr.Group):
             names += [f"score/{name}" for name in sorted(scores.group_keys())]
         return names
-
-
-def _of_these_scans(result: xr.Dataset, tables: xr.Dataset, digests: np.ndarray[Any, Any]) -> xr.Dataset:
-    """Lay a result on the scans of the table; NaN for those that were not measured as they are now."""
-    rows, columns = (
-        pd.Index([str(label) for label in result[dim].values]).get_indexer(
-            pd.Index([str(label) for label in tables[dim].values])
-        )
-        for dim in SCAN
-    )
-    measured = np.asarray(result["input_digest"].transpose(*SCAN).values, dtype=object)[np.ix_(rows, columns)]
-    known = (rows >= 0)[:, np.newaxis] & (columns >= 0) & (measured == np.asarray(digests, dtype=object))
-    variables = {}
-    for name, variable in result.data_vars.items():
-        if variable.dtype.kind == "f" and set(SCAN) <= set(variable.dims):
-            ordered = variable.variable.transpose(*SCAN, ...)
-            values = ordered.values[np.ix_(rows, columns)].copy()
-            values[~known] = np.nan
-            variables[name] = xr.Variable(ordered.dims, values, ordered.attrs)
-    spread = {dim: result[dim] for dim in _SPREAD if dim in result.coords}
-    return xr.Dataset(variables, coords=spread)

@@ -12,16 +12,18 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from npczarr.model.categories import canonical, ranked
-from npczarr.model.clinical import CLINICAL, MISSING, time_in
+from npczarr.model.clinical import CLINICAL, MISSING, time_in, unit_of
 from npczarr.report.published import CHARACTERISTICS, with_published
 from npczarr.report.table_text import (
     Floats,
     describe_visits,
     first_visits,
+    is_of_patients,
     known,
     labels,
     make_table,
     many,
+    some,
     texts,
     three_digits,
 )
@@ -40,7 +42,6 @@ _BESIDES = {
 _LABELS = CHARACTERISTICS | _BESIDES
 _UNITS = {field.name: field.units for field in CLINICAL}
 _TITRES = 3  # distinct numbers from which a column of EBV or VCA holds measurements, not yes and no
-_EXAMPLES = 5
 _MOST = 12  # different entries that are counted apart
 
 
@@ -99,7 +100,7 @@ def _stage_columns(stage: Texts) -> dict[str, NDArray[np.bool_]]:
 
 def _entries(dataset: xr.Dataset, name: str) -> Texts:
     """Entries of the patients by meaning; all "" where there is no such column."""
-    if name not in dataset.variables or not {*dataset[name].dims} <= {"patient"}:
+    if name not in dataset.variables or not is_of_patients(dataset, name):
         return np.full(len(labels(dataset, "patient")), "", dtype=object)
     return np.array(canonical(name, list(texts(dataset, name, ("patient",)))), dtype=object)
 
@@ -110,7 +111,8 @@ def _as_numbers(dataset: xr.Dataset, name: str, entries: Texts) -> Floats | None
         return _titres(dataset, name) if name in ("ebv", "vca") else None
     if dataset[name].dtype.kind == "f":
         return np.atleast_1d(dataset[name].values).astype(np.float64)
-    read = [time_in(entry, given=unit, wanted=unit) for entry in entries]
+    given = unit_of(str(dataset[name].attrs.get("source_column", ""))) or unit  # text is as the table has it
+    read = [time_in(entry, given=given, wanted=unit) for entry in entries]
     return np.array([np.nan if value is None else value for value in read])
 
 
@@ -140,8 +142,8 @@ def _counted(name: str, label: str, entries: Texts, columns: Columns) -> Rows:
 def _spread(label: str, values: Floats, columns: Columns) -> Rows:
     there = {column: values[its & ~np.isnan(values)] for column, its in columns.items()}
     rows: Rows = {
-        (label, "mean (SD)"): {column: _mean_and_sd(some) for column, some in there.items()},
-        (label, "median [min, max]"): {column: _median_and_range(some) for column, some in there.items()},
+        (label, "mean (SD)"): {column: _mean_and_sd(its) for column, its in there.items()},
+        (label, "median [min, max]"): {column: _median_and_range(its) for column, its in there.items()},
     }
     if np.isnan(values).any():
         rows[label, NOT_STATED] = {column: int((its & np.isnan(values)).sum()) for column, its in columns.items()}
@@ -163,7 +165,7 @@ def _median_and_range(values: Floats) -> str:
 def _doubts(dataset: xr.Dataset, stage: Texts, entries: Mapping[str, Texts]) -> list[str]:
     """Say what in the store itself cannot be right, or was not understood."""
     notes = [
-        f"{_LABELS[name]}: no number in {_some(odd)}."
+        f"{_LABELS[name]}: no number in {some(odd)}."
         for name in ("age", "overall_survival", "progression_free_survival")
         if (odd := _not_numbers(dataset, name, entries[name]))
     ]
@@ -221,10 +223,5 @@ def _column_row(variable: xr.Variable, meaning: str) -> dict[str, Any]:
         "meaning": meaning,
         "units": variable.attrs.get("units", ""),
         "entries": len(there),
-        "values": f"{there.min():g} to {there.max():g}" if number and len(there) else _some(sorted({*there})),
+        "values": f"{there.min():g} to {there.max():g}" if number and len(there) else some(sorted({*there})),
     }
-
-
-def _some(values: list[Any]) -> str:
-    shown = ", ".join(str(value) for value in values[:_EXAMPLES])
-    return shown + (", …" if len(values) > _EXAMPLES else "")

@@ -64,7 +64,8 @@ def _absent(inputs: ReportInputs, there: NDArray[np.bool_], has_clinical: bool) 
                 f"npczarr convert SOURCE {named} --columns map.toml",
             )
         )
-    return absent + [found for found in (inputs.morphology, inputs.agreement) if isinstance(found, Absent)]
+    absent += [found for found in (inputs.morphology, inputs.agreement) if isinstance(found, Absent)]
+    return [*absent, *inputs.changed.values()]
 
 
 def _statuses(dataset: xr.Dataset) -> pd.DataFrame:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from npczarr.errors import unknown_label
+from npczarr.errors import ParameterError, unknown_label
 from npczarr.model.label_set import TUMOR, flag_names
 from npczarr.model.options import redacted
 from npczarr.model.progress import OnProgress
@@ -20,12 +20,33 @@ from npczarr.report.blocks import Absent
 from npczarr.report.flags import quality
 from npczarr.report.quality import findings, score_table
 from npczarr.report.scored_scans import ScoredScan, score_scans
+from npczarr.report.table_text import many
 from npczarr.runner import Runner
 from npczarr.store.cohort import StoredCohort
 from npczarr.store.info import info
 from npczarr.store.location import locate
+from npczarr.store.measured import changed_scans, is_held, on_scans
 from npczarr.store.open import open_store
 from npczarr.store.review import review_table
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Measured:
+    """A result on the scans of its store.
+
+    Attributes
+    ----------
+    result
+        The numbers; NaN for scans that were not measured as they are now.
+    changed
+        Number of scans that changed since they were measured.
+    command
+        Command that measures them again.
+    """
+
+    result: xr.Dataset
+    changed: int
+    command: str
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -39,7 +60,9 @@ class ReportInputs:
     label
         Label of the masks that the report is on; "" where the store has one alone.
     morphology, agreement
-        Results, or what to do to have them.
+        Results, or what to do to have them; NaN for scans that changed since they were measured.
+    changed
+        By result, how many scans changed since, and the command that measures them again; empty where none did.
     review
         Decisions on the scans; None where nobody has reviewed them.
     scored, scores, findings
@@ -52,6 +75,7 @@ class ReportInputs:
     label: str
     morphology: xr.Dataset | Absent
     agreement: xr.Dataset | Absent
+    changed: Mapping[str, Absent]
     review: xr.Dataset | None
     scored: Mapping[tuple[str, str], ScoredScan]
     scores: pd.DataFrame
@@ -73,33 +97,45 @@ def read_inputs(
     about = info(store, storage_options=storage_options)
     dataset = open_store(store, storage_options=storage_options)
     label, number = _chosen(dataset, label)
-    named = shlex.quote(redacted(str(store)))
-    morphology: xr.Dataset | Absent = Absent(
-        "The tumors of this store were not measured.", f"npczarr morphology {named}"
-    )
-    if "morphology" in about["results"]:
-        morphology = open_store(store, group="morphology", storage_options=storage_options)
-        if "rater" in morphology.dims:  # a store of raters, shown by the first one's outlines
-            morphology = morphology.isel(rater=0, drop=True)
-        morphology = _of_label(morphology, label, f"npczarr morphology {named}")
     agreement = _agreement(store, about, reliability, label, storage_options)  # first: a wrong path is an error at once
+    morphology = _morphology(store, about, dataset, label, storage_options)
     location = locate(store, storage_options)
     with runner:
         cohort = StoredCohort(location)
         scored = score_scans(cohort, runner, label=number, on_progress=on_progress)
-    flagged = quality(morphology) if isinstance(morphology, xr.Dataset) else None
+    flagged = quality(morphology.result) if isinstance(morphology, Measured) else None
     return ReportInputs(
         redacted(str(store)),
         about,
         dataset,
         label,
-        morphology,
-        agreement,
+        _result(morphology),
+        _result(agreement),
+        _describe_changes({"morphology": morphology, "agreement": agreement}),
         review_table(location),
         scored,
         score_table(scored),
         findings(dataset, scored, flagged),
     )
+
+
+def _morphology(
+    store: str | Path,
+    about: Mapping[str, Any],
+    dataset: xr.Dataset,
+    label: str,
+    storage_options: Mapping[str, Any] | None,
+) -> Measured | Absent:
+    """Read what was measured of the masks as they are now."""
+    command = f"npczarr morphology {shlex.quote(redacted(str(store)))}"
+    if "morphology" not in about["results"]:
+        return Absent("The tumors of this store were not measured.", command)
+    found = _held(
+        open_store(store, group="morphology", storage_options=storage_options), dataset, "morphology", command
+    )
+    if isinstance(found, Measured) and "rater" in found.result.dims:  # of raters, the first one's outlines are shown
+        found = replace(found, result=found.result.isel(rater=0, drop=True))
+    return _of_label(found, label)
 
 
 def _agreement(
@@ -108,20 +144,42 @@ def _agreement(
     reliability: str | Path | None,
     label: str,
     storage_options: Mapping[str, Any] | None,
-) -> xr.Dataset | Absent:
-    """Read how the raters agree: of their own store, or of this one where it is theirs."""
+) -> Measured | Absent:
+    """Read how the raters agree: of their own store, or of this one where it is theirs.
+
+    Raises
+    ------
+    ParameterError
+        If the store that is named as the raters' holds no masks of two raters.
+    """
     raters = store if reliability is None else reliability
-    if "agreement" in (about if reliability is None else info(raters, storage_options=storage_options))["results"]:
-        found = open_store(raters, group="agreement", storage_options=storage_options)
-        return _of_label(found, label, f"npczarr agreement {shlex.quote(redacted(str(raters)))}")
     named = shlex.quote(redacted(str(raters)))
-    if reliability is not None or "rater" in open_store(raters, storage_options=storage_options).dims:
-        return Absent("The raters of this store were not compared.", f"npczarr agreement {named}")
+    dataset = open_store(raters, storage_options=storage_options)
+    several = dataset.sizes.get("rater", 0) > 1
+    if reliability is not None and not several:
+        raise ParameterError(
+            f"{redacted(str(reliability))}: expected a store of several raters' masks, found one of a single rater's; "
+            "convert the raters' files first (npczarr convert inner_reliability.zip reliability.zarr)"
+        )
+    if several:
+        results = about["results"] if reliability is None else info(raters, storage_options=storage_options)["results"]
+        command = f"npczarr agreement {named}"
+        if "agreement" not in results:
+            return Absent("The raters of this store were not compared.", command)
+        found = open_store(raters, group="agreement", storage_options=storage_options)
+        return _of_label(_held(found, dataset, "agreement", command), label)
     return Absent(
         "No store of raters was given.",
         "npczarr convert inner_reliability.zip reliability.zarr && npczarr agreement reliability.zarr && "
         f"npczarr report {named} --reliability reliability.zarr",
     )
+
+
+def _held(result: xr.Dataset, dataset: xr.Dataset, name: str, command: str) -> Measured | Absent:
+    """Lay a stored result on the scans of its store; NaN for those that changed since they were measured."""
+    if not is_held(result, dataset):
+        return Absent(f"The {name} in this store does not say which scans it was measured on.", command)
+    return Measured(on_scans(result.load(), dataset), int(changed_scans(result, dataset).sum()), command)
 
 
 def _chosen(dataset: xr.Dataset, label: str | None) -> tuple[str, int | None]:
@@ -141,16 +199,30 @@ def _chosen(dataset: xr.Dataset, label: str | None) -> tuple[str, int | None]:
     return chosen, names[chosen]
 
 
-def _of_label(result: xr.Dataset, label: str, command: str) -> xr.Dataset | Absent:
+def _result(found: Measured | Absent) -> xr.Dataset | Absent:
+    return found.result if isinstance(found, Measured) else found
+
+
+def _describe_changes(results: Mapping[str, Measured | Absent]) -> dict[str, Absent]:
+    """Say of each result how many scans changed since they were measured."""
+    changed = {name: found for name, found in results.items() if isinstance(found, Measured) and found.changed}
+    return {
+        name: Absent(
+            f"{many(found.changed, 'scan', 'scans')} changed since the {name} was measured; old values are not shown.",
+            found.command,
+        )
+        for name, found in changed.items()
+    }
+
+
+def _of_label(found: Measured | Absent, label: str) -> Measured | Absent:
     """Return what was measured of a label; a store of raters that has one alone may call it otherwise."""
-    if "label" not in result.dims:
-        return result
-    known = [str(name) for name in result["label"].values]
-    if not label:
-        return result.isel(label=0, drop=True)
-    if label not in known:
-        return Absent(f"The label {label} was not measured; {', '.join(known)} was.", command)
-    return result.isel(label=known.index(label), drop=True)
+    if isinstance(found, Absent) or "label" not in found.result.dims:
+        return found
+    known = [str(name) for name in found.result["label"].values]
+    if label and label not in known:
+        return Absent(f"The label {label} was not measured; {', '.join(known)} was.", found.command)
+    return replace(found, result=found.result.isel(label=known.index(label) if label else 0, drop=True))
 
 
 def stored(dataset: xr.Dataset) -> np.ndarray[Any, np.dtype[np.bool_]]:

@@ -15,7 +15,7 @@ from npczarr.report.contents import Contents
 from npczarr.report.inputs import ReportInputs
 from npczarr.report.scored_scans import ScoredScan
 from npczarr.report.style import data_url
-from npczarr.report.table_text import first_visits, labels, numbers, texts
+from npczarr.report.table_text import first_visits, is_of_patients, labels, numbers, texts
 
 _STAGES = {"t_stage": "T", "n_stage": "N", "m_stage": "M", "clinical_stage": "stage"}
 _MM3 = 1000.0  # in one cm³
@@ -148,7 +148,7 @@ def _stages(dataset: xr.Dataset) -> dict[str, list[str]]:
     return {
         name: list(canonical(name, list(texts(dataset, name, ("patient",)))))
         for name in _STAGES
-        if name in dataset.variables
+        if name in dataset.variables and is_of_patients(dataset, name)
     }
 
 

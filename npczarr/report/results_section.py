@@ -122,11 +122,12 @@ def _signed(number: float) -> str:
 
 def _unmeasured(inputs: ReportInputs, morphology: xr.Dataset) -> list[Block]:
     masked = np.isin(inputs.dataset["mask_status"].values.astype(object), ("ok", "warning"))
+    changed: list[Block] = [inputs.changed["morphology"]] if "morphology" in inputs.changed else []
     count = int((masked & np.isnan(morphology["voxel_count"].values)).sum())
     if not count:
-        return []
+        return changed
     command = f"npczarr morphology {shlex.quote(inputs.name)}"
-    return [Absent(f"{count} of {int(masked.sum())} masks were not measured yet.", command)]
+    return [*changed, Absent(f"{count} of {int(masked.sum())} masks are not measured as they are now.", command)]
 
 
 def clinical_blocks(inputs: ReportInputs, contents: Contents) -> list[Block]:
@@ -215,4 +216,5 @@ def raters_blocks(inputs: ReportInputs, contents: Contents) -> list[Block]:
     table = contents.add_or_explain(
         "agreement_of_raters", "Agreement of raters", lambda: tables.agreement(agreement), sortable=True
     )
-    return [*plots, *table]
+    changed = [inputs.changed["agreement"]] if "agreement" in inputs.changed else []
+    return [*changed, *plots, *table]

@@ -15,11 +15,13 @@ from matplotlib.figure import Figure
 
 from npczarr.errors import ParameterError
 from npczarr.model.categories import canonical, ranked
+from npczarr.model.clinical import MISSING, time_in
 from npczarr.report.style import GRAY, WIDE_INCHES, blank, colors_of, short, styled
-from npczarr.report.table_text import first_visits
+from npczarr.report.table_text import first_visits, is_of_patients, some
 
 _LINES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 1)))
 _STEP_MONTHS = 12
+_MOST_STEPS = 30
 LEAST_PATIENTS = 5  # of a group: a curve of fewer means little
 
 
@@ -33,26 +35,42 @@ def survival_times(
     Raises
     ------
     ParameterError
-        If the store lacks one of the variables, or no patient has all three.
+        If the store lacks one of the variables or has it for each scan, the times are text, or no patient has all
+        three.
     """
     names = (time, event, by)
     if absent := [name.replace("_", " ") for name in names if name not in dataset]:
         raise ParameterError(f"the store holds no {' and no '.join(absent)}: convert it again with its clinical table")
+    if several := [name.replace("_", " ") for name in names if not is_of_patients(dataset, name)]:
+        raise ParameterError(f"the store has {' and '.join(several)} for each scan, expected one value a patient")
     dataset = first_visits(dataset)
     months, events, groups, patients = (np.atleast_1d(dataset[name].values) for name in (*names, "patient"))
+    if months.dtype.kind not in "biuf":
+        raise ParameterError(_why_text(time, list(map(_text, months))))
     observed = pd.Series(canonical(event, list(map(_text, events)))).map({"yes": True, "no": False})
     frame = pd.DataFrame(
         {"months": months.astype(float), "event": observed, "group": canonical(by, list(map(_text, groups)))}
     )
     frame.index = pd.Index(list(map(str, patients)), name="patient")
-    known = frame["months"].ge(0) & frame["event"].notna() & (frame["group"] != "")
+    known = frame["months"].ge(0) & np.isfinite(frame["months"]) & frame["event"].notna() & (frame["group"] != "")
     if not known.any():
         raise ParameterError(f"no patient has {', '.join(names).replace('_', ' ')} together")
-    found = frame[known].astype({"event": bool})
+    found: pd.DataFrame = frame[known].astype({"event": bool})
     order = ranked(by, found["group"])
     found = found.sort_values("group", key=lambda names: names.map(order.index), kind="stable")
     found.attrs["by"] = by.replace("_", " ")
     return found
+
+
+def _why_text(name: str, entries: list[str]) -> str:
+    """Say which entries of a column of times made it text."""
+    odd = sorted({entry for entry in entries if entry.lower() not in MISSING and _months(entry) is None})
+    cause = f"no number in {some(odd)}" if odd else "it holds no numbers"
+    return f"{name.replace('_', ' ')} is text ({cause}): correct the table and convert again"
+
+
+def _months(entry: str) -> float | None:
+    return time_in(entry, given="month", wanted="month")
 
 
 def survival_summary(times: pd.DataFrame) -> pd.DataFrame:
@@ -164,9 +182,13 @@ def _fits(times: pd.DataFrame) -> dict[str, KaplanMeierFitter]:
 
 
 def _years(times: pd.DataFrame) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-    """Months of whole years of observation."""
+    """Months of whole years of observation, or of every few years where there are many."""
     last = float(times["months"].max())
-    return np.arange(0, max(last, 1) + 1e-9, _STEP_MONTHS if last >= _STEP_MONTHS else max(last, 1))
+    if last < _STEP_MONTHS:
+        return np.array([0.0, max(last, 1.0)])
+    # days that were taken as months would make thousands of columns
+    step = _STEP_MONTHS * np.ceil(last / (_STEP_MONTHS * _MOST_STEPS))
+    return np.arange(0, last + 1e-9, step)
 
 
 def _logrank(times: pd.DataFrame) -> float:

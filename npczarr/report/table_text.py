@@ -11,9 +11,11 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from npczarr.model.schema import SCAN
+from npczarr.store.measured import changed_scans, is_held
 from npczarr.store.subjects import subjects_of, unordered_visits, visit_places
 
 Floats = NDArray[np.float64]
+_EXAMPLES = 5
 _ALIKE = 1e-3  # relative: by less, rows and columns do not differ
 
 
@@ -41,6 +43,11 @@ def texts(dataset: xr.Dataset, name: str, dims: tuple[str, ...] = SCAN) -> NDArr
         "" if value != value else f"{value:g}" if isinstance(value, float) else str(value) for value in values.flat
     ]
     return np.array(written, dtype=object).reshape(values.shape)
+
+
+def is_of_patients(dataset: xr.Dataset, name: str) -> bool:
+    """Whether a variable has one value a patient; a clinical table by sequence gives one a scan."""
+    return {*dataset[name].dims} <= {"patient"}
 
 
 def first_visits(dataset: xr.Dataset) -> xr.Dataset:
@@ -71,6 +78,16 @@ def describe_visits(dataset: xr.Dataset) -> list[str]:
     note = f"{subjects} patients with {visits} visits together: each is counted once, at the first visit."
     unordered = unordered_visits(dataset)
     return [note, f"Of some the first one in the store counts: {unordered}."] if unordered else [note]
+
+
+def describe_changes(morphology: xr.Dataset, dataset: xr.Dataset) -> list[str]:
+    """Say how many scans changed since they were measured."""
+    count = int(changed_scans(morphology, dataset).sum()) if is_held(morphology, dataset) else 0
+    if not count:
+        return []
+    return [
+        f"{many(count, 'scan', 'scans')} changed since measured, left out: `npczarr morphology STORE` measures again."
+    ]
 
 
 def count_people(dataset: xr.Dataset) -> str:
@@ -152,6 +169,12 @@ def three_digits(number: float) -> str:
 def many(count: int, one: str, more: str) -> str:
     """Write a count with its noun and verb."""
     return f"{count} {one if count == 1 else more}"
+
+
+def some(values: Sequence[Any]) -> str:
+    """List the first few values."""
+    shown = ", ".join(str(value) for value in values[:_EXAMPLES])
+    return shown + (", …" if len(values) > _EXAMPLES else "")
 
 
 def counts(values: Iterable[int]) -> str:

@@ -23,6 +23,7 @@ from npczarr.report.table_text import (
     Floats,
     at_first_visits,
     counts,
+    describe_changes,
     describe_visits,
     first_visits,
     known,
@@ -39,6 +40,7 @@ from npczarr.report.table_text import (
     up_to_two,
     whole,
 )
+from npczarr.store.measured import held_to
 from npczarr.store.subjects import subjects_of
 
 __all__ = ["agreement", "clinical_columns", "clinical_stages", "mri_parameters", "scanners", "tumor_size"]
@@ -146,13 +148,15 @@ def tumor_size(dataset: xr.Dataset, morphology: xr.Dataset | None) -> pd.DataFra
     dataset
         A cohort, or a selection of it.
     morphology
-        The store's `morphology`; None where it is not there yet.
+        The store's `morphology`; None where it is not there yet. Scans that changed since they were measured do not
+        count.
     """
     title = "Tumor size, median (min-max)"
     found = [] if morphology is None else [name for name in _SIZES if name in morphology]
     if morphology is None or not found:
         return make_table({}, "measure", title, ["No tumor is measured yet: `npczarr morphology STORE` does it."])
-    notes = describe_visits(dataset)
+    notes = describe_visits(dataset) + describe_changes(morphology, dataset)
+    morphology = held_to(morphology, dataset)
     morphology, dataset = at_first_visits(morphology, dataset), first_visits(dataset)
     sequences = labels(morphology, "sequence")
     rows = {}

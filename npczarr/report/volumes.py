@@ -26,6 +26,8 @@ from npczarr.report.style import (
     plain_numbers,
     styled,
 )
+from npczarr.report.table_text import is_of_patients
+from npczarr.store.measured import held_to
 
 _DECADE = 10.0  # between the smallest and the largest volume
 _PANELS = 3  # in a row
@@ -46,7 +48,7 @@ def volume_by_stage(dataset: xr.Dataset, morphology: xr.Dataset, stage: str = "t
     dataset
         The cohort, for the stage of each patient.
     morphology
-        What :func:`npczarr.morphology` gives of it.
+        What :func:`npczarr.morphology` gives of it; scans that changed since they were measured are left out.
     stage
         A clinical variable; patients without it are left out.
 
@@ -56,7 +58,7 @@ def volume_by_stage(dataset: xr.Dataset, morphology: xr.Dataset, stage: str = "t
         If there is no such variable, or no volume of a patient who has it.
     """
     stages = _clinical(dataset, stage)
-    volumes = _volumes_cm3(morphology)
+    volumes = _volumes_cm3(held_to(morphology, dataset))
     stages = stages[stages.index.isin(volumes.index)]
     labels = ranked(stage, stages)
     chosen = {label: volumes.loc[stages.index[stages == label]] for label in labels}
@@ -233,6 +235,8 @@ def _clinical(dataset: xr.Dataset, name: str) -> pd.Series[str]:
     """Known values of a clinical variable by patient, as its categories are called."""
     if name not in dataset:
         raise ParameterError(f"the store holds no {name.replace('_', ' ')}: convert it again with its clinical table")
+    if not is_of_patients(dataset, name):
+        raise ParameterError(f"the store has {name.replace('_', ' ')} for each scan, expected one value a patient")
     values = canonical(name, [str(value) for value in np.atleast_1d(dataset[name].values)])
     found = pd.Series(values, index=[str(label) for label in np.atleast_1d(dataset["patient"].values)])
     return found[found != ""]

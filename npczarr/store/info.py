@@ -18,6 +18,7 @@ from npczarr.model.schema import ACQUISITION_NAMES, SCAN_TABLES, STORED
 from npczarr.store.contents import Contents
 from npczarr.store.hierarchy import array, groups_of, open_group
 from npczarr.store.location import Location, locate
+from npczarr.store.measured import count_changed
 from npczarr.store.open import open_location
 from npczarr.store.seal import read_seal, seal_of
 from npczarr.store.selection import select_patients
@@ -46,8 +47,9 @@ def info(
         Valid JSON: subjects, and their visits in `patients`; labels of the masks; scans by status for each sequence,
         ranges (median, min, max) of spacing in mm, shape and acquisition for each sequence, subjects by scanner,
         clinical columns, results, the seal (equal for two stores that hold the same) and whether it is that of what was
-        written, the cost of padding where it is much, and problems by scan. Of a selection nothing else is read, so
-        there is no seal; `selected_by` says whether the catalog chose, or why tables were read.
+        written, the cost of padding where it is much, and problems by scan. `changed` counts the scans that changed
+        since a result was measured, by result. Of a selection nothing else is read, so there is no `changed` and no
+        seal; `selected_by` says whether the catalog chose, or why tables were read.
 
     Raises
     ------
@@ -58,7 +60,9 @@ def info(
     with translate_damage(location.shown):
         if where is None:
             root = _open_root(location)
-            return {**_described(open_location(location), location, root), **_sealed(root)}
+            dataset = open_location(location)
+            changed = {path: count for path, count in count_changed(root, dataset).items() if count}
+            return {**_described(dataset, location, root), "changed": changed, **_sealed(root)}
         found = select_patients(location, where)
         dataset = open_location(location, patients=found.patients)
         return {**_described(dataset, location, _open_root(location)), "selected_by": found.by}

@@ -1,0 +1,134 @@
+"""Results held to the scans as they are now: numbers of a scan that changed since it was measured are not shown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+import zarr
+from numpy.typing import NDArray
+
+from npczarr.model.schema import SCAN
+from npczarr.store.hierarchy import dims_of, groups_of, read_tables
+from npczarr.store.results import INPUT_DIGEST, INPUTS, RESULTS, input_digests
+
+_SPREAD = ("axis", "rater", "pair", "label")  # dimensions of results besides the scans
+
+
+def results_of(root: zarr.Group) -> Iterator[tuple[str, zarr.Group]]:
+    """Give every result of a store with its path, such as ``score/<name>``."""
+    for name, group in groups_of(root):
+        if name == "score":
+            yield from ((f"score/{one}", found) for one, found in sorted(groups_of(group)))
+        elif name in RESULTS:
+            yield name, group
+
+
+def count_changed(root: zarr.Group, dataset: xr.Dataset) -> dict[str, int]:
+    """Count the scans that changed since they were measured, for each result of a store; only tables are read.
+
+    Parameters
+    ----------
+    root, dataset
+        The store, and its cohort.
+    """
+    counts = {}
+    for path, group in results_of(root):
+        needed = {name: group.get(name) for name in (INPUT_DIGEST, *SCAN)}
+        if all(isinstance(one, zarr.Array) for one in needed.values()):
+            tables = read_tables(needed)
+            digests = (dims_of(needed[INPUT_DIGEST]), tables[INPUT_DIGEST])
+            found = xr.Dataset({INPUT_DIGEST: digests}, coords={dim: tables[dim] for dim in SCAN})
+            counts[path] = int(changed_scans(found, dataset).sum())
+    return counts
+
+
+def is_held(result: xr.Dataset, dataset: xr.Dataset) -> bool:
+    """Whether a result says which scans it measured, and the cohort which scans it has; both name their scans."""
+    named = all(dim in one.coords for one in (result, dataset) for dim in SCAN)
+    return named and INPUT_DIGEST in result and all(name in dataset.variables for name in INPUTS)
+
+
+def changed_scans(result: xr.Dataset, dataset: xr.Dataset) -> NDArray[np.bool_]:
+    """Say which scans of a cohort changed since they were measured; a scan that was never measured did not.
+
+    Parameters
+    ----------
+    result, dataset
+        A stored result, and a cohort or a selection of it; :func:`is_held` is true of them.
+
+    Returns
+    -------
+    numpy.ndarray
+        On (patient, sequence) of the cohort.
+    """
+    result, dataset = with_scan_dims(result), with_scan_dims(dataset)
+    measured = _measured(result, dataset)
+    changed: NDArray[np.bool_] = (measured != "") & (measured != _digests(dataset))
+    return changed
+
+
+def on_scans(result: xr.Dataset, dataset: xr.Dataset, now: NDArray[Any] | None = None) -> xr.Dataset:
+    """Lay the numbers of a result on the scans of a cohort; NaN for those that were not measured as they are now.
+
+    Parameters
+    ----------
+    result, dataset
+        As for :func:`changed_scans`.
+    now
+        Digests of the cohort's scans, (patient, sequence), where they are known already.
+    """
+    result, dataset = with_scan_dims(result), with_scan_dims(dataset)
+    measured = _measured(result, dataset)
+    now = _digests(dataset) if now is None else np.asarray(now, dtype=object)
+    places = np.ix_(*_places(result, dataset))
+    variables = {}
+    for name, variable in result.data_vars.items():
+        if variable.dtype.kind == "f" and set(SCAN) <= set(variable.dims):
+            ordered = variable.variable.transpose(*SCAN, ...)
+            values = ordered.values[places].copy()
+            values[measured != now] = np.nan
+            kept = tuple(str(dim) for dim in variable.dims)
+            variables[name] = xr.Variable(ordered.dims, values, ordered.attrs).transpose(*kept)
+    coords = {dim: result[dim].variable for dim in _SPREAD if dim in result.coords}
+    coords |= {dim: dataset[dim].variable for dim in SCAN}
+    return xr.Dataset(variables, coords=coords, attrs=result.attrs)
+
+
+def held_to(result: xr.Dataset, dataset: xr.Dataset) -> xr.Dataset:
+    """Return a result as :func:`on_scans` does, and as it is if it does not say which scans it measured."""
+    return on_scans(result, dataset) if is_held(result, dataset) else result
+
+
+def with_scan_dims(dataset: xr.Dataset) -> xr.Dataset:
+    """Make a dimension again of a patient or sequence that was selected by a number; voxels are left out."""
+    kept = dataset.drop_vars([name for name in dataset.variables if name in ("image", "mask")])
+    return kept.expand_dims([dim for dim in SCAN if dim not in kept.dims])
+
+
+def _measured(result: xr.Dataset, dataset: xr.Dataset) -> NDArray[Any]:
+    """Digest of each scan of the cohort when it was measured; "" if it was not."""
+    rows, columns = _places(result, dataset)
+    stored = np.asarray(result[INPUT_DIGEST].transpose(*SCAN).values, dtype=object)[np.ix_(rows, columns)]
+    known = (rows >= 0)[:, np.newaxis] & (columns >= 0)
+    return np.where(known, stored, "")
+
+
+def _digests(dataset: xr.Dataset) -> NDArray[Any]:
+    """Digest of each scan of the cohort now."""
+    inputs = {name: dataset[name].transpose(*SCAN, ...).values for name in INPUTS}
+    return np.asarray(input_digests(inputs), dtype=object)
+
+
+def _places(result: xr.Dataset, dataset: xr.Dataset) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Where the patients and the sequences of the cohort are in the result; -1 if they are not."""
+    rows, columns = (
+        pd.Index([str(label) for label in result[dim].values]).get_indexer(
+            pd.Index([str(label) for label in dataset[dim].values])
+        )
+        for dim in SCAN
+    )
+    return rows, columns
