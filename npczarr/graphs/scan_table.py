@@ -19,7 +19,7 @@ from npczarr.model.geometry import AXES
 from npczarr.model.schema import ACQUISITION_NAMES, SCAN, SCAN_TABLES, voxel_variables
 from npczarr.store.cohort import open_consolidated
 from npczarr.store.location import Location, locate
-from npczarr.store.measured import on_scans
+from npczarr.store.measured import inputs_of, on_scans
 from npczarr.store.open import open_location
 from npczarr.store.results import INPUTS, input_digests
 from npczarr.store.review import review_table
@@ -153,7 +153,7 @@ def _results(dataset: xr.Dataset, tables: xr.Dataset) -> Iterator[tuple[str, xr.
     if "://" not in source and not Path(source).is_dir() and not source.lower().endswith(".zip"):
         return  # a file, such as netCDF: nothing is beside it
     location = locate(source, dataset.encoding.get("storage_options"))
-    inputs = _inputs(dataset)
+    inputs = inputs_of(dataset)
     digests = input_digests({name: inputs[name].values for name in INPUTS})
     try:
         for group in _groups(location):
@@ -173,15 +173,6 @@ def _results(dataset: xr.Dataset, tables: xr.Dataset) -> Iterator[tuple[str, xr.
             "with npczarr.open and the right storage_options",
             stacklevel=4,
         )
-
-
-def _inputs(dataset: xr.Dataset) -> xr.Dataset:
-    """Load what the results depend on, on (patient, sequence, …)."""
-    needed = dataset[list(INPUTS)].reset_coords()
-    needed = needed.drop_vars([name for name in needed.variables if name not in (*INPUTS, *SCAN)])
-    needed = needed.set_coords([dim for dim in SCAN if dim in needed.data_vars])
-    needed = needed.expand_dims([dim for dim in SCAN if dim not in needed.dims])
-    return needed.transpose(*SCAN, ...).compute()
 
 
 def _groups(location: Location) -> list[str]:

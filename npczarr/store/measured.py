@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 import numpy as np
@@ -65,7 +65,7 @@ def changed_scans(result: xr.Dataset, dataset: xr.Dataset) -> NDArray[np.bool_]:
     numpy.ndarray
         On (patient, sequence) of the cohort.
     """
-    result, dataset = with_scan_dims(result), with_scan_dims(dataset)
+    result, dataset = _on_scan_dims(result, [INPUT_DIGEST]), inputs_of(dataset)
     measured = _measured(result, dataset)
     changed: NDArray[np.bool_] = (measured != "") & (measured != _digests(dataset))
     return changed
@@ -81,7 +81,7 @@ def on_scans(result: xr.Dataset, dataset: xr.Dataset, now: NDArray[Any] | None =
     now
         Digests of the cohort's scans, (patient, sequence), where they are known already.
     """
-    result, dataset = with_scan_dims(result), with_scan_dims(dataset)
+    result, dataset = _on_scan_dims(result, [str(name) for name in result.data_vars]), inputs_of(dataset)
     measured = _measured(result, dataset)
     now = _digests(dataset) if now is None else np.asarray(now, dtype=object)
     places = np.ix_(*_places(result, dataset))
@@ -103,9 +103,16 @@ def held_to(result: xr.Dataset, dataset: xr.Dataset) -> xr.Dataset:
     return on_scans(result, dataset) if is_held(result, dataset) else result
 
 
-def with_scan_dims(dataset: xr.Dataset) -> xr.Dataset:
-    """Make a dimension again of a patient or sequence that was selected by a number; voxels are left out."""
-    kept = dataset.drop_vars([name for name in dataset.variables if name in ("image", "mask")])
+def inputs_of(dataset: xr.Dataset) -> xr.Dataset:
+    """Load what the results of a cohort depend on, on (patient, sequence, …)."""
+    return _on_scan_dims(dataset[list(INPUTS)], INPUTS).transpose(*SCAN, ...).compute()
+
+
+def _on_scan_dims(dataset: xr.Dataset, names: Collection[str]) -> xr.Dataset:
+    """Keep some variables; a patient or sequence that was selected by a number is a dimension again."""
+    kept = dataset.reset_coords()
+    kept = kept.drop_vars([name for name in kept.variables if name not in (*names, *SCAN, *_SPREAD)])
+    kept = kept.set_coords([dim for dim in (*SCAN, *_SPREAD) if dim in kept.data_vars])
     return kept.expand_dims([dim for dim in SCAN if dim not in kept.dims])
 
 
@@ -119,8 +126,7 @@ def _measured(result: xr.Dataset, dataset: xr.Dataset) -> NDArray[Any]:
 
 def _digests(dataset: xr.Dataset) -> NDArray[Any]:
     """Digest of each scan of the cohort now."""
-    inputs = {name: dataset[name].transpose(*SCAN, ...).values for name in INPUTS}
-    return np.asarray(input_digests(inputs), dtype=object)
+    return np.asarray(input_digests({name: dataset[name].values for name in INPUTS}), dtype=object)
 
 
 def _places(result: xr.Dataset, dataset: xr.Dataset) -> tuple[NDArray[np.intp], NDArray[np.intp]]:

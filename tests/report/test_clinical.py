@@ -1,15 +1,27 @@
 import csv
 import io
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
+import xarray as xr
 
+from npczarr.errors import ParameterError
 from npczarr.model.categories import canonical, ranked
+from npczarr.model.cohort import Cohort, File
+from npczarr.model.published import SEQUENCES
 from npczarr.phantom.plan import plan_cohort
 from npczarr.phantom.tables import diagnoses
+from npczarr.report.blocks import Absent
+from npczarr.report.contents import Contents
 from npczarr.report.published import CLINICAL_STAGES, STAGES, published_doubts
+from npczarr.report.results_section import clinical_blocks
+from npczarr.report.survival import survival_times
 from npczarr.report.tables import clinical_columns, clinical_stages
+from npczarr.sources.config import SourceConfig
+from npczarr.sources.files import open_source
+from npczarr.sources.tables import read_tables
 from tests.report.plans import clinical_dataset, planned_dataset
 
 # What the plan cannot meet: stage 4a has 93 patients there, since the paper's 94 make 278 (npczarr/phantom/clinical.py)
@@ -223,3 +235,57 @@ def test_what_is_not_understood_stays_as_it_is():
         "TX",
         "Tis",
     ]
+
+
+def _staged(tmp_path, times, *, by_sequence=False, column="Overall survival (months)"):
+    """A cohort whose patients have these times of survival."""
+    patients = [f"{i:03d}" for i in range(len(times))]
+    sequences = SEQUENCES if by_sequence else [""]
+    lines = [f"patient,T stage,Clinical stage,Death event,{column}"]
+    if by_sequence:  # columns that are no known fields there, under the names of known fields
+        lines = ["patient,sequence,t_stage,clinical_stage,death,overall_survival"]
+    for i, (patient, time) in enumerate(zip(patients, times, strict=True)):
+        cells = f'T{1 + i % 4},{1 + i % 2},{i % 2},"{time}"'
+        lines += [",".join(filter(None, (patient, sequence, cells))) for sequence in sequences]
+    text = "\n".join(lines) + "\n"
+    (tmp_path / "info.csv").write_text(text, encoding="utf-8")
+    cohort = Cohort(tuple(patients), SEQUENCES, {}, tables=(File("info.csv", 1, ""),))
+    columns = read_tables(open_source(tmp_path), cohort, SourceConfig()).columns
+    kind = np.dtypes.StringDType()
+    made = {
+        name: (variable.dims, values if variable.dtype == "float64" else values.astype(kind), variable.all_attributes())
+        for name, (variable, values) in columns.items()
+    }
+    return xr.Dataset(coords={"patient": np.array(patients, kind), "sequence": np.array(SEQUENCES, kind)} | made)
+
+
+def blocks_of(dataset):
+    """Words of the clinical section where something cannot be shown."""
+    blocks = clinical_blocks(SimpleNamespace(dataset=dataset), Contents())
+    return [block.what for block in blocks if isinstance(block, Absent)]
+
+
+def test_times_that_are_text_are_named_and_end_no_report(tmp_path):
+    dataset = _staged(tmp_path, ["12,5", "lost", "20", "NA", *map(str, range(8))])
+    assert dataset["overall_survival"].dtype.kind != "f"
+    with pytest.raises(ParameterError, match=r"overall survival is text \(no number in lost\): correct"):
+        survival_times(dataset)
+    assert [words for words in blocks_of(dataset) if "lost" in words] == [
+        "Overall survival: overall survival is text (no number in lost): correct the table and convert again."
+    ]
+
+
+def test_text_of_days_is_read_as_days(tmp_path):
+    dataset = _staged(tmp_path, ["730.5", "unknown to us", "730.5"], column="OS (days)")
+    assert clinical_stages(dataset).loc[("Overall survival, months", "median [min, max]"), "all"] == "24 [24, 24]"
+
+
+def test_a_clinical_table_by_sequence_ends_no_report(tmp_path):
+    dataset = _staged(tmp_path, [str(i) for i in range(6)], by_sequence=True)
+    assert dataset["clinical_stage"].dims == ("patient", "sequence")
+    assert any("for each scan, expected one value a patient" in words for words in blocks_of(dataset))
+
+
+@pytest.mark.parametrize("odd", ["1e9", "1e400", "-3", "<b>", "$\\frac{$"])
+def test_odd_times_end_no_report(tmp_path, odd):
+    blocks_of(_staged(tmp_path, [odd, *map(str, range(11))]))
