@@ -231,8 +231,6 @@ def _forked_from_one_import(module: str) -> Iterator[None]:
     That process has no threads and lives as long as this one. Where the system has no such server or forks badly
     (Windows, macOS), or the user chose a method, nothing is changed.
     """
-    from multiprocessing import forkserver
-
     import dask
     from distributed.utils import get_mp_context
 
@@ -240,6 +238,8 @@ def _forked_from_one_import(module: str) -> Iterator[None]:
     if not sys.platform.startswith("linux") or dask.config.get(method) != "spawn":
         yield
         return
+    from multiprocessing import forkserver  # Windows has none
+
     with dask.config.set({method: "forkserver"}):
         get_mp_context()  # chooses modules of its own, once
         multiprocessing.set_forkserver_preload(["distributed.nanny", module])
