@@ -44,5 +44,5 @@ def validate(store: str, *, as_json: bool = False, **options: Any) -> bool:  # n
     if as_json:
         typer.echo(json.dumps([asdict(finding) for finding in found], indent=1))
     else:
-        show.findings(found, store)
+        show.findings(found, store, options.get("against"))
     return bool(found)

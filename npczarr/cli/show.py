@@ -211,15 +211,15 @@ def _range(values: list[float] | None) -> str:
     return "" if values is None else f"{values[0]:.4g} ({values[1]:.4g}-{values[2]:.4g})"
 
 
-def findings(found: tuple[Finding, ...], store: str) -> None:
+def findings(found: tuple[Finding, ...], store: str, against: str | None = None) -> None:
     """Print what a validation found."""
     for finding in found:
         where = f"{finding.patient}/{finding.sequence}" if finding.patient else "store"
         out.print(f"[red]damaged[/] {escape(where)}  {escape(finding.problem)}")
     store = redacted(store)
-    out.print(
-        f"{len(found)} problem(s) in {store}" if found else f"[green]ok[/] every voxel of {store} is as it was written"
-    )
+    compared = "" if against is None else f" and as {escape(redacted(against))} gives it"
+    good = f"[green]ok[/] every voxel of {store} is as it was written{compared}"
+    out.print(f"{len(found)} problem(s) in {store}" if found else good)
 
 
 _CENTIMETRES = {"mm3": ("cm3", 1000.0), "mm2": ("cm2", 100.0), "mm": ("cm", 10.0), "1": ("", 1.0)}

@@ -64,7 +64,7 @@ def measure_and_keep(
             f"none of the predicted masks is of a patient and sequence in {location.shown}; name their folders as the "
             "store's patients"
         )
-    unmatched = _unmatched(dataset, measure, chosen)
+    missed = [*_unmatched(dataset, measure, chosen), *_pending(dataset)]
     provenance = {**template.attrs, "npczarr_results": VERSION}
     digests = input_digests({name: dataset[name].values for name in INPUTS})
     patients = [str(label) for label in dataset["patient"].values]
@@ -73,7 +73,7 @@ def measure_and_keep(
     result, todo = _already_measured(root, path, template, digests, provenance)
     if not todo:
         Meter(on_progress, 0, "patients", {"kept": len(patients)})
-        return result.assign(input_digest=(SCAN, digests)).assign_attrs(provenance, kept=1), tuple(unmatched)
+        return result.assign(input_digest=(SCAN, digests)).assign_attrs(provenance, kept=1), tuple(missed)
     threads = workers is None and scheduler is None and active_client() is None
     with (
         _lease_if_writable(location, break_lock=break_lock) as lease,
@@ -91,7 +91,7 @@ def measure_and_keep(
             written_by = {**provenance, "npczarr_version": version("npczarr")}
             with lease.writing():
                 write_result(root, path, _stored_form(result, failures), written_by)
-    return result.assign_attrs(provenance, kept=int(lease is not None)), (*failures, *unmatched)
+    return result.assign_attrs(provenance, kept=int(lease is not None)), (*failures, *missed)
 
 
 def _unmatched(dataset: xr.Dataset, measure: str, chosen: Mapping[str, Any]) -> list[Failure]:
@@ -103,6 +103,14 @@ def _unmatched(dataset: xr.Dataset, measure: str, chosen: Mapping[str, Any]) -> 
     given = {name: chosen.get(name) for name in ("config", "storage_options")}
     reasons = unmatched_predictions(dataset, chosen["predictions"], **given)
     return [Failure(*key, problem) for key, problem in sorted(reasons.items())]
+
+
+def _pending(dataset: xr.Dataset) -> list[Failure]:
+    """Name the scans of which there is nothing yet."""
+    problem = "pending: it is being written, or a run was interrupted; run npczarr convert again"
+    status = dataset["status"].transpose(*SCAN)
+    labels = [dataset[dim].values for dim in SCAN]
+    return [Failure(str(labels[0][p]), str(labels[1][s]), problem) for p, s in np.argwhere(status.values == "pending")]
 
 
 def function_of(measure: str) -> Callable[..., xr.Dataset]:

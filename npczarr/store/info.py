@@ -125,7 +125,7 @@ def _voxel_bytes(dataset: xr.Dataset) -> int:
 
 
 def _counts(values: xr.DataArray) -> dict[str, int]:
-    return dict(sorted(Counter(str(value) for value in values.values).items()))
+    return dict(sorted(Counter(str(value) or "pending" for value in values.values).items()))
 
 
 def _ranges(dataset: xr.Dataset) -> dict[str, list[float]]:

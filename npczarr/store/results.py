@@ -66,6 +66,8 @@ def read_result(root: zarr.Group, path: str) -> StoredResult | None:
 def read_kept(location: Location, measure: str, path: str, chosen: Mapping[str, Any]) -> StoredResult | None:
     """Read a stored result of which every scan is as it was measured, with these arguments; None of any other.
 
+    A scan that is pending was not measured.
+
     Parameters
     ----------
     location, path
@@ -89,7 +91,10 @@ def read_kept(location: Location, measure: str, path: str, chosen: Mapping[str, 
         return None
     if any(found.tables[dim].values.tolist() != labels(root, dim) for dim in SCAN):
         return None
-    digests = input_digests(read_tables(tables_at(root, INPUTS)))
+    now = read_tables(tables_at(root, [*INPUTS, "status"]))
+    digests = input_digests(now)
+    if (now["status"] == "pending").any():
+        return None
     measured = found.tables[INPUT_DIGEST]
     if measured.dims != SCAN or measured.values.shape != digests.shape or not (measured.values == digests).all():
         return None

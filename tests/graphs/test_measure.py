@@ -16,6 +16,10 @@ import npczarr as npc
 from npczarr.errors import ParameterError
 from npczarr.graphs.predictions import Predictions
 from npczarr.graphs.summarize import summary
+from npczarr.store.hierarchy import open_group
+from npczarr.store.location import locate
+from npczarr.store.results import read_kept
+from npczarr.store.rows import Rows
 from tests.builders import blob, nifti_image, noise, oblique_grid, write_series
 
 
@@ -367,3 +371,16 @@ def test_what_is_kept_is_printed_as_it_was_when_it_was_measured_without_importin
     assert first == second
     assert first["summary"][0]["n"] > 0
     assert (one, other) == ("True", "False")
+
+
+def test_scans_that_are_pending_are_named_and_not_taken_for_measured(store, tmp_path):
+    copy = shutil.copytree(store, tmp_path / "copy.zarr")
+    _, failures = npc.measure_store(copy, "morphology")
+    assert failures == ()
+    location = locate(copy)
+    root = open_group(location.open(), str(copy))
+    Rows(root).mark_pending([("001", "T1WI")])
+    assert read_kept(location, "morphology", "morphology", {"method": "lorensen"}) is None
+    _, failures = npc.measure_store(copy, "morphology")
+    assert [(f.patient, f.sequence) for f in failures] == [("001", "T1WI")]
+    assert "run npczarr convert again" in failures[0].problem
