@@ -330,7 +330,7 @@ def test_one_dictionary_opens_stores_and_sources(s3, store_alone, server_by, acc
     xr.testing.assert_identical(opened.mask.compute(), npc.open(store_alone).mask.compute())
     assert npc.info(place, storage_options=options)["patients"] == opened.sizes["patient"]
     assert npc.score(opened, folder, storage_options=options).dice.compute().min() == 1
-    assert audit(folder, storage_options=options).files
+    assert audit(folder, source_options=options).files
     result = npc.convert(folder, tmp_path / "local.zarr", workers=0, source_options=options)
     assert (result.status == "ok").all()
     arguments = [f"--{kind}-option={word}={text}" for kind in ("storage", "source") for word, text in words(options)]

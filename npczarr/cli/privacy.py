@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from npczarr.cli import show
-from npczarr.cli.options import Config, Json, Scheduler, Source, StorageOption, Workers, as_options
+from npczarr.cli.options import Config, Json, Scheduler, Source, SourceOption, Workers, as_options
 
 if TYPE_CHECKING:
     from npczarr.privacy.audit import Audit
@@ -30,7 +30,7 @@ def audit(
     values: Annotated[bool, typer.Option("--values", help="Print examples of what was found: patients' data.")] = False,
     workers: Workers = None,
     scheduler: Scheduler = None,
-    storage_option: StorageOption = None,
+    source_option: SourceOption = None,
     as_json: Json = False,
 ) -> None:
     """Look for what could identify someone; exit code 1 if something is found."""
@@ -45,7 +45,7 @@ def audit(
             values=values,
             workers=workers,
             scheduler=scheduler,
-            storage_options=as_options(storage_option),
+            source_options=as_options(source_option),
             on_progress=draw,
         )
     if as_json:
@@ -81,7 +81,7 @@ def deidentify(
     config: Config = None,
     workers: Workers = None,
     scheduler: Scheduler = None,
-    storage_option: StorageOption = None,
+    source_option: SourceOption = None,
     as_json: Json = False,
 ) -> None:
     """Write a cleaned copy, by the Basic Profile of DICOM PS3.15."""
@@ -106,7 +106,7 @@ def deidentify(
             config=config,
             workers=workers,
             scheduler=scheduler,
-            storage_options=as_options(storage_option),
+            source_options=as_options(source_option),
             on_progress=draw,
         )
     if as_json:

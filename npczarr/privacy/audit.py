@@ -85,7 +85,7 @@ def audit(
     values: bool = False,
     workers: int | None = None,
     scheduler: str | None = None,
-    storage_options: Mapping[str, Any] | None = None,
+    source_options: Mapping[str, Any] | None = None,
     on_progress: OnProgress | None = None,
 ) -> Audit:
     """Look through every file of a source for what could identify someone.
@@ -107,7 +107,7 @@ def audit(
         process for a few hundred files.
     scheduler
         Address of a running scheduler instead.
-    storage_options
+    source_options
         Options of the source's file system; credentials belong in the environment.
     on_progress
         Called with a :class:`npczarr.Progress` when the files are known, and after each batch of them.
@@ -124,7 +124,7 @@ def audit(
     SourceError
         If the source cannot be listed, or is a Zarr store.
     """
-    where = open_source(source, storage_options)
+    where = open_source(source, source_options)
     files = where.files()
     refuse_store(where.shown, files, _READ)
     files, stores = split_stores(files)

@@ -72,7 +72,7 @@ def deidentify(
     config: str | Path | None = None,
     workers: int | None = None,
     scheduler: str | None = None,
-    storage_options: Mapping[str, Any] | None = None,
+    source_options: Mapping[str, Any] | None = None,
     on_progress: OnProgress | None = None,
 ) -> Deidentified:
     """Write a cleaned copy of a cohort.
@@ -110,7 +110,7 @@ def deidentify(
         process for a few hundred files. All must see the same folder `out`.
     scheduler
         Address of a running scheduler instead.
-    storage_options
+    source_options
         Options of the source's file system; credentials belong in the environment.
     on_progress
         Called with a :class:`npczarr.Progress` when the folders are known, and after each.
@@ -134,7 +134,7 @@ def deidentify(
         raise ParameterError(
             f"{config}: name the sequences under [sequences]: any other name of a folder may tell who the patient is"
         )
-    where = open_source(source, storage_options, layout.limits)
+    where = open_source(source, source_options, layout.limits)
     out = _check(where, Path(out), key)
     files = where.files()
     refuse_store(where.shown, files, _READ)
