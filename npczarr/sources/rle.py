@@ -13,8 +13,9 @@ from pydicom.dataset import Dataset
 from pydicom.encaps import generate_frames
 
 _HEADER = 64  # bytes
-#: No end of it is also its beginning, so it cannot be found a few bytes before or behind its place.
-_MARK = bytes(range(0x91, 0xA1))
+#: As long as the longest run, so that none that is cut off can swallow it; no byte of it comes twice, so that it is
+#: not found a few bytes before or behind its place; and read as operations, it repeats what it does not repeat.
+_MARK = bytes(range(0x80, 0x100))
 _MARK_RUN = bytes([len(_MARK) - 1]) + _MARK
 
 
@@ -25,7 +26,8 @@ def decode_rle(dataset: Dataset, shape: tuple[int, int, int]) -> NDArray[Any] | 
     with it.
     """
     width, odd = divmod(int(dataset.BitsAllocated), 8)
-    if odd or width not in (1, 2) or dataset.get("SamplesPerPixel", 1) != 1:
+    plain = dataset.get("SamplesPerPixel", 1) == 1 and dataset.PixelRepresentation in (0, 1)
+    if odd or width not in (1, 2) or not plain:
         return None
     pixels = shape[1] * shape[2]
     values = np.empty((shape[0], pixels, width), np.uint8)

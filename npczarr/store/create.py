@@ -106,7 +106,8 @@ def create(
     made = sorted({variable.name for variable in (*voxels, *indexes, *SCAN_TABLES)} | columns.keys())
     root = zarr.open_group(store, mode="a", use_consolidated=False, attributes={CREATING: made})
     # what an interrupted creation left; not the whole folder, one of them holds the lease
-    left: Any = root.attrs.asdict().get(CREATING, [])
+    there: Any = root.attrs.asdict().get(CREATING)
+    left = [name for name in there if isinstance(name, str)] if isinstance(there, list) else []
     for name in {*made, *left}.intersection(names_below(store)):
         delete(store, f"{name}/zarr.json")
         delete_below(store, f"{name}/c")

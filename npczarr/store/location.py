@@ -132,8 +132,8 @@ def get(store: Store, key: str) -> bytes | None:
     return None if buffer is None else buffer.to_bytes()
 
 
-def get_all(store: Store, keys: Sequence[str]) -> list[bytes | None]:
-    """Read objects whole, many at once; None where there is none."""
+def get_all(store: Store, keys: Sequence[str], *, failures: bool = True) -> list[bytes | None]:
+    """Read objects whole, many at once; None where there is none, or without `failures` where one cannot be read."""
 
     async def read() -> list[Buffer | None]:
         free = asyncio.Semaphore(_READ_AT_ONCE)
@@ -142,7 +142,8 @@ def get_all(store: Store, keys: Sequence[str]) -> list[bytes | None]:
             async with free:
                 return await store.get(key, *no_range())
 
-        return list(await asyncio.gather(*(one(key) for key in keys)))
+        found = await asyncio.gather(*(one(key) for key in keys), return_exceptions=not failures)
+        return [None if isinstance(buffer, BaseException) else buffer for buffer in found]
 
     with translate_errors(store, f"read {next(iter(keys), '')} …"):
         return [None if buffer is None else buffer.to_bytes() for buffer in run(read())]
@@ -164,7 +165,11 @@ def put_all(store: Store, contents: Mapping[str, bytes]) -> None:
             async with free:
                 await store.set(key, as_buffer(content))
 
-        await asyncio.gather(*(one(key, content) for key, content in contents.items()))
+        # all have ended before an error is told: whoever is told of it gives the lease back
+        ends = await asyncio.gather(*(one(key, content) for key, content in contents.items()), return_exceptions=True)
+        for end in ends:
+            if isinstance(end, BaseException):
+                raise end
 
     with translate_errors(store, f"write {next(iter(contents), '')} …"):
         run(write())

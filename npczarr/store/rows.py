@@ -90,15 +90,17 @@ class Rows:
             self._write_tables([status], rows)
 
     def _write_tables(self, variables: Iterable[Variable], rows: Sequence[Row]) -> None:
-        tables = {variable.name: array(self._root, variable.name) for variable in variables}
+        tables = {variable.name: (variable, array(self._root, variable.name)) for variable in variables}
         places = [self.patients[row.patient] for row in rows]
-        size = max(table.chunks[0] for table in tables.values())
-        first, last = min(places) // size * size, (max(places) // size + 1) * size
-        blocks = read_rows(tables, slice(first, last))
-        for variable in variables:
-            for row, place in zip(rows, places, strict=True):
-                _set_entry(variable, blocks[variable.name], (place - first, self.sequences[row.sequence]), row)
-        write_rows(((tables[name], block) for name, block in blocks.items()), first)
+        # one size, unless another program has encoded the store
+        for size in {table.chunks[0] for _, table in tables.values()}:
+            alike = {name: table for name, (_, table) in tables.items() if table.chunks[0] == size}
+            first, last = min(places) // size * size, (max(places) // size + 1) * size
+            blocks = read_rows(alike, slice(first, last))
+            for name, block in blocks.items():
+                for row, place in zip(rows, places, strict=True):
+                    _set_entry(tables[name][0], block, (place - first, self.sequences[row.sequence]), row)
+            write_rows(((alike[name], block) for name, block in blocks.items()), first)
 
 
 def _set_entry(variable: Variable, block: NDArray[Any], at: tuple[int, int], row: Row) -> None:

@@ -23,6 +23,7 @@ from npczarr.store.encoding import with_checksum, without_checksum
 from npczarr.store.location import get_all, put_all
 from npczarr.store.zarr_library import TABLE_LEVEL, codecs_of, metadata_of
 
+_MOST_CHUNKS = 2**14  # of a table
 _AT_ONCE = 16  # tables that are left to zarr-python at a time
 _ZSTD, _UTF8 = Zstd(TABLE_LEVEL), VLenUTF8()
 _AFTER = [{"name": "zstd", "configuration": {"level": TABLE_LEVEL, "checksum": False}}, {"name": "crc32c"}]
@@ -50,10 +51,10 @@ def read_rows(tables: Mapping[str, ZarrArray], rows: slice = _ALL) -> dict[str, 
 
 
 def read_ours(tables: Mapping[str, ZarrArray], rows: slice = _ALL) -> dict[str, NDArray[Any]]:
-    """Read those tables that are encoded as ours are, and whole."""
+    """Read those tables that are encoded as ours are, whole and undamaged."""
     ours = {path: table for path, table in tables.items() if _is_ours(table)}
     keys = [_key(table, at) for table in ours.values() for at in _places(table, rows)]
-    contents = iter(get_all(next(iter(ours.values())).store, keys) if ours else ())
+    contents = iter(get_all(next(iter(ours.values())).store, keys, failures=False) if ours else ())
     found = {}
     for path, table in ours.items():
         values = _decode(table, rows, {at: next(contents) for at in _places(table, rows)})
@@ -77,6 +78,8 @@ def write_rows(tables: Iterable[tuple[ZarrArray, NDArray[Any]]], first: int = 0)
 
 def _is_ours(table: ZarrArray) -> bool:
     metadata = metadata_of(table)
+    if metadata["chunk_grid"]["name"] != "regular" or table.ndim == 0:
+        return False
     first, *after = codecs_of(table)
     little = (first.get("configuration") or {}).get("endian", "little") == "little"
     kind = {"bytes": "biuf", "vlen-utf8": "T"}.get(first["name"], "")
@@ -85,7 +88,7 @@ def _is_ours(table: ZarrArray) -> bool:
         and little
         and table.dtype.kind in kind
         and table.shards is None
-        and table.ndim > 0
+        and math.prod(-(-n // size) for n, size in zip(table.shape, table.chunks, strict=True)) <= _MOST_CHUNKS
         and metadata["chunk_key_encoding"] == _KEYS
         and not metadata.get("storage_transformers")
         and (kind != "T" or table.fill_value == "")
@@ -132,15 +135,19 @@ def _decode_chunk(table: ZarrArray, shape: Place, content: bytes) -> NDArray[Any
             return _decode_texts(table.chunks, shape, plain)
         held = np.frombuffer(plain, table.dtype.newbyteorder("<")).reshape(table.chunks)
         return held[tuple(slice(n) for n in shape)]
-    except (RuntimeError, ValueError, TypeError):  # zarr-python says what is wrong
+    except (RuntimeError, ValueError, TypeError, MemoryError, struct.error):  # zarr-python says what is wrong
         return None
 
 
 def _decode_texts(chunk: Place, shape: Place, plain: bytes) -> NDArray[Any] | None:
-    if plain[:4] != _COUNT.pack(math.prod(chunk)):
+    room = math.prod(chunk)
+    if plain[: _COUNT.size] != _COUNT.pack(room):
         return None
-    held = (shape[0], *chunk[1:])  # what comes after the last row is not looked at
-    texts: NDArray[Any] = _UTF8.decode(_COUNT.pack(math.prod(held)) + plain[4:])
+    held = (shape[0], *chunk[1:])
+    texts: NDArray[Any] = _UTF8.decode(_COUNT.pack(math.prod(held)) + plain[_COUNT.size :])
+    behind = plain[len(_UTF8.encode(texts)) :]
+    if behind != bytes(_COUNT.size * (room - texts.size)):  # nothing but empty texts
+        return None
     return texts.reshape(held)[tuple(slice(n) for n in shape)].astype(_TEXT)
 
 

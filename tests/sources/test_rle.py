@@ -68,6 +68,8 @@ def frame_of(*segments: bytes) -> bytes:
         (b"\x02\x01\x02\x03\xfe\x07", False),  # a run that is too long
         (b"\x05\x01\x02\x03\x07\x07", False),  # a literal run that says it is longer than what is left of it
         (b"\x02\x01\x02\x03", False),
+        (b"\x14\x01\x02\x03\x04\x00", False),  # the same, and what ends in the padding could be the last value
+        (b"\x7f\x01\x02\x03\x04\x00", False),
     ],
 )
 def test_what_is_not_as_the_standard_says_is_left_to_pydicom(segment, taken):
@@ -77,6 +79,25 @@ def test_what_is_not_as_the_standard_says_is_left_to_pydicom(segment, taken):
     assert (found is not None) == taken
     if taken:
         np.testing.assert_array_equal(found[0], by_pydicom(dataset))
+
+
+def test_no_single_bit_gives_another_value_than_pydicom_gives():
+    values = voxels("u2")[:1, 8:12, 4:9]
+    dataset = image(values)
+    whole, read = bytes(dataset.PixelData), 0
+    for at in range(20, len(whole)):
+        for bit in range(8):
+            content = bytearray(whole)
+            content[at] ^= 1 << bit
+            dataset.PixelData = bytes(content)
+            try:
+                found = decode_rle(dataset, values.shape)
+            except ValueError:
+                continue
+            if found is not None:
+                read += 1
+                np.testing.assert_array_equal(found[0], by_pydicom(dataset))
+    assert read > 100
 
 
 def test_damaged_frames_are_read_as_pydicom_reads_them_or_not_at_all():

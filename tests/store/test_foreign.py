@@ -228,3 +228,20 @@ def test_a_copy_that_is_converted_into_stays_right_or_is_refused_whole(source, p
     new, old = npc.open(url).load(), truth
     assert (new.image != old.image).where(np.isfinite(old.image), False).sum() == 1
     assert (np.isfinite(new.image) == np.isfinite(old.image)).all()
+
+
+def test_tables_in_chunks_of_different_lengths_are_written_each_in_its_own(cohort, tmp_path):
+    source, url = cohort / "primary_data", tmp_path / "a.zarr"
+    npc.convert(source, tmp_path / "first.zarr", workers=0)
+    ds = xr.open_zarr(tmp_path / "first.zarr", chunks=None)
+    for i, (name, variable) in enumerate(ds.variables.items()):
+        if name not in ("image", "mask") and variable.dims[:1] == ("patient",):
+            variable.encoding["chunks"] = (2 + i % 2, *variable.encoding["chunks"][1:])
+            variable.encoding.pop("preferred_chunks", None)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of zarr, on every write
+        ds.to_zarr(url, zarr_format=3)
+    result = npc.convert(source, url, rewrite=["003"], workers=0)
+    assert set(result.status.values.ravel()) == {"ok"}
+    before, after = (npc.open(one).load() for one in (tmp_path / "first.zarr", url))
+    xr.testing.assert_equal(before, after)

@@ -1,13 +1,19 @@
 """Tables past zarr-python: the same bytes, the same values, and whatever is not as ours is left to it."""
 
+import asyncio
+
 import numpy as np
 import pytest
 import zarr
+from numcodecs import Zstd
 from zarr.codecs import BloscCodec, Crc32cCodec, ZstdCodec
-from zarr.storage import LocalStore
+from zarr.storage import LocalStore, MemoryStore
 
+from npczarr.errors import StoreError
+from npczarr.store.encoding import with_checksum
+from npczarr.store.location import put_all
 from npczarr.store.table_chunks import read_ours, read_rows, write_rows
-from npczarr.store.zarr_library import WRITE_ALL_CHUNKS, table_codecs
+from npczarr.store.zarr_library import TABLE_LEVEL, WRITE_ALL_CHUNKS, table_codecs
 
 TEXT = np.dtypes.StringDType()
 
@@ -113,3 +119,49 @@ def test_no_table_and_no_row(tmp_path):
     table = make(tmp_path, shape=(0, 3))
     write_rows([(table, np.empty((0, 3)))])
     assert read_rows({"a": table})["a"].shape == (0, 3)
+
+
+def test_texts_that_are_cut_off_behind_the_last_row_are_damaged(tmp_path):
+    table = make(tmp_path, dtype=TEXT, fill="", shape=(2,), chunks=(4096,))
+    write_rows([(table, np.array(["a", "b"], TEXT))])
+    file = tmp_path / "a/c/0"
+    plain = Zstd(TABLE_LEVEL).decode(file.read_bytes()[:-4])
+    file.write_bytes(with_checksum(bytes(Zstd(TABLE_LEVEL).encode(plain[:-400]))))
+    assert not read_ours({"a": table})
+    with pytest.raises(Exception, match="truncated"):
+        read_rows({"a": table})
+
+
+def test_a_chunk_that_claims_to_be_huge_is_left_to_zarr_python(tmp_path):
+    table = make(tmp_path)
+    claim = bytes.fromhex("28b52ffdc000") + (2**60).to_bytes(8, "little") + bytes.fromhex("010000")
+    (tmp_path / "a/c/0").mkdir(parents=True)
+    (tmp_path / "a/c/0/0").write_bytes(with_checksum(claim))
+    assert not read_ours({"a": table})
+
+
+def test_a_table_of_too_many_chunks_is_not_listed(tmp_path):
+    table = make(tmp_path, shape=(10**12, 3))
+    assert not read_ours({"a": table})
+
+
+def test_an_object_that_cannot_be_read_costs_its_own_table_alone(tmp_path):
+    one, other = make(tmp_path), make(tmp_path, "b")
+    write_rows([(one, values_of(one)), (other, values_of(other))])
+    (tmp_path / "a/c/0/0").unlink()
+    (tmp_path / "a/c/0/0").mkdir()  # reading it is an error
+    assert list(read_ours({"a": one, "b": other})) == ["b"]
+
+
+def test_no_write_is_under_way_when_an_error_is_told():
+    class Slow(MemoryStore):
+        async def set(self, key, value, byte_range=None):
+            if key == "b":
+                raise OSError(28, "No space left on device")
+            await asyncio.sleep(0.2)
+            await super().set(key, value)
+
+    store = Slow()
+    with pytest.raises(StoreError, match="No space left"):
+        put_all(store, {"a": b"1", "b": b"2", "c": b"3"})
+    assert set(store._store_dict) == {"a", "c"}
