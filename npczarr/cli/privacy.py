@@ -13,6 +13,7 @@ from npczarr.cli.options import Config, Json, Scheduler, Source, SourceOption, W
 
 if TYPE_CHECKING:
     from npczarr.privacy.audit import Audit
+    from npczarr.privacy.deidentify import Deidentified
 
 _FACES = (
     "a face can be reconstructed from a scan of the head. npczarr removes none: pydeface, mri_deface or quickshear do "
@@ -87,8 +88,6 @@ def deidentify(
     """Write a cleaned copy, by the Basic Profile of DICOM PS3.15."""
     from dataclasses import asdict
 
-    from rich.markup import escape
-
     from npczarr.errors import ParameterError
     from npczarr.privacy.deidentify import deidentify as clean
 
@@ -112,21 +111,27 @@ def deidentify(
     if as_json:
         typer.echo(json.dumps(asdict(done), indent=1))
     else:
-        _failed(done.failed)
-        for path, reason in done.not_copied.items():
-            show.out.print(f"[dim]not copied[/] {escape(path)}: {escape(reason)}")
-        if done.numbered:
-            folders = "folder was" if done.numbered == 1 else "folders were"
-            show.out.print(
-                f"{done.numbered} patient or visit {folders} renamed to numbers, because their names may identify "
-                "someone or contain a date (--keep-patients keeps those of patients)"
-            )
-        for remark in done.remarks:
-            show.out.print(f"[yellow]note[/] {escape(remark)}")
-        show.out.print(f"{done.written} files written, {done.kept} were there, {len(done.failed)} failed")
-        if done.written + done.kept:
-            show.out.print(f"[yellow]note[/] pixels are as they were; {_FACES}")
+        _print_copy(done)
     raise typer.Exit(int(bool(done.failed)))
+
+
+def _print_copy(done: Deidentified) -> None:
+    from rich.markup import escape
+
+    _failed(done.failed)
+    for path, reason in done.not_copied.items():
+        show.out.print(f"[dim]not copied[/] {escape(path)}: {escape(reason)}")
+    if done.numbered:
+        folders = "folder was" if done.numbered == 1 else "folders were"
+        show.out.print(
+            f"{done.numbered} patient or visit {folders} renamed to numbers, because their names may identify someone "
+            "or contain a date (--keep-patients keeps those of patients)"
+        )
+    for remark in done.remarks:
+        show.out.print(f"[yellow]note[/] {escape(remark)}")
+    show.out.print(f"{done.written} files written, {done.kept} were there, {len(done.failed)} failed")
+    if done.written + done.kept:
+        show.out.print(f"[yellow]note[/] pixels are as they were; {_FACES}")
 
 
 def _summary(found: Audit) -> str:

@@ -24,7 +24,7 @@ from npczarr.runner import Runner
 from npczarr.sources.config import SourceConfig, load_config
 from npczarr.sources.discover import discover
 from npczarr.sources.files import Source, open_source
-from npczarr.sources.tables import read_tables
+from npczarr.sources.tables import Tables, read_tables
 from npczarr.store.chunks import ScanPlace
 from npczarr.store.create import add_columns, check_place, create, is_new, resize
 from npczarr.store.describe import SALT, add_history, root_attributes
@@ -146,12 +146,17 @@ def convert(
             options = {"codec": codec if fresh else None, "rewrite": len(rewrite), "replace": replace}
             with lease.writing():
                 add_history(root, "convert", options)
-    return result.assign_attrs(
-        strays=[file.path for file in cohort.strays],
-        table_warnings=list(tables.warnings),
-        guesses=list(cohort.guesses),
-        not_taken=list(cohort.not_taken),
-    )
+    return result.assign_attrs(_remarks(cohort, tables))
+
+
+def _remarks(cohort: Cohort, tables: Tables) -> dict[str, list[str]]:
+    """Return what was odd about the source."""
+    return {
+        "strays": [file.path for file in cohort.strays],
+        "table_warnings": list(tables.warnings),
+        "guesses": list(cohort.guesses),
+        "not_taken": list(cohort.not_taken),
+    }
 
 
 def _load_rules(config: str | Path | None, columns: str | Path | None) -> SourceConfig:

@@ -35,7 +35,7 @@ from npczarr.store.create import Columns, add_columns, check_place, create, is_n
 from npczarr.store.describe import add_history, root_attributes
 from npczarr.store.hierarchy import array, labels, mask_labels, open_group, read_layout
 from npczarr.store.lease import Lease, hold_lease
-from npczarr.store.location import locate
+from npczarr.store.location import Location, locate
 from npczarr.store.open import open_location
 from npczarr.store.rows import Key
 
@@ -109,8 +109,7 @@ def resample_store(
     )  # fmt: skip
     codec = _codec(purpose, codec)
     origin, target = locate(store, source_options), locate(out, storage_options)
-    if origin.url == target.url:
-        raise ParameterError(f"{origin.shown}: cannot be resampled into itself; name another store")
+    _check_apart(origin, target)
     dataset = open_location(origin)
     _check_possible(request, dataset, purpose)
     plans = plan_cohort(dataset, request)
@@ -142,6 +141,11 @@ def resample_store(
         if purpose:
             index_scans(root, StoredCohort(target), runner, lease)
     return result.assign_attrs({RESAMPLING: json.dumps(described)})
+
+
+def _check_apart(origin: Location, target: Location) -> None:
+    if origin.url == target.url:
+        raise ParameterError(f"{origin.shown}: cannot be resampled into itself; name another store")
 
 
 def _create_like(

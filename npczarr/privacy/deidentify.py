@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from npczarr.errors import NpczarrError, ParameterError, SourceError
+from npczarr.model.cohort import File
 from npczarr.model.options import check_local
 from npczarr.model.progress import Meter, OnProgress
 from npczarr.privacy.clean import clean_dicom, clean_nifti
@@ -136,12 +137,7 @@ def deidentify(
         )
     where = open_source(source, source_options, layout.limits)
     out = _check(where, Path(out), key)
-    files = where.files()
-    refuse_store(where.shown, files, _READ)
-    files, stores = split_stores(files)
-    files = [file for file in files if not IGNORED.search(file.path)]
-    if unknown := sorted(tables - {file.path for file in files}):
-        raise ParameterError(f"{unknown[0]}: no such table in the source; give its path below {where.shown}")
+    files, stores = _listed(where, tables)
     runner = Runner(workers, scheduler, idle="here" if len(files) < SMALL_FILES else "processes")
     _make(out)
     names = Names(layout, strict=config is not None, keep_patients=keep_patients)
@@ -177,6 +173,17 @@ def deidentify(
         len(names.numbered),
         tuple(remarks),
     )
+
+
+def _listed(source: Source, tables: Collection[str]) -> tuple[list[File], list[str]]:
+    """List the files that may be copied, and folders that are Zarr stores."""
+    files = source.files()
+    refuse_store(source.shown, files, _READ)
+    files, stores = split_stores(files)
+    files = [file for file in files if not IGNORED.search(file.path)]
+    if unknown := sorted(set(tables) - {file.path for file in files}):
+        raise ParameterError(f"{unknown[0]}: no such table in the source; give its path below {source.shown}")
+    return files, stores
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from typing import Any
 import zarr
 
 from npczarr.model.schema import INDEXES, SCAN_TABLES, SCHEMA_ATTRIBUTE, SCHEMA_VERSION, Variable, voxel_variables
+from npczarr.store.location import get, put
 from npczarr.store.zarr_library import consolidate
 
 SALT = "npczarr_salt"
@@ -120,6 +121,10 @@ def add_history(root: zarr.Group, command: str, options: Mapping[str, Any]) -> N
     """
     said = " ".join(f"{name}={value}" for name, value in options.items() if value not in (None, False, ()))
     line = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ} npczarr {version('npczarr')}: {command} {said}".rstrip()
-    before = root.attrs.asdict().get("history")
-    root.attrs["history"] = f"{before}\n{line}" if before else line
-    consolidate(root)
+    # in one write: zarr-python would write the root without its consolidated metadata first
+    described = json.loads(get(root.store, "zarr.json") or b"{}")
+    before = described["attributes"].get("history")
+    described["attributes"]["history"] = f"{before}\n{line}" if before else line
+    put(root.store, "zarr.json", json.dumps(described, indent=2).encode())
+    if not described.get("consolidated_metadata"):  # a run of another program left none
+        consolidate(root)

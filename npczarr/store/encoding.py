@@ -60,12 +60,7 @@ def without_checksum(content: bytes) -> bytes | None:
 
 def encoder_of(array: Any, chunk: tuple[int, ...]) -> Encoder | None:  # noqa: ANN401 - zarr's arrays are generic
     """Return what encodes the chunks of an array; None if they are not encoded, or not cut, as ours are."""
-    metadata = metadata_of(array)
-    keys = metadata.get("chunk_key_encoding") or {}
-    grid = (array.chunks[-len(chunk) :], set(array.chunks[: -len(chunk)]))
-    if grid != (chunk, {1}) or array.shards is not None or keys.get("name") != "default":
-        return None
-    if (keys.get("configuration") or {}).get("separator", "/") != "/" or metadata.get("storage_transformers"):
+    if not has_plain_chunks(array) or (array.chunks[-len(chunk) :], set(array.chunks[: -len(chunk)])) != (chunk, {1}):
         return None
     first, *rest = codecs_of(array)
     dtype = np.dtype(array.dtype)
@@ -74,6 +69,15 @@ def encoder_of(array: Any, chunk: tuple[int, ...]) -> Encoder | None:  # noqa: A
         return None
     compress = _compressor(rest[0], dtype)
     return None if compress is None else Encoder(dtype, compress)
+
+
+def has_plain_chunks(array: Any) -> bool:  # noqa: ANN401
+    """Whether the chunks of an array are all of one shape, and objects of their own at the places that we write to."""
+    metadata = metadata_of(array)
+    keys = metadata.get("chunk_key_encoding") or {}
+    separator = (keys.get("configuration") or {}).get("separator", "/")
+    whole = metadata["chunk_grid"]["name"] == "regular" and array.shards is None
+    return whole and (keys.get("name"), separator) == ("default", "/") and not metadata.get("storage_transformers")
 
 
 def _compressor(codec: dict[str, Any], dtype: np.dtype[Any]) -> Encode | None:

@@ -19,15 +19,14 @@ from numcodecs import Zstd
 from numcodecs.vlen import VLenUTF8
 from numpy.typing import NDArray
 
-from npczarr.store.encoding import with_checksum, without_checksum
+from npczarr.store.encoding import has_plain_chunks, with_checksum, without_checksum
 from npczarr.store.location import get_all, put_all
-from npczarr.store.zarr_library import TABLE_LEVEL, codecs_of, metadata_of
+from npczarr.store.zarr_library import TABLE_LEVEL, codecs_of
 
 _MOST_CHUNKS = 2**14  # of a table
 _AT_ONCE = 16  # tables that are left to zarr-python at a time
 _ZSTD, _UTF8 = Zstd(TABLE_LEVEL), VLenUTF8()
 _AFTER = [{"name": "zstd", "configuration": {"level": TABLE_LEVEL, "checksum": False}}, {"name": "crc32c"}]
-_KEYS = {"name": "default", "configuration": {"separator": "/"}}
 _COUNT = struct.Struct("<I")  # before the texts of a chunk, and before each of them the number of its bytes
 _TEXT = np.dtypes.StringDType()
 _ALL = slice(None)
@@ -77,8 +76,7 @@ def write_rows(tables: Iterable[tuple[ZarrArray, NDArray[Any]]], first: int = 0)
 
 
 def _is_ours(table: ZarrArray) -> bool:
-    metadata = metadata_of(table)
-    if metadata["chunk_grid"]["name"] != "regular" or table.ndim == 0:
+    if table.ndim == 0 or not has_plain_chunks(table):
         return False
     first, *after = codecs_of(table)
     little = (first.get("configuration") or {}).get("endian", "little") == "little"
@@ -87,10 +85,7 @@ def _is_ours(table: ZarrArray) -> bool:
         after == _AFTER
         and little
         and table.dtype.kind in kind
-        and table.shards is None
         and math.prod(-(-n // size) for n, size in zip(table.shape, table.chunks, strict=True)) <= _MOST_CHUNKS
-        and metadata["chunk_key_encoding"] == _KEYS
-        and not metadata.get("storage_transformers")
         and (kind != "T" or table.fill_value == "")
     )
 

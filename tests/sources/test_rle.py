@@ -124,3 +124,9 @@ def test_damaged_frames_are_read_as_pydicom_reads_them_or_not_at_all():
             read += 1
             np.testing.assert_array_equal(found[0], by_pydicom(dataset))
     assert 50 < read < 350
+
+
+def test_a_representation_that_the_standard_lacks_is_left_to_pydicom():
+    dataset = image(voxels("u1"))
+    dataset.PixelRepresentation = 2
+    assert decode_rle(dataset, SHAPE) is None

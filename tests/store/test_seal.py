@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import xarray as xr
 import zarr
+from zarr.storage import LocalStore
 
 import npczarr as npc
 from npczarr.model.schema import SCAN_TABLES, STORED
@@ -203,6 +204,21 @@ def test_an_absent_chunk_of_a_mask_that_was_empty_is_named(copy):
         (copy / key).unlink()
     found = problems(copy)
     assert all(any(key in problem for problem in found) for key in empty[:1])
+
+
+def test_a_run_that_writes_nothing_leaves_the_seal_where_a_table_cannot_be_read(source, copy, monkeypatch):
+    before = (copy / SEAL_KEY).read_bytes()
+    read = LocalStore.get
+
+    async def fail(self, key, *args, **options):
+        if key.startswith("flip_angle/c/"):
+            raise OSError(5, "Input/output error")
+        return await read(self, key, *args, **options)
+
+    monkeypatch.setattr(LocalStore, "get", fail)
+    result = npc.convert(source, copy, workers=0)
+    assert set(result.action.values.ravel()) == {"kept"}
+    assert (copy / SEAL_KEY).read_bytes() == before
 
 
 def _box(key, array):

@@ -1,5 +1,6 @@
 """Tables: their chunks, written whole, resized, and completed where a resize was interrupted."""
 
+import json
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 
@@ -12,9 +13,10 @@ import npczarr as npc
 from npczarr.errors import StoreError
 from npczarr.model.schema import SCAN_TABLES, Variable
 from npczarr.store import create as creation
+from npczarr.store import describe
 from npczarr.store.create import RESIZING, add_columns, create, is_new, resize
-from npczarr.store.describe import root_attributes
-from npczarr.store.hierarchy import array, arrays_of, labels, open_group
+from npczarr.store.describe import add_history, root_attributes
+from npczarr.store.hierarchy import CREATING, array, arrays_of, labels, open_group
 from npczarr.store.location import get, locate
 from npczarr.store.table_chunks import write_rows
 from npczarr.store.whole import WholeArrays
@@ -203,6 +205,28 @@ def test_an_interrupted_creation_leaves_nothing_and_takes_nothing_of_others(tmp_
     others = {"other/zarr.json", "other/c/0"}
     assert snapshot(url).keys() - others == snapshot(tmp_path / "whole.zarr").keys()
     assert others <= snapshot(url).keys()
+
+
+@pytest.mark.parametrize("left", [True, [["a"], {}, "status"], "status"])
+def test_a_creation_that_left_an_odd_mark_is_completed(tmp_path, left):
+    url = tmp_path / "s.zarr"
+    zarr.open_group(url, mode="w", attributes={CREATING: left})
+    assert is_new(locate(url).open())
+    made(url, ["a"], ["s"])
+    assert not is_new(locate(url).open())
+
+
+def test_a_line_of_history_is_one_write_and_leaves_the_metadata_of_all_arrays(empty, tmp_path, monkeypatch):
+    written = []
+    monkeypatch.setattr(describe, "put", lambda store, key, content: written.append((key, content)))
+    add_history(empty, "convert", {"codec": "lz4"})
+    ((key, content),) = written
+    before, after = json.loads((tmp_path / "e.zarr/zarr.json").read_text()), json.loads(content)
+    assert key == "zarr.json"
+    assert after["attributes"].pop("history").endswith("convert codec=lz4")
+    before["attributes"].pop("history", None)
+    assert after == before
+    assert after["consolidated_metadata"]["metadata"]
 
 
 def test_columns_are_added_once_kept_and_made_anew_where_their_type_changes(empty, tmp_path):
