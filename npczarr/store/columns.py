@@ -85,7 +85,8 @@ def arrays_for(members: Mapping[str, Any], columns: Iterable[Column]) -> dict[st
     paths = list(dict.fromkeys(path for column in columns for path in column.sources))
     absent = [path for path in paths if path not in members]
     if absent:
-        raise StoreError(f"no {', '.join(absent)} in the store; convert into a new one")
+        store = next(iter(members.values())).store
+        raise StoreError(f"{store}: no {', '.join(absent)} in it; convert into a new store")
     return {path: members[path] for path in paths}
 
 

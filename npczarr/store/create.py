@@ -36,7 +36,7 @@ from npczarr.store.hierarchy import (
     dtype_of,
     groups_of,
 )
-from npczarr.store.location import delete, delete_below, exists, get, names_below, put
+from npczarr.store.location import delete, delete_below, exists, get, names_in, put
 from npczarr.store.storage_errors import translate_damage
 from npczarr.store.table_chunks import write_rows
 from npczarr.store.whole import absent_allowed
@@ -58,10 +58,9 @@ def check_place(store: Store, url: str) -> None:
     StoreError
         If it does.
     """
-    if exists(store, "zarr.json"):
-        return
-    others = sorted(set(names_below(store)) - _OF_LEASE - _OLD)
-    if others:
+    names = set(names_in(store))
+    others = sorted(names - _OF_LEASE)
+    if others and not names & {"zarr.json", *_OLD}:  # of data in the old format there is more to say
         raise StoreError(
             f"{url}: is not empty and holds no store ({others[0]} is in it); name a new folder for the store"
         )
@@ -108,7 +107,7 @@ def create(
     # what an interrupted creation left; not the whole folder, one of them holds the lease
     there: Any = root.attrs.asdict().get(CREATING)
     left = [name for name in there if isinstance(name, str)] if isinstance(there, list) else []
-    for name in {*made, *left}.intersection(names_below(store)):
+    for name in {*made, *left}.intersection(names_in(store)):
         delete(store, f"{name}/zarr.json")
         delete_below(store, f"{name}/c")
     root.attrs.put({CREATING: made})

@@ -215,13 +215,13 @@ def exists(store: Store, key: str) -> bool:
         return run(store.exists(key))
 
 
-def names_below(store: Store, prefix: str = "") -> list[str]:
-    """List the names directly in a folder; "" is the store itself."""
+def names_in(store: Store) -> list[str]:
+    """List the names directly in a store."""
 
     async def listed() -> list[str]:
-        return [name async for name in store.list_dir(prefix)]
+        return [name async for name in store.list_dir("")]
 
-    with translate_errors(store, f"list {prefix}"):
+    with translate_errors(store, "list it"):
         return run(listed())
 
 

@@ -387,3 +387,10 @@ def test_masks_that_a_source_has_no_more_are_named(cohort, tmp_path):
     again = npc.convert(source, store, workers=0)
     assert again.attrs["masks_gone"] == [f"{patient}/T1WI"]
     assert npc.convert(source, store, workers=0).attrs["masks_gone"] == []
+
+
+def test_data_in_the_old_format_are_named_for_what_they_are(cohort, tmp_path):
+    zarr.create_array(tmp_path / "old" / "image", data=np.zeros(2), zarr_format=2)
+    zarr.open_group(tmp_path / "old", mode="a", zarr_format=2)
+    with pytest.raises(npc.StoreError, match=r"holds \.z\w+, data in the old Zarr format; convert into another"):
+        npc.convert(cohort / "primary_data", tmp_path / "old", workers=0)
