@@ -231,5 +231,5 @@ def keys_below(store: Store, prefix: str) -> list[str]:
     async def listed() -> list[str]:
         return [key async for key in store.list_prefix(f"{prefix}/" if prefix else "")]
 
-    with translate_errors(store, f"list {prefix}"):
+    with translate_errors(store, f"list {prefix or 'it'}"):
         return run(listed())

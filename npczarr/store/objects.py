@@ -224,7 +224,7 @@ class Objects(ObjectStore[Any]):
         async def listed() -> list[str]:
             return [name async for name in super(Objects, self).list_dir(prefix)]
 
-        for name in await self._ask(f"list {prefix}", listed):
+        for name in await self._ask(f"list {prefix or 'it'}", listed):
             yield name
 
     async def list_prefix(self, prefix: str) -> AsyncGenerator[str, None]:
@@ -233,7 +233,7 @@ class Objects(ObjectStore[Any]):
         async def listed() -> list[str]:
             return [key async for key in super(Objects, self).list_prefix(prefix)]
 
-        for key in await self._ask(f"list {prefix}", listed):
+        for key in await self._ask(f"list {prefix or 'it'}", listed):
             yield key
 
     async def delete_dir(self, prefix: str) -> None:

@@ -20,6 +20,7 @@ Answer = TypeVar("Answer")
 
 PATIENCE = timedelta(seconds=60)  # how long a server may be away
 _READ_ONLY = (errno.EACCES, errno.EPERM, errno.EROFS)
+_REFUSALS = ("status code: 401", "status code: 403")  # obstore has no class of its own for a refused listing
 
 
 @contextmanager
@@ -78,7 +79,8 @@ def is_refusal(error: BaseException) -> bool:
     if isinstance(error, OSError):
         return isinstance(error, PermissionError) or error.errno in _READ_ONLY
     kind = type(error).__name__
-    return "Permission" in kind or "Unauthenticated" in kind
+    listing = kind == "GenericError" and any(status in str(error) for status in _REFUSALS)
+    return listing or "Permission" in kind or "Unauthenticated" in kind
 
 
 def _advice(store: Store, error: Exception, *, refused: bool) -> str:
