@@ -126,6 +126,11 @@ def conversion(result: xr.Dataset, store: str, seconds: float) -> None:
             f"[yellow]masks[/] of {len(gone)} scans are no longer in the store, for this source, as it was read, has "
             f"none that can be used: {escape(', '.join(gone[:6]))}{' …' if len(gone) > 6 else ''}"
         )
+    if gone := result.attrs.get("imports_gone"):
+        out.print(
+            f"[yellow]masks[/] of {len(gone)} scans are the source's again in place of imported ones, for their files "
+            f"were written anew: {escape(', '.join(gone[:6]))}{' …' if len(gone) > 6 else ''}; import them again"
+        )
     strays(result.attrs.get("strays", ()))
     if result.attrs.get("padding"):
         out.print(f"[yellow]padding[/] {escape(result.attrs['padding'])}")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ import xxhash
 from npczarr.errors import NpczarrError, ParameterError, SourceError, StoreError
 from npczarr.model.cohort import ScanFiles
 from npczarr.model.geometry import Grid
+from npczarr.model.imported import say_imported
 from npczarr.model.label_set import labels_of_store, renumbered
 from npczarr.model.layout import Layout
 from npczarr.model.progress import Meter, OnProgress
@@ -251,10 +251,8 @@ def _imported(
         return Imported(*task.key, outcome.status, outcome.message)
     row = target.before.row(task.key, {name: values[task.key] for name, values in tables.items()})
     row["status"] = status_before(*task.key, row)
-    replaced = (
-        f"mask replaced on {datetime.now(UTC).date().isoformat()} from {task.files.masks[0].path} "
-        f"(digest {outcome.file_digest}), was {row['mask_digest'] or row['mask_status']}"
-    )
+    before = str(row["mask_digest"] or row["mask_status"])
+    replaced = say_imported(task.files.masks[0].path, outcome.file_digest, before)
     new = _row(task.key, row, outcome.mask, outcome.digest, replaced)
     with target.lease.writing():
         target.before.keep(row, new)

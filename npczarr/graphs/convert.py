@@ -12,8 +12,9 @@ import zarr
 
 from npczarr.errors import ParameterError, SourceError, StoreError
 from npczarr.graphs.convert_scan import Peek, PeekTask, ScanTask, missing_row, peek_scans, source_digest, write_scan
+from npczarr.graphs.run_result import changed
 from npczarr.graphs.source_columns import over_store, without_identities
-from npczarr.graphs.store_writer import StoreWriter, Work, changed
+from npczarr.graphs.store_writer import StoreWriter, Work
 from npczarr.model.cohort import Cohort, ScanFiles
 from npczarr.model.label_set import Labels, label_names
 from npczarr.model.layout import Layout, check_codec, plan_layout
@@ -98,8 +99,8 @@ def convert(
         On (patient, sequence) of the source: `status`, `message`, `mask_status`, `action` (written, replaced,
         kept or none), `seconds`, `source_bytes`. In the attributes: files that belong to no scan (`strays`), what is
         odd in tables (`table_warnings`), what series were taken for by their headers and which were not taken
-        (`guesses`, `not_taken`), scans that have lost the mask that the store held (`masks_gone`), and what padding
-        costs where it is much.
+        (`guesses`, `not_taken`), scans that have lost the mask that the store held (`masks_gone`) or have the source's
+        in place of one that was imported (`imports_gone`), and what padding costs where it is much.
 
     Raises
     ------

@@ -39,7 +39,7 @@ def repair_store(
     scheduler: str | None,
     source_options: Mapping[str, Any] | None,
     on_progress: OnProgress | None,
-) -> None:
+) -> list[Key]:
     """Put metadata and labels back, and write damaged scans, rows and columns again from the source.
 
     Parameters
@@ -51,6 +51,11 @@ def repair_store(
     config, workers, scheduler, source_options, on_progress
         As for :func:`npczarr.convert`.
 
+    Returns
+    -------
+    list of (patient, sequence)
+        Scans that have the source's mask in place of an imported one.
+
     Raises
     ------
     StoreError
@@ -61,7 +66,7 @@ def repair_store(
     store = location.open()
     with hold_lease(store, location.shown) as lease:
         _prepare(open_group(store, location.shown, whole=False), location.shown, lease, damaged, cohort)
-    convert(
+    result = convert(
         source,
         location.url,
         config=config,
@@ -71,6 +76,7 @@ def repair_store(
         source_options=source_options,
         on_progress=on_progress,
     )
+    return [tuple(key.split("/", 1)) for key in result.attrs["imports_gone"]]
 
 
 def accept(location: Location) -> None:

@@ -19,7 +19,8 @@ from npczarr.graphs.resample import layout_of
 from npczarr.graphs.resample_blocks import SPATIAL
 from npczarr.graphs.resample_plan import plan_cohort, plan_digest, resampled_attributes
 from npczarr.graphs.resample_scan import ResampleTask, refusal, write_resampled
-from npczarr.graphs.store_writer import StoreWriter, Work, changed
+from npczarr.graphs.run_result import changed
+from npczarr.graphs.store_writer import StoreWriter, Work
 from npczarr.graphs.training_index import index_scans
 from npczarr.model.layout import Layout, check_codec
 from npczarr.model.limits import Limits

@@ -8,17 +8,17 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
-import numpy as np
 import xarray as xr
 import zarr
 
 from npczarr.errors import SourceError, StoreError
 from npczarr.graphs.convert_scan import clear_scan
+from npczarr.graphs.run_result import REMEMBERED, run_result
 from npczarr.model.layout import Layout, padding_remark
 from npczarr.model.limits import Limits
 from npczarr.model.progress import Meter, OnProgress
 from npczarr.model.records import Row
-from npczarr.model.schema import SCAN, STORED
+from npczarr.model.schema import STORED
 from npczarr.runner import Runner
 from npczarr.store.chunks import ScanPlace
 from npczarr.store.create import resize
@@ -109,8 +109,7 @@ class StoreWriter:
         self._pause = _FLUSH_SECONDS
         self._rows = Rows(root, lease)
         self._raters = len(labels(root, "rater")) if "rater" in root else 0
-        self._before: dict[Key, str] = {}
-        self._masks: dict[Key, str] = {}
+        self._before: dict[str, dict[Key, Any]] = {}
 
     def run(
         self,
@@ -124,8 +123,7 @@ class StoreWriter:
         Returns
         -------
         xarray.Dataset
-            On (patient, sequence) of the work: `status`, `message`, `mask_status`, `action` (written, replaced, kept or
-            none), `seconds`, `source_bytes`.
+            As :func:`npczarr.graphs.run_result.run_result` gives it, and what padding costs (`padding`).
         """
         queue, rows, counts = self._plan(work, rewrite)
         self._unwritten += rows.values()
@@ -150,13 +148,15 @@ class StoreWriter:
             self._flush()
         self._compare_frames(work)
         self._trim()
-        return self._result(work, rows)
+        now = {name: self._rows.read(name) for name in ("status", "message", "mask_status")}
+        result = run_result(work.patients, work.sequences, rows, self._before, now)
+        shapes = [(int(z), int(y), int(x)) for z, y, x in array(self._root, "shape")[...].reshape(-1, 3)]
+        return result.assign_attrs(padding=padding_remark(shapes, self._layout))
 
     def _plan(self, work: Work, rewrite: Collection[str]) -> tuple[list[Key], dict[Key, Row], Counter[str]]:
         """Tell scans to write from those of which there is nothing and from those to keep, by status and digest."""
-        status, digests = self._rows.read("status"), self._rows.read("source_digest")
-        self._before = {key: str(text) for key, text in status.items()}
-        self._masks = self._rows.read("mask_status")
+        self._before = {name: self._rows.read(name) for name in REMEMBERED}
+        status, digests = self._before["status"], self._rows.read("source_digest")
         queue: list[Key] = []
         absent: dict[Key, Row] = {}
         kept = 0
@@ -196,7 +196,7 @@ class StoreWriter:
         key = row.patient, row.sequence
         rows[key] = row
         if row.declined:
-            self._rows.set_texts({"status": {key: self._before[key]}})
+            self._rows.set_texts({"status": {key: self._before["status"][key]}})
         else:
             self._unwritten.append(row)
         if time.monotonic() - self._flushed > self._pause:
@@ -254,43 +254,6 @@ class StoreWriter:
                 check=self._lease.check,
             )
         self._layout = layout
-
-    def _result(self, work: Work, rows: Mapping[Key, Row]) -> xr.Dataset:
-        keys = [[(patient, sequence) for sequence in work.sequences] for patient in work.patients]
-        text = np.dtypes.StringDType()
-
-        def table(value: Callable[[Key], Any], dtype: Any) -> tuple[tuple[str, ...], Any]:  # noqa: ANN401 - a dtype
-            return SCAN, np.array([[value(key) for key in line] for line in keys], dtype=dtype)
-
-        found = {name: self._rows.read(name) for name in ("status", "message", "mask_status")}
-        for key, row in rows.items():
-            if row.declined:
-                found["status"][key], found["message"][key] = "refused", row.declined
-        variables = {name: table(values.__getitem__, text) for name, values in found.items()}
-        variables["action"] = table(lambda key: self._action(key, rows), text)
-        variables["seconds"] = table(lambda key: rows[key].seconds if key in rows else 0.0, np.float64)
-        variables["source_bytes"] = table(lambda key: rows[key].source_bytes if key in rows else 0, np.int64)
-        names = {"patient": np.array(work.patients, text), "sequence": np.array(work.sequences, text)}
-        shapes = [(int(z), int(y), int(x)) for z, y, x in array(self._root, "shape")[...].reshape(-1, 3)]
-        attrs = {"padding": padding_remark(shapes, self._layout), "masks_gone": self._masks_gone(rows)}
-        return xr.Dataset(variables, coords=names, attrs=attrs)
-
-    def _masks_gone(self, rows: Mapping[Key, Row]) -> list[str]:
-        """Name the scans of which the store held a mask, and that have none now."""
-        written = {key: row.values["mask_status"] for key, row in rows.items() if not row.declined}
-        return ["/".join(key) for key, now in written.items() if self._masks[key] in STORED and now not in STORED]
-
-    def _action(self, key: Key, rows: Mapping[Key, Row]) -> str:
-        if key not in rows:
-            return "kept"
-        if rows[key].declined or rows[key].values["status"] not in STORED:
-            return "none"
-        return "replaced" if self._before[key] in STORED else "written"
-
-
-def changed(result: xr.Dataset) -> bool:
-    """Whether a run has written anything."""
-    return bool((result["action"] != "kept").any())
 
 
 def _name(work: Work, task: Task) -> str:

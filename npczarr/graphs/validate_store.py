@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from npczarr.errors import ParameterError
 from npczarr.graphs.repair_store import accept, repair_store
 from npczarr.model.cohort import ScanFiles
+from npczarr.model.imported import mask_before
 from npczarr.model.progress import Meter, OnProgress
 from npczarr.model.schema import RESAMPLING, SCAN_TABLES, STORED
 from npczarr.runner import Idle, Runner
@@ -43,6 +44,10 @@ from npczarr.store.validate import (
 )
 from npczarr.store.whole import is_written_whole
 
+_OTHER_THAN_REPLACED = (
+    "the source's mask is neither the one that was imported nor the one that it replaced; import it again after "
+    "converting, if it is still meant"
+)
 _SMALL_VOXELS = 50_000_000  # read back in about the time that two processes take to start
 
 
@@ -78,10 +83,11 @@ def validate(
     store
         Folder or URL of the store.
     against
-        The source it was made from: every scan is read again and compared, voxel for voxel.
+        The source it was made from: every scan is read again and compared, voxel for voxel. The source of an
+        imported mask must still have the mask that was replaced.
     repair
-        Write again from the source what is damaged, put labels and attributes back, then check once more. Damaged scans
-        lose masks that were imported, and damaged results are deleted.
+        Write again from the source what is damaged, put labels and attributes back, then check once more. A damaged
+        scan loses a mask that was imported, which is a finding, and damaged results are deleted.
     seal
         Accept the store as it is: what another program changed or added is no finding any more.
     config
@@ -114,7 +120,7 @@ def validate(
     found = _check(location, None if repair else against, reading)
     if not (repair and found and against is not None):
         return found
-    repair_store(
+    given_up = repair_store(
         location,
         against,
         [(finding.patient, finding.sequence) for finding in found if finding.patient],
@@ -124,7 +130,9 @@ def validate(
         source_options=source_options,
         on_progress=on_progress,
     )
-    return _check(location, against, reading)
+    left = _check(location, against, reading)
+    problem = "was damaged, and has the source's mask again in place of the imported one; import that again"
+    return (*left, *(Finding(patient, sequence, problem) for patient, sequence in given_up))
 
 
 def _refuse_resampled(location: Location) -> None:
@@ -251,8 +259,9 @@ def _compare(task: CheckTask, source: Source) -> list[str]:
         mask = "" if isinstance(found, str) else digest(found.mask)
     except Exception:
         mask = ""
-    if mask != task.claims["mask_digest"]:
-        problems.append("mask differs from the source")
+    before = mask_before(str(task.claims["message"]))  # of an imported mask, what the source gave
+    if mask not in (task.claims["mask_digest"], before):
+        problems.append("mask differs from the source" if before is None else _OTHER_THAN_REPLACED)
     return problems
 
 

@@ -29,7 +29,7 @@ Values = Mapping[str, Any]
 #: Entries of a scan's row that :func:`check_scan` holds against the voxels.
 CLAIMS = (
     "status", "mask_status", "shape", "spacing", "affine", "z_mm", "image_digest", "mask_digest", "mask_voxels",
-    "series_digest",
+    "series_digest", "message",
 )  # fmt: skip
 _LARGEST_TABLE = 4 * 10**9  # bytes
 

@@ -77,6 +77,44 @@ def test_an_edited_mask_replaces_the_stored_one_and_only_it(copy, edited):
 
 
 @pytest.mark.slow
+def test_an_imported_mask_is_no_damage_and_is_not_lost_without_a_word(copy, cohort, edited):
+    source = cohort / "primary_data"
+    import_masks(copy, edited)
+    assert npc.validate(copy, against=source, workers=0) == ()
+    _, imported, _ = stored(copy, "001", "T1WI")
+    # another scan is damaged: what was imported stays
+    (copy / "image/c/1/0/0/0/0").unlink()
+    assert npc.validate(copy, against=source, repair=True, workers=0) == ()
+    np.testing.assert_array_equal(stored(copy, "001", "T1WI")[1], imported)
+    # its own image is damaged: the source has the mask of before, and that is said
+    (copy / "image/c/0/0/0/0/0").unlink()
+    found = npc.validate(copy, against=source, repair=True, workers=0)
+    assert [(one.patient, one.sequence) for one in found] == [("001", "T1WI")]
+    assert "import that again" in found[0].problem
+    assert npc.validate(copy, against=source, workers=0) == ()
+    import_masks(copy, edited)
+    result = npc.convert(source, copy, rewrite=["001/T1WI"], workers=0)
+    assert (result.attrs["imports_gone"], result.attrs["masks_gone"]) == (["001/T1WI"], [])
+    import_masks(copy, edited)
+    resampled = npc.resample_store(copy, copy.with_name("resampled.zarr"), spacing=(4, 2, 2), workers=0)
+    assert resampled.attrs["imports_gone"] == []
+
+
+@pytest.mark.slow
+def test_a_source_whose_mask_changed_since_an_import_is_told_apart(copy, cohort, edited, tmp_path):
+    source = shutil.copytree(cohort / "primary_data", tmp_path / "source")
+    import_masks(copy, edited)
+    path = source / "data/MRI-Segments/001/ROI-T1.nii"
+    image = nibabel.load(path)
+    voxels = np.zeros_like(np.asarray(image.dataobj))
+    voxels[1, 1, 1] = 1
+    nibabel.save(nibabel.Nifti1Image(voxels, image.affine), path)
+    found = npc.validate(copy, against=source, workers=0)
+    assert [(one.patient, one.sequence) for one in found] == [("001", "T1WI")]
+    assert "neither the one that was imported nor the one that it replaced" in found[0].problem
+
+
+@pytest.mark.slow
 def test_a_mask_of_another_place_is_refused_and_changes_nothing(copy, edited):
     path = edited / "001/ROI-T1.nii.gz"
     image = nibabel.load(path)
