@@ -27,6 +27,7 @@ import npczarr as npc
 from npczarr.cli.app import app
 from npczarr.errors import LeaseError, NpczarrError, ParameterError, SourceError, StoreError
 from npczarr.privacy.audit import audit
+from npczarr.store import storage_errors
 from npczarr.store.cohort import StoredCohort
 from npczarr.store.create import resize
 from npczarr.store.hierarchy import array, labels, open_group
@@ -415,6 +416,18 @@ def test_wrong_keys_are_refused_in_one_line_and_not_tried_again(s3, cohort, remo
     assert "access was refused" in refused.stderr
     assert "Traceback" not in refused.stderr
     assert SECRET[::-1] not in refused.stderr + refused.stdout
+
+
+def test_a_silent_server_is_named_once_while_it_is_waited_for(s3, remote, monkeypatch, caplog):
+    npc.open(remote)
+    assert caplog.messages == []
+    monkeypatch.setattr(storage_errors, "SILENCE_SECONDS", 0.1)
+    s3.use(Faults(delay=0.3))
+    npc.open(remote)
+    npc.open(remote)
+    s3.use(Faults())
+    assert len(caplog.messages) == 1
+    assert caplog.messages[0].startswith(f"{remote}: no answer for 0 seconds (read ")
 
 
 @pytest.mark.slow

@@ -14,7 +14,7 @@ from zarr.storage import ObjectStore
 
 from npczarr.errors import LeaseError
 from npczarr.model.options import redacted
-from npczarr.store.storage_errors import retry, translate_errors
+from npczarr.store.storage_errors import retry, told_of_silence, translate_errors
 from npczarr.store.zarr_library import Buffer, BufferPrototype
 
 Answer = TypeVar("Answer")
@@ -241,5 +241,5 @@ class Objects(ObjectStore[Any]):
         await self._ask(f"delete {prefix}", lambda: super(Objects, self).delete_dir(prefix))
 
     async def _ask(self, act: str, request: Callable[[], Awaitable[Answer]]) -> Answer:
-        with translate_errors(self, act):
+        with translate_errors(self, act), told_of_silence(self, act):
             return await retry(request)

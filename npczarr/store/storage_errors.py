@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import logging
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
@@ -19,6 +20,8 @@ from npczarr.model.options import redacted
 Answer = TypeVar("Answer")
 
 PATIENCE = timedelta(seconds=60)  # how long a server may be away
+SILENCE_SECONDS = 5.0  # of a server, after which a person is told why nothing happens
+_SILENT: set[str] = set()  # stores of which that was said
 _READ_ONLY = (errno.EACCES, errno.EPERM, errno.EROFS)
 _REFUSALS = ("status code: 401", "status code: 403")  # obstore has no class of its own for a refused listing
 
@@ -116,6 +119,25 @@ async def retry(request: Callable[[], Awaitable[Answer]]) -> Answer:
                 raise
         await asyncio.sleep(wait)
         wait *= 2
+
+
+@contextmanager
+def told_of_silence(store: Store, act: str) -> Iterator[None]:
+    """Say within a request, of each store once a process, that its server has been silent for long."""
+    timer = asyncio.get_running_loop().call_later(SILENCE_SECONDS, _say_silent, str(store), act)
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def _say_silent(store: str, act: str) -> None:
+    if store not in _SILENT:
+        _SILENT.add(store)
+        logging.getLogger("npczarr").warning(
+            "%s: no answer for %.0f seconds (%s); still trying, check address and connection",
+            store, SILENCE_SECONDS, act,
+        )  # fmt: skip
 
 
 def is_broken(error: Exception) -> bool:
