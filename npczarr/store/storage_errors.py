@@ -52,7 +52,8 @@ def translate_errors(store: Store, act: str) -> Iterator[None]:
             raise
         kind = type(error).__name__
         refused = is_refusal(error)
-        problem = f"{store}: cannot {act} ({kind}: {first_line(error)}); {_advice(store, error, refused=refused)}"
+        advice = _advice(store, error, refused=refused, writing=writing)
+        problem = f"{store}: cannot {act} ({kind}: {first_line(error)}); {advice}"
         problem = redacted(problem)
         raise (ReadOnlyError if refused and writing else StoreError)(problem) from error
 
@@ -86,7 +87,7 @@ def is_refusal(error: BaseException) -> bool:
     return listing or "Permission" in kind or "Unauthenticated" in kind
 
 
-def _advice(store: Store, error: Exception, *, refused: bool) -> str:
+def _advice(store: Store, error: Exception, *, refused: bool, writing: bool) -> str:
     if isinstance(error, OSError) and error.errno == errno.EROFS:
         return "its file system is read-only, or became so, as one does after errors of its disk: check it"
     if refused and isinstance(getattr(store, "_store", store), LocalStore):  # of a wrapper, what it wraps
@@ -99,7 +100,7 @@ def _advice(store: Store, error: Exception, *, refused: bool) -> str:
         return "the disk or its connection failed: check its health, and copy what is on it"
     if isinstance(error, AttributeError | TypeError | ValueError | LookupError):
         return "this object is damaged or of another program"
-    return "check address, access and space left"
+    return "check address, access and space left" if writing else "check address and access"
 
 
 def first_line(error: Exception) -> str:
