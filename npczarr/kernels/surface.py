@@ -32,18 +32,23 @@ Floats = NDArray[np.float64]
 class SurfaceDistances:
     """Every surface element of a and of b: its distance to the other surface in mm, rising, and its area in mm².
 
-    Where one mask is empty, it has no elements and the other's distances are infinite.
+    With each comes the area of all elements up to it. Where one mask is empty, it has no elements and the other's
+    distances are infinite.
     """
 
     a_to_b_mm: Floats
     a_area_mm2: Floats
+    a_within_mm2: Floats
     b_to_a_mm: Floats
     b_area_mm2: Floats
+    b_within_mm2: Floats
 
     @property
     def total_areas_mm2(self) -> tuple[float, float]:
         """Area of each surface, a's then b's."""
-        return float(np.sum(self.a_area_mm2)), float(np.sum(self.b_area_mm2))
+        sides = (self.a_within_mm2, self.b_within_mm2)
+        area_a, area_b = (_area_within(within, within.size) for within in sides)
+        return area_a, area_b
 
     @property
     def both_empty(self) -> bool:
@@ -100,10 +105,10 @@ def hausdorff(distances: SurfaceDistances, percent: float = 100.0) -> float:
         return math.nan
     if distances.one_empty:
         return math.inf
-    sides = ((distances.a_to_b_mm, distances.a_area_mm2), (distances.b_to_a_mm, distances.b_area_mm2))
+    sides = ((distances.a_to_b_mm, distances.a_within_mm2), (distances.b_to_a_mm, distances.b_within_mm2))
     if percent == 100:
         return max(float(distance[-1]) for distance, _ in sides)
-    return max(_percentile(distance, area, percent / 100) for distance, area in sides)
+    return max(_percentile(distance, within, percent / 100) for distance, within in sides)
 
 
 def average_distances(distances: SurfaceDistances) -> tuple[float, float]:
@@ -117,8 +122,8 @@ def average_distances(distances: SurfaceDistances) -> tuple[float, float]:
         return math.inf, math.inf
     area_a, area_b = distances.total_areas_mm2
     return (
-        float(np.sum(distances.a_to_b_mm * distances.a_area_mm2)) / area_a,
-        float(np.sum(distances.b_to_a_mm * distances.b_area_mm2)) / area_b,
+        float(distances.a_to_b_mm @ distances.a_area_mm2) / area_a,
+        float(distances.b_to_a_mm @ distances.b_area_mm2) / area_b,
     )
 
 
@@ -167,14 +172,18 @@ def surface_dice(distances: SurfaceDistances, tolerance_mm: float) -> float:
 def _near_areas(distances: SurfaceDistances, tolerance_mm: float) -> tuple[float, float]:
     if not (math.isfinite(tolerance_mm) and tolerance_mm >= 0):
         raise ParameterError(f"tolerance_mm: expected a finite distance of 0 mm or more, found {tolerance_mm!r}")
-    sides = ((distances.a_to_b_mm, distances.a_area_mm2), (distances.b_to_a_mm, distances.b_area_mm2))
-    near_a, near_b = (float(np.sum(area[: np.searchsorted(d, tolerance_mm, "right")])) for d, area in sides)
+    sides = ((distances.a_to_b_mm, distances.a_within_mm2), (distances.b_to_a_mm, distances.b_within_mm2))
+    near_a, near_b = (_area_within(within, int(np.searchsorted(d, tolerance_mm, "right"))) for d, within in sides)
     return near_a, near_b
 
 
-def _percentile(distance: Floats, area: Floats, fraction: float) -> float:
-    share = np.cumsum(area) / np.sum(area)
-    return float(distance[min(int(np.searchsorted(share, fraction)), len(distance) - 1)])
+def _area_within(within: Floats, elements: int) -> float:
+    """Return the area of the first elements."""
+    return float(within[elements - 1]) if elements else 0.0
+
+
+def _percentile(distance: Floats, within: Floats, fraction: float) -> float:
+    return float(distance[min(int(np.searchsorted(within / within[-1], fraction)), len(distance) - 1)])
 
 
 @lru_cache(maxsize=64)
@@ -187,8 +196,9 @@ def _element_area(spacing: Triple) -> Floats:
     return np.where(np.bitwise_count(np.arange(256)) > 4, area[::-1], area)
 
 
-def _directed(cells: Mask, others: Mask, area: Floats, spacing: Triple) -> tuple[Floats, Floats]:
-    """Return the distances from one surface to the other, rising, and the areas in that order."""
+def _directed(cells: Mask, others: Mask, area: Floats, spacing: Triple) -> tuple[Floats, Floats, Floats]:
+    """Return the distances from one surface to the other, rising, the areas in that order, and their running sum."""
     distance, areas = surface_to_surface(cells, others, area, *spacing)
     order = np.argsort(distance)
-    return distance[order], areas[order]
+    areas = areas[order]
+    return distance[order], areas, np.cumsum(areas)
