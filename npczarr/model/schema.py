@@ -271,10 +271,14 @@ INDEXES: tuple[Variable, ...] = (
 
 RATER = Variable("rater", ("rater",), "string", "who outlined the mask")
 
+#: Measurements, and the groups of their results.
+MEASURES = ("morphology", "agreement", "score")
+
 #: Names that a column of a table cannot take.
 RESERVED = frozenset(v.name for v in (*SCAN_TABLES, *INDEXES, *VISIT, *voxel_variables("int16"))) | {
     *AXES,
     *("rater", "affine_row", "affine_column"),
     *("y_mm", "x_mm"),  # what the accessor calls positions along y and x
-    *("morphology", "agreement", "score", "review"),  # groups beside the variables
+    *MEASURES,  # groups beside the variables
+    "review",
 }

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import ast
 import operator
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from npczarr.errors import ParameterError, unknown_label
+from npczarr.errors import ParameterError, UnknownLabelError, nearest_label, unknown_label
+from npczarr.model.schema import MEASURES
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +57,7 @@ _COMPARISONS: Mapping[type[ast.cmpop], Callable[[Any, Any], Any]] = {
     ast.GtE: operator.ge,
 }
 _ALLOWED = "comparisons of columns with values, in, not in, and, or, not, such as: t_stage in ('T3', 'T4') and age < 60"
+_OTHER_WORDS = re.compile(r"&&|\|\||!(?!=)|\b(AND|OR|NOT|IN)\b")  # of SQL and of C
 _LONGEST = 10_000  # characters
 _DEEPEST = 100  # nested expressions, far below where Python's recursion ends
 
@@ -92,6 +95,18 @@ def _name(node: ast.AST) -> str | None:
     return node.id if isinstance(node, ast.Name) else None
 
 
+def unknown_column(name: str, known: Iterable[str]) -> UnknownLabelError:
+    """Return the error for a column that is not there; it says what else a name may have been meant to be."""
+    known = list(known)
+    error = unknown_label("column", name, known)
+    group = name.partition(".")[0]
+    if nearest_label(name, known) is not None:
+        return error
+    if group in MEASURES and not any(one.startswith(f"{group}.") for one in known):
+        return UnknownLabelError(f"{error}; its results are there once npczarr {group} has measured them")
+    return error if "." in name else UnknownLabelError(f"{error}; text goes in quotation marks: {name!r}")
+
+
 def select(where: str, columns: Mapping[str, Column]) -> NDArray[np.bool_]:
     """Say which rows a selection chooses.
 
@@ -127,6 +142,8 @@ def _parsed(where: str) -> ast.expr:
         tree = ast.parse(where.strip(), mode="eval").body
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         hint = "; to compare write ==" if "==" not in where and "=" in where else ""
+        if _OTHER_WORDS.search(where):
+            hint = "; write and, or, not"
         raise ParameterError(f"where: {where!r} cannot be read{hint}; expected {_ALLOWED}") from error
     level: list[ast.AST] = [tree]
     for _ in range(_DEEPEST):
@@ -180,7 +197,7 @@ def _value(node: ast.expr, where: str, columns: Mapping[str, Column]) -> Any:  #
     name = _name(node)
     if name is not None:
         if name not in columns:
-            raise unknown_label("column", name, list(columns), where="the store")
+            raise unknown_column(name, columns)
         return columns[name]
     if isinstance(node, ast.Constant) and isinstance(node.value, str | int | float):
         return np.asarray(node.value)
@@ -196,4 +213,6 @@ def _refused(node: ast.expr, where: str) -> ParameterError:
         part = ast.unparse(node)
     except RecursionError:
         part = "…"
-    return ParameterError(f"where: {part!r} in {where[:200]!r} is not allowed; expected {_ALLOWED}")
+    whole = where.strip()[:200]
+    of = "" if part == whole else f" in {whole!r}"
+    return ParameterError(f"where: {part!r}{of} is no comparison; expected {_ALLOWED}")

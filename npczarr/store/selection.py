@@ -11,10 +11,10 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
-from npczarr.errors import ParameterError, StoreError, unknown_label
+from npczarr.errors import ParameterError, StoreError
 from npczarr.model.layout import TABLE_PATIENTS
 from npczarr.model.schema import SCAN
-from npczarr.model.where import Texts, names_in, select
+from npczarr.model.where import Texts, names_in, select, unknown_column
 from npczarr.store.catalog import open_catalog
 from npczarr.store.cohort import open_consolidated
 from npczarr.store.columns import arrays_for, columns_of, read_columns
@@ -131,7 +131,7 @@ def _from_tables(
     known = columns_of(members)
     for name in names:
         if name not in known and name not in reviewed:
-            raise unknown_label("column", name, [*known, *reviewed])
+            raise unknown_column(name, [*known, *reviewed])
     wanted = {name: known[name] for name in names if name in known}
     columns = read_columns(arrays_for(members, wanted.values()), wanted)
     if any(name in reviewed for name in names):

@@ -1,5 +1,7 @@
 """Selections in words."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -53,3 +55,19 @@ def test_names_and_unknown_columns():
     assert names_in("a < 1 and b == 'x' or a > 3") == ("a", "b")
     with pytest.raises(ParameterError, match=r"no column 'agee'.*did you mean 'age'"):
         select("agee < 3", COLUMNS)
+
+
+@pytest.mark.parametrize(
+    ("where", "words"),
+    [
+        ("t_stage == XYZ", "text goes in quotation marks: 'XYZ'"),
+        ("morphology.volume > 3", "its results are there once npczarr morphology has measured them"),
+        ("age < 3 && t_stage == 'T1'", "write and, or, not"),
+        ("age < 3 AND t_stage == 'T1'", "write and, or, not"),
+        ("t_stage = 'T1'", "to compare write =="),
+        ("age", "'age' is no comparison"),
+    ],
+)
+def test_what_is_written_in_another_language_is_answered_in_this_one(where, words):
+    with pytest.raises(ParameterError, match=re.escape(words)):
+        select(where, COLUMNS)
