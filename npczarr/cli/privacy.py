@@ -112,7 +112,7 @@ def deidentify(
         typer.echo(json.dumps(asdict(done), indent=1))
     else:
         _print_copy(done)
-    raise typer.Exit(int(bool(done.failed)))
+    raise typer.Exit(int(bool(done.failed) or done.written + done.kept == 0))
 
 
 def _print_copy(done: Deidentified) -> None:
@@ -132,6 +132,8 @@ def _print_copy(done: Deidentified) -> None:
     show.out.print(f"{done.written} files written, {done.kept} were there, {len(done.failed)} failed")
     if done.written + done.kept:
         show.out.print(f"[yellow]note[/] pixels are as they were; {_FACES}")
+    else:
+        show.out.print("[red]nothing[/] was copied: name the folder that holds the images, or their layout by --config")
 
 
 def _summary(found: Audit) -> str:

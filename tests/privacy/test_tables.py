@@ -134,3 +134,12 @@ def test_it_is_said_where_a_folder_above_was_numbered_in_spite_of_the_option(sou
     assert ids(tmp_path / "out") == ["patient-001", "patient-002"]  # two patients, and no one called "before"
     deidentify(folder, tmp_path / "numbered", workers=0)
     assert ids(tmp_path / "numbered") == ["patient-001", "patient-002"]
+
+
+def test_a_copy_of_nothing_is_no_success(tmp_path):
+    folder = tmp_path / "source"
+    folder.mkdir()
+    (folder / "LICENSE").write_text("none")
+    printed = CliRunner().invoke(app, ["deidentify", str(folder), str(tmp_path / "out"), "--workers", "0"])
+    assert printed.exit_code == 1
+    assert "nothing was copied" in printed.output
