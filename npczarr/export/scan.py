@@ -50,7 +50,10 @@ class ExportTask:
     @property
     def remark(self) -> str:
         """Remark on the scan in any case: why it has no mask."""
-        return "" if self.scan.has_mask else f"no mask ({self.scan.mask_status}: {self.scan.message})"
+        if self.scan.has_mask:
+            return ""
+        message = self.scan.message
+        return message if message.startswith("no mask") else f"no mask ({self.scan.mask_status}: {message})"
 
     @property
     def key(self) -> str:
