@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,6 +14,8 @@ from npczarr.model.categories import canonical
 from npczarr.model.clinical import MISSING, ClinicalField, is_missing_code, time_in, unit_of
 
 At = tuple[int, ...]  # of a patient, or of a patient and a sequence
+_COMMA = re.compile(r"[-+]?\d+,\d+")
+_FEW = 0.1  # of a column's entries
 _LONG_MONTHS = 360  # 30 years: times that reach beyond it without a unit are more likely days
 
 _TNM = re.compile(
@@ -68,9 +70,21 @@ def read_values(
     if known is not None:
         return _times(name, known, entries, shape)
     numbers = {at: _number(text) for at, text in entries.items() if text.lower() not in MISSING}
-    if not numbers or any(number is None for number in numbers.values()):
-        return ColumnValues(_filled(shape, entries, ""))
+    others = [entries[at] for at, number in numbers.items() if number is None]
+    if not numbers or others:
+        return ColumnValues(_filled(shape, entries, ""), warnings=_nearly_numbers(name, others, len(numbers)))
     return ColumnValues(_filled(shape, numbers, np.nan))
+
+
+def _nearly_numbers(name: str, others: Sequence[str], count: int) -> tuple[str, ...]:
+    """Warn of a column that was meant to be numbers, and is text for some of its entries."""
+    commas = [text for text in others if _COMMA.fullmatch(text)]
+    if others and len(commas) == len(others):
+        return (f"{name}: {commas[0]!r} has a comma, so the column is kept as text; write numbers with a point",)
+    if 0 < len(others) <= count * _FEW:
+        few = "1 entry is" if len(others) == 1 else f"{len(others)} entries are"
+        return (f"{name}: {few} no number, the other {count - len(others)} are; the column is kept as text",)
+    return ()
 
 
 def split_tnm(entries: Mapping[At, str]) -> tuple[dict[At, str], dict[At, str], dict[At, str]] | None:

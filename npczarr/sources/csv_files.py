@@ -17,13 +17,14 @@ _MOST_COLUMNS = 2000
 _SURE = 0.9  # of the characters must be in the commoner set
 _ALIEN = re.compile(rb"[\xa0-\xff]{3}")  # no western word has three letters beyond ASCII in a row
 _SEPARATORS = ",;\t|"
+_SAID = re.compile(rf"\s*\"?sep=([{_SEPARATORS}])\"?\s*?(?:\r\n|\r|\n)")  # a first line that Excel understands
 
 
 def parse_csv(content: bytes) -> list[dict[str, str]]:
     """Rows of a CSV file by column name; encoding and separator are detected.
 
     Encodings are UTF-8, UTF-16, GB 18030 and Big5 (Chinese), Shift-JIS (Japanese) and Windows-1252 (western);
-    separators comma, semicolon, tab and |.
+    separators comma, semicolon, tab and |; a first line such as ``sep=;`` says which.
 
     Raises
     ------
@@ -57,15 +58,18 @@ def _named_columns(names: Sequence[str], rows: Sequence[Sequence[str]]) -> list[
 
 def _split(text: str) -> list[list[str]]:
     """Split text into rows of cells; rows without any entry are left out."""
-    separator = _separator(_header(text))
+    said = _SAID.match(text)
+    separator = said[1] if said else _separator(_header(text))
     try:
-        lines = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
+        lines = csv.reader(io.StringIO(text[said.end() if said else 0 :], newline=""), delimiter=separator)
         return [row for row in lines if any(cell.strip() for cell in row)]
     except csv.Error as error:
         raise SourceError(f"cannot be read as a table ({error}); save it again as CSV") from error
 
 
 def _header(text: str) -> str:
+    said = _SAID.match(text)
+    text = text[said.end() :] if said else text
     return next((line for line in text.splitlines() if line.strip()), "")
 
 

@@ -11,6 +11,7 @@ from npczarr.model.cohort import Cohort, File
 from npczarr.model.published import SEQUENCES
 from npczarr.phantom.plan import plan_cohort
 from npczarr.phantom.tables import diagnoses, parameters
+from npczarr.sources.column_values import read_values
 from npczarr.sources.columns import starting_map
 from npczarr.sources.config import SourceConfig, load_config
 from npczarr.sources.csv_files import parse_csv
@@ -77,6 +78,28 @@ def test_a_title_above_the_names_of_columns_is_said_to_be_there():
         SourceError, match=r"columns 2, 3 have values and no name in the first line.*delete what is above"
     ):
         parse_csv(b"Clinical data,,\nID,Age,Sex\n1,50,F\n")
+
+
+@pytest.mark.parametrize("line", ["sep=;\r\n", '"sep=;"\n', "sep=;\n\n"])
+def test_a_first_line_may_say_the_separator(line):
+    # more commas than semicolons in the names: without that line, the comma would be taken
+    rows = parse_csv((line + "ID;Size (a,b,c)\n1;2\n").encode())
+    assert rows == [{"ID": "1", "Size (a,b,c)": "2"}]
+
+
+@pytest.mark.parametrize(
+    ("entries", "words"),
+    [
+        (["0,5", "-3,0"], "Leukos: '0,5' has a comma, so the column is kept as text; write numbers with a point"),
+        ([*"1234567890", "secret"], "Leukos: 1 entry is no number, the other 10 are; the column is kept as text"),
+        (["1", "2", "low"], None),
+        (["a", "b"], None),
+    ],
+)
+def test_text_that_was_meant_to_be_numbers_is_said_to_be_text(entries, words):
+    read = read_values("Leukos", {(i,): entry for i, entry in enumerate(entries)}, (len(entries),), None)
+    assert list(read.column) == entries
+    assert read.warnings == ((words,) if words else ())
 
 
 def test_quotes_hold_separators_and_line_ends():
