@@ -181,7 +181,7 @@ def convert(
         typer.Option(help="Convert this patient (003) or scan (003/T1WI) again even if it is unchanged."),
     ] = None,
     replace: Annotated[
-        bool, typer.Option("--replace", help="Take scans of other series than the store holds, or without their masks.")
+        bool, typer.Option("--replace", help="Take scans of other series than those that the store holds.")
     ] = False,
     keep: Annotated[
         list[str] | None, typer.Option(help="Take a table column (Name, MRN) though it may tell who the patients are.")

@@ -124,12 +124,8 @@ def conversion(result: xr.Dataset, store: str, seconds: float) -> None:
     if gone := result.attrs.get("masks_gone"):
         out.print(
             f"[yellow]masks[/] of {len(gone)} scans are no longer in the store, for this source, as it was read, has "
-            f"none that can be used: {escape(', '.join(gone[:6]))}{' …' if len(gone) > 6 else ''}"
-        )
-    if gone := result.attrs.get("imports_gone"):
-        out.print(
-            f"[yellow]masks[/] of {len(gone)} scans are the source's again in place of imported ones, for their files "
-            f"were written anew: {escape(', '.join(gone[:6]))}{' …' if len(gone) > 6 else ''}; import them again"
+            f"none that can be used: {escape(', '.join(gone[:6]))}{' …' if len(gone) > 6 else ''}; if a --config says "
+            "where masks lie, give it every time"
         )
     strays(result.attrs.get("strays", ()))
     if result.attrs.get("padding"):

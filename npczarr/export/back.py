@@ -14,7 +14,7 @@ import xxhash
 from npczarr.errors import NpczarrError, ParameterError, SourceError, StoreError
 from npczarr.model.cohort import ScanFiles
 from npczarr.model.geometry import Grid
-from npczarr.model.imported import say_imported
+from npczarr.model.imported import GONE, say_imported
 from npczarr.model.label_set import labels_of_store, renumbered
 from npczarr.model.layout import Layout
 from npczarr.model.progress import Meter, OnProgress
@@ -284,5 +284,6 @@ def _row(key: Key, row: Mapping[str, Any], mask: Mask, new: str, replaced: str) 
     values = {**row, **fresh, **mask.evidence, "mask_digest": new}
     values["mask_status"] = "warning" if mask.warnings else "ok"
     values["status"] = "ok" if row["status"] == "ok" and not mask.warnings else "warning"
-    values["message"] = "; ".join(str(part) for part in (*mask.warnings, replaced, row["message"]) if part)
+    earlier = [part for part in str(row["message"]).split("; ") if part and not part.startswith(GONE)]
+    values["message"] = "; ".join((*mask.warnings, replaced, *earlier))
     return Row(*key, {name: np.asarray(v) if np.ndim(v) else v for name, v in values.items()})

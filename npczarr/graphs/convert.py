@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import xarray as xr
 import zarr
 
-from npczarr.errors import ParameterError, SourceError
-from npczarr.graphs.convert_scan import ScanTask, missing_row, source_digest, write_scan
+from npczarr.errors import ParameterError, SourceError, StoreError
+from npczarr.graphs.convert_scan import Peek, PeekTask, ScanTask, missing_row, peek_scans, source_digest, write_scan
 from npczarr.graphs.run_result import changed
-from npczarr.graphs.source_checks import check_cohort, check_kind, is_stranger, peeked
 from npczarr.graphs.source_columns import over_store, without_identities
 from npczarr.graphs.store_writer import StoreWriter, Work
 from npczarr.model.cohort import Cohort, ScanFiles
-from npczarr.model.label_set import label_names
+from npczarr.model.label_set import Labels, label_names
 from npczarr.model.layout import Layout, check_codec, plan_layout
 from npczarr.model.progress import OnProgress
 from npczarr.model.records import PADDING
-from npczarr.model.schema import STORED
+from npczarr.model.schema import RESAMPLING, STORED
 from npczarr.runner import Runner
 from npczarr.sources.config import SourceConfig, load_config
 from npczarr.sources.discover import discover
@@ -30,10 +29,12 @@ from npczarr.sources.tables import Tables, read_tables
 from npczarr.store.chunks import ScanPlace
 from npczarr.store.create import add_columns, check_place, create, is_new, resize
 from npczarr.store.describe import SALT, add_history, root_attributes
-from npczarr.store.hierarchy import labels, open_group, read_layout
+from npczarr.store.hierarchy import labels, mask_labels, open_group, read_layout
 from npczarr.store.lease import Lease, hold_lease
 from npczarr.store.location import locate
 from npczarr.store.rows import Key, Rows
+
+_PEEK_BATCH = 32
 
 
 def convert(
@@ -82,8 +83,7 @@ def convert(
     rewrite
         Patients (``"003"``) or scans (``"003/T1WI"``) to write again though they did not change, after damage.
     replace
-        Put scans in the place of those that the store holds under the same labels, though they are of other series,
-        or none of them has a mask any more.
+        Put scans in the place of those that the store holds under the same labels, though they are of other series.
     keep
         Columns of tables to take though their names say that they tell who the patients are, such as ``"Name"``.
     break_lock
@@ -99,16 +99,15 @@ def convert(
         On (patient, sequence) of the source: `status`, `message`, `mask_status`, `action` (written, replaced,
         kept or none), `seconds`, `source_bytes`. In the attributes: files that belong to no scan (`strays`), what is
         odd in tables (`table_warnings`), what series were taken for by their headers and which were not taken
-        (`guesses`, `not_taken`), scans that have lost the mask that the store held (`masks_gone`) or have the source's
-        in place of one that was imported (`imports_gone`), and what padding costs where it is much.
+        (`guesses`, `not_taken`), scans that have lost the mask that the store held (`masks_gone`), and what padding
+        costs where it is much.
 
     Raises
     ------
     SourceError
         If the source cannot be read or holds no scan.
     StoreError, LeaseError
-        If the store cannot be written, holds another cohort, or masks of which the source has none; or somebody else is
-        writing it.
+        If the store cannot be written, holds another cohort, or somebody else is writing it.
     """
     _check(codec, dtype)
     rules = _load_rules(config, columns)
@@ -134,10 +133,10 @@ def convert(
         stranger, new_columns = False, fresh
         if not fresh:
             layout = read_layout(root, target.shown)
-            check_kind(root, cohort, rules.labels, target.shown)
-            stranger = is_stranger(runner, root, origin, cohort)
-            if not replace:
-                check_cohort(root, cohort, target.shown, stranger=stranger)
+            _check_kind(root, cohort, rules.labels, target.shown)
+            stranger = _is_stranger(runner, root, origin, cohort)
+            if stranger and not replace:
+                raise _other_cohort(root, cohort, target.shown)
             _grow(root, cohort, layout, lease)
             with lease.writing():
                 new_columns = add_columns(root, over_store(root, cohort, tables))
@@ -212,13 +211,77 @@ def _check(codec: str, dtype: str | None) -> None:
 
 def _survey(runner: Runner, source: Source, cohort: Cohort, codec: str, dtype: str | None) -> Layout:
     """Plan the layout from the first header of each scan."""
-    found = list(peeked(runner, source, cohort.scans.values()))
+    found = list(_peeked(runner, source, cohort.scans.values()))
     readable = [peek for _, peek in found if not peek.problem]
     if not readable:
         first = found[0][1].problem if found else "no images"
         raise SourceError(f"{source.shown}: none of {len(found)} scans can be read; the first: {first}")
     needed = max((peek.dtype for peek in readable), key=list(PADDING).index)
     return plan_layout([peek.shape_zyx for peek in readable], dtype=dtype or needed, codec=codec, limits=source.limits)
+
+
+def _peeked(
+    runner: Runner, source: Source, scans: Iterable[ScanFiles], salt: str = "00"
+) -> Iterator[tuple[ScanFiles, Peek]]:
+    """Look at the first header of each scan that has one, as the workers find them."""
+    listed = [scan for scan in scans if scan.images or scan.raters]
+    batches = [PeekTask(source, tuple(listed[i : i + _PEEK_BATCH]), salt) for i in range(0, len(listed), _PEEK_BATCH)]
+    for batch, outcome in runner.run(peek_scans, batches, name=lambda batch: f"peek-{batch.scans[0].patient}"):
+        if isinstance(outcome, BaseException):
+            raise SourceError(f"{source.shown}: cannot be read by the workers: {outcome}") from outcome
+        yield from zip(batch.scans, outcome, strict=True)
+
+
+def _check_kind(root: zarr.Group, cohort: Cohort, labels_of_masks: Labels, url: str) -> None:
+    """Refuse to mix kinds: resampled scans, scans with raters' masks, masks of other raters or labels, in one store."""
+    if RESAMPLING in root.attrs:
+        raise StoreError(f"{url}: a resampled cohort, which takes no scans as they are; convert elsewhere")
+    there = tuple(labels(root, "rater")) if "rater" in root else ()
+    if there != cohort.raters:
+        raise StoreError(
+            f"{url}: the raters of the store are {', '.join(there) or 'none'}, those of the source "
+            f"{', '.join(cohort.raters) or 'none'}; convert into another store"
+        )
+    stored, declared = mask_labels(root), label_names(labels_of_masks)
+    if stored != declared:
+        raise StoreError(
+            f"{url}: the labels of the store are {', '.join(stored)}, those of the configuration "
+            f"{', '.join(declared)}, in this order; give the configuration of the store, or convert into another "
+            "store"
+        )
+
+
+def _is_stranger(runner: Runner, root: zarr.Group, source: Source, cohort: Cohort) -> bool:
+    """Whether labels of the source and the store collide, and none of these scans is one that the store knows."""
+    colliding = _colliding(root, cohort)
+    if not colliding:
+        return False
+    rows = Rows(root)
+    digests = rows.read("source_digest")
+    if any(source_digest(cohort.scans[key]) == digests[key] for key in colliding):
+        return False
+    known = rows.read("mask_digest" if cohort.raters else "series_digest")
+    salt = str(root.attrs.asdict().get(SALT, ""))
+    peeks = _peeked(runner, source, (cohort.scans[key] for key in colliding), salt)
+    # all are looked at, for a folder may hold several series: what its first file says is then no answer
+    return not any(peek.identity and peek.identity == known[scan.patient, scan.sequence] for scan, peek in peeks)
+
+
+def _colliding(root: zarr.Group, cohort: Cohort) -> list[Key]:
+    """List scans that both have."""
+    status = Rows(root).read("status")
+    found = (key for key, files in cohort.scans.items() if files.images or files.raters)
+    return [key for key in found if status.get(key, "") in STORED]
+
+
+def _other_cohort(root: zarr.Group, cohort: Cohort, url: str) -> StoreError:
+    colliding = _colliding(root, cohort)
+    there = sum(bool(files.images or files.raters) for files in cohort.scans.values())
+    return StoreError(
+        f"{url}: {len(colliding)} of {there} scans have labels that the store holds, the first "
+        f"{'/'.join(colliding[0])}, but none is of a series that it knows, so this seems to be another cohort; convert "
+        "it into another store, or put it in place of what the store holds with --replace (replace=True)"
+    )
 
 
 def _joined(there: Sequence[str], coming: Sequence[str]) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from contextlib import suppress
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -13,11 +14,13 @@ import zarr
 from npczarr.errors import StoreError
 from npczarr.graphs.convert import convert
 from npczarr.model.cohort import Cohort
+from npczarr.model.imported import GONE
 from npczarr.model.progress import OnProgress
 from npczarr.model.schema import INDEXES, ROW_DIGEST, SCAN_TABLES, STORED
 from npczarr.sources.config import load_config
 from npczarr.sources.discover import discover
 from npczarr.sources.files import open_source
+from npczarr.store.cohort import StoredCohort
 from npczarr.store.create import TEXT, add_table
 from npczarr.store.hierarchy import RESIZING, array, arrays_of, dimension_sizes, groups_of, open_group
 from npczarr.store.lease import Lease, hold_lease
@@ -54,7 +57,7 @@ def repair_store(
     Returns
     -------
     list of (patient, sequence)
-        Scans that have the source's mask in place of an imported one.
+        Scans that have lost the mask that the store held, such as an imported one.
 
     Raises
     ------
@@ -65,7 +68,7 @@ def repair_store(
     cohort = discover(open_source(source, source_options, rules.limits), rules)
     store = location.open()
     with hold_lease(store, location.shown) as lease:
-        _prepare(open_group(store, location.shown, whole=False), location.shown, lease, damaged, cohort)
+        held = _prepare(open_group(store, location.shown, whole=False), location, lease, damaged, cohort)
     result = convert(
         source,
         location.url,
@@ -76,7 +79,15 @@ def repair_store(
         source_options=source_options,
         on_progress=on_progress,
     )
-    return [tuple(key.split("/", 1)) for key in result.attrs["imports_gone"]]
+    now = Rows(open_group(location.open(read_only=True), location.shown, mode="r")).read("mask_digest")
+    told = [
+        (patient, sequence)
+        for patient in cohort.patients
+        for sequence in cohort.sequences
+        for one in (result.sel(patient=patient, sequence=sequence),)
+        if str(one.action.values) in ("replaced", "none") and GONE in str(one.message.values)
+    ]
+    return list(dict.fromkeys([*(key for key, mask in held.items() if now.get(key) != mask), *told]))
 
 
 def accept(location: Location) -> None:
@@ -90,11 +101,16 @@ def accept(location: Location) -> None:
         lease.accept()
 
 
-def _prepare(root: zarr.Group, url: str, lease: Lease, damaged: Collection[Key], cohort: Cohort) -> None:
-    """Make a store fit to be converted into: metadata and labels as they were, damaged scans pending."""
+def _prepare(
+    root: zarr.Group, location: Location, lease: Lease, damaged: Collection[Key], cohort: Cohort
+) -> dict[Key, str]:
+    """Make a store fit to be converted into: metadata and labels as they were, damaged scans pending.
+
+    Returns the digests of those masks of damaged scans that are whole.
+    """
     missing = [name for name in ("image", "mask") if name not in root]
     if missing:
-        raise StoreError(f"{url}: {missing[0]} is gone, which nothing can repair; convert into a new store")
+        raise StoreError(f"{location.shown}: {missing[0]} is gone, which nothing can repair; convert into a new store")
     with lease.writing():
         _restore_metadata(root)
         _restore_tables(root)
@@ -104,9 +120,21 @@ def _prepare(root: zarr.Group, url: str, lease: Lease, damaged: Collection[Key],
     rows = Rows(root, lease)
     blank = _strange_rows(root, rows)
     pending = dict.fromkeys([*(key for key in damaged if key[0] in rows.patients), *blank])
+    held = _whole_masks(StoredCohort(location, root), rows, pending)
     rows.mark_pending(list(pending))
     # a row that is not as it was written says nothing reliable of its series
     rows.set_texts({name: dict.fromkeys(blank, "") for name in ("series_digest", "source_digest")})
+    return held
+
+
+def _whole_masks(cohort: StoredCohort, rows: Rows, scans: Collection[Key]) -> dict[Key, str]:
+    """Digests of the masks that are as their digest says, whatever else is damaged; the others are not known."""
+    digests, held = rows.read("mask_digest"), {}
+    for key in scans:
+        with suppress(Exception):  # damage shows in any way
+            if digests[key] and cohort.scan(*key).mask().size:
+                held[key] = str(digests[key])
+    return held
 
 
 def _restore_metadata(root: zarr.Group) -> None:

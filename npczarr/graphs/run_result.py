@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
-from npczarr.model.imported import mask_before
+from npczarr.model.imported import imports_in, say_gone
 from npczarr.model.records import Row
 from npczarr.model.schema import SCAN, STORED
 from npczarr.store.rows import Key
@@ -36,7 +37,7 @@ def run_result(
     -------
     xarray.Dataset
         On (patient, sequence): `status`, `message`, `mask_status`, `action` (written, replaced, kept or none),
-        `seconds`, `source_bytes`; in the attributes `masks_gone` and `imports_gone`.
+        `seconds`, `source_bytes`; in the attributes `masks_gone`.
     """
     keys = [[(patient, sequence) for sequence in sequences] for patient in patients]
     text = np.dtypes.StringDType()
@@ -53,7 +54,7 @@ def run_result(
     variables["seconds"] = table(lambda key: rows[key].seconds if key in rows else 0.0, np.float64)
     variables["source_bytes"] = table(lambda key: rows[key].source_bytes if key in rows else 0, np.int64)
     names = {"patient": np.array(patients, text), "sequence": np.array(sequences, text)}
-    return xr.Dataset(variables, coords=names, attrs=_gone(rows, before))
+    return xr.Dataset(variables, coords=names, attrs={"masks_gone": _masks_gone(rows, before)})
 
 
 def changed(result: xr.Dataset) -> bool:
@@ -69,17 +70,21 @@ def _action(row: Row | None, before: str) -> str:
     return "replaced" if before in STORED else "written"
 
 
-def _gone(rows: Mapping[Key, Row], before: Tables) -> dict[str, list[str]]:
-    """Name the scans that have no mask any more, and those that have lost an imported one."""
-    masks, imports = [], []
-    for key, values in ((key, row.values) for key, row in rows.items() if not row.declined):
-        if before["mask_status"][key] in STORED and values["mask_status"] not in STORED:
-            masks.append("/".join(key))
-        imported = _is_imported(before["message"][key]) and not _is_imported(values["message"])
-        if imported and values.get("mask_digest", "") != before["mask_digest"][key]:
-            imports.append("/".join(key))
-    return {"masks_gone": masks, "imports_gone": imports}
+def _masks_gone(rows: Mapping[Key, Row], before: Tables) -> list[str]:
+    """Name the scans that had a mask and have none any more."""
+    written = {key: row.values["mask_status"] for key, row in rows.items() if not row.declined}
+    return ["/".join(key) for key, now in written.items() if before["mask_status"][key] in STORED and now not in STORED]
 
 
-def _is_imported(message: Any) -> bool:  # noqa: ANN401 - a string of NumPy or of Python
-    return mask_before(str(message)) is not None
+def with_lost_import(row: Row, before: Tables) -> Row:
+    """Say in a row that a mask that was imported is gone; as it is where none was, or the new one is the same."""
+    if row.declined or row.outgrown is not None:
+        return row
+    key, message = (row.patient, row.sequence), str(row.values["message"])
+    lost = imports_in(str(before["message"][key])) - imports_in(message)
+    if not lost or row.values.get("mask_digest", "") == before["mask_digest"][key]:
+        return row
+    words = say_gone(has_mask=row.values["mask_status"] in STORED)
+    status = "warning" if row.values["status"] == "ok" else row.values["status"]
+    told = {"status": status, "message": "; ".join(part for part in (words, message) if part)}
+    return replace(row, values={**row.values, **told})

@@ -13,7 +13,7 @@ import zarr
 
 from npczarr.errors import SourceError, StoreError
 from npczarr.graphs.convert_scan import clear_scan
-from npczarr.graphs.run_result import REMEMBERED, run_result
+from npczarr.graphs.run_result import REMEMBERED, run_result, with_lost_import
 from npczarr.model.layout import Layout, padding_remark
 from npczarr.model.limits import Limits
 from npczarr.model.progress import Meter, OnProgress
@@ -167,7 +167,7 @@ class StoreWriter:
             if status[key] in STORED and same:
                 kept += 1
             elif key in work.absent:
-                row = work.absent[key]
+                row = with_lost_import(work.absent[key], self._before)
                 if (status[key], digests[key]) == (row.values["status"], row.values["source_digest"]):
                     kept += 1
                 else:
@@ -194,7 +194,7 @@ class StoreWriter:
     def _take(self, row: Row, rows: dict[Key, Row]) -> None:
         """Note what became of a scan; its row is written with others, every few seconds."""
         key = row.patient, row.sequence
-        rows[key] = row
+        row = rows[key] = with_lost_import(row, self._before)
         if row.declined:
             self._rows.set_texts({"status": {key: self._before["status"][key]}})
         else:

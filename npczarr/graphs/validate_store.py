@@ -44,10 +44,6 @@ from npczarr.store.validate import (
 )
 from npczarr.store.whole import is_written_whole
 
-_OTHER_THAN_REPLACED = (
-    "the source's mask is neither the one that was imported nor the one that it replaced; import it again after "
-    "converting, if it is still meant"
-)
 _SMALL_VOXELS = 50_000_000  # read back in about the time that two processes take to start
 
 
@@ -86,8 +82,8 @@ def validate(
         The source it was made from: every scan is read again and compared, voxel for voxel. The source of an
         imported mask must still have the mask that was replaced.
     repair
-        Write again from the source what is damaged, put labels and attributes back, then check once more. A damaged
-        scan loses a mask that was imported, which is a finding, and damaged results are deleted.
+        Write again from the source what is damaged, put labels and attributes back, then check once more. A scan
+        that is written again loses a mask that was imported, which is a finding; damaged results are deleted.
     seal
         Accept the store as it is: what another program changed or added is no finding any more.
     config
@@ -131,7 +127,7 @@ def validate(
         on_progress=on_progress,
     )
     left = _check(location, against, reading)
-    problem = "was damaged, and has the source's mask again in place of the imported one; import that again"
+    problem = "repaired, and its mask is the source's, which is not the one that the store held: import that again"
     return (*left, *(Finding(patient, sequence, problem) for patient, sequence in given_up))
 
 
@@ -261,8 +257,13 @@ def _compare(task: CheckTask, source: Source) -> list[str]:
         mask = ""
     before = mask_before(str(task.claims["message"]))  # of an imported mask, what the source gave
     if mask not in (task.claims["mask_digest"], before):
-        problems.append("mask differs from the source" if before is None else _OTHER_THAN_REPLACED)
+        problems.append("mask differs from the source" if before is None else _other_than_replaced(mask))
     return problems
+
+
+def _other_than_replaced(mask: str) -> str:
+    what = "mask is neither the one that was imported nor the one that it replaced" if mask else "mask is gone"
+    return f"a mask was imported, and since then the source's {what}; convert, and import again if it is still meant"
 
 
 def _exact(image: NDArray[Any], dtype: np.dtype[Any]) -> list[np.dtype[Any]]:

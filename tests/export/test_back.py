@@ -10,6 +10,7 @@ from npczarr.errors import SourceError
 from npczarr.export import back
 from npczarr.export.back import import_masks
 from npczarr.export.cohort import export_scans
+from npczarr.model.imported import GONE, imports_in, mask_before, say_imported
 from npczarr.model.records import Row
 from npczarr.model.schema import SCAN_TABLES
 from npczarr.store import table_chunks
@@ -92,12 +93,73 @@ def test_an_imported_mask_is_no_damage_and_is_not_lost_without_a_word(copy, coho
     assert [(one.patient, one.sequence) for one in found] == [("001", "T1WI")]
     assert "import that again" in found[0].problem
     assert npc.validate(copy, against=source, workers=0) == ()
+    # the table that says that it was imported is gone
     import_masks(copy, edited)
-    result = npc.convert(source, copy, rewrite=["001/T1WI"], workers=0)
-    assert (result.attrs["imports_gone"], result.attrs["masks_gone"]) == (["001/T1WI"], [])
+    shutil.rmtree(copy / "message")
+    found = npc.validate(copy, against=source, repair=True, workers=0)
+    assert [(one.patient, one.sequence) for one in found] == [("001", "T1WI")]
+
+
+def lost(store, patient="001", sequence="T1WI"):
+    """What the store says of the mask that a scan has lost."""
+    message = str(npc.open(store).message.sel(patient=patient, sequence=sequence).values)
+    return [part for part in message.split("; ") if part.startswith(GONE)]
+
+
+@pytest.mark.slow
+def test_a_conversion_that_takes_an_imported_mask_away_says_so_in_the_store(copy, cohort, edited, tmp_path):
+    source = shutil.copytree(cohort / "primary_data", tmp_path / "source")
     import_masks(copy, edited)
-    resampled = npc.resample_store(copy, copy.with_name("resampled.zarr"), spacing=(4, 2, 2), workers=0)
-    assert resampled.attrs["imports_gone"] == []
+    npc.convert(source, copy, workers=0)
+    assert lost(copy) == []
+    npc.convert(source, copy, rewrite=["001/T1WI"], workers=0)
+    assert lost(copy) == [f"{GONE}: the source has another, which was taken"]
+    assert str(npc.open(copy).status.sel(patient="001", sequence="T1WI").values) == "warning"
+    npc.convert(source, copy, workers=0)
+    assert len(lost(copy)) == 1, "it is said as long as the scan is not written again"
+    import_masks(copy, edited)
+    assert lost(copy) == []
+    (source / "data/MRI-Segments/001/ROI-T1.nii").unlink()
+    npc.convert(source, copy, workers=0)
+    assert lost(copy) == [f"{GONE}: the source has none"]
+    assert npc.validate(copy, against=source, workers=0) == ()
+
+
+@pytest.mark.slow
+def test_a_resampling_carries_what_was_imported_before_and_tells_what_it_takes_away(copy, edited, tmp_path):
+    resampled = tmp_path / "resampled.zarr"
+    import_masks(copy, edited)
+    npc.resample_store(copy, resampled, spacing=(4, 2, 2), workers=0)
+    assert lost(resampled) == []
+    export_scans(resampled, tmp_path / "its", format="nifti")
+    path = tmp_path / "its/001/ROI-T1.nii.gz"
+    image = nibabel.load(path)
+    nibabel.save(nibabel.Nifti1Image(np.asarray(image.dataobj)[::-1].copy(), image.affine), path)
+    import_masks(resampled, tmp_path / "its")
+    shutil.rmtree(tmp_path / "its")
+    npc.resample_store(copy, resampled, spacing=(4, 2, 2), workers=0)
+    assert lost(resampled) == [], "nothing has changed, so nothing is written"
+    export_scans(copy, tmp_path / "again", format="nifti")
+    path = tmp_path / "again/001/ROI-T1.nii.gz"
+    image = nibabel.load(path)
+    voxels = np.asarray(image.dataobj).copy()
+    voxels[: voxels.shape[0] // 2] = 0
+    nibabel.save(nibabel.Nifti1Image(voxels, image.affine), path)
+    import_masks(copy, tmp_path / "again")
+    npc.resample_store(copy, resampled, spacing=(4, 2, 2), workers=0)
+    assert len(lost(resampled)) == 1
+
+
+@pytest.mark.parametrize("folder", ["x (digest abc), was deadbeef", "a; b", "[red]", "肿瘤 was"])
+def test_the_name_of_a_file_does_not_mislead_who_reads_what_was_imported(folder):
+    first = say_imported(f"{folder}/ROI.nii", "0" * 32, "missing")
+    second = say_imported(f"{folder}/ROI.nii", "unknown", "a" * 32)
+    assert mask_before(first) == ""
+    assert mask_before(f"{first}; other words") == ""
+    assert mask_before(f"{second}; {first}") == ""
+    assert mask_before(f"odd; {second}") == "a" * 32
+    assert imports_in(f"odd; {second}; {first}") == {first, second}
+    assert imports_in("no mask") == frozenset()
 
 
 @pytest.mark.slow
@@ -112,6 +174,9 @@ def test_a_source_whose_mask_changed_since_an_import_is_told_apart(copy, cohort,
     found = npc.validate(copy, against=source, workers=0)
     assert [(one.patient, one.sequence) for one in found] == [("001", "T1WI")]
     assert "neither the one that was imported nor the one that it replaced" in found[0].problem
+    path.unlink()
+    (found,) = npc.validate(copy, against=source, workers=0)
+    assert "since then the source's mask is gone" in found.problem
 
 
 @pytest.mark.slow

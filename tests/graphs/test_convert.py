@@ -389,22 +389,6 @@ def test_masks_that_a_source_has_no_more_are_named(cohort, tmp_path):
     assert npc.convert(source, store, workers=0).attrs["masks_gone"] == []
 
 
-def test_a_source_read_without_its_masks_is_refused_and_removes_none(cohort, tmp_path):
-    source, store, elsewhere = tmp_path / "source", tmp_path / "a.zarr", tmp_path / "elsewhere.toml"
-    shutil.copytree(cohort / "primary_data", source)
-    npc.convert(source, store, workers=0)
-    before = xr.open_zarr(store).load()
-    elsewhere.write_text('[layout]\nmasks = ["{patient}/tumor-{mask}.nii"]')
-    with pytest.raises(npc.StoreError, match=r"holds masks of 9 scans, the first 001/CE-T1WI, .*--config"):
-        npc.convert(source, store, config=elsewhere, workers=0)
-    xr.testing.assert_identical(xr.open_zarr(store).load(), before)
-    assert npc.validate(store, against=source, workers=0) == ()
-    gone = npc.convert(source, store, config=elsewhere, replace=True, workers=0).attrs["masks_gone"]
-    assert len(gone) == 9
-    npc.convert(source, store, config=elsewhere, workers=0)  # nothing is left to lose
-    assert not xr.open_zarr(store).mask_voxels.any()
-
-
 def test_data_in_the_old_format_are_named_for_what_they_are(cohort, tmp_path):
     zarr.create_array(tmp_path / "old" / "image", data=np.zeros(2), zarr_format=2)
     zarr.open_group(tmp_path / "old", mode="a", zarr_format=2)
