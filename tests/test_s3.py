@@ -1,5 +1,6 @@
 """Stores and sources on a real S3 server, through a proxy that counts requests and breaks some of them."""
 
+import asyncio
 import contextlib
 import json
 import logging
@@ -427,7 +428,27 @@ def test_a_silent_server_is_named_once_while_it_is_waited_for(s3, remote, monkey
     npc.open(remote)
     s3.use(Faults())
     assert len(caplog.messages) == 1
-    assert caplog.messages[0].startswith(f"{remote}: no answer for 0 seconds (read ")
+    assert caplog.messages[0].startswith(f"{remote}: 0 seconds without a whole answer (read ")
+
+
+def test_a_server_that_answers_one_request_after_another_is_not_called_silent(monkeypatch, caplog):
+    monkeypatch.setattr(storage_errors, "SILENCE_SECONDS", 0.1)
+    silence = storage_errors.Silence()
+
+    async def request(at):
+        with silence.watched("s3://one", f"read {at}"):
+            await asyncio.sleep(0.04 * at)
+
+    async def answered():
+        await asyncio.gather(*(request(at) for at in range(1, 12)))
+
+    async def silent():
+        await asyncio.gather(*(request(at) for at in (1, 9, 10)))
+
+    asyncio.run(answered())
+    assert caplog.messages == []
+    asyncio.run(silent())
+    assert len(caplog.messages) == 1
 
 
 @pytest.mark.slow

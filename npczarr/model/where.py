@@ -57,6 +57,8 @@ _COMPARISONS: Mapping[type[ast.cmpop], Callable[[Any, Any], Any]] = {
     ast.GtE: operator.ge,
 }
 _ALLOWED = "comparisons of columns with values, in, not in, and, or, not, such as: t_stage in ('T3', 'T4') and age < 60"
+_QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"")
+_ASSIGNED = re.compile(r"(?<![=!<>])=(?!=)|<>")
 _OTHER_WORDS = re.compile(r"&&|\|\||!(?!=)|\b(AND|OR|NOT|IN)\b")  # of SQL and of C
 _LONGEST = 10_000  # characters
 _DEEPEST = 100  # nested expressions, far below where Python's recursion ends
@@ -95,16 +97,28 @@ def _name(node: ast.AST) -> str | None:
     return node.id if isinstance(node, ast.Name) else None
 
 
-def unknown_column(name: str, known: Iterable[str]) -> UnknownLabelError:
+def unknown_column(name: str, known: Iterable[str], where: str) -> UnknownLabelError:
     """Return the error for a column that is not there; it says what else a name may have been meant to be."""
     known = list(known)
     error = unknown_label("column", name, known)
-    group = name.partition(".")[0]
+    group, _, rest = name.partition(".")
     if nearest_label(name, known) is not None:
         return error
-    if group in MEASURES and not any(one.startswith(f"{group}.") for one in known):
+    if rest and group in MEASURES and not any(one.startswith(f"{group}.") for one in known):
         return UnknownLabelError(f"{error}; its results are there once npczarr {group} has measured them")
-    return error if "." in name else UnknownLabelError(f"{error}; text goes in quotation marks: {name!r}")
+    if name in _compared_with_names(where):
+        return UnknownLabelError(f"{error}; text goes in quotation marks: {name!r}")
+    return error
+
+
+def _compared_with_names(where: str) -> set[str]:
+    """Return the names that stand to the right of another, as a column and its value do."""
+    found: set[str] = set()
+    for node in ast.walk(_parsed(where)):
+        if isinstance(node, ast.Compare) and _name(node.left) is not None:
+            items = [part for side in node.comparators for part in getattr(side, "elts", [side])]
+            found |= {part.id for part in items if isinstance(part, ast.Name)}
+    return found
 
 
 def select(where: str, columns: Mapping[str, Column]) -> NDArray[np.bool_]:
@@ -141,10 +155,11 @@ def _parsed(where: str) -> ast.expr:
     try:
         tree = ast.parse(where.strip(), mode="eval").body
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-        hint = "; to compare write ==" if "==" not in where and "=" in where else ""
-        if _OTHER_WORDS.search(where):
-            hint = "; write and, or, not"
-        raise ParameterError(f"where: {where!r} cannot be read{hint}; expected {_ALLOWED}") from error
+        bare = _QUOTED.sub("", where)  # what is in quotation marks means nothing
+        hints = ["; to compare write =="] * bool(_ASSIGNED.search(bare)) + ["; write and, or, not"] * bool(
+            _OTHER_WORDS.search(bare)
+        )
+        raise ParameterError(f"where: {where!r} cannot be read{''.join(hints)}; expected {_ALLOWED}") from error
     level: list[ast.AST] = [tree]
     for _ in range(_DEEPEST):
         level = [child for node in level for child in ast.iter_child_nodes(node)]
@@ -197,7 +212,7 @@ def _value(node: ast.expr, where: str, columns: Mapping[str, Column]) -> Any:  #
     name = _name(node)
     if name is not None:
         if name not in columns:
-            raise unknown_column(name, columns)
+            raise unknown_column(name, columns, where)
         return columns[name]
     if isinstance(node, ast.Constant) and isinstance(node.value, str | int | float):
         return np.asarray(node.value)
@@ -215,4 +230,4 @@ def _refused(node: ast.expr, where: str) -> ParameterError:
         part = "…"
     whole = where.strip()[:200]
     of = "" if part == whole else f" in {whole!r}"
-    return ParameterError(f"where: {part!r}{of} is no comparison; expected {_ALLOWED}")
+    return ParameterError(f"where: {part!r}{of} is {'not understood' if of else 'no comparison'}; expected {_ALLOWED}")

@@ -14,7 +14,7 @@ from zarr.storage import ObjectStore
 
 from npczarr.errors import LeaseError
 from npczarr.model.options import redacted
-from npczarr.store.storage_errors import retry, told_of_silence, translate_errors
+from npczarr.store.storage_errors import retry, silence_of, translate_errors
 from npczarr.store.zarr_library import Buffer, BufferPrototype
 
 Answer = TypeVar("Answer")
@@ -69,6 +69,7 @@ class Objects(ObjectStore[Any]):
         super().__init__(store, read_only=read_only)
         self._url = url
         self._versions = versions
+        self._silence = silence_of(url)
 
     def guarded(self) -> Self:
         """Return the same store, which overwrites only those tables and metadata that are as it has read them."""
@@ -241,5 +242,5 @@ class Objects(ObjectStore[Any]):
         await self._ask(f"delete {prefix}", lambda: super(Objects, self).delete_dir(prefix))
 
     async def _ask(self, act: str, request: Callable[[], Awaitable[Answer]]) -> Answer:
-        with translate_errors(self, act), told_of_silence(self, act):
+        with translate_errors(self, act), self._silence.watched(self, act):
             return await retry(request)

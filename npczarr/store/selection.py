@@ -81,21 +81,22 @@ def select_patients(location: Location, where: str, sequences: Sequence[str] | N
         check_schema(root.attrs.asdict(), location.shown)
         known = labels(root, SCAN[1])
         shape = int(array(root, SCAN[0]).shape[0]), len(known)
-        columns, by = _columns(root, location, names, shape)
+        columns, by = _columns(root, location, where, shape)
     counted = [i for i, label in enumerate(known) if sequences is None or label in sequences]
     rows = np.broadcast_to(select(where, columns), shape)[:, counted]
     return Selection(np.flatnonzero(rows.all(axis=1)), by)
 
 
 def _columns(
-    root: zarr.Group, location: Location, names: Sequence[str], shape: tuple[int, int]
+    root: zarr.Group, location: Location, where: str, shape: tuple[int, int]
 ) -> tuple[Mapping[str, NDArray[Any] | Texts], str]:
-    """Return columns by name, and what they were read from."""
+    """Return the columns of a selection by name, and what they were read from."""
+    names = names_in(where)
     columns, by, lasting = _from_catalog(root, names, shape)
     rest = [name for name in names if name not in columns]
     if not rest:
         return columns, CATALOG
-    found = _from_tables(root, location, rest, shape)
+    found = _from_tables(root, location, rest, shape, where)
     if not lasting or shape[0] > TABLE_PATIENTS:
         warnings.warn(f"{location.shown}: whole tables were read to select patients, for {by}", stacklevel=5)
     return {**columns, **found}, f"tables, for {by}"
@@ -124,14 +125,14 @@ def _from_catalog(
 
 
 def _from_tables(
-    root: zarr.Group, location: Location, names: Sequence[str], shape: tuple[int, int]
+    root: zarr.Group, location: Location, names: Sequence[str], shape: tuple[int, int], where: str
 ) -> dict[str, NDArray[Any]]:
     reviewed = {f"{REVIEW}.{name}": name for name in REVIEWED}
     members = dict(members_below(root))
     known = columns_of(members)
     for name in names:
         if name not in known and name not in reviewed:
-            raise unknown_column(name, [*known, *reviewed])
+            raise unknown_column(name, [*known, *reviewed], where)
     wanted = {name: known[name] for name in names if name in known}
     columns = read_columns(arrays_for(members, wanted.values()), wanted)
     if any(name in reviewed for name in names):

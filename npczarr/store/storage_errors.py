@@ -9,6 +9,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from functools import lru_cache
 from typing import TypeVar
 
 from zarr.abc.store import Store
@@ -21,7 +22,6 @@ Answer = TypeVar("Answer")
 
 PATIENCE = timedelta(seconds=60)  # how long a server may be away
 SILENCE_SECONDS = 5.0  # of a server, after which a person is told why nothing happens
-_SILENT: set[str] = set()  # stores of which that was said
 _READ_ONLY = (errno.EACCES, errno.EPERM, errno.EROFS)
 _REFUSALS = ("status code: 401", "status code: 403")  # obstore has no class of its own for a refused listing
 
@@ -122,23 +122,42 @@ async def retry(request: Callable[[], Awaitable[Answer]]) -> Answer:
         wait *= 2
 
 
-@contextmanager
-def told_of_silence(store: Store, act: str) -> Iterator[None]:
-    """Say within a request, of each store once a process, that its server has been silent for long."""
-    timer = asyncio.get_running_loop().call_later(SILENCE_SECONDS, _say_silent, str(store), act)
-    try:
-        yield
-    finally:
-        timer.cancel()
+class Silence:
+    """Watches the requests to one store, and says once when its server has answered none of them for long."""
+
+    def __init__(self) -> None:
+        self._answered = 0.0
+        self._said = False
+
+    @contextmanager
+    def watched(self, store: Store, act: str) -> Iterator[None]:
+        """Watch one request."""
+        loop, since = asyncio.get_running_loop(), time.monotonic()
+        timer = loop.call_later(SILENCE_SECONDS, lambda: look())
+
+        def look() -> None:
+            nonlocal timer
+            left = max(since, self._answered) + SILENCE_SECONDS - time.monotonic()
+            if left > 0:
+                timer = loop.call_later(left, look)
+            elif not self._said:
+                self._said = True
+                logging.getLogger("npczarr").warning(
+                    "%s: %.0f seconds without a whole answer (%s); still trying, check address and connection",
+                    store, SILENCE_SECONDS, act,
+                )  # fmt: skip
+
+        try:
+            yield
+            self._answered = time.monotonic()
+        finally:
+            timer.cancel()
 
 
-def _say_silent(store: str, act: str) -> None:
-    if store not in _SILENT:
-        _SILENT.add(store)
-        logging.getLogger("npczarr").warning(
-            "%s: no answer for %.0f seconds (%s); still trying, check address and connection",
-            store, SILENCE_SECONDS, act,
-        )  # fmt: skip
+@lru_cache(maxsize=64)
+def silence_of(url: str) -> Silence:
+    """Return what watches a store in this process."""
+    return Silence()
 
 
 def is_broken(error: Exception) -> bool:

@@ -61,6 +61,12 @@ def test_names_and_unknown_columns():
     ("where", "words"),
     [
         ("t_stage == XYZ", "text goes in quotation marks: 'XYZ'"),
+        ("t_stage in (XYZ, 'T1')", "text goes in quotation marks: 'XYZ'"),
+        ("t_stage = 'T3' AND age < 60", "to compare write ==; write and, or, not; expected"),
+        ("age <> 3", "to compare write ==; expected"),
+        ("t_stage = 'NOT KNOWN'", "cannot be read; to compare write ==; expected"),
+        ("age == None", "'None' in 'age == None' is not understood"),
+        ("mask == 1", "which has age"),
         ("morphology.volume > 3", "its results are there once npczarr morphology has measured them"),
         ("age < 3 && t_stage == 'T1'", "write and, or, not"),
         ("age < 3 AND t_stage == 'T1'", "write and, or, not"),
@@ -71,3 +77,11 @@ def test_names_and_unknown_columns():
 def test_what_is_written_in_another_language_is_answered_in_this_one(where, words):
     with pytest.raises(ParameterError, match=re.escape(words)):
         select(where, COLUMNS)
+
+
+@pytest.mark.parametrize("where", ["mask == 1", "foo > 3", "score > 1", "len(t_stage) > 1"])
+def test_what_is_no_text_is_not_taken_for_it(where):
+    with pytest.raises(ParameterError) as refused:
+        select(where, COLUMNS)
+    assert "quotation" not in str(refused.value)
+    assert "measured" not in str(refused.value)
