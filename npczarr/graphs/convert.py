@@ -114,6 +114,11 @@ def convert(
     origin = open_source(source, source_options, rules.limits)
     target = locate(store, storage_options)
     cohort = discover(origin, rules)
+    if not any(scan.images or scan.raters for scan in cohort.scans.values()):
+        raise SourceError(
+            f"{origin.shown}: masks of {len(cohort.scans)} scans and no images; name the folder that holds both, or "
+            "give the masks to scans of a store by npczarr import-masks"
+        )
     tables = without_identities(read_tables(origin, cohort, rules), keep)
     _check_rewrite(rewrite, cohort)
     runner = Runner(workers, scheduler)  # wrong arguments are an error before anything is created

@@ -389,6 +389,21 @@ def test_masks_that_a_source_has_no_more_are_named(cohort, tmp_path):
     assert npc.convert(source, store, workers=0).attrs["masks_gone"] == []
 
 
+def test_a_source_of_masks_alone_is_refused_and_empties_no_store(cohort, tmp_path):
+    source, store = tmp_path / "source", tmp_path / "a.zarr"
+    shutil.copytree(cohort / "primary_data", source)
+    npc.convert(source, store, workers=0)
+    for folder in source.rglob("*T1WI"):
+        shutil.rmtree(folder)
+    for folder in source.rglob("T2WI"):
+        shutil.rmtree(folder)
+    for target in (store, tmp_path / "new.zarr"):
+        with pytest.raises(npc.SourceError, match="masks of 9 scans and no images"):
+            npc.convert(source, target, workers=0)
+    assert not (tmp_path / "new.zarr").exists()
+    assert npc.validate(store, against=cohort / "primary_data", workers=0) == ()
+
+
 def test_data_in_the_old_format_are_named_for_what_they_are(cohort, tmp_path):
     zarr.create_array(tmp_path / "old" / "image", data=np.zeros(2), zarr_format=2)
     zarr.open_group(tmp_path / "old", mode="a", zarr_format=2)
