@@ -85,7 +85,7 @@ def repair_store(
         for patient in cohort.patients
         for sequence in cohort.sequences
         for one in (result.sel(patient=patient, sequence=sequence),)
-        if str(one.action.values) in ("replaced", "none") and GONE in str(one.message.values)
+        if one.action != "kept" and GONE in str(one.message.values)
     ]
     return list(dict.fromkeys([*(key for key, mask in held.items() if now.get(key) != mask), *told]))
 

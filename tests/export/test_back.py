@@ -93,6 +93,11 @@ def test_an_imported_mask_is_no_damage_and_is_not_lost_without_a_word(copy, coho
     assert [(one.patient, one.sequence) for one in found] == [("001", "T1WI")]
     assert "import that again" in found[0].problem
     assert npc.validate(copy, against=source, workers=0) == ()
+    # the imported mask itself is damaged
+    import_masks(copy, edited)
+    (copy / "mask/c/0/0/0/0/0").unlink()
+    found = npc.validate(copy, against=source, repair=True, workers=0)
+    assert [(one.patient, one.sequence) for one in found] == [("001", "T1WI")]
     # the table that says that it was imported is gone
     import_masks(copy, edited)
     shutil.rmtree(copy / "message")
