@@ -681,9 +681,7 @@ def test_a_finger_changes_the_slice_points_by_a_tap_and_scrolls_past_the_picture
             touch(page, "touchEnd")
             page.settle()
             assert page.run(at) == before
-            for _ in range(
-                5
-            ):  # a tap on a page that still glides only stops it, and the picture is elsewhere
+            for _ in range(5):  # a tap on a page that still glides only stops it, and the picture is elsewhere
                 page.run("document.querySelector('main').scrollTop = 0")
                 time.sleep(0.5)
                 touch(page, "touchStart", 150, 300)
