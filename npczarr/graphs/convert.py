@@ -114,11 +114,7 @@ def convert(
     origin = open_source(source, source_options, rules.limits)
     target = locate(store, storage_options)
     cohort = discover(origin, rules)
-    if not any(scan.images or scan.raters for scan in cohort.scans.values()):
-        raise SourceError(
-            f"{origin.shown}: masks of {len(cohort.scans)} scans and no images; name the folder that holds both, or "
-            "give the masks to scans of a store by npczarr import-masks"
-        )
+    _check_images(cohort, origin.shown)
     tables = without_identities(read_tables(origin, cohort, rules), keep)
     _check_rewrite(rewrite, cohort)
     runner = Runner(workers, scheduler)  # wrong arguments are an error before anything is created
@@ -168,6 +164,15 @@ def _remarks(cohort: Cohort, tables: Tables) -> dict[str, list[str]]:
 def _load_rules(config: str | Path | None, columns: str | Path | None) -> SourceConfig:
     rules = load_config(config)
     return rules if columns is None else dataclasses.replace(rules, columns=load_config(columns).columns)
+
+
+def _check_images(cohort: Cohort, url: str) -> None:
+    """Refuse masks alone: every scan would be missing, and what a store holds of it removed."""
+    if not any(scan.images or scan.raters for scan in cohort.scans.values()):
+        raise SourceError(
+            f"{url}: masks of {len(cohort.scans)} scans and no images; name the folder that holds both, or give the "
+            "masks to scans of a store by npczarr import-masks"
+        )
 
 
 def _check_rewrite(rewrite: Collection[str], cohort: Cohort) -> None:

@@ -80,13 +80,9 @@ def repair_store(
         on_progress=on_progress,
     )
     now = Rows(open_group(location.open(read_only=True), location.shown, mode="r")).read("mask_digest")
-    told = [
-        (patient, sequence)
-        for patient in cohort.patients
-        for sequence in cohort.sequences
-        for one in (result.sel(patient=patient, sequence=sequence),)
-        if one.action != "kept" and GONE in str(one.message.values)
-    ]
+    keys = product(cohort.patients, cohort.sequences)
+    outcomes = zip(keys, result.action.values.flat, result.message.values.flat, strict=True)
+    told = [key for key, action, message in outcomes if action != "kept" and GONE in message]
     return list(dict.fromkeys([*(key for key, mask in held.items() if now.get(key) != mask), *told]))
 
 

@@ -58,8 +58,11 @@ _COMPARISONS: Mapping[type[ast.cmpop], Callable[[Any, Any], Any]] = {
 }
 _ALLOWED = "comparisons of columns with values, in, not in, and, or, not, such as: t_stage in ('T3', 'T4') and age < 60"
 _QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"")
-_ASSIGNED = re.compile(r"(?<![=!<>])=(?!=)|<>")
-_OTHER_WORDS = re.compile(r"&&|\|\||!(?!=)|\b(AND|OR|NOT|IN)\b")  # of SQL and of C
+#: What SQL and C write, and how it is written here.
+_HINTS = (
+    (re.compile(r"(?<![=!<>])=(?!=)|<>"), "; to compare write =="),
+    (re.compile(r"&&|\|\||!(?!=)|\b(AND|OR|NOT|IN)\b"), "; write and, or, not"),
+)
 _LONGEST = 10_000  # characters
 _DEEPEST = 100  # nested expressions, far below where Python's recursion ends
 
@@ -156,10 +159,8 @@ def _parsed(where: str) -> ast.expr:
         tree = ast.parse(where.strip(), mode="eval").body
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         bare = _QUOTED.sub("", where)  # what is in quotation marks means nothing
-        hints = ["; to compare write =="] * bool(_ASSIGNED.search(bare)) + ["; write and, or, not"] * bool(
-            _OTHER_WORDS.search(bare)
-        )
-        raise ParameterError(f"where: {where!r} cannot be read{''.join(hints)}; expected {_ALLOWED}") from error
+        hints = "".join(hint for pattern, hint in _HINTS if pattern.search(bare))
+        raise ParameterError(f"where: {where!r} cannot be read{hints}; expected {_ALLOWED}") from error
     level: list[ast.AST] = [tree]
     for _ in range(_DEEPEST):
         level = [child for node in level for child in ast.iter_child_nodes(node)]
