@@ -9,7 +9,6 @@ up; the voxels of each series must be the same on all sides first.
 import argparse
 import json
 import os
-import shutil
 import statistics
 import subprocess
 import tempfile
@@ -108,7 +107,7 @@ def floor_codec(folder, out, task):
 
 def floor_writing(folder, out, task):
     # as many bytes, in as many files, as npczarr has written of this scan
-    (patient, _), kept = task.target.index, out.parent.parent / "kept.json"
+    (patient, _), kept = task.target.index, out.parents[1] / "kept.json"
     for i, size in enumerate(json.loads(kept.read_text())[patient]):
         out.mkdir(parents=True, exist_ok=True)
         (out / str(i)).write_bytes(NOISE[:size])
@@ -145,9 +144,11 @@ def compress(folder, syntax):
         dataset.save_as(path)
 
 
-def remove_chunks(scratch):
-    for name in ("image", "mask"):
-        shutil.rmtree(scratch / "store.zarr" / name / "c", ignore_errors=True)
+def new_tasks(source, scans, layout, path):
+    """Make a store without scans, and return the tasks that write them to it."""
+    store = locate(path)
+    create(store.open(), [str(i) for i in range(len(scans))], ["all"], layout, {})
+    return [ScanTask(source, scan, ScanPlace(store, (i, 0), layout, False), salt="00") for i, scan in enumerate(scans)]
 
 
 def warm(_):
@@ -172,21 +173,19 @@ def main():
         scans = [replace(s, masks=()) for s in discover(source, SourceConfig()).scans.values()][: 3 * options.patients]
         shapes = [read_scan(source, scan.images).image.shape for scan in scans]
         layout = plan_layout(shapes)
-        store = locate(scratch / "store.zarr")
-        create(store.open(), [str(i) for i in range(len(scans))], ["all"], layout, {})
-        tasks = [
-            ScanTask(source, scan, ScanPlace(store, (i, 0), layout, False), salt="00") for i, scan in enumerate(scans)
-        ]
+        first = scratch / "first.zarr"
+        tasks = new_tasks(source, scans, layout, first)
         folders = [(cohort / "primary_data" / scan.images[0].path).parent for scan in scans]
         megabytes = sum(file.size for scan in scans for file in scan.images) / 1e6
         check(folders[0], tasks[0], scratch)
 
         for folder, task in zip(folders, tasks, strict=True):
             with_npczarr(folder, scratch, task)
-        written = [(scratch / "store.zarr/image/c" / str(i)).rglob("*") for i in range(len(tasks))]
-        sizes = [[path.stat().st_size for path in paths if path.is_file()] for paths in written]
+        sizes = [
+            [path.stat().st_size for path in (first / "image/c" / str(i)).rglob("*") if path.is_file()]
+            for i in range(len(tasks))
+        ]
         (scratch / "kept.json").write_text(json.dumps(sizes))
-        remove_chunks(scratch)
 
         # the floors are of uncompressed files
         sides = {name: side for name, side in SIDES.items() if not (options.syntax and name.startswith("floor"))}
@@ -194,16 +193,16 @@ def main():
         with ProcessPoolExecutor(WORKERS, mp_context=get_context("spawn")) as pool:
             list(pool.map(warm, range(8)))
             for turn in range(options.turns + 1):
-                # each comes after another every time: what that has deleted is memory that need not be asked for
                 order = list(sides.items())
                 for side, convert in order[turn % len(order) :] + order[: turn % len(order)]:
-                    outs = [scratch / "out" / f"{turn}-{i}" for i in range(len(tasks))]
+                    # nothing is deleted until the end: ext4 may search long for an inode that was not freed just now
+                    outs = [scratch / "out" / f"{turn}-{side}-{i}" for i in range(len(tasks))]
+                    tasks = new_tasks(source, scans, layout, scratch / f"{turn}-{side}.zarr")
+                    os.sync()
                     start = time.perf_counter()
                     list(pool.map(convert, folders, outs, tasks))
                     if turn:  # the first warms file cache and imports
                         seconds[side].append(time.perf_counter() - start)
-                    shutil.rmtree(scratch / "out", ignore_errors=True)
-                    remove_chunks(scratch)
         print(f"{len(tasks)} series, {megabytes:.0f} MB of DICOM, {WORKERS} processes, median of {options.turns} turns")
         for side, times in seconds.items():
             ratio = statistics.median(t / own for t, own in zip(times, seconds["npczarr"], strict=True))

@@ -13,7 +13,7 @@ from contextlib import ExitStack, contextmanager
 from itertools import islice
 from typing import Any, Literal, Self, TypeVar
 
-from npczarr import ctrl_c
+from npczarr import ctrl_c, freed_memory
 from npczarr.errors import ClusterError, ParameterError
 
 Task = TypeVar("Task")
@@ -22,9 +22,6 @@ Idle = Literal["processes", "threads", "here"]
 
 _ADDRESS = re.compile(r"(\w+://)?[^/]+:\d+/?|inproc://.+|unix://.+")
 _AHEAD = 2  # tasks in flight for each worker thread: one running, one waiting
-_TRIM_OF_DASK = 65536
-#: Bytes of freed memory above which it is given back, and of an array above which it is not taken from there.
-_KEPT = {"MALLOC_TRIM_THRESHOLD_": 128 * 2**20, "MALLOC_MMAP_THRESHOLD_": 32 * 2**20}
 _RETRIES = 2  # of a task that raised: a store may have been away; one whose worker died is run again by Dask itself
 
 
@@ -118,7 +115,7 @@ class Runner:
         def submit(tasks: Iterable[Task]) -> None:
             for task in tasks:
                 key = f"{name(task)}-{os.urandom(4).hex()}"
-                future = client.submit(function, task, pure=False, key=key, retries=_RETRIES)
+                future = client.submit(_run_with_memory_kept, function, task, pure=False, key=key, retries=_RETRIES)
                 running[future] = task
                 finished.add(future)
 
@@ -159,7 +156,7 @@ class Runner:
         from distributed import Client, LocalCluster
 
         self._stack.enter_context(_without_main_module())
-        self._stack.enter_context(_memory_kept())
+        self._stack.enter_context(_environment_restored())
         self._stack.enter_context(_forked_from_one_import(module))
         with ctrl_c.deferred():  # Dask cannot close workers that are about to start
             try:
@@ -206,22 +203,30 @@ def _without_main_module() -> Iterator[None]:
         main.__dict__.update(hidden)
 
 
-@contextmanager
-def _memory_kept() -> Iterator[None]:
-    """Let worker processes keep some memory that they have freed: the next scan takes as much again.
+def _run_with_memory_kept(function: Callable[[Task], Result], task: Task) -> Result:
+    freed_memory.keep()
+    return function(task)
 
-    Dask has the C library of Linux give all of it back at once, and the system then clears the same pages for every
-    array anew: a third of the processor time of a conversion. What the user has set in Dask's place is left alone.
-    """
+
+@contextmanager
+def _environment_restored() -> Iterator[None]:
+    """Take back what Dask sets for workers in the process that starts them, such as one thread for linear algebra."""
+    before = {name: os.environ.get(name) for name in _set_by_dask()}
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+def _set_by_dask() -> list[str]:
+    """Return the names of the environment variables that Dask sets before it starts a worker."""
     import dask
 
-    place = "distributed.nanny.pre-spawn-environ"
-    given = dask.config.get(place, {})
-    if given.get("MALLOC_TRIM_THRESHOLD_") != _TRIM_OF_DASK:
-        yield
-        return
-    with dask.config.set({place: given | _KEPT}):
-        yield
+    return ["PYTHONHASHSEED", *dask.config.get("distributed.nanny.pre-spawn-environ", {})]
 
 
 @contextmanager
@@ -258,8 +263,7 @@ def _environment() -> Any:  # noqa: ANN401 - a distributed.WorkerPlugin
     from distributed import WorkerPlugin
 
     wanted = dict(os.environ)
-    of_dask = ["PYTHONHASHSEED", *dask.config.get("distributed.nanny.pre-spawn-environ", {})]
-    of_dask += dask.config.get("distributed.nanny.environ", {})
+    of_dask = [*_set_by_dask(), *dask.config.get("distributed.nanny.environ", {})]
 
     class Environment(WorkerPlugin):
         def setup(self, worker: object) -> None:

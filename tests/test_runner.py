@@ -19,11 +19,12 @@ import xarray as xr
 
 import npczarr as npc
 import npczarr.cli
+from npczarr import freed_memory
 from npczarr.cli import show
 from npczarr.cli.app import app
 from npczarr.errors import ParameterError
 from npczarr.model.progress import Meter, Progress
-from npczarr.runner import Runner, _memory_kept
+from npczarr.runner import Runner
 from tests.stores import comparable
 
 KEY = "0123456789abcdef"
@@ -428,13 +429,24 @@ def test_every_progress_is_said_in_the_same_words(state, words):
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="of the C library of Linux")
-def test_workers_keep_freed_memory_unless_the_user_has_said_how_much():
-    import distributed  # noqa: F401 - brings its settings
+@pytest.mark.parametrize(("threshold", "kept"), [(None, True), (7, False)])
+def test_workers_of_the_user_keep_freed_memory_unless_told_how_much(monkeypatch, threshold, kept):
+    import distributed
 
-    assert asked_of_a_worker("MALLOC_TRIM_THRESHOLD_") == [str(128 * 2**20)]
+    monkeypatch.delenv("MALLOC_TRIM_THRESHOLD_", raising=False)  # Dask leaves it there
     place = "distributed.nanny.pre-spawn-environ"
-    with dask.config.set({place: {"MALLOC_TRIM_THRESHOLD_": 7}}), _memory_kept():
-        assert dask.config.get(place) == {"MALLOC_TRIM_THRESHOLD_": 7}
+    given = dask.config.get(place)
+    with (
+        dask.config.set({place: given if threshold is None else given | {"MALLOC_TRIM_THRESHOLD_": threshold}}),
+        distributed.Client(n_workers=1, threads_per_worker=1, dashboard_address=":0"),
+        Runner() as runner,
+    ):
+        answers = [was_kept for _, was_kept in runner.run(whether_memory_is_kept, [0], name=str)]
+    assert answers == [kept]
+
+
+def whether_memory_is_kept(_):
+    return freed_memory.keep()
 
 
 @pytest.mark.slow
@@ -446,6 +458,15 @@ def test_workers_have_the_environment_of_the_moment_in_which_they_are_started(mo
     monkeypatch.delenv("NPCZARR_FIRST")
     monkeypatch.setenv("NPCZARR_SECOND", "2")
     assert asked_of_a_worker("NPCZARR_FIRST", "NPCZARR_SECOND") == [None, "2"]
+
+
+@pytest.mark.slow
+def test_what_dask_sets_for_workers_does_not_stay(monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    monkeypatch.delenv("MALLOC_TRIM_THRESHOLD_", raising=False)
+    before = dict(os.environ)
+    assert asked_of_a_worker("OMP_NUM_THREADS", "MALLOC_TRIM_THRESHOLD_") == ["3", "65536"]
+    assert dict(os.environ) == before
 
 
 def asked_of_a_worker(*names):

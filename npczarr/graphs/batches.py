@@ -17,6 +17,8 @@ from dask.highlevelgraph import HighLevelGraph
 from dask.local import get_sync
 from numpy.typing import NDArray
 
+from npczarr import freed_memory
+
 _LARGEST = 32 * 2**20  # bytes of voxels in a batch of several blocks, which are read one after the other
 _FEWEST = 32  # batches, where there are as many blocks: so that several workers end at the same time
 
@@ -106,6 +108,7 @@ class _Places:
 
 def run_batch(batch: Batch, values: list[Any]) -> list[NDArray[Any]]:
     """Run the tasks of a batch one after the other, in this thread."""
+    freed_memory.keep()
     graph = {**batch.tasks, **dict(zip(batch.inputs, values, strict=True))}
     found = get_sync(graph, list(batch.results))
     return list(found)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from npczarr import freed_memory
 from npczarr.graphs.resample_plan import ScanPlan
 from npczarr.kernels.scan import intensities, resample_image, resample_outline, target_grid
 from npczarr.model.geometry import Floats, Grid, Shape, covered_fraction
@@ -54,6 +55,7 @@ def image_block(
     extent: Shape,
 ) -> NDArray[np.float32]:
     """Resample the images of a block of scans; the tumors' masks tell where windows lie, if any."""
+    freed_memory.keep()
     lead = image.shape[:-3]
     result = np.full((*lead, *extent), np.nan, np.float32)
     for at in np.ndindex(*lead):

@@ -12,6 +12,7 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
+from npczarr import freed_memory
 from npczarr.errors import StoreError
 from npczarr.store.hierarchy import ZarrArray
 from npczarr.store.location import Location, exists
@@ -156,6 +157,7 @@ def _keep(key: tuple[Any, ...], array: ZarrArray) -> None:
 
 
 def _opened(location: Location, name: str, fingerprint: str, whole: bool) -> ZarrArray:
+    freed_memory.keep()
     store = WholeArrays(location.open(read_only=True), whole=whole)
     with translate_errors(store, f"open {name}"):
         try:
