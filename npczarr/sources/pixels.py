@@ -50,7 +50,8 @@ def decode(dataset: Dataset, remarks: list[str] | None = None) -> NDArray[Any]:
         elif syntax == RLELossless and (values := decode_rle(dataset, shape)) is not None:
             return values
         decoder = get_decoder(syntax)
-        plugin = next((name for name in _PLUGINS if name in decoder.available_plugins), "")
+        plugins = ("pydicom",) if syntax == RLELossless else _PLUGINS  # see `rle`
+        plugin = next((name for name in plugins if name in decoder.available_plugins), "")
         options: Any = {"correct_unused_bits": False, "bits_stored": bits}
         with decoder_remarks() as said:
             values, _ = decoder.as_array(dataset, decoding_plugin=plugin, **options)

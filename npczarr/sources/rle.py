@@ -1,4 +1,8 @@
-"""RLE Lossless pixels (DICOM PS3.5 annex G), by Pillow's decoder of PackBits: pydicom decodes them in plain Python."""
+"""RLE Lossless pixels (DICOM PS3.5 annex G), segment by segment through pylibjpeg-rle.
+
+pydicom decodes them in plain Python. Its plugin of the same library ends whole tasks on damaged frames (a panic of Rust
+is no ``Exception``); a segment by itself, with something behind it, is unpacked whatever it holds.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +12,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 from pydicom.dataset import Dataset
 from pydicom.encaps import generate_frames
+from rle.rle import decode_segment
 
 _HEADER = 64  # bytes
 #: As long as the longest run, so that none that is cut off can swallow it; no byte of it comes twice, so that it is
@@ -70,7 +74,8 @@ def _unpack(segment: bytes, pixels: int) -> NDArray[np.uint8] | None:
 def _unpack_whole(segment: bytes, pixels: int) -> NDArray[np.uint8] | None:
     """Unpack PackBits; None unless a run that is put behind them begins just where they end."""
     try:
-        plain = Image.frombytes("L", (pixels + len(_MARK), 1), segment + _MARK_RUN, "packbits", "L").tobytes()
-    except ValueError:  # they give fewer
+        plain = decode_segment(segment + _MARK_RUN)
+    except ValueError:
         return None
-    return np.frombuffer(plain, np.uint8, count=pixels) if plain.endswith(_MARK) else None
+    whole = len(plain) == pixels + len(_MARK) and plain.endswith(_MARK)
+    return np.frombuffer(plain, np.uint8, count=pixels) if whole else None

@@ -11,6 +11,7 @@ from pydicom.pixels import get_decoder
 from pydicom.uid import ExplicitVRLittleEndian, RLELossless
 
 from npczarr.sources.decoder_remarks import decoder_remarks
+from npczarr.sources.pixels import decode
 from npczarr.sources.rle import decode_rle
 
 SHAPE = (2, 24, 20)
@@ -39,7 +40,7 @@ def image(values: np.ndarray) -> Dataset:
 
 def by_pydicom(dataset: Dataset) -> np.ndarray:
     with decoder_remarks() as said:
-        values, _ = get_decoder(RLELossless).as_array(dataset, correct_unused_bits=False)
+        values, _ = get_decoder(RLELossless).as_array(dataset, decoding_plugin="pydicom", correct_unused_bits=False)
     assert not said
     return values
 
@@ -124,6 +125,15 @@ def test_damaged_frames_are_read_as_pydicom_reads_them_or_not_at_all():
             read += 1
             np.testing.assert_array_equal(found[0], by_pydicom(dataset))
     assert 50 < read < 350
+
+
+def test_frames_on_which_the_fast_decoder_panics_are_left_to_pydicom(capfd):
+    dataset = image(np.zeros((1, 1, 5), np.uint16))
+    dataset.PixelData = encapsulate([frame_of(b"\x81\x07\x81\x07", b"\x81\x07\x81\x07")])  # 256 values for 5
+    remarks: list[str] = []
+    np.testing.assert_array_equal(decode(dataset, remarks), np.full((1, 1, 5), 0x0707))
+    assert remarks == ["251 bytes are left over after the last pixel"] * 2
+    assert capfd.readouterr().err == ""
 
 
 def test_a_representation_that_the_standard_lacks_is_left_to_pydicom():
