@@ -146,11 +146,12 @@ def scan_geometry(dataset: xr.Dataset, there: xr.DataArray | None = None) -> xr.
     return joined
 
 
-def whole_scans(mask: xr.DataArray) -> xr.DataArray:
-    """Give a mask Dask chunks of whole scans: its own, or one scan each."""
-    if mask.chunks is None:
-        return mask.chunk({dim: -1 if dim in AXES else 1 for dim in mask.dims})
-    return mask.chunk(dict.fromkeys(AXES, -1))
+def whole_scans(voxels: xr.DataArray) -> xr.DataArray:
+    """Give voxels Dask chunks of whole scans: their own, or one scan each; without coordinates, which are cut too."""
+    voxels = voxels.reset_coords(drop=True)
+    if voxels.chunks is None:
+        return voxels.chunk({dim: -1 if dim in AXES else 1 for dim in voxels.dims})
+    return voxels.chunk(dict.fromkeys(AXES, -1))
 
 
 def _labels(mask: xr.DataArray, lead: Sequence[Any]) -> dict[Any, Any]:
