@@ -199,6 +199,6 @@ def _element_area(spacing: Triple) -> Floats:
 def _directed(cells: Mask, others: Mask, area: Floats, spacing: Triple) -> tuple[Floats, Floats, Floats]:
     """Return the distances from one surface to the other, rising, the areas in that order, and their running sum."""
     distance, areas = surface_to_surface(cells, others, area, *spacing)
-    order = np.argsort(distance)
+    order = np.argsort(distance, kind="stable")
     areas = areas[order]
     return distance[order], areas, np.cumsum(areas)
