@@ -58,10 +58,15 @@ _COMPARISONS: Mapping[type[ast.cmpop], Callable[[Any, Any], Any]] = {
 }
 _ALLOWED = "comparisons of columns with values, in, not in, and, or, not, such as: t_stage in ('T3', 'T4') and age < 60"
 _QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"")
-#: What SQL and C write, and how it is written here.
+#: What SQL, C and pandas write, and how it is written here.
 _HINTS = (
     (re.compile(r"(?<![=!<>])=(?!=)|<>"), "; to compare write =="),
-    (re.compile(r"&&|\|\||!(?!=)|\b(AND|OR|NOT|IN)\b"), "; write and, or, not"),
+    (re.compile(r"[&|~]|!(?!=)|\b(AND|OR|NOT|IN)\b"), "; write and, or, not"),
+    (re.compile(r"\blike\b", re.IGNORECASE), "; text is compared whole: name the values, as in ('001', '002')"),
+    (
+        re.compile(r"\b(null|none|nan|is)\b", re.IGNORECASE),
+        "; numbers that are known are equal to themselves, as in age == age, and text that is not known is ''",
+    ),
 )
 _LONGEST = 10_000  # characters
 _DEEPEST = 100  # nested expressions, far below where Python's recursion ends
@@ -109,6 +114,8 @@ def unknown_column(name: str, known: Iterable[str], where: str) -> UnknownLabelE
         return error
     if rest and group in MEASURES and not any(one.startswith(f"{group}.") for one in known):
         return UnknownLabelError(f"{error}; its results are there once npczarr {group} has measured them")
+    if hints := _hints(name):
+        return UnknownLabelError(f"{error}{hints}")
     if name in _compared_with_names(where):
         return UnknownLabelError(f"{error}; text goes in quotation marks: {name!r}")
     return error
@@ -158,15 +165,19 @@ def _parsed(where: str) -> ast.expr:
     try:
         tree = ast.parse(where.strip(), mode="eval").body
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-        bare = _QUOTED.sub("", where)  # what is in quotation marks means nothing
-        hints = "".join(hint for pattern, hint in _HINTS if pattern.search(bare))
-        raise ParameterError(f"where: {where!r} cannot be read{hints}; expected {_ALLOWED}") from error
+        raise ParameterError(f"where: {where!r} cannot be read{_hints(where)}; expected {_ALLOWED}") from error
     level: list[ast.AST] = [tree]
     for _ in range(_DEEPEST):
         level = [child for node in level for child in ast.iter_child_nodes(node)]
         if not level:
             return tree
     raise ParameterError(f"where: more than {_DEEPEST} expressions nested in each other; expected {_ALLOWED}")
+
+
+def _hints(where: str) -> str:
+    """Say how it is written here what other languages write in another way."""
+    bare = _QUOTED.sub("", where)  # what is in quotation marks means nothing
+    return "".join(hint for pattern, hint in _HINTS if pattern.search(bare))
 
 
 def _truth(node: ast.expr, where: str, columns: Mapping[str, Column]) -> Any:  # noqa: ANN401 - an array or a scalar
@@ -231,4 +242,5 @@ def _refused(node: ast.expr, where: str) -> ParameterError:
         part = "…"
     whole = where.strip()[:200]
     of = "" if part == whole else f" in {whole!r}"
-    return ParameterError(f"where: {part!r}{of} is {'not understood' if of else 'no comparison'}; expected {_ALLOWED}")
+    what = "not understood" if of else "no comparison"
+    return ParameterError(f"where: {part!r}{of} is {what}{_hints(where)}; expected {_ALLOWED}")

@@ -71,7 +71,15 @@ def test_names_and_unknown_columns():
         ("age < 3 && t_stage == 'T1'", "write and, or, not"),
         ("age < 3 AND t_stage == 'T1'", "write and, or, not"),
         ("t_stage = 'T1'", "to compare write =="),
-        ("age", "'age' is no comparison"),
+        ("(age < 3) & (t_stage == 'T1')", "is no comparison; write and, or, not; expected"),
+        ("age < 3 | t_stage == 'T1'", "is not understood; write and, or, not; expected"),
+        ("~(age < 3)", "write and, or, not"),
+        ("t_stage LIKE 'T%'", "text is compared whole: name the values"),
+        ("age IS NULL", "cannot be read; numbers that are known are equal to themselves, as in age == age"),
+        ("age is None", "is not understood; numbers that are known are equal to themselves"),
+        ("age == nan", "which has age, t_stage; numbers that are known are equal to themselves"),
+        ("t_stage == 'NULL & LIKE' or age", "'age' in \"t_stage == 'NULL & LIKE' or age\" is not understood; expected"),
+        ("age", "'age' is no comparison; expected"),
     ],
 )
 def test_what_is_written_in_another_language_is_answered_in_this_one(where, words):
