@@ -10,8 +10,8 @@ from functools import lru_cache
 from multiprocessing import parent_process
 
 _SETTING, _OF_DASK = "MALLOC_TRIM_THRESHOLD_", "65536"
-#: Options of ``mallopt`` by their numbers in ``malloc.h``: from how many freed bytes at the end of the heap on these are
-#: given back to the system, and from how many on an array lies outside the heap, where all of it is given back.
+#: Options of ``mallopt`` by their numbers in ``malloc.h``: from how many bytes on the freed end of the heap is given
+#: back to the system, and from how many on an array lies outside the heap, where all of it is given back.
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
 _LIMITS = {_TRIM_THRESHOLD: 128 * 2**20, _MMAP_THRESHOLD: 32 * 2**20}
 
