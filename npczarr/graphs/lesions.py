@@ -136,9 +136,9 @@ def _pairs(
     storage_options: Mapping[str, Any] | None,
 ) -> Iterator[tuple[dict[str, str], xr.DataArray, xr.DataArray, xr.DataArray]]:
     """Give each pair of readings: its name, the masks on (patient, sequence, z, y, x), and where there are both."""
-    for dim in SCAN:
-        if dim not in dataset.dims:
-            dataset = dataset.expand_dims(dim)
+    if dropped := [dim for dim in SCAN if dim not in dataset.dims]:  # only data variables get them back
+        others = [name for name in dataset.coords if name not in dataset.indexes and name not in SCAN]
+        dataset = dataset.reset_coords(others).expand_dims(dropped)
     mask = dataset["mask"]
     if predictions is not None:
         warn_of_unmatched(dataset, predictions, config=config, storage_options=storage_options)

@@ -16,8 +16,9 @@ from npczarr.errors import ParameterError
 from npczarr.graphs.batches import in_batches
 from npczarr.graphs.label_dim import only
 from npczarr.model.geometry import AXES
-from npczarr.model.schema import Variable
+from npczarr.model.schema import SCAN, Variable
 
+_LAST = ("affine_row", "affine_column", "axis", *AXES)
 Row = NDArray[np.float64]
 #: Masks of one scan (z, y, x) each, and its spacing (z, y, x) in mm, to one number for each entry of the registry.
 Kernel = Callable[..., Row]
@@ -60,8 +61,8 @@ def map_scans(
     xarray.Dataset
         On `pair` (the readings), `label`, and the dimensions of the masks before z, y, x.
     """
-    voxels = [whole_scans(mask.transpose(..., *AXES)) for mask in masks]
-    lead = voxels[0].dims[:-3]
+    lead = masks[0].transpose(..., *AXES).dims[:-3]
+    voxels = [whole_scans(mask.transpose(*lead, *AXES)) for mask in masks]
     for axis in lead:
         if axis not in geometry.dims:
             geometry = geometry.expand_dims({axis: voxels[0].sizes[axis]})
@@ -144,6 +145,11 @@ def scan_geometry(dataset: xr.Dataset, there: xr.DataArray | None = None) -> xr.
     bare = [part.reset_coords(drop=True).drop_vars("geometry", errors="ignore") for part in parts]
     joined: xr.DataArray = xr.concat(bare, dim="geometry", join="override", coords="minimal", compat="override")
     return joined
+
+
+def in_order(dataset: xr.Dataset) -> xr.Dataset:
+    """Give every variable its dimensions in the order of a store; a Dataset may have been transposed."""
+    return dataset.transpose(*SCAN, "rater", ..., *_LAST, missing_dims="ignore")
 
 
 def whole_scans(voxels: xr.DataArray) -> xr.DataArray:

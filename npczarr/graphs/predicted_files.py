@@ -40,16 +40,17 @@ def lay_files(
     """Build the lazy array of predicted masks, one block a scan, read and placed when it is computed."""
     reference = dataset["mask"].transpose(..., *AXES)
     lead = reference.dims[:-3]
+    known = dataset.reset_coords()[[name for name in ("shape", "affine", *_IDENTITY) if name in dataset]].compute()
     patients, sequences = (np.atleast_1d(dataset[dim].values) for dim in SCAN)
     files = np.empty((len(patients), len(sequences)), dtype=object)
     for i, patient in enumerate(patients):
         for j, sequence in enumerate(sequences):
             found = scans.get((str(patient), str(sequence)))
-            files[i, j] = None if found is None else PredictedScan(found, _identity(dataset, found))
+            files[i, j] = None if found is None else PredictedScan(found, _identity(known, found))
     listed = xr.DataArray(files, dims=SCAN).isel({dim: 0 for dim in SCAN if dim not in lead})
     there = xr.DataArray(listed.values != np.array(None), dims=lead)
-    flat = dataset["affine"].reset_coords(drop=True).stack(grid=("affine_row", "affine_column"))
-    shape = dataset["shape"].reset_coords(drop=True).astype(float).rename(axis="grid")
+    flat = known["affine"].reset_coords(drop=True).stack(grid=("affine_row", "affine_column"))
+    shape = known["shape"].reset_coords(drop=True).astype(float).rename(axis="grid")
     grids = xr.concat([_bare(shape), _bare(flat)], dim="grid").transpose(*lead, "grid")
     letters = tuple(range(len(lead)))
     blocks = da.blockwise(

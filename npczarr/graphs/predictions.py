@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from npczarr.errors import ParameterError, SourceError
 from npczarr.graphs.convert_scan import source_digest
+from npczarr.graphs.map_scans import in_order
 from npczarr.graphs.predicted_files import lay_files
 from npczarr.graphs.predicted_stores import lay_store, unmatched_in_store
 from npczarr.model.geometry import AXES
@@ -116,7 +117,7 @@ def read_predictions(
             f"{redacted(str(predictions))}: no predicted mask found; expected them named as in the source, "
             "patient/ROI-T1.nii, or a TOML file (config) that says how they are named"
         )
-    mask, there = lay_files(dataset, source, scans)
+    mask, there = lay_files(in_order(dataset), source, scans)
     return mask, there, "".join(source_digest(scan) for scan in scans.values())
 
 

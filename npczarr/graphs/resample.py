@@ -9,7 +9,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from npczarr.errors import ParameterError
-from npczarr.graphs.map_scans import whole_scans
+from npczarr.graphs.map_scans import in_order, whole_scans
 from npczarr.graphs.resample_blocks import SPATIAL
 from npczarr.graphs.resample_graph import ResampledVariables
 from npczarr.graphs.resample_plan import plan_cohort, plan_digest, resampled_attributes
@@ -86,6 +86,7 @@ def resample(
         raise ParameterError("the Dataset has no image and no mask; open it with npczarr.open or xr.open_zarr")
     if request.needs_tumor and ("mask" not in dataset or "rater" in dataset["mask"].dims):
         raise ParameterError("a window around the tumor needs one mask a scan: select a rater, or take center='volume'")
+    dataset = in_order(dataset)
     plans = plan_cohort(dataset, request)
     layout = layout_of(plans)
     voxels = {name: whole_scans(dataset[name].transpose(..., *AXES)) for name in ("image", "mask") if name in dataset}

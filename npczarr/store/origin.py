@@ -65,7 +65,7 @@ def _origin(variable: xr.Variable) -> Any:  # noqa: ANN401 - a BackendArray or N
         found = _wrapped_by_dask(found)
     while found is not None and hasattr(found, "array"):
         key = getattr(getattr(found, "key", None), "tuple", ())
-        if any(part != slice(None) for part in key):
+        if any(not isinstance(part, slice) or part != slice(None) for part in key):
             return None
         found = found.array
     return found if getattr(found, "shape", None) == variable.shape else None
