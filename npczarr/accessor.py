@@ -262,7 +262,7 @@ class CohortAccessor:
         cohort = self._stored_cohort()
         found = {}
         for name in (name for name in _VOXELS if name in self._dataset):
-            variable = self._dataset.variables[name]
+            variable = self._dataset.variables[name].transpose(..., *AXES)
             dims = tuple(str(dim) for dim in variable.dims if dim not in place)
             if cohort is not None:
                 array: Any = OneScan(cohort.scan(*labels, voxels_only=True), name)

@@ -18,11 +18,11 @@ _LIMITS = {_TRIM_THRESHOLD: 128 * 2**20, _MMAP_THRESHOLD: 32 * 2**20}
 
 @lru_cache(maxsize=1)
 def keep() -> bool:
-    """Let this process keep up to 128 MiB of freed memory, if Dask started it as a worker.
+    """Let this process keep up to 128 MiB of freed memory, if it has the setting with which Dask starts workers.
 
     Dask has the C library of Linux give all of it back at once, and the system then clears the same pages for every
     array anew: a third of the time of a conversion, half of that of a measurement. What the user has set in Dask's
-    place is left alone, and so is every process that Dask did not start.
+    place is left alone, and so is the process that starts the workers.
 
     Returns
     -------

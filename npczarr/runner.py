@@ -22,6 +22,7 @@ Idle = Literal["processes", "threads", "here"]
 
 _ADDRESS = re.compile(r"(\w+://)?[^/]+:\d+/?|inproc://.+|unix://.+")
 _AHEAD = 2  # tasks in flight for each worker thread: one running, one waiting
+_HASH_SEED_OF_DASK = "6640"
 _RETRIES = 2  # of a task that raised: a store may have been away; one whose worker died is run again by Dask itself
 
 
@@ -210,23 +211,27 @@ def _run_with_memory_kept(function: Callable[[Task], Result], task: Task) -> Res
 
 @contextmanager
 def _environment_restored() -> Iterator[None]:
-    """Take back what Dask sets for workers in the process that starts them, such as one thread for linear algebra."""
-    before = {name: os.environ.get(name) for name in _set_by_dask()}
+    """Take back what Dask sets for workers in the process that starts them, such as one thread for linear algebra.
+
+    What somebody has set since stays, and so does what another runner has taken back already.
+    """
+    ours = _set_by_dask()
+    before = {name: os.environ.get(name) for name in ours}
     try:
         yield
     finally:
         for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
+            if os.environ.get(name) == ours[name]:
+                del os.environ[name]
+                os.environ.update({} if value is None else {name: value})
 
 
-def _set_by_dask() -> list[str]:
-    """Return the names of the environment variables that Dask sets before it starts a worker."""
+def _set_by_dask() -> dict[str, str]:
+    """Return the environment variables that Dask sets before it starts a worker."""
     import dask
 
-    return ["PYTHONHASHSEED", *dask.config.get("distributed.nanny.pre-spawn-environ", {})]
+    given = dask.config.get("distributed.nanny.pre-spawn-environ", {})
+    return {"PYTHONHASHSEED": _HASH_SEED_OF_DASK, **{name: str(value) for name, value in given.items()}}
 
 
 @contextmanager

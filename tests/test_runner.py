@@ -1,6 +1,7 @@
 """One runner: the same verb by Python and by the command line, wherever its tasks run."""
 
 import hashlib
+import importlib
 import inspect
 import json
 import os
@@ -462,11 +463,28 @@ def test_workers_have_the_environment_of_the_moment_in_which_they_are_started(mo
 
 @pytest.mark.slow
 def test_what_dask_sets_for_workers_does_not_stay(monkeypatch):
+    importlib.import_module("distributed.nanny")  # leaves a variable of its own when it is imported
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
     monkeypatch.delenv("MALLOC_TRIM_THRESHOLD_", raising=False)
     before = dict(os.environ)
     assert asked_of_a_worker("OMP_NUM_THREADS", "MALLOC_TRIM_THRESHOLD_") == ["3", "65536"]
     assert dict(os.environ) == before
+
+
+@pytest.mark.slow
+def test_two_runners_take_back_what_dask_sets_and_leave_what_the_user_sets(monkeypatch):
+    importlib.import_module("distributed.nanny")
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "MALLOC_TRIM_THRESHOLD_"):
+        monkeypatch.delenv(name, raising=False)
+    before = dict(os.environ)
+    first, second = Runner(1), Runner(1)
+    for runner in (first, second):
+        runner.__enter__()
+        assert [value for _, value in runner.run(os.getenv, ["OMP_NUM_THREADS"], name=str)] == ["1"]
+    monkeypatch.setenv("MKL_NUM_THREADS", "5")
+    for runner in (first, second):
+        runner.__exit__(None, None, None)
+    assert dict(os.environ) == before | {"MKL_NUM_THREADS": "5"}
 
 
 def asked_of_a_worker(*names):

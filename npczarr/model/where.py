@@ -63,8 +63,9 @@ _HINTS = (
     (re.compile(r"(?<![=!<>])=(?!=)|<>"), "; to compare write =="),
     (re.compile(r"[&|~]|!(?!=)|\b(AND|OR|NOT|IN)\b"), "; write and, or, not"),
     (re.compile(r"\blike\b", re.IGNORECASE), "; text is compared whole: name the values, as in ('001', '002')"),
+    (re.compile(r"\bbetween\b", re.IGNORECASE), "; write 50 <= age <= 60"),
     (
-        re.compile(r"\b(null|none|nan|is)\b", re.IGNORECASE),
+        re.compile(r"\b(null|none|nan|is|(is|not)(null|na))\b", re.IGNORECASE),
         "; numbers that are known are equal to themselves, as in age == age, and text that is not known is ''",
     ),
 )
@@ -114,11 +115,9 @@ def unknown_column(name: str, known: Iterable[str], where: str) -> UnknownLabelE
         return error
     if rest and group in MEASURES and not any(one.startswith(f"{group}.") for one in known):
         return UnknownLabelError(f"{error}; its results are there once npczarr {group} has measured them")
-    if hints := _hints(name):
-        return UnknownLabelError(f"{error}{hints}")
-    if name in _compared_with_names(where):
-        return UnknownLabelError(f"{error}; text goes in quotation marks: {name!r}")
-    return error
+    quotes = f"; text goes in quotation marks: {name!r}" if name in _compared_with_names(where) else ""
+    hints = "" if rest else _hints(name)
+    return UnknownLabelError(f"{error}{quotes}{hints}") if quotes or hints else error
 
 
 def _compared_with_names(where: str) -> set[str]:

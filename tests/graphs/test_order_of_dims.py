@@ -83,3 +83,15 @@ def test_lesions_of_a_list_of_sequences_opened_without_dask(store):
     dataset = xr.open_zarr(store, chunks=None)
     found = npc.lesions(dataset.isel(sequence=[2, 0]), store)
     assert found.equals(npc.lesions(dataset.isel(sequence=[2, 0]).load(), store))
+
+
+@pytest.mark.parametrize("order", ORDERS, ids=str)
+@pytest.mark.parametrize("opened", ["npczarr.open", "xr.open_zarr"])  # xarray itself fails on the others, transposed
+def test_scans_and_tables_of_a_transposed_cohort_are_the_same(opened, order, store):
+    dataset = OPENED[opened](store)
+    transposed = dataset.transpose(*order)
+    assert transposed.npc.table().equals(dataset.npc.table())
+    for patient in ("001", "003"):
+        found, expected = (one.npc.scan(patient, "CE-T1WI").load() for one in (transposed, dataset))
+        assert found.image.dims == ("z", "y", "x")
+        assert_same(found, expected)
