@@ -5,15 +5,14 @@ from __future__ import annotations
 import ctypes
 import os
 import sys
-from contextlib import suppress
 from functools import lru_cache
 from multiprocessing import parent_process
 
 _SETTING, _OF_DASK = "MALLOC_TRIM_THRESHOLD_", "65536"
 #: Options of ``mallopt`` by their numbers in ``malloc.h``: from how many bytes on the freed end of the heap is given
 #: back to the system, and from how many on an array lies outside the heap, where all of it is given back.
-_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
-_LIMITS = {_TRIM_THRESHOLD: 128 * 2**20, _MMAP_THRESHOLD: 32 * 2**20}
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
+_LIMITS = {_M_TRIM_THRESHOLD: 128 * 2**20, _M_MMAP_THRESHOLD: 32 * 2**20}
 
 
 @lru_cache(maxsize=1)
@@ -32,8 +31,8 @@ def keep() -> bool:
     is_worker = parent_process() is not None  # Dask leaves its setting in the process that starts workers, too
     if not is_worker or os.environ.get(_SETTING) != _OF_DASK or not sys.platform.startswith("linux"):
         return False
-    changed = False
-    with suppress(OSError, AttributeError):  # a C library without such options
-        for option, limit in _LIMITS.items():
-            changed = bool(ctypes.CDLL(None).mallopt(option, limit))
-    return changed
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (OSError, AttributeError):  # a C library without such options
+        return False
+    return all(mallopt(option, limit) for option, limit in _LIMITS.items())

@@ -222,8 +222,9 @@ def _environment_restored() -> Iterator[None]:
     finally:
         for name, value in before.items():
             if os.environ.get(name) == ours[name]:
-                del os.environ[name]
-                os.environ.update({} if value is None else {name: value})
+                os.environ.pop(name)
+                if value is not None:
+                    os.environ[name] = value
 
 
 def _set_by_dask() -> dict[str, str]:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from npczarr.errors import NpczarrError, SourceError
 from npczarr.model.cohort import ScanFiles
-from npczarr.model.geometry import AXES, Grid
+from npczarr.model.geometry import Grid
 from npczarr.model.schema import SCAN
 from npczarr.sources.files import Source
 from npczarr.sources.masks import read_mask
@@ -37,8 +37,11 @@ class PredictedScan:
 def lay_files(
     dataset: xr.Dataset, source: Source, scans: Mapping[tuple[str, str], ScanFiles]
 ) -> tuple[xr.DataArray, xr.DataArray]:
-    """Build the lazy array of predicted masks, one block a scan, read and placed when it is computed."""
-    reference = dataset["mask"].transpose(..., *AXES)
+    """Build the lazy array of predicted masks, one block a scan, read and placed when it is computed.
+
+    The dimensions of the Dataset are in the order of a store.
+    """
+    reference = dataset["mask"]
     lead = reference.dims[:-3]
     known = dataset.reset_coords()[[name for name in ("shape", "affine", *_IDENTITY) if name in dataset]].compute()
     patients, sequences = (np.atleast_1d(dataset[dim].values) for dim in SCAN)
@@ -49,8 +52,8 @@ def lay_files(
             files[i, j] = None if found is None else PredictedScan(found, _identity(known, found))
     listed = xr.DataArray(files, dims=SCAN).isel({dim: 0 for dim in SCAN if dim not in lead})
     there = xr.DataArray(listed.values != np.array(None), dims=lead)
-    flat = known["affine"].reset_coords(drop=True).stack(grid=("affine_row", "affine_column"))
-    shape = known["shape"].reset_coords(drop=True).astype(float).rename(axis="grid")
+    flat = known["affine"].stack(grid=("affine_row", "affine_column"))
+    shape = known["shape"].astype(float).rename(axis="grid")
     grids = xr.concat([_bare(shape), _bare(flat)], dim="grid").transpose(*lead, "grid")
     letters = tuple(range(len(lead)))
     blocks = da.blockwise(

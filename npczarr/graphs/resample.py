@@ -89,7 +89,7 @@ def resample(
     dataset = in_order(dataset)
     plans = plan_cohort(dataset, request)
     layout = layout_of(plans)
-    voxels = {name: whole_scans(dataset[name].transpose(..., *AXES)) for name in ("image", "mask") if name in dataset}
+    voxels = {name: whole_scans(dataset[name]) for name in ("image", "mask") if name in dataset}
     spatial = ResampledVariables(dataset, plans, voxels, request, layout)
     made = {name: spatial.voxels(name) for name in voxels}
     kept = dataset.drop_vars([n for n in (*voxels, *SPATIAL, *AXES) if n in dataset.variables])

@@ -73,6 +73,8 @@ def _unpack(segment: bytes, pixels: int) -> NDArray[np.uint8] | None:
 
 def _unpack_whole(segment: bytes, pixels: int) -> NDArray[np.uint8] | None:
     """Unpack PackBits; None unless a run that is put behind them begins just where they end."""
+    if len(segment) > 2 * pixels:  # more than pixels one by one take; two bytes may give 128
+        return None
     try:
         plain = decode_segment(segment + _MARK_RUN)
     except ValueError:

@@ -71,6 +71,8 @@ def frame_of(*segments: bytes) -> bytes:
         (b"\x02\x01\x02\x03", False),
         (b"\x14\x01\x02\x03\x04\x00", False),  # the same, and what ends in the padding could be the last value
         (b"\x7f\x01\x02\x03\x04\x00", False),
+        (b"\x00\x01\x00\x02\x00\x03\x00\x04\x00\x05", True),  # pixels one by one, the longest that there is
+        (b"\x80" * 6 + b"\x02\x01\x02\x03\xff\x07", False),  # longer, though it gives as many
     ],
 )
 def test_what_is_not_as_the_standard_says_is_left_to_pydicom(segment, taken):
