@@ -132,12 +132,13 @@ class Silence:
     @contextmanager
     def watched(self, store: Store, act: str) -> Iterator[None]:
         """Watch one request."""
-        loop, since = asyncio.get_running_loop(), time.monotonic()
+        loop = asyncio.get_running_loop()
+        since = loop.time()
         timer = loop.call_later(SILENCE_SECONDS, lambda: look())
 
         def look() -> None:
             nonlocal timer
-            left = max(since, self._answered) + SILENCE_SECONDS - time.monotonic()
+            left = max(since, self._answered) + SILENCE_SECONDS - loop.time()
             if left > 0:
                 timer = loop.call_later(left, look)
             elif not self._said:
@@ -149,7 +150,7 @@ class Silence:
 
         try:
             yield
-            self._answered = time.monotonic()
+            self._answered = loop.time()
         finally:
             timer.cancel()
 
