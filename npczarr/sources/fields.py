@@ -9,6 +9,8 @@ from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.tag import BaseTag, Tag
 
+from npczarr.sources.scanned_header import tag_object
+
 Field = float | str
 #: Keyword in enhanced objects by keyword in classic ones; the meaning is the same.
 ENHANCED_NAMES = {
@@ -67,7 +69,7 @@ def text_values(dataset: Dataset, keyword: str) -> list[str]:
 
 @cache
 def _tag(keyword: str | int) -> BaseTag:
-    return Tag(keyword)
+    return tag_object(int(Tag(keyword)))
 
 
 def _plain(place: Dataset, name: str) -> tuple[Field, ...]:

@@ -38,7 +38,7 @@ def decode(dataset: Dataset, remarks: list[str] | None = None) -> NDArray[Any]:
         raise SourceError("no integer pixel data in the image")
     shape = (int(dataset.get("NumberOfFrames", 1) or 1), int(dataset.Rows), int(dataset.Columns))
     if (dtype := _native_dtype(dataset)) is not None:
-        check_native(dataset)
+        _check_length(dataset, dtype)
         return np.frombuffer(dataset.get_item("PixelData").value or b"", dtype, count=math.prod(shape)).reshape(shape)
     syntax = syntax_of(dataset)
     bits = _bits_to_decode(dataset)
@@ -70,8 +70,11 @@ def decode(dataset: Dataset, remarks: list[str] | None = None) -> NDArray[Any]:
 def check_native(dataset: Dataset) -> None:
     """Refuse pixels that are not as many as the header says; compressed ones cannot be counted."""
     dtype = _native_dtype(dataset)
-    if dtype is None or "PixelData" not in dataset:
-        return
+    if dtype is not None and "PixelData" in dataset:
+        _check_length(dataset, dtype)
+
+
+def _check_length(dataset: Dataset, dtype: np.dtype[Any]) -> None:
     found = len(dataset.get_item("PixelData").value or b"")
     frames = int(dataset.get("NumberOfFrames", 1) or 1)
     expected = frames * int(dataset.Rows) * int(dataset.Columns) * dtype.itemsize

@@ -68,6 +68,14 @@ class _Quick(Dataset):
         tag = _tag_of(key) if isinstance(key, str) else None
         return default if tag is not None and tag not in self._dict else super().get(key, default)
 
+    def get_item(self, key: Any, *, keep_deferred: bool = False) -> Any:  # noqa: ANN401 - as pydicom has it
+        """Return the element of a keyword or tag, not converted if it was not yet."""
+        tag = _tag_of(key) if isinstance(key, str) else key
+        raw = self._dict.get(tag) if isinstance(tag, BaseTag) else None
+        if isinstance(raw, RawDataElement) and raw.value is not None:
+            return raw
+        return super().get_item(key, keep_deferred=keep_deferred)
+
     def __contains__(self, name: Any) -> bool:  # noqa: ANN401 - as pydicom has it
         tag = _tag_of(name) if isinstance(name, str) else None
         return tag in self._dict if tag is not None else super().__contains__(name)

@@ -8,16 +8,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from zarr.abc.store import ByteRequest, Store
-from zarr.storage import FsspecStore, LocalStore
+from zarr.abc.store import Store
+from zarr.storage import FsspecStore
 
 from npczarr.errors import ReadOnlyError, StoreError
 from npczarr.model.options import Options, fsspec_options, normalize_options, redacted
+from npczarr.store.folder_store import FolderStore
 from npczarr.store.object_store import credentials_in_environment, is_object_store, open_objects
 from npczarr.store.objects import Objects
 from npczarr.store.packed_store import PackedStore
 from npczarr.store.storage_errors import first_line, translate_errors
-from npczarr.store.zarr_library import Buffer, BufferPrototype, as_buffer, no_range, run
+from npczarr.store.zarr_library import Buffer, as_buffer, no_range, run
 
 _WRITTEN_AT_ONCE = 16  # objects
 _READ_AT_ONCE = 64  # objects, each over a connection of its own: a process may have a thousand
@@ -58,7 +59,7 @@ class Location:
         if url.lower().endswith(".zip"):
             return self._open_packed(read_only=read_only)
         if "://" not in url:
-            return _Files(url, read_only=read_only)
+            return FolderStore(url, read_only=read_only)
         try:
             if is_object_store(url):
                 return open_objects(url, options, read_only=read_only)
@@ -100,24 +101,6 @@ def locate(url: str | Path, options: Mapping[str, Any] | None = None) -> Locatio
     return Location(text.rstrip("/"), normalized)
 
 
-class _Files(LocalStore):
-    """A folder; a full disk, a lack of permission or a damaged disk is one line that names the object."""
-
-    async def get(
-        self, key: str, prototype: BufferPrototype | None = None, byte_range: ByteRequest | None = None
-    ) -> Buffer | None:
-        with translate_errors(self, f"read {key}"):
-            return await super().get(key, prototype, byte_range)
-
-    async def set(self, key: str, value: Buffer) -> None:
-        with translate_errors(self, f"write {key}"):
-            await super().set(key, value)
-
-    async def delete(self, key: str) -> None:
-        with translate_errors(self, f"delete {key}"):
-            await super().delete(key)
-
-
 def _needs(url: str) -> str:
     protocol = url.partition("://")[0]
     known = protocol in ("s3", "s3a", "gs", "gcs", "az", "abfs", "http", "https")
@@ -156,7 +139,10 @@ def put(store: Store, key: str, content: bytes | bytearray) -> None:
 
 
 def put_all(store: Store, contents: Mapping[str, bytes]) -> None:
-    """Write objects, each as a whole, several at once."""
+    """Write objects, each as a whole, several at once; into a folder as :meth:`FolderStore.put_all` does."""
+    if isinstance(store, FolderStore):
+        store.put_all(contents)
+        return
 
     async def write() -> None:
         free = asyncio.Semaphore(_WRITTEN_AT_ONCE)
