@@ -22,12 +22,13 @@ from npczarr.graphs.resample_scan import ResampleTask, refusal, write_resampled
 from npczarr.graphs.run_result import changed
 from npczarr.graphs.store_writer import StoreWriter, Work
 from npczarr.graphs.training_index import index_scans
+from npczarr.model.division import SPLIT
 from npczarr.model.layout import Layout, check_codec
 from npczarr.model.limits import Limits
 from npczarr.model.per_axis import PerAxis
 from npczarr.model.progress import OnProgress
 from npczarr.model.resampling import Center, MaskMethod, Method, Normalization, Resampling, make_resampling
-from npczarr.model.schema import INDEXES, RATER, RESAMPLING, SCAN_TABLES, Variable
+from npczarr.model.schema import INDEXES, RATER, RESAMPLING, SCAN, SCAN_TABLES, Variable
 from npczarr.model.training import training_layout
 from npczarr.runner import Runner
 from npczarr.store.chunks import ScanPlace
@@ -120,17 +121,19 @@ def resample_store(
     runner = Runner(workers, scheduler)
     opened = target.open()
     check_place(opened, target.shown)
-    columns = _columns(dataset)
     with hold_lease(opened, target.shown, break_lock=break_lock) as lease, runner:
         fresh = is_new(opened)
         if fresh:
             with lease.writing():
-                _create_like(source, opened, layout, request, described, columns)
+                _create_like(source, opened, layout, request, described, _columns(dataset))
         root = open_group(opened, target.shown)
         new_columns = fresh
         if not fresh:
             _check_same(root, described, target.shown)
-            layout = _grown(root, target.shown, source, lease)
+            order = {dim: _grown_labels(root, source, dim, target.shown) for dim in SCAN}
+            columns = _columns(dataset.sel({dim: list(names) for dim, names in order.items()}))
+            _check_splits(root, columns, target.shown)
+            layout = _grown(root, target.shown, order, lease)
             with lease.writing():
                 new_columns = add_columns(root, columns)
         work = _work(plans, request, StoredCohort(origin), source)
@@ -173,10 +176,49 @@ def _codec(purpose: str | None, codec: str | None) -> str:
     return codec or "lz4"
 
 
-def _grown(root: zarr.Group, url: str, source: zarr.Group, lease: Lease) -> Layout:
-    """Give an existing store the patients and sequences of its source; return its layout."""
+def _grown_labels(root: zarr.Group, source: zarr.Group, dim: str, url: str) -> tuple[str, ...]:
+    """Return the labels that a store is to have: its own where they are, then those that only its source has.
+
+    Raises
+    ------
+    StoreError
+        If its source has lost some of them: their scans would stay, made from nothing.
+    """
+    held, coming = (tuple(label for label in labels(group, dim) if label) for group in (root, source))
+    if lost := [label for label in held if label not in coming]:
+        raise StoreError(
+            f"{url}: holds {len(lost)} {dim}{'s'[: len(lost) > 1]} that the store to be resampled has not, the first "
+            f"{lost[0]}; name another store"
+        )
+    return (*held, *(label for label in coming if label not in held))
+
+
+def _check_splits(root: zarr.Group, columns: Columns, url: str) -> None:
+    """Refuse to give patients another part of a split than the store has given them: models were trained by it.
+
+    Raises
+    ------
+    StoreError
+        If the source divides them otherwise.
+    """
+    for name, (variable, values) in columns.items():
+        known: Any = root.get(name)
+        if known is None or SPLIT not in {**variable.attributes, **known.attrs.asdict()}:
+            continue
+        pairs = zip(labels(root, "patient"), known[...], values, strict=False)
+        other = [patient for patient, here, there in pairs if here and str(here) != str(there)]
+        if other:
+            raise StoreError(
+                f"{url}: its column {name!r} divides the patients otherwise than that of the store to be resampled, in "
+                f"{len(other)}, the first {other[0]}; make both the same by npczarr.split(…, replace=True), or name "
+                "another store"
+            )
+
+
+def _grown(root: zarr.Group, url: str, order: Mapping[str, tuple[str, ...]], lease: Lease) -> Layout:
+    """Give an existing store more patients and sequences; return its layout."""
     layout = read_layout(root, url)
-    patients, sequences = labels(source, "patient"), labels(source, "sequence")
+    patients, sequences = (order[dim] for dim in SCAN)
     with lease.writing():
         resize(root, patients=patients, sequences=sequences, extent_zyx=layout.extent_zyx, check=lease.check)
     return layout

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+SPLIT = "npczarr_split"  # attribute of a column that divides a cohort: how it was made, as JSON text
+
 
 def divide(
     subjects: Sequence[str], strata: Sequence[tuple[str, ...]], parts: Mapping[str, float], seed: int

@@ -14,7 +14,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from npczarr.errors import ParameterError, unknown_label
-from npczarr.model.division import describe_parted, divide
+from npczarr.model.division import SPLIT, describe_parted, divide
 from npczarr.model.schema import VISIT, Variable
 from npczarr.model.where import names_in
 from npczarr.store.create import add_columns
@@ -26,7 +26,6 @@ from npczarr.store.open import open_location
 from npczarr.store.subjects import parts_of, subjects_of
 
 _MOST_VALUES = 10  # of a column of numbers; one with more is cut into four parts of equal size
-_MARK = "npczarr_split"
 
 
 def split(
@@ -89,14 +88,14 @@ def split(
         patients = [str(label) for label in dataset["patient"].values]
         found = divide(subjects_of(dataset), _strata(dataset, columns), parts, seed)
         if name in dataset.variables and [str(value) for value in dataset[name].values.ravel()] != found:
-            known = dataset[name].attrs.get(_MARK)
+            known = dataset[name].attrs.get(SPLIT)
             if not known or not replace:
                 what = "a split that differs" if known else "another column"
                 hint = "; name another, or replace it" if known else "; name another"
                 raise ParameterError(f"{location.shown}: {name!r} is {what}{hint}")
         said = {"parts": {str(k): round(v, 6) for k, v in parts.items()}, "stratify": columns, "seed": seed}
         about = f"part of each patient, by subject; {', '.join(f'{k}: {v:g}' for k, v in parts.items())}"
-        variable = Variable(name, ("patient",), "string", about, attributes={_MARK: json.dumps(said)})
+        variable = Variable(name, ("patient",), "string", about, attributes={SPLIT: json.dumps(said)})
         root = open_group(opened, location.shown)
         with lease.writing():
             if add_columns(root, {name: (variable, np.array(found, dtype=object))}):

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 import npczarr as npc
 from npczarr.cli.app import app
-from npczarr.errors import ParameterError
+from npczarr.errors import ParameterError, StoreError
 from npczarr.kernels.scan import Intensities, as_integers
 
 
@@ -109,3 +109,62 @@ def test_a_second_run_writes_nothing_and_a_changed_scan_again(store, made, tmp_p
     with pytest.raises(ParameterError, match="codec"):
         npc.resample_store(copy, tmp_path / "x.zarr", **asked, codec="gzip")
     assert npc.open(made).npc.table().shape[0] == 9
+
+
+@pytest.fixture
+def source_and_target(tmp_path):
+    """A store without its first patient, and what was resampled of it; and a function that makes the store anew."""
+    npc.make_cohort(tmp_path / "cohort", patients=4, reliability=False)
+    primary = tmp_path / "cohort/primary_data"
+    source, target = tmp_path / "source.zarr", tmp_path / "target.zarr"
+
+    def convert_without(*patients):
+        shutil.rmtree(source, ignore_errors=True)
+        for patient in patients:
+            (primary / "data/MRI-Segments" / patient).rename(tmp_path / patient)
+        npc.convert(primary, source, workers=0)
+        for patient in patients:
+            (tmp_path / patient).rename(primary / "data/MRI-Segments" / patient)
+
+    convert_without("001")
+    npc.resample_store(source, target, like="T1WI", spacing=(4, 2, 2), purpose="training", workers=0)
+    return source, target, convert_without
+
+
+@pytest.mark.slow
+def test_rows_stay_with_their_patients_where_the_source_has_another_order(source_and_target):
+    source, target, convert_without = source_and_target
+    asked = {"like": "T1WI", "spacing": (4, 2, 2)}
+    before = npc.split(target, shares={"train": 0.5, "test": 0.5}, seed=1)
+    convert_without()
+    npc.resample_store(source, target, **asked, purpose="training", workers=0)
+    ds, expected = npc.open(target), npc.resample(npc.open(source), **asked)
+    assert ds.patient.values.tolist() == ["002", "003", "004", "001"]
+    assert ds.split.to_series().to_dict() == {**before, "001": ""}
+    assert npc.validate(target, workers=0) == ()
+    assert npc.open(source).patient.values.tolist() == ["001", "002", "003", "004"]
+    for patient in ("001", "004"):
+        one, other = ds.npc.scan(patient, "T2WI"), expected.npc.scan(patient, "T2WI")
+        np.testing.assert_array_equal(one.mask, other.mask)
+        np.testing.assert_array_equal(one.affine, other.affine)
+        assert str(one.t_stage.values) == str(other.t_stage.values)
+
+
+def test_a_source_that_has_lost_a_patient_is_refused(source_and_target):
+    source, target, convert_without = source_and_target
+    convert_without("001", "003")
+    with pytest.raises(StoreError, match="holds 1 patient that the store to be resampled has not, the first 003"):
+        npc.resample_store(source, target, like="T1WI", spacing=(4, 2, 2), purpose="training", workers=0)
+
+
+def test_a_split_is_not_replaced_by_that_of_the_source(source_and_target):
+    source, target, _ = source_and_target
+    asked = {"like": "T1WI", "spacing": (4, 2, 2), "purpose": "training", "workers": 0}
+    here = npc.split(target, shares={"train": 0.34, "test": 0.66}, seed=1)
+    assert not here.equals(npc.split(source, shares={"train": 0.67, "test": 0.33}, seed=1))
+    with pytest.raises(StoreError, match="column 'split' divides the patients otherwise"):
+        npc.resample_store(source, target, **asked)
+    assert npc.open(target).split.to_series().equals(here)
+    npc.split(source, shares={"train": 0.34, "test": 0.66}, seed=1, replace=True)
+    npc.resample_store(source, target, **asked)
+    assert npc.open(target).split.to_series().equals(here)
