@@ -47,8 +47,8 @@ from .store.open import open as open
 from .store.pack import Packed as Packed
 from .store.pack import pack as pack
 from .store.validate import Finding as Finding
+from .training.batches import Patches as Patches
 from .training.filling import Batch as Batch
-from .training.patches import Patches as Patches
 from .training.patches import patches as patches
 from .training.splits import split as split
 from .viewer.page import export_page as export_page

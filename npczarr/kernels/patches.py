@@ -9,9 +9,10 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from npczarr.model.geometry import Floats
 from npczarr.model.training import PERCENTILES, POINTS, ScanFacts
 
-_MOST_SORTED = 2**20  # values of which percentiles are taken where there is no histogram
+_LEAST = -(2**15)  # of int16
 
 
 def scan_facts(image: NDArray[Any] | None, mask: NDArray[Any] | None, padding: float) -> ScanFacts:
@@ -47,8 +48,32 @@ def _inside(image: NDArray[Any], padding: float) -> NDArray[Any]:
 def _statistics(values: NDArray[Any]) -> tuple[float, float, float, float]:
     if not values.size:
         return math.nan, math.nan, math.nan, math.nan
-    low, high = np.percentile(values[:: -(-values.size // _MOST_SORTED)], PERCENTILES)
+    low, high = _percentiles(values)
     return float(np.mean(values, dtype=np.float64)), float(np.std(values, dtype=np.float64)), float(low), float(high)
+
+
+def _percentiles(values: NDArray[Any]) -> tuple[float, float]:
+    """Return the percentiles :data:`PERCENTILES` as NumPy defines them; of int16 from a histogram."""
+    if values.dtype != np.int16:
+        low, high = np.percentile(values, PERCENTILES)
+        return float(low), float(high)
+    upto = np.cumsum(_counts(values))
+    found = []
+    for percent in PERCENTILES:
+        place = percent / 100 * (values.size - 1)
+        first = int(place)
+        one, other = (int(n) + _LEAST for n in np.searchsorted(upto, (first, min(first + 1, values.size - 1)), "right"))
+        found.append(one + (place - first) * (other - one))
+    return found[0], found[1]
+
+
+@numba.njit(nogil=True, cache=True)
+def _counts(values: NDArray[np.int16]) -> NDArray[np.int64]:
+    """Return how often each int16 occurs, from the least."""
+    counts = np.zeros(65536, np.int64)
+    for value in values:
+        counts[np.int64(value) + 32768] += 1
+    return counts
 
 
 def _foreground(mask: NDArray[Any]) -> NDArray[np.int32]:
@@ -67,8 +92,8 @@ def _foreground(mask: NDArray[Any]) -> NDArray[np.int32]:
 def normalize_into(
     chunk: NDArray[Any],
     inside: tuple[slice, slice, slice],
-    scale: NDArray[np.float32],
-    offset: NDArray[np.float32],
+    scale: Floats,
+    offset: Floats,
     padding: float,
     patch: NDArray[np.float32],
     span: tuple[slice, slice, slice],
@@ -86,13 +111,19 @@ def normalize_into(
     patch, span
         (z, y, x), and where in it they belong.
     """
+    if chunk.dtype.kind in "iu" and chunk.dtype.itemsize > 2:  # a float32 does not hold them
+        part = chunk[inside]
+        values = scale[:, None, None] * part + offset[:, None, None]
+        patch[span] = np.where(part == padding, 0, values)
+        return
     if chunk.dtype.kind in "iu" and math.isnan(padding):
         chunk = chunk.astype(np.float32)
     if not (chunk.flags.c_contiguous and patch.flags.c_contiguous):
         raise ValueError("chunk and patch must be in C order")
     first = tuple(s.start for s in inside)
     count = tuple(s.stop - s.start for s in inside)
-    _normalize(chunk, first, count, scale, offset, chunk.dtype.type(padding), patch, tuple(s.start for s in span))
+    a, b = scale.astype(np.float32), offset.astype(np.float32)
+    _normalize(chunk, first, count, a, b, chunk.dtype.type(padding), patch, tuple(s.start for s in span))
 
 
 @numba.njit(nogil=True, cache=True)

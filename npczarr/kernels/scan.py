@@ -26,7 +26,7 @@ class Intensities:
     per_slice
         Slope and intercept differ between slices, which cannot be interpolated: they are applied first.
     offset, scale
-        New number = (old number - offset) / scale.
+        New number = (old number - offset) / scale; scale is negative where real values fall as the old numbers rise.
     slope, intercept
         Real value = slope * new number + intercept.
     """
@@ -74,8 +74,9 @@ def intensities(request: Resampling, image: NDArray[Any], slope: Floats, interce
         values = real_values(image, slope, intercept) if per_slice else image
         if request.normalize == "zscore":
             offset, scale = float(np.mean(values, dtype=np.float64)), float(np.std(values, dtype=np.float64))
+            scale = -scale if a < 0 else scale
         else:
-            low, high = np.percentile(values, (1, 99))
+            low, high = np.percentile(values, (99, 1) if a < 0 else (1, 99))
             offset, scale = float(low), float(high - low)
         scale = scale or 1.0  # an image of one value
     return Intensities(per_slice, offset, scale, a * scale, a * offset + b)
@@ -96,6 +97,8 @@ def resample_image(
         real_values(image, slope, intercept) if numbers.per_slice else image, own, target, method=request.method
     )
     if request.normalize is not None:
+        if np.may_share_memory(values, image):  # on a grid that stays the same nothing was copied
+            values = values.copy()
         values -= np.float32(numbers.offset)
         values /= np.float32(numbers.scale)
     return values, numbers

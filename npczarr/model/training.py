@@ -15,7 +15,7 @@ from npczarr.model.schema import SCAN, Variable
 
 #: Group of a store in which the statistics and the foreground of its scans are kept.
 TRAINING = "training"
-VERSION = 1  # of the definitions below: facts of another version are found anew
+VERSION = 2  # of the definitions below: facts of another version are found anew
 #: Codecs of images. Without one they are mapped into memory, which nothing that decodes is as fast as.
 CODECS = ("none", "lz4", "zstd")
 #: Tiles of images: a patch decodes little more than itself, and a scan is some hundred objects at most.

@@ -8,6 +8,7 @@ from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from threading import Lock
 from typing import Any
+from weakref import WeakSet
 
 from numpy.typing import NDArray
 
@@ -16,6 +17,9 @@ from npczarr.store.location import Location, get_all
 from npczarr.store.voxels import VoxelArray
 
 _MOST_MAPS = 1024  # a process may have some 65 000
+
+
+_CACHES: WeakSet[TileCache] = WeakSet()
 
 
 class TileCache:
@@ -38,6 +42,7 @@ class TileCache:
         self._held: OrderedDict[tuple[str, str], bytes] = OrderedDict()
         self._bytes = 0
         self._lock = Lock()
+        _CACHES.add(self)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return TileCache, (self.limit,)
@@ -74,6 +79,10 @@ class TileCache:
                 self.maps.popitem(last=False)  # what a thread still reads of it stays mapped
             return content
 
+    def renew_lock(self) -> None:
+        """Take a lock of its own in a fork: a thread of the parent may have held the old one, for ever here."""
+        self._lock = Lock()
+
     def _keep(self, url: str, read: dict[str, bytes | None]) -> None:
         with self._lock:
             for key, content in read.items():
@@ -82,6 +91,15 @@ class TileCache:
                     self._bytes += len(content)
             while self._bytes > self.limit and self._held:
                 self._bytes -= len(self._held.popitem(last=False)[1])
+
+
+def _renew_locks() -> None:
+    for cache in _CACHES:
+        cache.renew_lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew_locks)
 
 
 def _read_all(location: Location, keys: list[str]) -> list[bytes | None]:

@@ -18,6 +18,7 @@ from npczarr.store.tiles import Tile, TileReader
 from npczarr.store.voxels import Window
 from npczarr.training.sampling import place_patch, windows
 from npczarr.training.subjects import Subject, facts_of
+from npczarr.training.unchanged import Unchanged
 
 Normalization = Literal["zscore", "percentile"]
 
@@ -30,7 +31,8 @@ class Batch(NamedTuple):
     images
         (batch, sequence, z, y, x) float32, normalized; 0 outside a scan.
     masks
-        (batch, sequence, z, y, x) uint8 labels, 0 outside a scan; without sequences where masks were not asked for.
+        (batch, sequence, z, y, x) uint8 labels, 0 outside a scan; of one sequence with `mask_of`, of none where masks
+        were not asked for.
     patients
         Label of each.
     starts_zyx
@@ -58,40 +60,40 @@ class PatchFiller:
 
     Parameters
     ----------
-    size_zyx, sequences
-        Voxels of a patch, and how many sequences it has.
+    size_zyx, sequences, masks
+        Voxels of a patch, of how many sequences it has images, and of how many masks.
     normalize
         How stored values become those of a patch; None for real values.
     foreground
         Share of patches that are placed about foreground.
-    masks
-        Whether masks are read.
     cache
         Keeps objects of the store as they are encoded.
     found
         Facts of scans that the store does not keep, by place.
+    unchanged
+        Tells of scans that have changed.
     """
 
     size_zyx: Shape
     sequences: int
+    masks: int
     normalize: Normalization | None
     foreground: float
-    masks: bool
     cache: TileCache
     found: dict[tuple[int, int], ScanFacts] = field(default_factory=dict)
+    unchanged: Unchanged = field(default_factory=Unchanged)
 
     @property
     def bytes_of_patch(self) -> int:
         """Bytes of the images and masks of one patch."""
-        voxels = int(np.prod(self.size_zyx)) * self.sequences
-        return voxels * (np.dtype(np.float32).itemsize + int(self.masks))
+        return int(np.prod(self.size_zyx)) * (self.sequences * np.dtype(np.float32).itemsize + self.masks)
 
     def empty(self, subjects: Sequence[Subject], step: int) -> Batch:
         """Return a batch with nothing in it yet."""
         n = len(subjects)
         return Batch(
             np.empty((n, self.sequences, *self.size_zyx), np.float32),
-            np.empty((n, self.sequences if self.masks else 0, *self.size_zyx), np.uint8),
+            np.empty((n, self.masks, *self.size_zyx), np.uint8),
             tuple(subject.patient for subject in subjects),
             np.zeros((n, 3), np.int64),
             np.zeros((n, 4, 4)),
@@ -109,11 +111,12 @@ class PatchFiller:
         Raises
         ------
         StoreError
-            If a scan is damaged.
+            If a scan is damaged, or was changed since the store was opened.
         """
         known = [self._facts(scan, facts) for scan, facts in zip(subject.scans, subject.facts, strict=True)]
+        outlined = [self._facts(scan, facts) for scan, facts in zip(subject.outlined, subject.outlines, strict=True)]
         grid = subject.grid
-        starts = place_patch(seed, number, grid.shape_zyx, self.size_zyx, _by_label(known), self.foreground)
+        starts = place_patch(seed, number, grid.shape_zyx, self.size_zyx, _by_label(outlined), self.foreground)
         source, target = windows(starts, self.size_zyx, grid.shape_zyx)
         batch.starts_zyx[i] = starts
         batch.affines[i] = grid.affine
@@ -124,17 +127,18 @@ class PatchFiller:
         for s, (scan, facts) in enumerate(zip(subject.scans, known, strict=True)):
             tiles = TileReader(scan.image_array, self.cache).tiles(scan, source, contents)
             self._fill_image(tiles, scan, facts, source, batch.images[i, s], target)
-            if self.masks:
-                place = batch.masks[i, s][target]
-                for tile in TileReader(scan.mask_array, self.cache).tiles(scan, source, contents):
-                    place[tile.span] = tile.values
+        for s, scan in enumerate(subject.outlined[: self.masks]):
+            place = batch.masks[i, s][target]
+            for tile in TileReader(scan.mask_array, self.cache).tiles(scan, source, contents):
+                place[tile.span] = tile.values
+        self.unchanged.check((*subject.scans, *subject.outlined))
 
     def _remote_objects(self, subject: Subject, source: Window) -> dict[str, bytes | None] | None:
         """Read what a patch needs of a remote store, all at once: one wait for all sequences and masks."""
         if not subject.scans[0].image_array.location.is_remote:
             return None
         arrays = [(scan, scan.image_array) for scan in subject.scans]
-        arrays += [(scan, scan.mask_array) for scan in subject.scans if self.masks]
+        arrays += [(scan, scan.mask_array) for scan in subject.outlined[: self.masks]]
         return self.cache.get((array, TileReader(array, self.cache).keys(scan, source)) for scan, array in arrays)
 
     def _fill_image(
@@ -147,24 +151,24 @@ class PatchFiller:
         target: Window,
     ) -> None:
         depths = source[0]
-        scale, offset = self._line(facts)
         if self.normalize is None:
-            scales, offsets = scan.slope[depths].astype(np.float32), scan.intercept[depths].astype(np.float32)
+            scales, offsets = scan.slope[depths], scan.intercept[depths]
         else:
-            n = depths.stop - depths.start
-            scales, offsets = np.full(n, scale, np.float32), np.full(n, offset, np.float32)
+            scale, offset = self._line(facts, inverted=float(scan.slope[0]) < 0)
+            scales, offsets = (np.full(depths.stop - depths.start, number) for number in (scale, offset))
         padding = scan.image_array.padding
         for tile in tiles:
             z, y, x = (slice(t.start + s.start, t.start + s.stop) for t, s in zip(target, tile.span, strict=True))
             depth = tile.span[0]
             normalize_into(tile.chunk, tile.inside, scales[depth], offsets[depth], padding, patch, (z, y, x))
 
-    def _line(self, facts: ScanFacts) -> tuple[float, float]:
-        """Return scale and offset by which stored values are normalized."""
-        low, width = facts.mean, facts.standard_deviation
+    def _line(self, facts: ScanFacts, *, inverted: bool) -> tuple[float, float]:
+        """Return scale and offset by which stored values are normalized, which may rise where real values fall."""
+        low, width = facts.mean, -facts.standard_deviation if inverted else facts.standard_deviation
         if self.normalize == "percentile":
-            low, width = facts.low, facts.high - facts.low
-        if not np.isfinite(width) or width <= 0:  # an image of one value
+            low, high = (facts.high, facts.low) if inverted else (facts.low, facts.high)
+            width = high - low
+        if not np.isfinite(width) or width == 0:  # an image of one value
             width = 1.0
         return 1.0 / width, -low / width
 

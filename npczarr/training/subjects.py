@@ -17,6 +17,8 @@ from npczarr.store.cohort import StoredCohort
 from npczarr.store.open import open_location
 from npczarr.store.scans import StoredScan
 
+_ON_ONE_GRID = "npczarr resample --for training --like SEQUENCE makes a store of one grid; or name one of sequences"
+_ONE_MASK = "where one sequence alone is outlined, name it by mask_of"
 _NUMBERS = tuple(v.name for v in VARIABLES if v.name != "foreground")
 
 
@@ -32,11 +34,15 @@ class Subject:
         One for each sequence that is sampled.
     facts
         Statistics and foreground of each scan; None where the store does not keep them.
+    outlined, outlines
+        The scans whose masks are sampled and whose foreground tells where, and their facts.
     """
 
     patient: str
     scans: tuple[StoredScan, ...]
     facts: tuple[ScanFacts | None, ...]
+    outlined: tuple[StoredScan, ...]
+    outlines: tuple[ScanFacts | None, ...]
 
     @property
     def grid(self) -> Grid:
@@ -47,7 +53,13 @@ class Subject:
 
 
 def find_subjects(
-    cohort: StoredCohort, patients: Sequence[str], sequences: Sequence[str], *, masks: bool, scaled: bool
+    cohort: StoredCohort,
+    patients: Sequence[str],
+    sequences: Sequence[str],
+    outlined: Sequence[str],
+    *,
+    masks: bool,
+    scaled: bool,
 ) -> tuple[list[Subject], dict[str, str]]:
     """Return the patients that can be sampled, in store order, and of each other one the reason.
 
@@ -57,37 +69,45 @@ def find_subjects(
         The store.
     patients, sequences
         Labels of those that are wanted.
+    outlined
+        Labels of the sequences whose masks count.
     masks
-        Whether every scan needs a mask.
+        Whether each of those must have one.
     scaled
         Whether stored values are normalized over a whole scan.
     """
-    for sequence in sequences:
+    for sequence in (*sequences, *outlined):
         if sequence not in cohort.labels["sequence"]:
             raise unknown_label("sequence", sequence, cohort.labels["sequence"])
     facts = _StoredFacts(cohort)
     subjects, left_out = [], {}
     for patient in patients:
-        scans = tuple(cohort.scan(patient, sequence) for sequence in sequences)
-        reason = next(_reasons(scans, masks=masks, scaled=scaled), "")
+        scans, with_mask = (tuple(cohort.scan(patient, sequence) for sequence in of) for of in (sequences, outlined))
+        reason = next(_reasons(scans, with_mask, masks=masks, scaled=scaled), "")
         if reason:
             left_out[patient] = reason
         else:
-            subjects.append(Subject(patient, scans, tuple(facts.of(scan) for scan in scans)))
+            found = (tuple(facts.of(scan) for scan in of) for of in (scans, with_mask))
+            subjects.append(Subject(patient, scans, next(found), with_mask, next(found)))
     return subjects, left_out
 
 
-def _reasons(scans: Sequence[StoredScan], *, masks: bool, scaled: bool) -> Iterator[str]:
+def _reasons(
+    scans: Sequence[StoredScan], outlined: Sequence[StoredScan], *, masks: bool, scaled: bool
+) -> Iterator[str]:
     """Give what is in the way of sampling a patient."""
     for scan in scans:
         if not scan.has_image or scan.grid is None:
             yield f"{scan.sequence} has no image: {scan.status}"
-        elif masks and not scan.has_mask:
-            yield f"{scan.sequence} has no mask: {scan.mask_status or 'none in the source'}"
         elif scans[0].grid is not None and not scan.grid.is_same_as(scans[0].grid):
-            yield f"{scan.sequence} lies on another grid than {scans[0].sequence}"
+            yield f"{scan.sequence} lies on another grid than {scans[0].sequence}; {_ON_ONE_GRID}"
         elif scaled and (np.ptp(scan.slope) or np.ptp(scan.intercept)):
             yield f"the rescale slope of {scan.sequence} differs between slices; resample it, or take real values"
+    for scan in outlined if masks else ():
+        if not scan.has_mask:
+            yield f"{scan.sequence} has no mask: {scan.mask_status or 'none in the source'}; {_ONE_MASK}"
+        elif scan.grid is None or scans[0].grid is None or not scan.grid.is_same_as(scans[0].grid):
+            yield f"the mask of {scan.sequence} lies on another grid than {scans[0].sequence}; {_ON_ONE_GRID}"
 
 
 def facts_of(scan: StoredScan) -> ScanFacts:

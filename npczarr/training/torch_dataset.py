@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from torch.utils.data import IterableDataset, get_worker_info
 
 if TYPE_CHECKING:
+    from npczarr.training.batches import Patches
     from npczarr.training.filling import Batch
-    from npczarr.training.patches import Patches
 
 
 class IterablePatches(IterableDataset):
@@ -21,10 +21,15 @@ class IterablePatches(IterableDataset):
     def __len__(self) -> int:
         return len(self.patches)
 
+    def set_epoch(self, epoch: int) -> None:
+        """Go to an epoch, before each iteration of a DataLoader; as of :class:`npczarr.Patches`."""
+        self.patches.set_epoch(epoch)
+
     def __iter__(self) -> Iterator[Batch]:
         worker = get_worker_info()
         if worker is None:
             yield from self.patches
         else:
+            self.patches.next_epoch()
             for number in range(worker.id, len(self.patches), worker.num_workers):
                 yield self.patches[number]

@@ -1,10 +1,14 @@
 """Patches: the voxels that the store holds, at the places that are said, drawn by seed and number alone."""
 
 import multiprocessing
+import os
 import pickle
 import shutil
+import signal
 import sys
 
+import dask
+import nibabel as nib
 import numpy as np
 import pytest
 import xarray as xr
@@ -72,14 +76,16 @@ def test_every_encoding_gives_the_same(aligned, tiled, tmp_path):
         variable.encoding = {k: v for k, v in variable.encoding.items() if k in ("dtype", "_FillValue")}
     copy.to_zarr(by_xarray, zarr_format=3, consolidated=False)
     one, *others = (npc.patches(url, size=SIZE, normalize=None, steps=3) for url in (aligned, tiled, by_xarray))
+    expected = list(one)
     for other in others:
-        for a, b in zip(one, other, strict=True):
+        for a, b in zip(expected, other, strict=True):
             same(a, b)
 
 
 @pytest.mark.slow
 def test_batches_depend_on_seed_and_number_alone(aligned):
     p = npc.patches(aligned, size=SIZE, batch_size=2, steps=6, seed=1, threads=2)
+    copy = pickle.loads(pickle.dumps(p))
     whole = list(p)
     assert [batch.step for batch in whole] == list(range(6))
     for i in (5, 0, 3, -1):
@@ -88,7 +94,7 @@ def test_batches_depend_on_seed_and_number_alone(aligned):
         _ = p[6]
     for other in (
         npc.patches(aligned, size=SIZE, batch_size=2, steps=6, seed=1, threads=5),
-        pickle.loads(pickle.dumps(p)),
+        copy,
     ):
         for a, b in zip(whole, other, strict=True):
             same(a, b)
@@ -99,6 +105,130 @@ def test_batches_depend_on_seed_and_number_alone(aligned):
         np.testing.assert_array_equal(batch.images, np.concatenate([one.images, other.images]))
     again = npc.patches(aligned, size=SIZE, batch_size=2, steps=6, seed=2)
     assert any((a.starts_zyx != b.starts_zyx).any() for a, b in zip(whole, again, strict=True))
+
+
+def places(batches):
+    return [(batch.step, batch.patients, batch.starts_zyx.tolist()) for batch in batches]
+
+
+def test_each_iteration_goes_on_where_the_one_before_ended(aligned):
+    asked = {"size": (4, 24, 24), "batch_size": 2, "seed": 1}
+    p = npc.patches(aligned, **asked)
+    first, second, third = (places(p) for _ in range(3))
+    assert len(p) == 2
+    assert first + second + third == places(npc.patches(aligned, **asked, steps=6))
+    assert places([p[0], p[1]]) == third
+    p.set_epoch(1)
+    assert places([p[0], p[1]]) == second == places(p)
+    assert places(p) == third
+    for _ in p:  # left early
+        break
+    assert places(p) == places(npc.patches(aligned, **asked, start=8))
+    for wrong in (-1, 1.5, "1", True):
+        with pytest.raises(ParameterError, match="epoch: expected a whole number of at least 0"):
+            p.set_epoch(wrong)
+
+
+def test_workers_of_pytorch_are_told_the_epoch(aligned):
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+    asked = {"size": (4, 24, 24), "batch_size": 2, "seed": 1}
+    expected = places(npc.patches(aligned, **asked, steps=4))
+
+    def loaded(dataset, **options):
+        loader = torch.utils.data.DataLoader(dataset, batch_size=None, num_workers=2, **options)
+        for epoch in range(2):
+            if not options:
+                dataset.set_epoch(epoch)
+            yield from ((batch.step, tuple(batch.patients), batch.starts_zyx.tolist()) for batch in loader)
+
+    assert list(loaded(npc.patches(aligned, **asked))) == expected
+    assert list(loaded(npc.patches(aligned, **asked).as_iterable_dataset())) == expected
+    assert list(loaded(npc.patches(aligned, **asked).as_iterable_dataset(), persistent_workers=True)) == expected
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["aligned", "tiled"])
+def test_a_scan_that_was_changed_meanwhile_is_an_error(request, store, tmp_path, kind):
+    source = shutil.copytree(store, tmp_path / "source.zarr")
+    url = shutil.copytree(request.getfixturevalue(kind), tmp_path / "training.zarr")
+    p = npc.patches(url, size=SIZE, batch_size=1, steps=9, seed=1)
+    npc.export_scans(source, tmp_path / "masks", format="nifti", patients=["002"], workers=0)
+    for path in (tmp_path / "masks").rglob("ROI*"):
+        image = nib.load(path)
+        nib.save(nib.Nifti1Image(np.roll(image.get_fdata() > 0, 2, axis=0).astype(np.uint8), image.affine), path)
+    npc.import_masks(source, tmp_path / "masks", workers=0)
+    npc.resample_store(source, url, like="CE-T1WI", spacing=(4, 2, 2), purpose="training", workers=0)
+    anew = npc.patches(url, size=SIZE, batch_size=1, steps=9, seed=1)
+    for i in range(9):
+        if anew[i].patients == ("002",):
+            with pytest.raises(StoreError, match=r"002/.*changed while it was read; open the store again"):
+                _ = p[i]
+        else:
+            same(p[i], anew[i])
+
+
+@pytest.mark.parametrize("normalize", ["zscore", "percentile"])
+def test_real_values_that_fall_as_stored_ones_rise_keep_their_contrast(tmp_path, normalize):
+    real = np.random.default_rng(0).integers(0, 1000, (12, 44, 40))
+    (tmp_path / "nii/1").mkdir(parents=True)
+    image = nib.Nifti1Image((1000 - real).T.astype(np.int16), np.diag([-0.8, -0.8, 3, 1]))
+    image.header.set_slope_inter(-1, 1000)
+    nib.save(image, tmp_path / "nii/1/t1.nii")
+    rules = '[layout]\nimages = "{patient}/{sequence}.nii"\n[sequences]\nT1 = {folder = "t1"}\n'
+    (tmp_path / "rules.toml").write_text(rules)
+    npc.convert(tmp_path / "nii", tmp_path / "n.zarr", config=tmp_path / "rules.toml", workers=0)
+    assert (npc.open(tmp_path / "n.zarr").rescale_slope.values[0, 0, :12] == -1).all()
+    found = npc.patches(tmp_path / "n.zarr", size=real.shape, batch_size=1, masks=False, normalize=normalize)[0]
+    low, high = np.percentile(real, (0.5, 99.5))
+    expected = (real - real.mean()) / real.std() if normalize == "zscore" else (real - low) / (high - low)
+    np.testing.assert_allclose(found.images[0, 0], expected, atol=1e-5)
+    resampled = npc.resample(npc.open(tmp_path / "n.zarr"), spacing=(3, 0.8, 0.8), normalize=normalize)
+    low, high = np.percentile(real, (1, 99))
+    expected = (real - real.mean()) / real.std() if normalize == "zscore" else (real - low) / (high - low)
+    np.testing.assert_allclose(resampled.npc.scan("1", "T1").image, expected, atol=1e-5)
+    np.testing.assert_allclose(resampled.npc.scan("1", "T1", real=True).image, real, atol=1e-3)
+
+
+@pytest.mark.parametrize("open_", [npc.open, xr.open_zarr])
+def test_normalizing_on_the_same_grid_leaves_the_source_as_it_is(store, open_):
+    ds = open_(store).sel(sequence=["T1WI"])
+    resampled = npc.resample(ds, like="T1WI", normalize="percentile")
+    before = ds.image.values
+    after, slope = dask.compute(ds.image.data, resampled.rescale_slope.data, resampled.image.data)[:2]
+    np.testing.assert_array_equal(after, before)
+    np.testing.assert_array_equal(slope, resampled.rescale_slope.values)
+
+
+def test_one_mask_for_all_sequences(aligned):
+    ds = npc.open(aligned)
+    p = npc.patches(aligned, size=SIZE, sequences=["T2WI", "T1WI"], mask_of="CE-T1WI", steps=3, foreground=1)
+    for batch in p:
+        assert (batch.images.shape[1], batch.masks.shape[1]) == (2, 1)
+        assert (batch.masks.reshape(2, -1) > 0).any(axis=1).all()
+        for i, patient in enumerate(batch.patients):
+            padded = np.pad(ds.npc.scan(patient, "CE-T1WI").mask.values, [(n, n) for n in SIZE])
+            box = tuple(slice(n + a, n + a + n) for a, n in zip(batch.starts_zyx[i], SIZE, strict=True))
+            np.testing.assert_array_equal(batch.masks[i, 0], padded[box])
+    assert p.memory_bytes < npc.patches(aligned, size=SIZE, sequences=["T2WI", "T1WI"]).memory_bytes
+
+
+def test_a_packed_store_is_refused(aligned, tmp_path):
+    npc.pack(aligned, tmp_path / "packed.zarr.zip")
+    with pytest.raises(ParameterError, match=r"not read from a packed store.*unpack it"):
+        npc.patches(tmp_path / "packed.zarr.zip", size=8)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_a_lock_that_is_held_while_a_process_forks_is_free_in_it(aligned):
+    p = npc.patches(aligned, size=(2, 8, 8), steps=2)
+    p[0]
+    with p._filler.cache._lock:
+        child = os.fork()
+        if not child:  # waits for ever with the parent's lock
+            signal.alarm(60)
+            os._exit(int(not p[1].images.size))
+    assert os.waitpid(child, 0)[1] == 0
 
 
 def _sum(p, i):
@@ -126,6 +256,7 @@ def test_it_is_an_iterable_dataset_of_pytorch_with_the_same_batches_in_order(ali
     )
     loaded = list(loader)
     assert len(loaded) == 5
+    p.set_epoch(0)
     for one, expected in zip(loaded, p, strict=True):
         np.testing.assert_array_equal(np.asarray(one.images), expected.images)
         assert tuple(one.patients) == tuple(expected.patients)
@@ -186,7 +317,9 @@ def test_normalized_over_the_scan(aligned):
 
 
 def test_what_cannot_be_sampled_is_said(store, aligned, tmp_path):
-    with pytest.raises(ParameterError, match=r"no patient can be sampled; the first of 3: .* lies on another grid"):
+    with pytest.raises(
+        ParameterError, match=r"no patient can be sampled; the first of 3, 001: .* lies on another grid"
+    ):
         npc.patches(store, size=8)
     copy = shutil.copytree(aligned, tmp_path / "copy.zarr")
     import zarr
@@ -208,7 +341,11 @@ def test_what_cannot_be_sampled_is_said(store, aligned, tmp_path):
     [
         ({"size": (0, 8, 8)}, "size"), ({"size": "8"}, "size"), ({"batch_size": 0}, "batch_size"),
         ({"rank": 2, "world": 2}, "rank"), ({"foreground": 2}, "foreground"), ({"normalize": "max"}, "normalize"),
-        ({"where": "ages > 3"}, "no column 'ages'"), ({"sequences": ["T3"]}, "no sequence 'T3'"),
+        ({"sequences": []}, "sequences: expected one or more"), ({"sequences": "T1WI"}, r"write \['T1WI'\]"),
+        ({"seed": -1}, "seed"), ({"seed": 1.5}, "seed"), ({"foreground": "1"}, "foreground"),
+        ({"cache_mb": -1}, "cache_mb"),
+        ({"mask_of": "T3"}, "no sequence 'T3'"), ({"where": "ages > 3"}, "no column 'ages'"),
+        ({"sequences": ["T3"]}, "no sequence 'T3'"),
     ],
     ids=str,
 )  # fmt: skip

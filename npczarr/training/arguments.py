@@ -1,0 +1,53 @@
+"""What `patches` may be asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from npczarr.errors import ParameterError
+from npczarr.model.geometry import Shape
+from npczarr.model.per_axis import PerAxis, per_axis
+
+_LEAST = {"start": 0, "rank": 0, "seed": 0, "cache_mb": 0, "epoch": 0}
+
+
+def checked_size(size: PerAxis[int]) -> Shape:
+    """Return voxels along z, y, x."""
+    found = per_axis("size", size, whole=True)
+    if found is None or len(found) != 3 or not all(isinstance(n, int | np.integer) and n > 0 for n in found):
+        raise ParameterError(f"size: expected a number of voxels, or three along z, y, x, got {size!r}")
+    z, y, x = (int(n) for n in found)
+    return z, y, x
+
+
+def check_numbers(**numbers: int | None) -> None:
+    """Refuse what is no whole number, or too small a one; None stands for a default."""
+    for name, value in numbers.items():
+        least = _LEAST.get(name, 1)
+        whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
+        if value is not None and (not whole or value < least):
+            raise ParameterError(f"{name}: expected a whole number of at least {least}, got {value!r}")
+    rank, world = numbers.get("rank"), numbers.get("world")
+    if rank is not None and world is not None and rank >= world:
+        raise ParameterError(f"rank must be smaller than world, {world}, got {rank}")
+
+
+def check_sampling(foreground: float, normalize: str | None) -> None:
+    """Refuse a share that is none, and a normalization that is not known."""
+    if not isinstance(foreground, int | float | np.number) or not 0 <= foreground <= 1:
+        raise ParameterError(f"foreground must be a share between 0 and 1, got {foreground!r}")
+    if normalize not in (None, "zscore", "percentile"):
+        raise ParameterError(f"normalize must be 'zscore', 'percentile' or None, got {normalize!r}")
+
+
+def checked_labels(name: str, labels: Sequence[str] | None, known: Sequence[str]) -> tuple[str, ...]:
+    """Return the labels that were asked for, by default all; whether they are known is not looked at."""
+    if labels is None:
+        return tuple(known)
+    if isinstance(labels, str):
+        raise ParameterError(f"{name}: expected a list of labels, got {labels!r}; write [{labels!r}]")
+    if not labels or not all(isinstance(label, str) for label in labels):
+        raise ParameterError(f"{name}: expected one or more labels, such as {known[0]!r}, got {labels!r}")
+    return tuple(labels)
