@@ -39,6 +39,7 @@ from npczarr.store.hierarchy import array, labels, mask_labels, open_group, read
 from npczarr.store.lease import Lease, hold_lease
 from npczarr.store.location import Location, locate
 from npczarr.store.open import open_location
+from npczarr.store.review_carried import carry_marks, marks_to_carry
 from npczarr.store.rows import Key
 
 #: Entries of a row that a resampling makes anew; the others are the source's.
@@ -73,7 +74,7 @@ def resample_store(
     """Resample a store into another one, or complete an interrupted run.
 
     Scans that the other store holds from the same voxels are kept, changed ones are written again, new patients are
-    appended. One bad scan never stops the others.
+    appended; marks of reviewers are taken over. One bad scan never stops the others.
 
     Parameters
     ----------
@@ -118,6 +119,7 @@ def resample_store(
     layout = training_layout(layout_of(plans), codec) if purpose else layout_of(plans, codec)
     described = request.described() | ({"for": purpose} if purpose else {})
     source = open_group(origin.open(read_only=True), origin.shown, mode="r")
+    marks = marks_to_carry(origin)
     runner = Runner(workers, scheduler)
     opened = target.open()
     check_place(opened, target.shown)
@@ -139,8 +141,8 @@ def resample_store(
         work = _work(plans, request, StoredCohort(origin), source)
         writer = StoreWriter(root, target, layout, lease, clear=not fresh, limits=Limits())
         result = writer.run(runner, work, (), on_progress)
-        if new_columns or changed(result):
-            with lease.writing():
+        with lease.writing():
+            if carry_marks(root, marks, target.shown) or new_columns or changed(result):
                 add_history(root, "resample", described)
         if purpose:
             index_scans(root, StoredCohort(target), runner, lease)

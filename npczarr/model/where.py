@@ -7,6 +7,7 @@ import operator
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -165,6 +166,12 @@ def _parsed(where: str) -> ast.expr:
         tree = ast.parse(where.strip(), mode="eval").body
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         raise ParameterError(f"where: {where!r} cannot be read{_hints(where)}; expected {_ALLOWED}") from error
+    texts = list(_QUOTED.finditer(where))
+    if any(not where[one.end() : other.start()].strip() for one, other in pairwise(texts)):  # Python joins them
+        raise ParameterError(
+            f"where: {where!r} has texts beside one another; a quotation mark in a text stands between marks of the "
+            'other kind, as in "it\'s", and texts of a list are parted by commas'
+        )
     level: list[ast.AST] = [tree]
     for _ in range(_DEEPEST):
         level = [child for node in level for child in ast.iter_child_nodes(node)]

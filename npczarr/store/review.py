@@ -83,9 +83,14 @@ class Review:
     def read(self) -> FoundMarks:
         """Read the marks; those of the file count after those of the store."""
         root = open_consolidated(self.location)  # a group that is being made is not in it yet
+        every = self.every(root)
+        return FoundMarks(_that_hold(root, every.marks), every.problems)
+
+    def every(self, root: zarr.Group) -> FoundMarks:
+        """Read the marks of the opened store, also those that were taken back, and those of scans changed since."""
         stored, stored_problems = _readable(root, self.location.shown)
         filed, file_problems = read_marks(self.csv_file)
-        return FoundMarks(_that_hold(root, {**stored, **filed}), (*stored_problems, *file_problems))
+        return FoundMarks({**stored, **filed}, (*stored_problems, *file_problems))
 
     def keep(self, marks: Sequence[Mark], *, wait: float = _WAIT) -> str:
         """Keep marks, each in place of an earlier one of its scan; they are there when this returns.
@@ -121,7 +126,7 @@ class Review:
                     root = open_group(opened, self.location.shown)
                     completed = _completed(root, marks)
                     lease.check()
-                    _write(root, completed, self.location.shown)
+                    write_marks(root, completed, self.location.shown)
                 return
             except LeaseError:
                 if time.monotonic() > stop:
@@ -130,30 +135,32 @@ class Review:
 
 
 def review_table(location: Location) -> xr.Dataset | None:
-    """Return decision, reason, note, reviewer and time of the marks in a store that hold, on (patient, sequence).
+    """Return decision, reason, note, reviewer and time of the marks that hold, on (patient, sequence).
 
-    None where nobody has reviewed the store. The attribute ``problems`` lists what cannot be read, in words.
+    They are those of the store, and of the file in the current folder that has them where it is read-only. None where
+    nobody has reviewed the store. The attribute ``problems`` lists what cannot be read, in words.
     """
     root = open_consolidated(location)
-    if GROUP not in root:
+    review = Review(location)
+    if GROUP not in root and not review.csv_file.exists():
         return None
-    marks, problems = _readable(root, location.shown)
+    every = review.every(root)
     patients, sequences = labels(root, "patient"), labels(root, "sequence")
-    found = {name: np.full((len(patients), len(sequences)), "", dtype=object) for name in SHOWN}
-    for (patient, sequence), mark in _that_hold(root, marks).items():
+    tables = {name: np.full((len(patients), len(sequences)), "", dtype=object) for name in SHOWN}
+    for (patient, sequence), mark in _that_hold(root, every.marks).items():
         for name in SHOWN:
-            found[name][patients.index(patient), sequences.index(sequence)] = getattr(mark, name)
-    variables = {name: (SCAN, values) for name, values in found.items()}
-    return xr.Dataset(variables, {"patient": patients, "sequence": sequences}, {"problems": list(problems)})
+            tables[name][patients.index(patient), sequences.index(sequence)] = getattr(mark, name)
+    variables = {name: (SCAN, values) for name, values in tables.items()}
+    return xr.Dataset(variables, {"patient": patients, "sequence": sequences}, {"problems": list(every.problems)})
 
 
 def _that_hold(root: zarr.Group, marks: Mapping[Key, Mark]) -> dict[Key, Mark]:
     """Leave out marks that were taken back, and those of scans that have changed since."""
-    digests = _input_digests(root)
+    digests = input_digests(root)
     return {key: mark for key, mark in marks.items() if mark.decision and mark.input_digest == digests.get(key)}
 
 
-def _input_digests(root: zarr.Group) -> dict[Key, str]:
+def input_digests(root: zarr.Group) -> dict[Key, str]:
     """Digest of image and mask of each scan, by which a mark knows what was seen."""
     images, masks = (array(root, name)[...] for name in ("image_digest", "mask_digest"))
     return {
@@ -165,7 +172,7 @@ def _input_digests(root: zarr.Group) -> dict[Key, str]:
 
 def _completed(root: zarr.Group, marks: Iterable[Mark]) -> list[Mark]:
     """Add the time, and the digest of what is seen."""
-    digests = _input_digests(root)
+    digests = input_digests(root)
     now = datetime.now(UTC).isoformat(timespec="seconds")
     completed = []
     for mark in marks:
@@ -196,7 +203,7 @@ class _Stored:
 def _readable(root: zarr.Group, shown: str) -> tuple[dict[Key, Mark], tuple[str, ...]]:
     """Return the marks of a store that can be read, and in words which cannot."""
     try:
-        stored = _stored_marks(root, shown)
+        stored = stored_marks(root, shown)
     except StoreError as error:
         return {}, (str(error),)
     return stored.marks, (_damage(stored.damaged, shown),) if stored.damaged else ()
@@ -211,7 +218,7 @@ def _damage(scans: Sequence[Key], shown: str) -> str:
     )
 
 
-def _stored_marks(root: zarr.Group, shown: str) -> _Stored:
+def stored_marks(root: zarr.Group, shown: str) -> _Stored:
     """Read the table of marks.
 
     Raises
@@ -244,10 +251,10 @@ def _stored_marks(root: zarr.Group, shown: str) -> _Stored:
     return _Stored(found, tuple(damaged))
 
 
-def _write(root: zarr.Group, marks: Sequence[Mark], shown: str) -> None:
+def write_marks(root: zarr.Group, marks: Sequence[Mark], shown: str) -> None:
     """Write marks: all of them by the one object that holds `mark`, and then what is made of it."""
     there = exists(root.store, _MARKS) or _is_complete(root)  # else it is half made, and holds nothing
-    stored = _stored_marks(root, shown) if there else _Stored()
+    stored = stored_marks(root, shown) if there else _Stored()
     if refused := [mark.key for mark in marks if mark.key in stored.damaged]:
         raise StoreError(_damage(refused, shown))
     patients, sequences = labels(root, "patient"), labels(root, "sequence")

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from npczarr.errors import ParameterError, StoreError
 from npczarr.model.layout import TABLE_PATIENTS
-from npczarr.model.schema import SCAN
+from npczarr.model.schema import RESAMPLING, SCAN
 from npczarr.model.where import Texts, names_in, select, unknown_column
 from npczarr.store.catalog import open_catalog
 from npczarr.store.cohort import open_consolidated
@@ -26,6 +26,9 @@ from npczarr.store.review import review_table
 from npczarr.store.storage_errors import translate_damage
 
 CATALOG = "catalog"
+_NOT_CARRIED = (
+    "{}: holds no review; marks of the store that it was resampled from count here once npczarr resample is run again"
+)
 _RENEW = "any command that writes to the store renews it, such as npczarr validate --seal"
 
 
@@ -139,6 +142,8 @@ def _from_tables(
         marks = review_table(location)
         if marks is not None and marks.attrs["problems"]:
             raise StoreError("; ".join(marks.attrs["problems"]))  # a scan that was excluded would be let through
+        if marks is None and RESAMPLING in root.attrs:
+            warnings.warn(_NOT_CARRIED.format(location.shown), stacklevel=6)
         nothing = np.full(shape, "", dtype=object)
         columns |= {n: nothing if marks is None else marks[r].values for n, r in reviewed.items() if n in names}
     return {name: np.broadcast_to(found, shape) for name, found in columns.items()}

@@ -28,6 +28,8 @@ COLUMNS = {"age": AGE, "t_stage": STAGE}
         ("(t_stage == 'T1' or age == 60) and t_stage == 'T4'", [False, False, True, False]),
         ("'T1' == t_stage", STAGE == "T1"),
         ("  t_stage == ''  ", STAGE == ""),
+        ("t_stage == '' or t_stage == '' or t_stage == 'T1'", (STAGE == "") | (STAGE == "T1")),
+        ("t_stage == \"it's\" or t_stage == 'T1'", STAGE == "T1"),
     ],
 )
 def test_it_chooses_what_it_says(where, chosen):
@@ -65,6 +67,8 @@ def test_names_and_unknown_columns():
         ("t_stage = 'T3' AND age < 60", "to compare write ==; write and, or, not; expected"),
         ("age <> 3", "to compare write ==; expected"),
         ("t_stage = 'NOT KNOWN'", "cannot be read; to compare write ==; expected"),
+        ("t_stage == 'it''s'", "has texts beside one another"),
+        ("t_stage in ('T1' 'T2')", "parted by commas"),
         ("age == None", "'None' in 'age == None' is not understood"),
         ("mask == 1", "which has age"),
         ("morphology.volume > 3", "its results are there once npczarr morphology has measured them"),

@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import time
+from datetime import datetime, timedelta
 
 import numpy as np
 import pytest
@@ -137,6 +138,61 @@ def test_a_read_only_store_has_its_marks_in_a_csv_file(mine, tmp_path, monkeypat
     assert lines[0].startswith("patient,sequence,decision,reason")
     assert len(lines) == 6
     assert not (mine / "review").exists()
+
+
+@pytest.mark.slow
+def test_marks_count_in_a_store_that_was_resampled(mine, tmp_path, monkeypatch):
+    monkeypatch.setattr("npczarr.store.review.datetime", Clock())
+    target, chosen = tmp_path / "training.zarr", "review.decision != 'exclude'"
+
+    def resampled():
+        npc.resample_store(mine, target, like="T1WI", spacing=(6, 4, 4), purpose="training", workers=0)
+        return set(npc.open(target, where=chosen).patient.values.tolist())
+
+    def patients(url):
+        return npc.open(url, where=chosen).patient.values.tolist()
+
+    with pytest.warns(UserWarning, match=r"training\.zarr: holds no review; marks of the store that it was resampled"):
+        assert resampled() == {"001", "002", "003"}
+    review_of(mine).keep([Mark("003", "T1WI", "exclude", "artifact", "moved", "A. B."), Mark("001", "T2WI", "accept")])
+    assert resampled() == {"001", "002"}
+    assert npc.patches(target, size=8, where=chosen).subjects == ("001", "002")
+    carried = review_of(target).read().marks["003", "T1WI"]
+    assert (carried.reason, carried.note, carried.reviewer) == ("artifact", "moved", "A. B.")
+    history = len(npc.open(target).attrs["history"])
+    assert resampled() == {"001", "002"}
+    assert len(npc.open(target).attrs["history"]) == history  # nothing changed
+    review_of(mine).keep([Mark("003", "T1WI", "")])
+    assert resampled() == {"001", "002", "003"}
+    review_of(target).keep([Mark("002", "T1WI", "exclude", "other")])  # of this store alone, and later
+    assert resampled() == {"001", "003"}
+    assert patients(mine) == ["001", "002", "003"]
+    assert npc.validate(target, workers=0) == ()
+
+
+class Clock:
+    """A minute later each time."""
+
+    def __init__(self):
+        self.minutes = 0
+
+    def now(self, zone):
+        self.minutes += 1
+        return datetime(2026, 1, 1, tzinfo=zone) + timedelta(minutes=self.minutes)
+
+
+def test_marks_in_the_csv_file_of_a_packed_store_count(mine, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    review_of(mine).keep([Mark("001", "T1WI", "exclude", "artifact")])
+    packed = tmp_path / "packed.zarr.zip"
+    npc.pack(mine, packed)
+    assert Review(locate(packed)).keep([Mark("003", "T2WI", "exclude", "coverage")]) == "csv"
+    assert npc.open(packed, where="review.decision != 'exclude'").patient.values.tolist() == ["002"]
+    table = npc.open(packed).npc.table().set_index(["patient", "sequence"])
+    assert table.loc[("003", "T2WI"), "review.reason"] == "coverage"
+    (tmp_path / "packed.zarr.zip-review.csv").write_text("nothing of the kind\n003,T2WI")
+    with pytest.raises(StoreError, match=r"packed\.zarr\.zip-review\.csv"):
+        npc.open(packed, where="review.decision != 'exclude'")
 
 
 def _mark_all(url: str, patients: list[str], decision: str, reason: str) -> None:
