@@ -16,6 +16,7 @@ SCHEMA_VERSION = 2
 SCHEMA_ATTRIBUTE = "npczarr_schema"
 RESAMPLING = "resampling"  # attribute of a resampled cohort: what was asked for, as JSON text
 SCAN = ("patient", "sequence")
+EXTENT = "extent"  # attribute of `shape`: sizes of `image` and `mask` along z, y, x, by which a crop is known
 ROW_DIGEST = "row_digest"
 
 STATUSES = {
@@ -280,5 +281,5 @@ RESERVED = frozenset(v.name for v in (*SCAN_TABLES, *INDEXES, *VISIT, *voxel_var
     *("rater", "affine_row", "affine_column"),
     *("y_mm", "x_mm"),  # what the accessor calls positions along y and x
     *MEASURES,  # groups beside the variables
-    "review",
+    *("review", "training"),
 }

@@ -11,6 +11,7 @@ from npczarr.model.geometry import Shape
 from npczarr.model.per_axis import PerAxis, per_axis
 
 _LEAST = {"start": 0, "rank": 0, "seed": 0, "cache_mb": 0, "epoch": 0}
+_OPTIONAL = ("steps", "threads", "cache_mb")
 
 
 def checked_size(size: PerAxis[int]) -> Shape:
@@ -23,11 +24,12 @@ def checked_size(size: PerAxis[int]) -> Shape:
 
 
 def check_numbers(**numbers: int | None) -> None:
-    """Refuse what is no whole number, or too small a one; None stands for a default."""
+    """Refuse what is no whole number, or too small a one; None stands for a default where there is one."""
     for name, value in numbers.items():
         least = _LEAST.get(name, 1)
-        whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
-        if value is not None and (not whole or value < least):
+        if value is None and name in _OPTIONAL:
+            continue
+        if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
             raise ParameterError(f"{name}: expected a whole number of at least {least}, got {value!r}")
     rank, world = numbers.get("rank"), numbers.get("world")
     if rank is not None and world is not None and rank >= world:

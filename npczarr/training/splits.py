@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 import warnings
 from collections.abc import Mapping, Sequence
+from keyword import iskeyword
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ from numpy.typing import NDArray
 
 from npczarr.errors import ParameterError, unknown_label
 from npczarr.model.division import SPLIT, describe_parted, divide
-from npczarr.model.schema import VISIT, Variable
+from npczarr.model.schema import RESERVED, VISIT, Variable
 from npczarr.model.where import names_in
 from npczarr.store.create import add_columns
 from npczarr.store.describe import add_history
@@ -24,7 +26,9 @@ from npczarr.store.lease import hold_lease
 from npczarr.store.location import locate
 from npczarr.store.open import open_location
 from npczarr.store.subjects import parts_of, subjects_of
+from npczarr.training.arguments import check_numbers
 
+_DERIVED = re.compile(r"(shape|spacing)_[zyx]")  # made of tables where columns are chosen by
 _MOST_VALUES = 10  # of a column of numbers; one with more is cut into four parts of equal size
 
 
@@ -77,7 +81,14 @@ def split(
         If an argument is wrong, or the store has another column of this name.
     StoreError, LeaseError
         If the store cannot be read or written, or somebody else is writing it.
+
+    Warns
+    -----
+    UserWarning
+        If there are too few subjects for each part to have one.
     """
+    _check_name(name)
+    check_numbers(seed=seed)
     parts = _parts(shares, folds)
     columns = [stratify] if isinstance(stratify, str) else list(stratify)
     location = locate(store, storage_options)
@@ -100,6 +111,13 @@ def split(
         with lease.writing():
             if add_columns(root, {name: (variable, np.array(found, dtype=object))}):
                 add_history(root, "split", {"name": name, **said})
+    if empty := [part for part in parts if part not in found]:
+        subjects = len(set(subjects_of(dataset)))
+        warnings.warn(
+            f"{location.shown}: nobody is in {', '.join(empty)}; {subjects} subjects are too few for these parts",
+            UserWarning,
+            stacklevel=2,
+        )
     return pd.Series(found, index=pd.Index(patients, name="patient"), name=name)
 
 
@@ -136,6 +154,14 @@ def warn_of_parted_subjects(dataset: xr.Dataset, where: str, chosen: Sequence[st
             )
 
 
+def _check_name(name: str) -> None:
+    """Refuse a column that could not be chosen by, or that stands for something else."""
+    if not isinstance(name, str) or not name.isidentifier() or iskeyword(name) or not name.isascii():
+        raise ParameterError(f"name: expected a word of letters, digits and _, such as 'split', got {name!r}")
+    if name in RESERVED or _DERIVED.fullmatch(name):
+        raise ParameterError(f"name: {name!r} is a name of the store itself; take another, such as 'split'")
+
+
 def _parts(shares: Mapping[str, float] | None, folds: int | None) -> dict[str, float]:
     if shares is not None and folds is not None:
         raise ParameterError("give either shares or folds, not both")
@@ -143,7 +169,11 @@ def _parts(shares: Mapping[str, float] | None, folds: int | None) -> dict[str, f
         if not isinstance(folds, int) or folds < 2:
             raise ParameterError(f"folds must be a whole number of at least 2, got {folds!r}")
         return {str(i): 1 / folds for i in range(folds)}
+    if shares is not None and not isinstance(shares, Mapping):
+        raise ParameterError(f"shares: expected the share of each part, such as {{'train': 0.8}}, got {shares!r}")
     found = {"train": 0.7, "val": 0.15, "test": 0.15} if shares is None else dict(shares)
+    if not all(isinstance(share, int | float | np.number) for share in found.values()):
+        raise ParameterError(f"shares must be numbers, got {found}")
     if not found or not all(share > 0 for share in found.values()) or abs(sum(found.values()) - 1) > 1e-6:
         raise ParameterError(f"shares must be positive and sum up to 1, got {found}")
     return found

@@ -56,3 +56,14 @@ def test_a_split_is_kept_and_chosen_by(store, tmp_path):
         npc.split(url, name="b", stratify="stag")
     with pytest.raises(ParameterError, match="sum up to 1"):
         npc.split(url, name="b", shares={"a": 0.5})
+    for wrong in ("training", "", "a/b", "spacing_z", "class", "image", 3):
+        with pytest.raises(ParameterError, match="name: "):
+            npc.split(url, name=wrong)
+    for wrong in ([0.5, 0.5], {"a": "x"}):
+        with pytest.raises(ParameterError, match="shares"):
+            npc.split(url, name="b", shares=wrong)
+    for wrong in (-1, 1.5, "1", None):
+        with pytest.raises(ParameterError, match="seed: expected a whole number"):
+            npc.split(url, name="b", seed=wrong)
+    with pytest.warns(UserWarning, match="nobody is in 3, 4; 3 subjects are too few"):
+        npc.split(url, name="b", folds=5)
