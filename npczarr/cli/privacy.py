@@ -70,7 +70,9 @@ def deidentify(
     out: Annotated[Path, typer.Argument(help="Folder to write, outside the source.")],
     key_file: Annotated[
         Path | None,
-        typer.Option(help="File with a secret: a second run with it continues. Default: random, forgotten."),
+        typer.Option(
+            help="File with a secret: a further run with it brings the copy up to date. Default: random, forgotten."
+        ),
     ] = None,
     table: Annotated[
         list[str] | None,
@@ -78,6 +80,9 @@ def deidentify(
     ] = None,
     keep_patients: Annotated[
         bool, typer.Option("--keep-patients", help="Keep the names of patients' folders: pseudonyms already.")
+    ] = False,
+    remove_gone: Annotated[
+        bool, typer.Option("--remove-gone", help="Remove from the copy what the source no longer has.")
     ] = False,
     config: Config = None,
     workers: Workers = None,
@@ -102,6 +107,7 @@ def deidentify(
             key=key,
             tables=table or (),
             keep_patients=keep_patients,
+            remove_gone=remove_gone,
             config=config,
             workers=workers,
             scheduler=scheduler,
@@ -112,7 +118,7 @@ def deidentify(
         typer.echo(json.dumps(asdict(done), indent=1))
     else:
         _print_copy(done)
-    raise typer.Exit(int(bool(done.failed) or done.written + done.kept == 0))
+    raise typer.Exit(int(bool(done.failed or done.gone) or done.written + done.kept == 0))
 
 
 def _print_copy(done: Deidentified) -> None:
@@ -129,11 +135,27 @@ def _print_copy(done: Deidentified) -> None:
         )
     for remark in done.remarks:
         show.out.print(f"[yellow]note[/] {escape(remark)}")
+    _print_gone(done)
     show.out.print(f"{done.written} files written, {done.kept} were there, {len(done.failed)} failed")
     if done.written + done.kept:
         show.out.print(f"[yellow]note[/] pixels are as they were; {_FACES}")
     else:
         show.out.print("[red]nothing[/] was copied: name the folder that holds the images, or their layout by --config")
+
+
+def _print_gone(done: Deidentified) -> None:
+    from collections import Counter
+
+    from rich.markup import escape
+
+    folders = Counter(path.rpartition("/")[0] for path in done.gone)
+    for folder, count in sorted(folders.items()):
+        show.out.print(f"[red]gone[/] {escape(folder or '.')}: {count} files of the copy have no source any more")
+    if folders:
+        show.out.print(
+            "what the source no longer has, or what was not chosen this time, is still in the copy: see why, and if it "
+            "is not to be there, remove it by the same command with --remove-gone"
+        )
 
 
 def _summary(found: Audit) -> str:

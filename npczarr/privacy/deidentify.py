@@ -2,41 +2,29 @@
 
 from __future__ import annotations
 
-import os
 import secrets
 from collections import defaultdict
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from npczarr.errors import NpczarrError, ParameterError, SourceError
+from npczarr.errors import ParameterError
 from npczarr.model.cohort import File
 from npczarr.model.options import check_local
 from npczarr.model.progress import Meter, OnProgress
-from npczarr.privacy.clean import clean_dicom, clean_nifti
-from npczarr.privacy.names import DICOM_ENDINGS, Copy, Names, Renamed, plan
-from npczarr.privacy.tables import clean_table
+from npczarr.privacy.changes import Changes, begin, find_changes, finish
+from npczarr.privacy.copying import Cleaned, Task, clean_folder, copy_tables
+from npczarr.privacy.names import Copy, Names, plan
+from npczarr.privacy.record import NAME, Record, hold
 from npczarr.runner import Runner
-from npczarr.sources.config import SourceConfig, load_config
-from npczarr.sources.files import Source, open_source, refusal_reason
+from npczarr.sources.config import load_config
+from npczarr.sources.files import Source, open_source
 from npczarr.sources.labels import IGNORED
 from npczarr.sources.zarr_stores import refuse_store, split_stores
 
 SMALL_FILES = 500  # read in about the time that two processes take to start
-_TEMPORARY = ".npczarr-part"
 _READ = "the DICOM and NIfTI files that one is made from"
-
-
-@dataclass(frozen=True, slots=True)
-class Task:
-    """The files of one folder. Neither their names nor the key are shown: logs hold tasks that fail."""
-
-    source: Source = field(repr=False)
-    out: str
-    copies: tuple[Copy, ...] = field(repr=False)
-    key: bytes = field(repr=False)
-    rois: tuple[str, ...] = field(default=(), repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +41,9 @@ class Deidentified:
         Folders of patients and visits whose names may tell who they are, or a date, and which got numbers instead.
     remarks
         What was left out of tables, and what the names of folders leave open.
+    gone
+        Files of the copy that earlier runs made and that this one would not make, by their paths in the copy: the
+        source has not got what they were made from, or other files were chosen.
     """
 
     written: int
@@ -61,6 +52,7 @@ class Deidentified:
     not_copied: dict[str, str]
     numbered: int = 0
     remarks: tuple[str, ...] = ()
+    gone: tuple[str, ...] = ()
 
 
 def deidentify(
@@ -70,6 +62,7 @@ def deidentify(
     key: bytes | None = None,
     tables: Collection[str] = (),
     keep_patients: bool = False,
+    remove_gone: bool = False,
     config: str | Path | None = None,
     workers: int | None = None,
     scheduler: str | None = None,
@@ -81,12 +74,19 @@ def deidentify(
     DICOM is cleaned by the Basic Profile of PS3.15: dates are emptied, private attributes removed, UIDs replaced alike
     in every file. Texts that stay by the profile lose words of the patient's names and numbers, dates and UIDs. The
     patient's folder becomes PatientID and PatientName, by a number of its own where it is called more than a short
-    number; folders of visits get one where a name may tell a date, or a letter where their order is not known; other
-    names of files and folders become numbers in the same order, save those that the layout spells out.
+    number, which does not follow the order of the names; folders of visits get one where a name may tell a date, or a
+    letter where their order is not known; other names of files and folders become numbers in the same order, save those
+    that the layout spells out.
     The name of a structure in an RTSTRUCT stays where it is of words of the field, such as GTVp, or stands in the
     configuration's [labels]; of one that a pattern there matches, what the pattern spells stays; others are emptied.
     Pixels stay bit for bit, in their encoding: a face can still be reconstructed from a scan of the head, see
     :func:`audit`.
+
+    A further run with the same key into the same folder brings the copy up to date. Patients and files keep their
+    names, new ones get the next numbers; only the visits of a patient are numbered anew where one was added before
+    others. A file is written again if its source has another size or time of modification, or if the options or the
+    version of npczarr have changed, and tables always are. The folder has a hidden file, ``.npczarr-deidentify``, that
+    says what the copy is made of, by digests that nobody without the key can make.
 
     Parameters
     ----------
@@ -95,14 +95,18 @@ def deidentify(
     out
         Folder to write, outside the source.
     key
-        Secret of 16 bytes or more, from which the UIDs are made. A second run with the same key continues the first.
-        Without one, a random key is used and forgotten: such a copy cannot be continued nor tied to its source.
+        Secret of 16 bytes or more, from which the UIDs are made. A further run with the same key continues the first,
+        also one that was killed. Without one, a random key is used and forgotten: such a copy cannot be continued nor
+        tied to its source.
     tables
         Paths of CSV files in the source to copy. Columns whose names say that they tell who someone is are left out,
         patients and visits are called as their new folders, and entries that hold a date or a word of what was left out
         are emptied: `remarks` says what. A table whose rows cannot follow the new names is not copied, and failed.
     keep_patients
         Keep the names of patients' folders whatever they are: they are pseudonyms already.
+    remove_gone
+        Remove from the copy what earlier runs made of files that are not copied any more. By default it stays and is
+        named in `gone`, for the source may be gone on purpose.
     config
         TOML file that describes another layout, as for :func:`npczarr.convert`, and limits. What does not fit it is not
         copied. Without one, files that do not lie in the published layout belong to the folder above their series.
@@ -124,8 +128,9 @@ def deidentify(
     Raises
     ------
     ParameterError
-        If a table is not in the source; if `out` lies in the source or the other way round, or is not empty where no
-        key is given; if the key is short; if workers and scheduler do not fit.
+        If a table is not in the source; if `out` lies in the source or the other way round, is not empty where no key
+        is given, or was not made with this key; if another run writes there; if the key is short; if workers and
+        scheduler do not fit.
     SourceError
         If the source cannot be listed, or is a Zarr store.
     """
@@ -140,39 +145,61 @@ def deidentify(
     files, stores = _listed(where, tables)
     runner = Runner(workers, scheduler, idle="here" if len(files) < SMALL_FILES else "processes")
     _make(out)
-    names = Names(layout, strict=config is not None, keep_patients=keep_patients)
-    copies, ignored = plan(files, tables, names)
-    ignored |= dict.fromkeys(stores, "a Zarr store: clean what it was made from, and convert that")
-    secret = key or secrets.token_bytes(32)
+    with hold(out):
+        secret = key or secrets.token_bytes(32)
+        record = Record(secret, out / NAME if key else None)
+        record.load()
+        names = Names(layout, strict=config is not None, keep_patients=keep_patients, record=record)
+        copies, ignored = plan(files, tables, names)
+        ignored |= dict.fromkeys(stores, "a Zarr store: clean what it was made from, and convert that")
+        rois = tuple(roi for label in layout.labels for roi in label.rois)
+        changes = find_changes(out, copies, files, rois, record)
+        begin(out, changes, record)
+        to_copy = [copy for copy in changes.todo if copy.kind == "table"]
+        done = [copy_tables(where, out, to_copy, names.new_names(), layout)]
+        done += _clean(runner, _tasks(where, out, changes.todo, secret, rois), changes, record, on_progress)
+        gone = finish(out, changes, record, remove_gone=remove_gone)
+    moved = f"{len(changes.moved)} files of the copy got another path, because patients or visits have other names now"
+    failed = {path: reason for one in done for path, reason in one.failed.items()}
+    ignored |= {path: "not a DICOM file" for one in done for path in one.foreign}
+    return Deidentified(
+        sum(len(one.written) for one in done),
+        changes.kept,
+        dict(sorted(failed.items())),
+        dict(sorted(ignored.items())),
+        len(names.numbered),
+        (*names.doubts(), *([moved] if changes.moved else []), *done[0].remarks),
+        gone,
+    )
+
+
+def _tasks(source: Source, out: Path, copies: Sequence[Copy], key: bytes, rois: tuple[str, ...]) -> list[Task]:
+    """Return a task for each folder, in the order of the new names: times of files tell in which they were written."""
     folders: dict[str, list[Copy]] = defaultdict(list)
     for copy in copies:
         if copy.kind != "table":
             folders[copy.target.rpartition("/")[0]].append(copy)
-    rois = tuple(roi for label in layout.labels for roi in label.rois)
-    tasks = [Task(where, str(out), tuple(group), secret, rois) for group in folders.values()]
-    done = _copy_tables(where, out, [copy for copy in copies if copy.kind == "table"], names.new_names(), layout)
-    written, kept, failed, remarks = done.written, done.kept, dict(done.failed), names.doubts() + list(done.remarks)
+    return [Task(source, str(out), tuple(group), key, rois) for _, group in sorted(folders.items())]
+
+
+def _clean(
+    runner: Runner, tasks: list[Task], changes: Changes, record: Record, on_progress: OnProgress | None
+) -> list[Cleaned]:
+    """Clean the files of all folders, and note in the record what was written as soon as it is."""
+    done = []
     meter = Meter(on_progress, len(tasks), "folders")
     with runner:
         # a task is named by its verb alone: labels of patients are not to be shown here
         for task, outcome in runner.run(clean_folder, tasks, name=lambda task: "deidentify"):
             if isinstance(outcome, Exception):
                 reason = f"not copied ({type(outcome).__name__})"
-                outcome = Cleaned(0, 0, 0, {copy.path: reason for copy in task.copies}, ())
+                outcome = Cleaned(failed={copy.path: reason for copy in task.copies})
             elif not isinstance(outcome, Cleaned):
                 raise outcome
-            written, kept = written + outcome.written, kept + outcome.kept
-            failed |= outcome.failed
-            ignored |= dict.fromkeys(outcome.foreign, "not a DICOM file")
+            record.confirm({target: changes.wanted[target] for target in outcome.written})
+            done.append(outcome)
             meter.add(counts={"failed": int(bool(outcome.failed))}, bytes=outcome.bytes)
-    return Deidentified(
-        written,
-        kept,
-        dict(sorted(failed.items())),
-        dict(sorted(ignored.items())),
-        len(names.numbered),
-        tuple(remarks),
-    )
+    return done
 
 
 def _listed(source: Source, tables: Collection[str]) -> tuple[list[File], list[str]]:
@@ -184,68 +211,6 @@ def _listed(source: Source, tables: Collection[str]) -> tuple[list[File], list[s
     if unknown := sorted(set(tables) - {file.path for file in files}):
         raise ParameterError(f"{unknown[0]}: no such table in the source; give its path below {source.shown}")
     return files, stores
-
-
-@dataclass(frozen=True, slots=True)
-class Cleaned:
-    """What became of a folder: files written or there before, bytes written, failures by path, what is no DICOM."""
-
-    written: int
-    kept: int
-    bytes: int
-    failed: dict[str, str] = field(repr=False)
-    foreign: tuple[str, ...] = field(repr=False)
-    remarks: tuple[str, ...] = field(default=(), repr=False)
-
-
-def clean_folder(task: Task) -> Cleaned:
-    """Clean the files of a folder; safe to run twice. What is wrong with a file is reported, not raised."""
-    written = kept = size = 0
-    failed, foreign = {}, []
-    for copy in task.copies:
-        target = Path(task.out, copy.target)
-        if target.exists():  # whole, as it took its name only then
-            kept += 1
-            continue
-        try:
-            content = _cleaned(task, copy)
-            if content is None:
-                foreign.append(copy.path)
-                continue
-            _write(target, content)
-            written += 1
-            size += len(content)
-        except (NpczarrError, OSError) as error:
-            failed[copy.path] = (
-                str(error) if isinstance(error, NpczarrError) else f"cannot be written ({error.strerror})"
-            )
-    return Cleaned(written, kept, size, failed, tuple(foreign))
-
-
-def _copy_tables(source: Source, out: Path, copies: list[Copy], renamed: Renamed, layout: SourceConfig) -> Cleaned:
-    """Clean the tables; safe to run twice."""
-    kept, size = 0, 0
-    failed: dict[str, str] = {}
-    remarks: list[str] = []
-    for copy, content in zip(copies, source.read([copy.path for copy in copies]), strict=True):
-        target = out / copy.target
-        if target.exists():
-            kept += 1
-            continue
-        try:
-            if isinstance(content, Exception):
-                raise SourceError(refusal_reason(content))
-            separator = "\t" if copy.path.lower().endswith(".tsv") else ","
-            cleaned, said = clean_table(content, renamed, layout, separator)
-            _write(target, cleaned)
-        except SourceError as error:
-            failed[copy.path] = f"{error}; the table was not copied"
-        except OSError as error:
-            failed[copy.path] = f"cannot be written ({error.strerror})"
-        else:
-            size += len(cleaned)
-            remarks += [f"{copy.path}: {one}" for one in said]
-    return Cleaned(len(copies) - kept - len(failed), kept, size, failed, (), tuple(remarks))
 
 
 def _check(source: Source, out: Path, key: bytes | None) -> Path:
@@ -272,27 +237,3 @@ def _make(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ParameterError(f"{folder}: cannot be made ({error.strerror}); give another folder") from error
-
-
-def _cleaned(task: Task, copy: Copy) -> bytes | None:
-    """Return what is to be written, or None where a file whose name does not say so is no DICOM file."""
-    (content,) = task.source.read([copy.path])
-    if isinstance(content, Exception):
-        raise SourceError(refusal_reason(content))
-    limits = task.source.limits
-    if copy.kind == "nifti":
-        return clean_nifti(content, limits, packed=copy.path.lower().endswith(".gz"))
-    cleaned = clean_dicom(content, task.key, copy.patient, limits, task.rois)
-    if cleaned is None and copy.path.lower().endswith(DICOM_ENDINGS):
-        raise SourceError("not a DICOM file, though its name says so")
-    return cleaned
-
-
-def _write(target: Path, content: bytes) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    part = target.with_name(target.name + _TEMPORARY)
-    with part.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    part.replace(target)

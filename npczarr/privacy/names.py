@@ -1,4 +1,4 @@
-"""Neutral paths for a cleaned copy: what the layout spells out stays, every other name becomes a number."""
+"""Neutral paths for a cleaned copy: what the layout spells out stays, every other name becomes a number for good."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
-from itertools import takewhile
 
 from npczarr.model.cohort import File
 from npczarr.model.identifiers import is_plain_label, is_plain_visit
 from npczarr.model.visit_order import order_visits
+from npczarr.privacy.paths import spelt, without_containers
+from npczarr.privacy.record import Record
 from npczarr.sources.config import SourceConfig
 from npczarr.sources.patterns import path_regex
 from npczarr.sources.table_rows import patient_key, session_key
@@ -18,14 +19,11 @@ from npczarr.sources.table_rows import patient_key, session_key
 DICOM_ENDINGS = ("dcm", "dicom", "ima")
 _NIFTI = re.compile(r"\.nii(\.gz)?$", re.IGNORECASE)
 _FOLDERS = frozenset(("data", "MRI-Segments"))  # above the patients, as published; any other may name a person
-
-
 _FOREIGN = "neither DICOM nor NIfTI by its name, and no table that was named: it may hold anything"
 _ELSEWHERE = "does not fit the layout of the configuration, so it is not known whose it is"
+_VISITS = "visit-{:03d}"
 _LETTERS = "visit-{letters}"
 _PATIENTS = "patient-{:03d}"
-#: Folders between a patient and the series, or a series and its files, as XNAT and others name them; of no one.
-_CONTAINERS = frozenset(("scans", "scan", "series", "dicom", "dicoms", "dcm", "images", "resources", "files", "nifti"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,11 +53,12 @@ class Renamed:
 
 
 def plan(files: Iterable[File], tables: Collection[str], names: Names) -> tuple[list[Copy], dict[str, str]]:
-    """Say where each file goes, by the paths alone, so that a second run says the same; and why some go nowhere."""
+    """Say where each file goes, by its path and what earlier runs called it; and why some go nowhere."""
     kinds = {path: "table" if path in tables else _kind(path) for path in sorted(file.path for file in files)}
     owners = {path: names.owner(path, kind) for path, kind in kinds.items() if kind}
     names.number_shared()
     names.number_visits()
+    names.name_patients()
     copies = [
         Copy(path, names.renamed(path, kinds[path]), kinds[path], names.patient(owner))
         for path, owner in owners.items()
@@ -79,7 +78,11 @@ def _kind(path: str) -> str:
 
 
 class Names:
-    """Neutral names, given in the order in which the old ones sort; those that the layout spells out stay.
+    """Neutral names; those that the layout spells out stay, and so do those that an earlier run gave.
+
+    Patients and the folders above them are numbered in an order that only the key tells: in the order of their names,
+    a list of who might be in the cohort would tell who is who. Other names get numbers in the order in which they sort,
+    and those that are added later the next ones.
 
     Parameters
     ----------
@@ -89,9 +92,11 @@ class Names:
         Whether a file that does not fit the layout has no owner; else it is of the folder above its series.
     keep_patients
         Whether folders of patients keep names that are more than a short number.
+    record
+        What earlier runs called them; it takes the names that are given now.
     """
 
-    def __init__(self, layout: SourceConfig, *, strict: bool, keep_patients: bool = False) -> None:
+    def __init__(self, layout: SourceConfig, *, strict: bool, record: Record, keep_patients: bool = False) -> None:
         groups = {
             "sequence": "|".join(re.escape(rule.folder) for rule in layout.sequences),
             "mask": "|".join(re.escape(rule.mask) for rule in layout.sequences),
@@ -101,14 +106,19 @@ class Names:
         self._strict = strict
         self._keep_patients = keep_patients
         self._order = layout.visits
+        self._record = record
+        #: What a new patient cannot be called: someone may be called so in the copy.
+        self._taken = {name for target in record.files for name in target.split("/")[:-1]}
+        self._given = {name for name in record.names() if name.startswith("patient-")}
         #: Folders of patients and visits whose names may tell who they are, or when they came: what they are called.
         self.numbered: dict[str, str] = {}
         self._visits: dict[str, str] = {}
         self._owners: dict[str, str] = {}  # labels of patients by their folders
         self._owners_of_visits: dict[str, str] = {}
         self._kept: set[str] = set()
+        self._kept_patients: set[str] = set()
         self._folders: dict[str, str] = {"": ""}
-        self._counts: dict[tuple[str, str], int] = defaultdict(int)
+        self._out_of_order = 0
 
     def owner(self, path: str, kind: str) -> str | None:
         """Path of the patient's folder, or None where there is none. From now on its name is kept."""
@@ -117,7 +127,7 @@ class Names:
             return ""
         for wanted, pattern in self._patterns:
             if match := pattern.fullmatch(path):
-                self._kept |= _spelt(path.split("/"), wanted, match["below"].count("/"))
+                self._kept |= spelt(path.split("/"), wanted, match["below"].count("/"))
                 owner = path[: match.end("patient")]
                 if match.groupdict().get("session"):
                     self._visits[path[: match.end("session")]] = match["session"]
@@ -125,16 +135,18 @@ class Names:
                 return self._owned(owner, match["patient"])
         if self._strict:
             return None
-        folders = _without_containers(path.split("/")[:-1])
+        folders = without_containers(path.split("/")[:-1])
         if kind == "dicom" and len(folders) > 1:
-            folders = _without_containers(folders[:-1])
+            folders = without_containers(folders[:-1])
         return self._owned("/".join(folders), folders[-1]) if folders else "unknown"
 
     def _owned(self, folder: str, label: str) -> str:
-        """Keep the name of a patient's folder if it is a short number, or if names are to be kept."""
+        """Keep the name of a patient's folder if it is a short number, or if names are to be kept, and it is free."""
         self._owners[folder] = label
-        if self._keep_patients or is_plain_label(folder.rpartition("/")[2]):
+        name = folder.rpartition("/")[2]
+        if (self._keep_patients or is_plain_label(name)) and name not in self._given:
             self._kept.add(folder)
+            self._kept_patients.add(name)
         else:
             self._number_folder(folder, _PATIENTS)
         return folder
@@ -161,12 +173,31 @@ class Names:
         told = all(
             order_visits(names, declared=self._order) == tuple(range(len(names))) for names in by_patient.values()
         )
-        for folder in self._visits:
-            self._number_folder(folder, "visit-{:03d}" if told else _LETTERS)
+        for above, names in by_patient.items():
+            folders = [above + name for name in names]
+            for folder in folders:
+                self._number_folder(folder, _VISITS if told else _LETTERS)
+            if told and not self._is_continued(folders):
+                self._out_of_order += 1
+                for folder in folders:
+                    self._record.take_back(_VISITS, folder)
+
+    def _is_continued(self, folders: list[str]) -> bool:
+        """Whether the visits of a patient, in their order, go on from those that have numbers already."""
+        numbers = [int(name[len("visit-") :] or 0) for name in (self._record.name(_VISITS, one) for one in folders)]
+        known = [number for number in numbers if number]
+        return known == sorted(known) == numbers[: len(known)]
 
     def _number_folder(self, folder: str, form: str) -> None:
         self._kept.discard(folder)
         self.numbered[folder] = form
+
+    def name_patients(self) -> None:
+        """Give patients and visits their names; every file has had its owner."""
+        for folder in sorted(self._owners, key=lambda folder: self._record.digest("order", folder)):
+            self._folder(folder)
+        for folder in sorted(self._visits):
+            self._folder(folder)
 
     def patient(self, owner: str) -> str:
         """Return the new name of a patient, which is that of the folder."""
@@ -185,16 +216,23 @@ class Names:
         return Renamed(dict(patients), visits)
 
     def doubts(self) -> list[str]:
-        """Say where a folder was taken for the patient's, though one above it may be."""
+        """Say where a folder was taken for the patient's, though one above it may be; and whose visits were renamed."""
+        said = []
+        if self._out_of_order:
+            said.append(
+                f"the visits of {self._out_of_order} of the patients got new numbers, because one was added that comes "
+                "before others: numbers tell their order"
+            )
         above = {owner.rpartition("/")[0] for owner in self._owners}
         numbered = {folder for folder in above if folder and folder.rpartition("/")[2] not in _FOLDERS}
         if self._strict or not (len(numbered) > 1 or (numbered and self._keep_patients)):
-            return []
+            return said
         although = " although --keep-patients was given" if self._keep_patients else ""
         return [
+            *said,
             f"the folder above each series was taken for the patient's, and {len(numbered)} folders above those were "
             f"renamed to numbers{although}; if they are the patients', describe the layout in a TOML file (--config), "
-            "which `npczarr scout` begins"
+            "which `npczarr scout` begins",
         ]
 
     def renamed(self, path: str, kind: str) -> str:
@@ -202,7 +240,7 @@ class Names:
         folder, _, name = path.rpartition("/")
         if path not in self._kept:
             ending = ".dcm" if kind == "dicom" else ".nii.gz" if name.lower().endswith(".gz") else ".nii"
-            name = self._number(folder, "{:05d}" + ending)
+            name = self._number(path, "{:05d}" + ending)
         return self._folder(folder) + name
 
     def _folder(self, path: str) -> str:
@@ -211,30 +249,22 @@ class Names:
             above, _, name = path.rpartition("/")
             parent = self._folder(above)
             if path not in self._kept and name not in _FOLDERS:
-                name = self._number(above, self.numbered.get(path, "folder-{:03d}"))
+                name = self._number(path, self.numbered.get(path, "folder-{:03d}"))
             self._folders[path] = f"{parent}{name}/"
         return self._folders[path]
 
-    def _number(self, folder: str, form: str) -> str:
-        """Return the next name in a folder, but none that is kept there."""
+    def _number(self, path: str, form: str) -> str:
+        """Return what an earlier run called a file or folder, else the next name; but none that is kept there."""
+        folder = path.rpartition("/")[0]
         within = "" if form == _PATIENTS else folder  # no two patients of a copy have one PatientID
-        while True:
-            self._counts[within, form] += 1
-            count = self._counts[within, form]
-            name = f"visit-{_letters(count)}" if form == _LETTERS else form.format(count)
-            if f"{folder}/{name}".lstrip("/") not in self._kept:
-                return name
-
-
-def _without_containers(folders: list[str]) -> list[str]:
-    """Leave out the innermost folders that are named after what they hold; the topmost stays.
-
-    >>> _without_containers(["Muster_Max", "scans"]), _without_containers(["scans"])
-    (['Muster_Max'], ['scans'])
-    """
-    while len(folders) > 1 and folders[-1].lower() in _CONTAINERS:
-        folders = folders[:-1]
-    return folders
+        name = self._record.name(form, path)
+        while not name or f"{folder}/{name}".lstrip("/") in self._kept:
+            number = self._record.next_number(form, within)
+            name = f"visit-{_letters(number)}" if form == _LETTERS else form.format(number)
+            if form == _PATIENTS and (name in self._taken or name in self._kept_patients):
+                name = ""
+        self._record.give(form, path, name)
+        return name
 
 
 def _letters(count: int) -> str:
@@ -245,16 +275,3 @@ def _letters(count: int) -> str:
     """
     before, last = divmod(count - 1, 26)
     return (_letters(before) if before else "") + chr(ord("a") + last)
-
-
-def _spelt(parts: list[str], wanted: list[str], first: int) -> set[str]:
-    """Paths of the files and folders whose names a pattern spells out, before and behind its ``**``."""
-    ahead = zip(range(first, len(parts)), wanted, strict=False)
-    behind = zip(range(len(parts) - 1, -1, -1), reversed(wanted), strict=False)
-    told = (pair for pairs in (ahead, behind) for pair in takewhile(lambda pair: pair[1] != "**", pairs))
-    return {"/".join(parts[: i + 1]) for i, name in told if "*" not in _without_ending(name, parts[i])}
-
-
-def _without_ending(wanted: str, name: str) -> str:
-    """Return a pattern of a name without ``.nii*`` where the ``*`` stands for the ending of a packed file at most."""
-    return wanted.removesuffix(".nii*") if name.lower().endswith((".nii", ".nii.gz")) else wanted

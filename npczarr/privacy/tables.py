@@ -15,6 +15,7 @@ from npczarr.model.identifiers import identifies_by_name, identity_words, is_pla
 from npczarr.privacy.names import Renamed
 from npczarr.sources.config import SourceConfig
 from npczarr.sources.csv_files import parse_csv
+from npczarr.sources.labels import natural
 from npczarr.sources.table_rows import find_column, patient_key, session_key
 
 Row = dict[str, str]
@@ -35,7 +36,8 @@ def clean_table(
     """Clean a table of patients.
 
     Columns whose names say that they tell who someone is are left out, and so are the rows of whoever has no folder.
-    Entries that hold a word of what was left out of their row, a date or a UID are emptied.
+    Entries that hold a word of what was left out of their row, a date or a UID are emptied. Where patients have new
+    names, rows are in their order.
 
     Parameters
     ----------
@@ -71,6 +73,8 @@ def clean_table(
         if (new := _new_keys(row, keys, renamed)) is not None:
             values = _without_words(row, kept, _words_of(row, left_out, keys, new), emptied, keys)
             cleaned.append(values | {name: value for name, value in new.items() if name in kept})
+    if any(patient_key(name) != old for old, new_names in renamed.patients.items() for name in new_names):
+        cleaned.sort(key=lambda row: natural(row[keys.patient]))  # rows in the order of the old names may tell them
     missing = len(rows) - len(cleaned)
     return _as_csv(kept, cleaned, separator), _remarks(left_out, emptied, missing)
 
@@ -147,4 +151,6 @@ def _remarks(left_out: Sequence[str], emptied: Mapping[str, int], missing: int) 
         f"column {name!r}: {count} entries emptied, for they hold a date or a word that may tell who the patients are"
         for name, count in emptied.items()
     ]
-    return said + ([f"{missing} rows left out: the copy has no folder of their patients or visits"] if missing else [])
+    return said + (
+        [f"{missing} rows left out: the source has no folder of their patients or visits"] if missing else []
+    )
