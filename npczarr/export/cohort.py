@@ -93,11 +93,12 @@ def export_scans(
         ``"tiff"``, slices scaled over the whole volume; ``"nifti"``, ``"ome-zarr"``, stored values; ``"png"``, the
         slice with most tumor and its outline; ``"seg"``, ``"rtstruct"``, the mask alone as a DICOM object;
         ``"nnunet"``, real values as a dataset of nnU-Net version 2, a case for each patient whose sequences lie on one
-        grid.
+        grid; who is for testing and who is held out, the columns `fold` and `split` say.
     size
         Resample in-plane to ``size`` x ``size``; None keeps the matrix.
     patients, sequences
-        Labels; None means all.
+        Labels; None means all. A folder for nnU-Net holds one dataset: the sequences must be those of before, and the
+        patients all of before, or more.
     bits
         8 or 16, of TIFF.
     mask_of
@@ -194,12 +195,7 @@ def _export_cases(
             locate(store, storage_options), Path(out), patients=patients, sequences=sequences, mask_of=mask_of,
             runner=runner, on_progress=on_progress,
         )  # fmt: skip
-    return tuple(
-        Exported(
-            case.patient, labelled, "", "written" if case.files else "failed", case.problem or case.remark, case.files
-        )
-        for case in cases
-    )
+    return tuple(Exported(case.patient, labelled, "", case.status, case.message, case.files) for case in cases)
 
 
 def export_scan(task: ExportTask) -> Exported:

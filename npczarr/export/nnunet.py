@@ -1,73 +1,35 @@
 """A dataset as nnU-Net (version 2) reads it: a case a patient, a channel a sequence, one mask.
 
-``dataset.json``, ``imagesTr/<case>_0000.nii.gz``, ``labelsTr/<case>.nii.gz``; beside them what nnU-Net takes later
-(``splits_final.json``, to be put into its folder of preprocessed data) and what npczarr takes to read the predictions
-(``predictions.toml``). Left to itself, nnU-Net divides cases at random, two visits of one subject too: where a subject
-has several and no column divides the cohort, ``splits_final.json`` holds folds by subject.
+``dataset.json``, ``imagesTr/<case>_0000.nii.gz``, ``labelsTr/<case>.nii.gz``, and ``imagesTs`` and ``labelsTs`` of the
+patients for testing; beside them what nnU-Net takes later (``splits_final.json``, to be put into its folder of
+preprocessed data) and what npczarr takes to read the predictions (``predictions.toml``).
+
+Run again, it writes the cases that have changed in the store and deletes those that the store no longer has: the folder
+then holds the cases of this export and no others. More patients may be chosen than before, but not fewer.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import xarray as xr
-from numpy.typing import NDArray
 
-from npczarr.errors import NpczarrError, ParameterError, unknown_label
-from npczarr.export.names import check_name
-from npczarr.export.nifti import encode
-from npczarr.model.division import describe_parted, divide
-from npczarr.model.geometry import RAS_TO_LPS
+from npczarr.errors import ParameterError, unknown_label
+from npczarr.export.manifest import Manifest
+from npczarr.export.nnunet_case import ENDING, Case, CaseTask, write_case
+from npczarr.export.nnunet_folder import begin, describe, drop, open_folder
+from npczarr.export.nnunet_parts import TEST, folds_of, parts_by_patient
 from npczarr.model.progress import Meter, OnProgress
 from npczarr.model.schema import RESAMPLING
-from npczarr.outputs import write_whole
 from npczarr.runner import Runner
-from npczarr.store.chunks import is_padding
 from npczarr.store.cohort import StoredCohort
 from npczarr.store.location import Location
 from npczarr.store.open import open_location
-from npczarr.store.scans import StoredScan
-from npczarr.store.subjects import parts_of, subjects_of
-
-#: Columns of a store that may hold a split, the first there is counts.
-_SPLITS = ("fold", "split")
-_TEST = "test"  # patients of this part are not for training
-_FOLDS = 5  # as many as nnU-Net makes
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class CaseTask:
-    """One patient to write.
-
-    Parameters
-    ----------
-    scans
-        In the order of the channels.
-    mask
-        The scan whose mask is the label.
-    out, test
-        Folder, and whether it is a case for testing.
-    """
-
-    scans: tuple[StoredScan, ...]
-    mask: StoredScan
-    out: str
-    test: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Case:
-    """What became of one patient: its files, or why there are none, and what must be known of them."""
-
-    patient: str
-    files: tuple[str, ...] = ()
-    problem: str = ""
-    remark: str = ""
 
 
 def export_cases(
@@ -85,9 +47,10 @@ def export_cases(
     Parameters
     ----------
     location, out
-        The store, and a folder such as ``nnUNet_raw/Dataset501_NPC``.
+        The store, and a folder such as ``nnUNet_raw/Dataset501_NPC``: new, empty, or of an earlier export of the same
+        sequences and mask.
     patients, sequences
-        Labels; None means all.
+        Labels; None means all. Patients whom the folder holds already must be among them.
     mask_of
         Sequence whose mask is the label; by default the one on whose grid the store was resampled, or the only one.
     runner, on_progress
@@ -97,84 +60,44 @@ def export_cases(
     -------
     tuple
         The cases in the store's order, and the sequence whose mask is the label.
+
+    Raises
+    ------
+    ParameterError
+        If an argument or the folder cannot be used, or the store does not say plainly who is for testing.
     """
-    dataset = open_location(location, dask=False)
-    cohort = StoredCohort(location)
+    dataset, cohort = open_location(location, dask=False), StoredCohort(location)
+    known = cohort.labels["patient"]
+    chosen = _chosen(known, patients)
     channels = tuple(cohort.labels["sequence"] if sequences is None else sequences)
-    labelled = _mask_of(dataset, channels, mask_of)
-    labels = _labels(dataset)
-    chosen = cohort.labels["patient"] if patients is None else tuple(patients)
-    parts = _parts(dataset, chosen)
-    tasks, cases = [], {}
-    for patient in chosen:
-        scans = tuple(cohort.scan(patient, sequence) for sequence in channels)
-        task = CaseTask(scans, cohort.scan(patient, labelled), str(out), parts.get(patient) == _TEST)
-        problem = next(_problems(task), "")
-        if problem:
-            cases[patient] = Case(patient, problem=problem)
-        else:
-            tasks.append(task)
-    meter = Meter(on_progress, len(tasks), "patients")
-    for task, outcome in runner.run(write_case, tasks, name=lambda task: f"nnunet-{task.mask.patient}"):
-        if not isinstance(outcome, Case | Exception):
-            raise outcome
-        patient = task.mask.patient
-        cases[patient] = outcome if isinstance(outcome, Case) else Case(patient, problem=str(outcome))
-        meter.add()
-    written = [case.patient for case in cases.values() if case.files]
-    training = [patient for patient in written if parts.get(patient) != _TEST]
-    parts = parts or _folds_by_subject(training, dict(zip(cohort.labels["patient"], subjects_of(dataset), strict=True)))
-    _write_descriptions(out, channels, labelled, labels, training, parts)
-    places = {patient: i for i, patient in enumerate(cohort.labels["patient"])}
-    return tuple(cases[patient] for patient in sorted(cases, key=places.__getitem__)), labelled
+    labelled, labels = _mask_of(dataset, channels, mask_of), _labels(dataset)
+    parts = parts_by_patient(dataset, chosen)
+    folder = out.expanduser().resolve()
+    tasks = [
+        CaseTask(
+            tuple(cohort.scan(patient, sequence) for sequence in channels),
+            cohort.scan(patient, labelled),
+            str(folder),
+            parts[patient] == TEST,
+        )
+        for patient in chosen
+    ]
+    kind = {"format": "nnunet", "sequences": list(channels), "mask_of": labelled}
+    manifest = open_folder(folder, kind, chosen=chosen, known=known)
+    cases = _write(tasks, manifest, runner, on_progress)
+    training = [patient for patient in chosen if cases[patient].files and parts[patient] != TEST]
+    _describe(manifest, channels, labelled, labels, training, folds_of(dataset, training, parts))
+    return tuple(cases[patient] for patient in chosen), labelled
 
 
-def write_case(task: CaseTask) -> Case:
-    """Write the images and the label of one patient; what is wrong with it is in the result."""
-    patient = task.mask.patient
-    folder, suffix = Path(task.out), "Ts" if task.test else "Tr"
-    files, remarks = [], []
-    try:
-        check_name(patient)
-        assert task.mask.grid is not None
-        affine = RAS_TO_LPS @ task.mask.grid.affine  # to the last bit the same in all files, as nnU-Net checks
-        for channel, scan in enumerate(task.scans):
-            image, outside = _real_values(scan)
-            files.append(f"images{suffix}/{patient}_{channel:04d}.nii.gz")
-            write_whole(folder / files[-1], encode(image, affine))
-            if outside:
-                remarks.append(f"{outside:.0%} of {scan.sequence} lie outside its field of view, its least value there")
-        files.append(f"labels{suffix}/{patient}.nii.gz")
-        write_whole(folder / files[-1], encode(task.mask.mask(), affine))
-    except (NpczarrError, OSError, ValueError) as error:
-        return Case(patient, problem=str(error))
-    return Case(patient, tuple(files), remark="; ".join(remarks))
-
-
-def _real_values(scan: StoredScan) -> tuple[NDArray[np.float32], float]:
-    """(z, y, x) real values, the least of them where there is padding, and the share of that."""
-    stored = scan.image()
-    values = (stored * scan.slope[:, None, None] + scan.intercept[:, None, None]).astype(np.float32)
-    outside = is_padding(stored, scan.image_array.padding) | ~np.isfinite(values)
-    if outside.any():
-        values[outside] = values[~outside].min() if not outside.all() else 0
-    return values, float(outside.mean())
-
-
-def _problems(task: CaseTask) -> Iterator[str]:
-    """Give what keeps a patient from being a case."""
-    for scan in task.scans:
-        if not scan.has_image or scan.grid is None:
-            yield f"{scan.sequence} has no image: {scan.status}"
-        elif task.mask.grid is None or not scan.grid.is_same_as(task.mask.grid):
-            yield (
-                f"{scan.sequence} lies on another grid than {task.mask.sequence}; export a store made by npczarr "
-                f"resample --like {task.mask.sequence}"
-            )
-        elif not all(scan.known_zyx):
-            yield f"the voxel size of {scan.sequence} is not known"
-    if not task.mask.has_mask or task.mask.raters:
-        yield f"{task.mask.sequence} has no mask: {task.mask.mask_status}"
+def _chosen(known: Sequence[str], patients: Sequence[str] | None) -> tuple[str, ...]:
+    """Patients to export, in the store's order."""
+    wanted = dict.fromkeys(known if patients is None else patients)
+    there = set(known)
+    unknown = [patient for patient in wanted if patient not in there]
+    if unknown:
+        raise unknown_label("patient", unknown[0], known)
+    return tuple(patient for patient in known if patient in wanted)
 
 
 def _mask_of(dataset: xr.Dataset, channels: Sequence[str], mask_of: str | None) -> str:
@@ -206,68 +129,67 @@ def _labels(dataset: xr.Dataset) -> dict[str, int]:
     return dict(zip(["background", *names[1:]], numbers, strict=True))
 
 
-def _parts(dataset: xr.Dataset, chosen: Sequence[str]) -> dict[str, str]:
-    """Return the part of each patient, by the first column that holds a split.
+def _write(
+    tasks: Sequence[CaseTask], manifest: Manifest, runner: Runner, on_progress: OnProgress | None
+) -> dict[str, Case]:
+    """Write the cases that the folder does not hold as they are; delete those that cannot be written."""
+    cases, waiting = {}, []
+    for task in tasks:
+        case = _case_without_work(task, manifest)
+        if case is None:
+            waiting.append(task)
+        else:
+            cases[task.patient] = case
+    kept = {patient for patient, case in cases.items() if case.files}
+    begin(manifest, {task.patient: task.files for task in waiting}, kept)
+    meter = Meter(on_progress, len(waiting), "patients", Counter(case.status for case in cases.values()))
+    try:
+        for task, outcome in runner.run(write_case, waiting, name=lambda task: f"nnunet-{task.patient}"):
+            case = _case(task, outcome)
+            cases[task.patient] = case
+            if case.files:
+                manifest.add(task.patient, task.digest, case.files)
+            else:
+                drop(manifest, task.patient)
+            meter.add(counts={case.status: 1})
+    finally:
+        manifest.write()
+    return cases
 
-    Raises
-    ------
-    ParameterError
-        If it gives the visits of one subject to different parts.
-    """
-    patients = [str(label) for label in dataset["patient"].values]
-    for name in _SPLITS:
-        parts = parts_of(dataset, name)
-        if parts is None:
-            continue
-        rows = [i for i, patient in enumerate(patients) if patient in set(chosen)]
-        parted = describe_parted(*([values[i] for i in rows] for values in (patients, subjects_of(dataset), parts)))
-        if parted:
-            raise ParameterError(
-                f"the column {name!r} parts the visits of {parted}: a model would be tested on people whom it knows; "
-                "correct it in the table and convert again, or export patients of one visit each"
-            )
-        return dict(zip(patients, parts, strict=True))
-    return {}
+
+def _case_without_work(task: CaseTask, manifest: Manifest) -> Case | None:
+    """Return what is known of a case before it is written: that it cannot be, or need not be."""
+    if problem := task.problem:
+        return Case(task.patient, "failed", problem)
+    files = manifest.kept(task.patient, task.digest)
+    return None if files is None else Case(task.patient, "kept", task.remark, files)
 
 
-def _write_descriptions(
-    out: Path,
+def _case(task: CaseTask, outcome: Case | BaseException) -> Case:
+    if isinstance(outcome, Case):
+        return outcome
+    if not isinstance(outcome, Exception):
+        raise outcome
+    return Case(task.patient, "failed", str(outcome))
+
+
+def _describe(
+    manifest: Manifest,
     channels: Sequence[str],
     labelled: str,
-    labels: Mapping[str, int],
+    labels: dict[str, int],
     training: Sequence[str],
-    parts: Mapping[str, str],
+    folds: list[dict[str, list[str]]],
 ) -> None:
     """Write what describes the cases as a whole."""
-    described: dict[str, Any] = {
+    dataset = {
         "channel_names": {str(i): name for i, name in enumerate(channels)},
-        "labels": dict(labels),
+        "labels": labels,
         "numTraining": len(training),
-        "file_ending": ".nii.gz",
+        "file_ending": ENDING,
     }
-    write_whole(out / "dataset.json", _json(described))
-    held_out = sorted({parts.get(patient, "") for patient in training} - {"", "train"})
-    splits = [
-        {
-            "train": [patient for patient in training if parts.get(patient) != part],
-            "val": [patient for patient in training if parts.get(patient) == part],
-        }
-        for part in held_out
-    ]
-    if splits:
-        write_whole(out / "splits_final.json", _json(splits))
-    rules = f'[layout]\nmasks = ["{{patient}}.nii.gz"]\n\n[sequences]\n{json.dumps(labelled)} = {{ mask = "image" }}\n'
-    write_whole(out / "predictions.toml", rules.encode())
-
-
-def _folds_by_subject(patients: Sequence[str], subject_by_patient: Mapping[str, str]) -> dict[str, str]:
-    """Return the fold of each patient; empty where no subject has several visits, or there is one subject only."""
-    subjects = [subject_by_patient[patient] for patient in patients]
-    count = min(_FOLDS, len(set(subjects)))
-    if count < 2 or len(set(subjects)) == len(subjects):
-        return {}
-    folds = divide(subjects, [()] * len(subjects), {str(i): 1 / count for i in range(count)}, seed=0)
-    return dict(zip(patients, folds, strict=True))
+    rules = f'[layout]\nmasks = ["{{patient}}{ENDING}"]\n\n[sequences]\n{json.dumps(labelled)} = {{ mask = "image" }}\n'
+    describe(manifest, _json(dataset), _json(folds) if folds else None, rules.encode())
 
 
 def _json(value: Any) -> bytes:  # noqa: ANN401 - anything that JSON holds

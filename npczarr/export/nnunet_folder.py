@@ -1,0 +1,139 @@
+"""The folder of a dataset of nnU-Net: which of its files an earlier export wrote, and which of them stay.
+
+nnU-Net takes every file in its folders of images for a case. So ``export.json`` names each file before it is written, a
+later export deletes what it does not write or keep, and files of others are refused. ``dataset.json``, without which
+nnU-Net does not start, is absent while cases are written.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from npczarr.errors import ParameterError
+from npczarr.export.manifest import Manifest
+from npczarr.export.nnunet_case import ENDING
+from npczarr.outputs import write_whole
+
+_FOLDERS = ("imagesTr", "labelsTr", "imagesTs", "labelsTs")
+_DATASET, _SPLITS, _RULES = "dataset.json", "splits_final.json", "predictions.toml"
+_ABOUT_ALL = "/dataset"  # no patient is called so: the entry of the files above
+_DRAFT = re.compile(r"\.[0-9a-f]{8}-(.+)")  # what a run that was killed leaves of a file
+
+
+def open_folder(out: Path, kind: Mapping[str, Any], *, chosen: Collection[str], known: Collection[str]) -> Manifest:
+    """Open or begin the record of a folder; no file of it is changed yet.
+
+    Parameters
+    ----------
+    out, kind
+        The folder, and what all exports into it have in common.
+    chosen, known
+        Patients to export, and all of the store.
+
+    Raises
+    ------
+    ParameterError
+        If it holds something else, or cases that would have to go although the store has them.
+    """
+    manifest = Manifest.open(out, kind)
+    foreign = next(_foreign_files(manifest), None)
+    if foreign is not None:
+        raise ParameterError(
+            f"no export wrote {foreign}, and it would be taken for a part of the dataset; move it elsewhere, or name a "
+            "new folder"
+        )
+    held = _cases(manifest)
+    if held and set(held).isdisjoint(known):
+        raise ParameterError(f"{out} holds another cohort, the first patient is {held[0]}; name a new folder")
+    left_out = sorted(set(held).intersection(known).difference(chosen))
+    if left_out:
+        raise ParameterError(
+            f"{out} holds {len(left_out)} of the store's patients that this export would leave out, the first "
+            f"{left_out[0]}; choose them too, or name a new folder"
+        )
+    return manifest
+
+
+def begin(manifest: Manifest, waiting: Mapping[str, Sequence[str]], kept: Collection[str]) -> None:
+    """Delete what an earlier export left and this one does not keep, and record what is going to be written.
+
+    Parameters
+    ----------
+    manifest
+        Record of the folder.
+    waiting
+        Files of each patient to write; of an earlier version, others stay until these are there.
+    kept
+        Patients whose files stay as they are.
+    """
+    for name in _drafts(manifest):
+        (manifest.folder / name).unlink(missing_ok=True)
+    stale = [patient for patient in _cases(manifest) if patient not in waiting and patient not in kept]
+    if waiting or stale:
+        for name in (_DATASET, _SPLITS):
+            (manifest.folder / name).unlink(missing_ok=True)
+    for patient in stale:
+        drop(manifest, patient)
+    for patient, files in waiting.items():
+        _expect(manifest, patient, files)
+    _expect(manifest, _ABOUT_ALL, (_DATASET, _SPLITS, _RULES))
+    manifest.write()
+
+
+def drop(manifest: Manifest, patient: str) -> None:
+    """Delete all files of a patient."""
+    if patient in manifest.scans:
+        manifest.add(patient, "", ())
+        del manifest.scans[patient]
+
+
+def describe(manifest: Manifest, dataset: bytes, splits: bytes | None, rules: bytes) -> None:
+    """Write what describes the cases as a whole; without splits, those of an earlier export go."""
+    files = {_RULES: rules, **({} if splits is None else {_SPLITS: splits}), _DATASET: dataset}
+    manifest.add(_ABOUT_ALL, "", tuple(files))
+    for name, content in files.items():
+        write_whole(manifest.folder / name, content)
+    manifest.write()
+
+
+def _cases(manifest: Manifest) -> list[str]:
+    return [patient for patient in manifest.scans if patient != _ABOUT_ALL]
+
+
+def _expect(manifest: Manifest, key: str, files: Sequence[str]) -> None:
+    """Record files before they are written, without a digest: should the run be killed, they are known and not kept."""
+    before = manifest.scans.get(key, {}).get("files", ())
+    manifest.scans[key] = {"digest": "", "files": list(dict.fromkeys((*before, *files)))}
+
+
+def _foreign_files(manifest: Manifest) -> Iterator[Path]:
+    """Give the files of others at places of this dataset."""
+    ours = {*_recorded(manifest), *_drafts(manifest)}
+    about_all = [name for name in (_DATASET, _SPLITS, _RULES) if (manifest.folder / name).exists()]
+    for name in (*_case_files(manifest), *about_all):
+        if name not in ours:
+            yield manifest.folder / name
+
+
+def _drafts(manifest: Manifest) -> Iterator[str]:
+    """Give the drafts of our files: a run that was killed left them."""
+    ours = _recorded(manifest)
+    for name in _case_files(manifest):
+        folder, _, file = name.rpartition("/")
+        draft = _DRAFT.fullmatch(file)
+        if draft is not None and f"{folder}/{draft[1]}" in ours:
+            yield name
+
+
+def _recorded(manifest: Manifest) -> set[str]:
+    return {name for entry in manifest.scans.values() for name in entry["files"]}
+
+
+def _case_files(manifest: Manifest) -> list[str]:
+    """Names below the folder of what nnU-Net takes for files of a case."""
+    folders = [manifest.folder / name for name in _FOLDERS]
+    files = [path for folder in folders if folder.is_dir() for path in folder.iterdir()]
+    return sorted(f"{path.parent.name}/{path.name}" for path in files if path.name.endswith(ENDING))
