@@ -10,49 +10,106 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
+from npczarr.graphs.stale_columns import is_missing, stale_columns, tells_who
 from npczarr.model.cohort import Cohort
-from npczarr.model.identifiers import identifies_by_name
-from npczarr.model.schema import Variable
+from npczarr.model.division import SPLIT
+from npczarr.model.schema import SCAN, Variable
 from npczarr.sources.tables import Tables
 from npczarr.store.hierarchy import array, labels
+
+Column = tuple[Variable, NDArray[Any]]
 
 
 def without_identities(tables: Tables, keep: Collection[str]) -> Tables:
     """Leave out the columns whose names say that they tell who the patients are, and say so."""
-    kept = {name.casefold() for name in keep}
+    kept = frozenset(name.casefold() for name in keep)
     columns, warnings = {}, list(tables.warnings)
     for name, (variable, values) in tables.columns.items():
         column = str(variable.attributes.get("source_column", name))
-        if identifies_by_name(column) and not {name.casefold(), column.casefold()} & kept:
+        if tells_who(name, column, kept):
             warnings.append(
                 f"column {column!r}: left out, for it may tell who the patients are; take it with --keep {column!r}"
             )
         else:
             columns[name] = variable, values
-    return Tables(columns, tuple(warnings))
+    return dataclasses.replace(tables, columns=columns, warnings=tuple(warnings), kept=kept)
 
 
-def over_store(root: zarr.Group, cohort: Cohort, tables: Tables) -> dict[str, tuple[Variable, NDArray[Any]]]:
-    """Spread a source's columns over all patients of the store; what the store holds of others is kept."""
+def over_store(
+    root: zarr.Group, cohort: Cohort, tables: Tables, *, strangers: bool = False
+) -> dict[str, Column | None]:
+    """Spread a source's columns over all patients of the store; what the store holds of others is kept.
+
+    Columns of earlier tables lose the values of the source's patients where its tables no longer give them, and where
+    they may tell who the patients are.
+
+    Parameters
+    ----------
+    root, cohort
+        The store, which has all patients and sequences of the source already.
+    tables
+        Of the source. What becomes of earlier columns is added to its warnings.
+    strangers
+        Whether the source's patients take the places of other people.
+
+    Returns
+    -------
+    dict
+        Columns to write, whole; None for those to delete.
+    """
     patients, sequences = labels(root, "patient"), labels(root, "sequence")
     rows = {label: i for i, label in enumerate(patients)}
     at = [rows[label] for label in cohort.patients], [sequences.index(label) for label in cohort.sequences]
-    spread = {}
-    for name, (variable, values) in tables.columns.items():
-        shape = (len(patients), len(sequences))[: values.ndim]
-        full: NDArray[Any] = np.full(shape, np.nan) if variable.dtype == "float64" else np.full(shape, "", dtype=object)
-        if name in root:
-            old = array(root, name)[...]
-            if old.dtype.kind == "T" and variable.dtype == "float64":
-                variable, values = dataclasses.replace(variable, dtype="string"), _as_text(values)
-            full = (
-                old.astype(object) if old.dtype.kind == "T" else (_as_text(old) if variable.dtype == "string" else old)
+    spread: dict[str, Column | None] = {}
+    for name, column in tables.columns.items():
+        if name in root and SPLIT in array(root, name).attrs:
+            tables.warnings += (
+                f"column {name!r}: left out, for the store has a division of the patients of this name; give it "
+                "another name, with --columns",
             )
-        full[np.ix_(*at[: values.ndim])] = values
-        spread[name] = (variable, full)
-    return spread
+            continue
+        old = array(root, name)[...] if name in root else None
+        spread[name] = _joined(column, old, at, (len(patients), len(sequences)))
+    stale, remarks = stale_columns(root, cohort, tables, strangers=strangers)
+    tables.warnings += remarks
+    return spread | stale
+
+
+def _joined(
+    column: Column, old: NDArray[Any] | None, at: tuple[list[int], list[int]], sizes: tuple[int, int]
+) -> Column:
+    """Put the values of some patients, and of some of their sequences, among those that the store has of others."""
+    variable, values = column
+    if values.ndim == 1:
+        at = at[0], list(range(sizes[1]))
+    others = None if old is None else _without(old, at)
+    if others is None or is_missing(others).all():
+        text = variable.dtype == "string"
+        others = np.full(sizes[: values.ndim], "" if text else np.nan, dtype=object if text else np.float64)
+    elif "O" in (values.dtype.kind, others.dtype.kind):
+        variable, values, others = dataclasses.replace(variable, dtype="string"), _as_text(values), _as_text(others)
+    if others.ndim != values.ndim:  # what is said of a patient is said of each scan
+        variable = dataclasses.replace(variable, dims=SCAN)
+        values, others = _of_scans(values, len(at[1])), _of_scans(others, sizes[1])
+    others[np.ix_(*at[: values.ndim])] = values
+    return variable, others
+
+
+def _without(old: NDArray[Any], at: tuple[list[int], list[int]]) -> NDArray[Any]:
+    """Return the values of the others."""
+    text = old.dtype.kind == "T"
+    others = old.astype(object) if text else old.copy()
+    others[np.ix_(*at[: old.ndim])] = "" if text else np.nan
+    return others
+
+
+def _of_scans(values: NDArray[Any], sequences: int) -> NDArray[Any]:
+    return values if values.ndim == len(SCAN) else np.repeat(values[:, np.newaxis], sequences, axis=1)
 
 
 def _as_text(values: NDArray[Any]) -> NDArray[Any]:
-    texts = ["" if np.isnan(value) else f"{value:g}" for value in values.ravel()]
+    """Write numbers as text, with every digit that they have."""
+    if values.dtype.kind == "O":
+        return values
+    texts = ["" if np.isnan(value) else repr(float(value)).removesuffix(".0") for value in values.ravel()]
     return np.array(texts, dtype=object).reshape(values.shape)

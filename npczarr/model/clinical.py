@@ -104,23 +104,13 @@ CLINICAL: tuple[ClinicalField, ...] = (
     ),
 )
 
-#: Columns that say whose row it is, and of which sequence.
+#: Names of columns that number patients, cases or anything else; and those that number the rows of a table as a rule.
+ID_NAMES = frozenset({"id", "case", "fall", "identifiant", "pseudonym", "编号", "編號", "番号", "症例"})
+ROW_NUMBER_NAMES = frozenset({"no", "number", "index", "序号", "nummer", "numero"})
+#: Columns that say whose row it is, the more specific names first; and of which sequence and visit.
 PATIENT_ALIASES = (
-    "id",
-    "patientid",
-    "patient",
-    "patientno",
-    "patientnumber",
-    "no",
-    "number",
-    "index",
-    "case",
-    "caseid",
-    "subject",
-    "subjectid",
-    "pid",
-    "participantid",
-    "participant",
+    *("patientid", "patient", "patientno", "patientnumber", "subject", "subjectid", "pid", "participantid"),
+    *("participant", "caseid", "id", "case", "no", "number", "index"),
     *words.PATIENT_COLUMNS.split(),
 )
 SEQUENCE_ALIASES = ("sequence", "series", "modality", "mrsequence", "scan", *words.SEQUENCE_COLUMNS.split())

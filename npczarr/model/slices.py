@@ -13,6 +13,7 @@ from npczarr.model.geometry import Floats, Grid
 REGULAR_MM, REGULAR = 0.1, 0.01  # of the spacing: this close to the fitted line positions are regular
 BEARABLE = 0.1  # of the spacing: beyond it slices are irregular, and no line stands for them
 HOLE = 0.1  # of the spacing: a gap this close to a whole multiple of it is a hole
+WHOLE_MULTIPLE = 0.03  # of the header's spacing: this close to a multiple of it, slices may be missing
 SHEAR_TOLERANCE = 1e-3  # between the slice normal and the line of the positions
 ROUNDING_TOLERANCE = 1e-2  # between direction cosines of one series: more is another orientation
 
@@ -63,7 +64,8 @@ def stack_slices(
     pixel_spacings_mm
         (n, 2) PixelSpacing: distance between rows, then between columns.
     header_spacing_mm, header_thickness_mm
-        SpacingBetweenSlices and SliceThickness; believed only where the positions do not decide.
+        SpacingBetweenSlices and SliceThickness; believed only where the positions do not decide. Positions that lie a
+        multiple of the former apart are a warning.
     advice
         What tells slices at one position apart, for the message.
 
@@ -98,6 +100,7 @@ def stack_slices(
         _check_gaps(heights, header_spacing_mm, header_thickness_mm)
         step, origin = _fitted_line(ordered)
         warnings += _irregularity(heights)
+        warnings += _thinned(float(np.linalg.norm(step)), header_spacing_mm, header_thickness_mm)
         warnings += _shear(step, origin, normal, ordered, min(row_spacing_mm, column_spacing_mm))
     spread = np.abs(orientations - orientations[0]).max()
     if spread > SHEAR_TOLERANCE:
@@ -241,6 +244,26 @@ def _irregularity(heights_mm: Floats) -> list[str]:
             f"{heights_mm[i]:.2f} mm along the normal is {gaps[i]:.3f} mm; check whether series are mixed"
         )
     return [f"{found}; the even steps are stored"]
+
+
+def _thinned(spacing_mm: float, header_spacing_mm: float | None, header_thickness_mm: float | None) -> list[str]:
+    """Warn where slices lie a whole multiple of SpacingBetweenSlices apart, as if others of the series were missing.
+
+    Some scanners write the gap between slices there: less than SliceThickness, with which it is the spacing.
+    """
+    if not header_spacing_mm or header_spacing_mm <= 0:
+        return []
+    multiple = round(spacing_mm / header_spacing_mm)
+    if multiple < 2 or abs(spacing_mm / header_spacing_mm - multiple) > WHOLE_MULTIPLE:
+        return []
+    is_gap = header_spacing_mm < (header_thickness_mm or 0)
+    if is_gap and abs(spacing_mm - header_spacing_mm - (header_thickness_mm or 0)) <= REGULAR_MM:
+        return []
+    missing = "every second slice" if multiple == 2 else f"{multiple - 1} of every {multiple} slices"
+    return [
+        f"positions are {spacing_mm:.3f} mm apart and the header says {header_spacing_mm:.3f} mm between slices: "
+        f"{missing} may be missing"
+    ]
 
 
 def _single_slice_spacing(

@@ -8,8 +8,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from npczarr.errors import SourceError
-from npczarr.model.clinical import CLINICAL, MISSING, PATIENT_ALIASES, SEQUENCE_ALIASES, known_field, plain
+from npczarr.model.clinical import CLINICAL, MISSING, SEQUENCE_ALIASES, known_field, plain
 from npczarr.sources.csv_files import parse_csv
+from npczarr.sources.patient_column import counts_rows, numbers_rows, patient_columns
 
 _FEW = 6  # different entries that are shown: more of them may identify patients
 
@@ -62,15 +63,15 @@ def _of_table(path: Path, seen: set[str], taken: set[str]) -> list[str]:
         raise SourceError(f"{path}: {error}") from error
     if not rows:
         raise SourceError(f"{path}: no rows below the header, so there is nothing to map")
-    keys = {_first(rows[0], PATIENT_ALIASES): "patient", _first(rows[0], SEQUENCE_ALIASES): "sequence"}
+    possible = patient_columns(list(rows[0]))
+    patient = _patient_column(possible, rows)
+    keys = {patient: "patient", _first(rows[0], SEQUENCE_ALIASES): "sequence"}
     found = [keys[name] for name in rows[0] if name in keys]
-    lines = [f"# {_one_line(path.name)}"]
-    if "patient" not in found:
-        lines.append('# No column of patient numbers was found: make one of these "patient".')
+    lines = [f"# {_one_line(path.name)}", *_about_patients(patient, possible)]
     for name in rows[0]:
-        meaning = keys.get(name) or _meaning(name)
+        meaning = keys.get(name) or _meaning(name) or ("patient" if patient is None and name in possible else "")
         line = f"{_text(name)} = {_text(meaning)}  # {_one_line(_shown([row.get(name, '') for row in rows]))}"
-        certain = name in keys or (meaning and meaning not in taken and "sequence" not in found)
+        certain = name in keys or (meaning and meaning not in {*taken, "patient"} and "sequence" not in found)
         if name in seen:  # a TOML file names a column once, for all tables
             lines.append(f"# {_text(name)}: see above")
         elif certain:
@@ -80,6 +81,23 @@ def _of_table(path: Path, seen: set[str], taken: set[str]) -> list[str]:
             lines.append(f"# {line}")
         seen.add(name)
     return [*lines, ""]
+
+
+def _patient_column(possible: Sequence[str], rows: Sequence[Mapping[str, str]]) -> str | None:
+    """Choose the column of patients by its name; none where it may count the rows and another does not."""
+    keys = [name for name in possible if not numbers_rows(name)]
+    counting = {name for name in keys if counts_rows([row[name] for row in rows])}
+    return None if not keys or (keys[0] in counting and len(counting) < len(keys)) else keys[0]
+
+
+def _about_patients(patient: str | None, possible: Sequence[str]) -> list[str]:
+    """Say which column was taken for the patient, where that is not plain to see."""
+    if patient is None and possible:
+        return ['# Which column has the patients is not clear: make one of these "patient".']
+    if patient is None:
+        return ['# No column of patient numbers was found: make one of these "patient".']
+    others = ", ".join(_text(name) for name in possible if name != patient)
+    return [f"# {_one_line(_text(patient))} was taken for the patient, and not {_one_line(others)}."] if others else []
 
 
 def _meaning(name: str) -> str:

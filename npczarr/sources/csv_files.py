@@ -13,6 +13,9 @@ from npczarr.model.clinical import is_known_column
 from npczarr.sources.encodings import is_paired, is_shift_jis
 from npczarr.sources.name_encoding import chinese_share
 
+#: What is said of a file that a spreadsheet program keeps for itself.
+WORKBOOK = "a workbook of Excel or another spreadsheet program, which is not read; save its sheet as CSV (UTF-8)"
+_WORKBOOKS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")  # .xlsx and .ods are zip archives, .xls an OLE container
 _MOST_COLUMNS = 2000
 _SURE = 0.9  # of the characters must be in the commoner set
 _ALIEN = re.compile(rb"[\xa0-\xff]{3}")  # no western word has three letters beyond ASCII in a row
@@ -29,8 +32,10 @@ def parse_csv(content: bytes) -> list[dict[str, str]]:
     Raises
     ------
     SourceError
-        If there is no header with two columns, a name occurs twice, or the encoding cannot be told.
+        If there is no header with two columns, a name occurs twice, the encoding cannot be told, or it is a workbook.
     """
+    if content.startswith(_WORKBOOKS):
+        raise SourceError(WORKBOOK)
     rows = _split(_decode(content))
     if not rows or len(rows[0]) < 2:
         raise SourceError("expected a header line with at least two columns separated by comma, semicolon, tab or |")

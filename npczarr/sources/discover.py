@@ -14,7 +14,7 @@ from npczarr.sources.file_kinds import describe_kinds
 from npczarr.sources.files import Source
 from npczarr.sources.group_series import by_headers, group_series, is_grouped
 from npczarr.sources.labels import Tokens, natural, visible_files
-from npczarr.sources.patterns import path_regex
+from npczarr.sources.patterns import PathPattern, path_regex
 from npczarr.sources.rater_files import sort_raters
 from npczarr.sources.structure_files import assign_structures, of_patient
 from npczarr.sources.zarr_stores import refuse_store
@@ -77,7 +77,7 @@ def sort_files(files: Sequence[File], config: SourceConfig) -> Cohort:
     keys = found.images.keys() | found.masks.keys()
     rules = {rule.name: rule.where for rule in config.sequences}
     cohort = Cohort(
-        patients=tuple(sorted({patient for patient, _ in keys}, key=natural)),
+        patients=tuple(sorted(sorted({patient for patient, _ in keys}), key=natural)),
         sequences=tuple(rules) or tuple(sorted({sequence for _, sequence in keys}, key=natural)),
         scans={
             key: ScanFiles(
@@ -104,6 +104,7 @@ class _Sorted:
     strays: list[File] = field(default_factory=list)
     visits: dict[str, Visit] = field(default_factory=dict)
     homes: dict[str, str] = field(default_factory=dict)
+    readings: dict[str, str] = field(default_factory=dict)  # another one by that which was taken, where there are two
 
     @property
     def has_sessions(self) -> bool:
@@ -124,8 +125,20 @@ class _Sorted:
             raise SourceError(f"two patients would be called {visit.label} in the store; rename one of the folders")
         return visit.label
 
+    def note_readings(self, match: re.Match[str], pattern: PathPattern | None) -> None:
+        """Keep in mind that a path can be read in another way than it was."""
+        if pattern and (other := pattern.other_reading(match)):
+            self.readings.setdefault(_reading(match), _reading(other))
+
     def doubts(self) -> Iterator[str]:
-        """Say what names of folders leave open: whether those of the patients are those of visits."""
+        """Say what names leave open: which part is whose, and whether folders of the patients are those of visits."""
+        if self.readings:
+            taken, other = next(iter(self.readings.items()))
+            yield (
+                f"names of {len(self.readings)} scans or masks fit the pattern in more than one way: {taken} was read, "
+                f"and not {other}; if that is wrong, name the sequences in [sequences] of the TOML file, or write out "
+                "more of the pattern"
+            )
         folders = set(self.homes.values())
         if len(folders) > 1 and not self.has_sessions:
             yield (
@@ -168,14 +181,17 @@ class _Layout:
         self._masks_first = any(".nii" in pattern.lower() for pattern in config.images)
 
     def sort(self, file: File, found: _Sorted) -> None:
-        image, mask = _match(self._image_patterns, file), _match(self._mask_patterns, file)
+        image, image_pattern = _match(self._image_patterns, file)
+        mask, mask_pattern = _match(self._mask_patterns, file)
         if mask is not None and (image is None or self._masks_first):
+            found.note_readings(mask, mask_pattern)
             self._add_mask(file, mask, found)
         elif image is not None:
+            found.note_readings(image, image_pattern)
             token = image.groupdict().get("sequence")
             sequence = "image" if token is None else self._folders.name(token)
             found.images.setdefault((found.patient(image), sequence), []).append(file)
-        elif _match(self._table_patterns, file):
+        elif _match(self._table_patterns, file)[0]:
             found.tables.append(file)
         else:
             found.strays.append(file)
@@ -190,8 +206,15 @@ class _Layout:
             found.masks_of_all.setdefault(patient, []).append(file)
 
 
-def _match(patterns: Iterable[re.Pattern[str]], file: File) -> re.Match[str] | None:
-    return next((match for pattern in patterns if (match := pattern.fullmatch(file.path))), None)
+def _match(patterns: Iterable[PathPattern], file: File) -> tuple[re.Match[str] | None, PathPattern | None]:
+    """Match a path by the first pattern that fits it; return that too."""
+    matches = ((match, pattern) for pattern in patterns if (match := pattern.fullmatch(file.path)))
+    return next(matches, (None, None))
+
+
+def _reading(match: re.Match[str]) -> str:
+    """Say what the fields of a pattern were found to be."""
+    return ", ".join(f"{name} {text}" for name, text in match.groupdict().items() if name != "below")
 
 
 def _stem(path: str) -> str:

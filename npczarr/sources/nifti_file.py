@@ -26,6 +26,8 @@ from npczarr.sources.files import Source, refusal_reason
 
 _NIFTI2 = (b"\x1c\x02\x00\x00", b"\x00\x00\x02\x1c")  # sizeof_hdr 540, either byte order
 
+_UNITS = {1: ("meters", 1000.0), 3: ("microns", 0.001)}  # by the lowest three bits of xyzt_units: nifti1.h
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class NiftiMask:
@@ -95,13 +97,14 @@ def parse(content: bytes, limits: Limits | None = None, labels: Labels = ()) -> 
         raise SourceError(f"the mask is {values.dtype} {values.shape}, expected one 3-D volume of real numbers")
     with silent("nibabel.global"):
         affines = read_affines(image)
+    units = say_units(image, "the mask")
     if not affines:
         raise SourceError(
             "the mask has neither sform nor qform, so nothing tells which way its rows run; save it with its affine"
         )
     voxels, noted = map_labels(values.T, labels)
     synthetic = "descrip" in image.header and image.header["descrip"].item() == b"SYNTHETIC"
-    return NiftiMask(voxels, affines, noted, synthetic)
+    return NiftiMask(voxels, affines, (*units, *noted), synthetic)
 
 
 @contextmanager
@@ -151,7 +154,7 @@ def file_size(content: bytes, limits: Limits | None = None) -> int:
 
 
 def read_affines(image: Any, what: str = "the mask") -> dict[str, Floats]:  # noqa: ANN401 - nibabel has no types
-    """Affines by header field; one that is no rigid or affine map is left out."""
+    """Affines to RAS mm by header field; one that is no rigid or affine map is left out."""
     found = {}
     for name, get in (("sform", image.get_sform), ("qform", image.get_qform)):
         try:
@@ -162,7 +165,19 @@ def read_affines(image: Any, what: str = "the mask") -> dict[str, Floats]:  # no
             found[name] = affine
     if len(found) == 2 and _says_the_same(image, found["sform"], found["qform"]):
         found["qform"] = found["sform"]
-    return found
+    to_mm = np.diag([*[mm_of_unit(image)] * 3, 1])
+    return {name: to_mm @ affine for name, affine in found.items()}
+
+
+def mm_of_unit(image: Any) -> float:  # noqa: ANN401 - nibabel has no types
+    """Length in mm of the unit in which a header gives its geometry; one that is not known is mm."""
+    return _UNITS.get(int(image.header["xyzt_units"]) & 7, ("", 1.0))[1]
+
+
+def say_units(image: Any, what: str) -> tuple[str, ...]:  # noqa: ANN401 - nibabel has no types
+    """Say of a file that its geometry is not given in mm: programs that look at no unit take it for mm."""
+    name, mm = _UNITS.get(int(image.header["xyzt_units"]) & 7, ("", 1.0))
+    return (f"{what} gives its geometry in {name} (xyzt_units); it was multiplied by {mm:g} to be mm",) if name else ()
 
 
 def _says_the_same(image: Any, sform: Floats, qform: Floats) -> bool:  # noqa: ANN401 - nibabel has no types
@@ -175,4 +190,4 @@ def _says_the_same(image: Any, sform: Floats, qform: Floats) -> bool:  # noqa: A
         return False  # a qform has no shear
     header = image.header.copy()
     header.set_qform(sform, code=1)
-    return bool(np.allclose(header.get_qform(), qform, rtol=1e-4, atol=1e-4))
+    return bool(np.allclose(header.get_qform(), qform, rtol=1e-4, atol=1e-4 / mm_of_unit(image)))

@@ -24,7 +24,7 @@ from npczarr.model.slices import SHEAR_TOLERANCE
 from npczarr.sources.acquisition import acquisition
 from npczarr.sources.decompression import unpack_gzip
 from npczarr.sources.files import Source, refusal_reason
-from npczarr.sources.nifti_file import file_size, read_affines, silent
+from npczarr.sources.nifti_file import file_size, mm_of_unit, read_affines, say_units, silent
 from npczarr.sources.nifti_order import in_dicom_order
 from npczarr.sources.sidecar import header_of
 from npczarr.sources.where import unmet
@@ -252,7 +252,7 @@ def _place(image: Any, shape: Sequence[int]) -> tuple[Floats, tuple[str, ...]]: 
             "affine"
         )
     used, grid = next(iter(grids.items()))
-    warnings = [*_compare_forms(grids, used), *_compare_sizes(image, grid)]
+    warnings = [*say_units(image, "the image"), *_compare_forms(grids, used), *_compare_sizes(image, grid)]
     angles = grid.directions.T @ grid.directions - np.eye(3)
     if (shear := float(np.abs(angles).max())) > 10 * SHEAR_TOLERANCE:
         raise GeometryError(f"the {used} of the image is sheared ({shear:.3f}): its axes are not at right angles")
@@ -274,7 +274,7 @@ def _compare_forms(grids: dict[str, Grid], used: str) -> list[str]:
 
 def _compare_sizes(image: Any, grid: Grid) -> list[str]:  # noqa: ANN401 - nibabel has no types
     """Warn where pixdim says another voxel size than the affine, as after a careless resampling."""
-    zooms = np.array(image.header.get_zooms()[:3], dtype=np.float64)
+    zooms = np.array(image.header.get_zooms()[:3], dtype=np.float64) * mm_of_unit(image)
     spacing = grid.spacing_zyx_mm[::-1]
     if np.allclose(zooms, spacing, rtol=0.01):
         return []

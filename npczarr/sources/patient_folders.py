@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from npczarr.errors import SourceError
 from npczarr.model.cohort import Visit
 from npczarr.sources.config import SourceConfig
-from npczarr.sources.patterns import path_regex
+from npczarr.sources.patterns import PathPattern, path_regex
 from npczarr.sources.survey import Surveyed, value_of
 
 _LONGEST_LABEL = 80
@@ -29,18 +29,26 @@ class Owner:
         Which folder above a file is the patient's, counted from the root; where there are no patterns.
     visits
         Subject and session by label.
+    values
+        What the header field said, by label.
     """
 
     keyword: str = ""
-    patterns: tuple[re.Pattern[str], ...] = ()
+    patterns: tuple[PathPattern, ...] = ()
     depth: int = 0
     visits: dict[str, Visit] = field(default_factory=dict)
+    values: dict[str, tuple[str | float, ...]] = field(default_factory=dict)
 
     def label(self, image: Surveyed) -> str:
-        """Label of the patient of an image; "" where nothing names one."""
+        """Label of the patient of an image; "" where nothing names one.
+
+        Raises
+        ------
+        SourceError
+            If two patients would have one label.
+        """
         if self.keyword:
-            text = " ".join(f"{v:g}" if isinstance(v, float) else v for v in value_of(image.header, self.keyword))
-            return self.named(Visit(re.sub(r"[/\\\x00-\x1f]+", "_", text).strip()[:_LONGEST_LABEL]))
+            return self._label_of(value_of(image.header, self.keyword))
         for pattern in self.patterns:
             if match := pattern.fullmatch(image.file.path):
                 found = match.groupdict()
@@ -50,9 +58,21 @@ class Owner:
 
     def named(self, visit: Visit) -> str:
         """Label of a visit, which is kept."""
-        if visit.subject:
-            self.visits[visit.label] = visit
+        if visit.subject and self.visits.setdefault(visit.label, visit) != visit:
+            raise SourceError(f"two patients would be called {visit.label} in the store; rename one of the folders")
         return visit.label
+
+    def _label_of(self, values: tuple[str | float, ...]) -> str:
+        """Make a label of what a header field says: without slashes and control characters, and not too long."""
+        text = " ".join(f"{value:.15g}" if isinstance(value, float) else value for value in values)
+        label = re.sub(r"[/\\\x00-\x1f]+", "_", text).strip()[:_LONGEST_LABEL]
+        if label and self.values.setdefault(label, values) != values:
+            raise SourceError(
+                f"two patients would be called {label} in the store, as labels have no slashes and {_LONGEST_LABEL} "
+                f"characters at most, and {self.keyword} differs in these alone; name another header field in [layout] "
+                "patient, or give each patient a folder"
+            )
+        return self.named(Visit(label))
 
 
 def owner_of_files(images: Sequence[Surveyed], config: SourceConfig) -> Owner:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -22,8 +21,9 @@ from npczarr.sources.file_kinds import describe_kinds, group_strays
 from npczarr.sources.files import Source, open_source
 from npczarr.sources.group_series import FoundSeries, Series, by_headers, choose_series_of, find_series
 from npczarr.sources.labels import visible_files
-from npczarr.sources.nifti_names import patterns_of
 from npczarr.sources.rater_files import sort_raters
+from npczarr.sources.scout_nifti import scout_nifti
+from npczarr.sources.toml_text import quoted
 
 _NIFTI = re.compile(r"\.nii(\.gz)?$", re.IGNORECASE)
 _VISITS = "{patient}/{session}/{sequence}/**"
@@ -120,16 +120,16 @@ def _of_visits(files: Sequence[File]) -> Scouted | None:
     lines = [
         "# Written by `npczarr scout`: correct it, then npczarr convert SOURCE STORE --config THIS_FILE",
         f"# {len(subjects)} patients with {len(cohort.patients)} visits, by the names of folders. Is that so?",
-        *(f"#   visit {_quoted(session)}" for session in sorted(sessions)[:_MOST_LINES]),
+        *(f"#   visit {quoted(session)}" for session in sorted(sessions)[:_MOST_LINES]),
         "",
         "[layout]",
-        f"images = {_quoted(layout.images[0])}",
-        f"masks = {_quoted(layout.masks[0])}",
+        f"images = {quoted(layout.images[0])}",
+        f"masks = {quoted(layout.masks[0])}",
         "",
         *_order(sorted(sessions)),
         "[sequences]",
         *(
-            f"{_quoted(rule.name)} = {{ folder = {_quoted(rule.folder)}, mask = {_quoted(rule.mask)} }}"
+            f"{quoted(rule.name)} = {{ folder = {quoted(rule.folder)}, mask = {quoted(rule.mask)} }}"
             f"  # {counts[rule.name]} scans"
             for rule in rules[:_MOST_LINES]
         ),
@@ -143,7 +143,7 @@ def _order(sessions: Sequence[str]) -> list[str]:
     """Lines in which to put visits in their order, where their names do not tell it."""
     if order_visits(sessions) is not None:
         return []
-    named = ", ".join(_quoted(session) for session in sessions[:_MOST_LINES])
+    named = ", ".join(quoted(session) for session in sessions[:_MOST_LINES])
     return [
         "# Nothing tells the order of the visits: put them in it, the first one first.",
         "# [sessions]",
@@ -154,27 +154,8 @@ def _order(sessions: Sequence[str]) -> list[str]:
 
 def _of_nifti(files: Sequence[File]) -> Scouted | None:
     """Describe NIfTI files by the patterns of their names; None where there are none."""
-    patterns = patterns_of(files)
-    if patterns is None:
-        return None
-    given = replace(SourceConfig(), images=(patterns.images,), masks=patterns.masks, sequences=())
-    cohort = sort_files(files, given)
-    counts = Counter(sequence for key, scan in cohort.scans.items() for sequence in (key[1],) if scan.images)
-    lines = [
-        "# Written by `npczarr scout`: correct it, then npczarr convert SOURCE STORE --config THIS_FILE",
-        f"# {len(cohort.patients)} patients by the names of NIfTI files:",
-        *(f"#   {sequence}: {count} scans" for sequence, count in counts.most_common(_MOST_LINES)),
-        "",
-        "[layout]",
-        f"images = {_quoted(patterns.images)}",
-        f"masks = [{', '.join(_quoted(one) for one in patterns.masks)}]  # one that names no sequence is of each",
-        "",
-        "# [sequences]  # to choose among them, and to name them otherwise",
-        *(f"# {_quoted(name)} = {{ folder = {_quoted(name)} }}" for name in sorted(counts)[:_MOST_LINES]),
-        "",
-        *(f"# belongs to no scan, {line}" for line in group_strays([file.path for file in cohort.strays])),
-    ]
-    return Scouted("NIfTI", len(cohort.patients), sum(counts.values()), "\n".join(lines) + "\n")
+    found = scout_nifti(files)
+    return Scouted("NIfTI", found.patients, found.scans, found.toml, found.remarks) if found else None
 
 
 def _known_layout(layout: str, cohort: Cohort) -> Scouted:
@@ -190,7 +171,7 @@ def _known_layout(layout: str, cohort: Cohort) -> Scouted:
     ]
     if layout == "BIDS":
         lines += ["#", "# To choose sequences and to name them otherwise:", "# [sequences]"]
-        lines += [f"# {_quoted(name)} = {{ folder = {_quoted(name)} }}" for name in counts]
+        lines += [f"# {quoted(name)} = {{ folder = {quoted(name)} }}" for name in counts]
     return Scouted(layout, len(cohort.patients), len(cohort.scans), "\n".join(lines) + "\n", cohort.not_taken)
 
 
@@ -234,7 +215,7 @@ def _toml(found: FoundSeries, taken: Sequence[Series], not_taken: Sequence[str],
     ]
     lines += _owner_lines(found, patient)
     lines += [
-        f"masks = {_quoted('{patient}/ROI-{mask}.nii*')}  # how files of masks are named, if there are any",
+        f"masks = {quoted('{patient}/ROI-{mask}.nii*')}  # how files of masks are named, if there are any",
         "",
         "# Conditions on header fields say which series is which, such as",
         '#   T1WI = { where = { SeriesDescription = "*t1*", EchoTime = "<30", ImageType = "!DERIVED" } }',
@@ -243,7 +224,7 @@ def _toml(found: FoundSeries, taken: Sequence[Series], not_taken: Sequence[str],
     ]
     for rule in SourceConfig().sequences:
         count = sum(one.sequence == rule.name for one in taken)
-        line = f"{rule.name} = {{ mask = {_quoted(rule.mask)} }}"
+        line = f"{rule.name} = {{ mask = {quoted(rule.mask)} }}"
         lines.append(f"{line}  # {count} scans" if count else f"# {line}  # none was found")
     if not taken:
         lines.append('# SEQUENCE = { where = { SeriesDescription = "*…*" } }')
@@ -258,7 +239,7 @@ def _toml(found: FoundSeries, taken: Sequence[Series], not_taken: Sequence[str],
 def _owner_lines(found: FoundSeries, patient: str) -> list[str]:
     """Say how patients are told apart."""
     if not patient:
-        return [f"images = {_quoted(_pattern(found))}"]
+        return [f"images = {quoted(_pattern(found))}"]
     return [
         "# Folders do not tell patients apart. This header field names them, and its values become the labels of",
         "# the store: they must not identify a person.",
@@ -283,15 +264,11 @@ def _kinds(series: Sequence[Series]) -> list[str]:
     every = ((n, *kind, why) for kind, whys in kinds.items() for n, why in told_as_one(whys))
     counted = sorted(every, key=lambda line: -line[0])
     lines = [
-        f"#   {n} x {sequence}: {_quoted(_one_line(description, _LONGEST))}{why}"
+        f"#   {n} x {sequence}: {quoted(_one_line(description, _LONGEST))}{why}"
         for n, sequence, description, why in counted[:_MOST_LINES]
     ]
     more = len(counted) - _MOST_LINES
     return [*lines, *([f"#   and {more} more kinds"] if more > 0 else [])] or ["#   none"]
-
-
-def _quoted(text: str) -> str:
-    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def _one_line(text: str, longest: int) -> str:

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import re
+import unicodedata
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from npczarr.errors import SourceError
-from npczarr.model.clinical import PATIENT_ALIASES, SEQUENCE_ALIASES, SESSION_ALIASES, plain
+from npczarr.model.clinical import SEQUENCE_ALIASES, SESSION_ALIASES, plain
 from npczarr.model.cohort import Cohort
 from npczarr.sources.config import SourceConfig
+from npczarr.sources.entry_labels import EntryLabels
+from npczarr.sources.patient_column import choose_patient_column
+
+_FEW = 6  # entries that a remark shows
 
 At = tuple[int, ...]
 Row = Mapping[str, str]
@@ -28,7 +33,7 @@ class PlacedRows:
     shape
         Length of each of these dimensions.
     warnings
-        Rows that have no place.
+        Rows that have no place, and a choice of columns that is not plain to see.
     """
 
     rows: Mapping[At, Row]
@@ -48,42 +53,83 @@ def place_rows(rows: Sequence[Row], cohort: Cohort, config: SourceConfig) -> Pla
     Raises
     ------
     SourceError
-        If no column holds patient numbers.
+        If no column holds patient numbers, or several hold different ones.
     """
     names = list(rows[0])
-    patient = find_column(names, PATIENT_ALIASES, config, "patient")
-    if patient is None:
-        raise SourceError(
-            f'no column of patient numbers among {names}; name it in a TOML file: [columns] "…" = "patient"'
-        )
-    session = find_column(names, SESSION_ALIASES, config, "session") if cohort.visits else None
-    sequence = _sequence_column(rows, cohort, config)
     people = _People(cohort)
-    sequences = {plain(label): i for i, label in enumerate(cohort.sequences)}
+    sequences = EntryLabels(cohort.sequences, plain)
+    patient, doubts = choose_patient_column(rows, people.find, config.columns)
+    session = find_column(names, SESSION_ALIASES, config, "session") if cohort.visits else None
+    sequence = _sequence_column(rows, sequences, config)
     placed: dict[At, Row] = {}
-    strangers, repeated = 0, 0
+    left_out = _LeftOut(frozenset(row[patient].strip() for row in rows), by_scan=sequence is not None)
     for row in _visits_first(rows, session):
-        found = people.find(row[patient], row[session] if session else "")
-        strangers += not found
-        places: list[At] = [(i,) if sequence is None else (i, sequences[plain(row[sequence])]) for i in found]
-        repeated += not _is_news(row, [placed[at] for at in places if at in placed], session)
+        found = left_out.check_patient(row[patient], people.find(row[patient]))
+        people_rows = [i for name in found for i in people.rows(name, row.get(session, "") if session else "")]
+        left_out.strangers += bool(found) and not people_rows
+        places: list[At] = [(i,) for i in people_rows]
+        if sequence is not None and places:
+            of_scan = left_out.check_sequence(row.get(sequence, ""), sequences.find(row.get(sequence, "")))
+            places = [(i, cohort.sequences.index(label)) for i in people_rows for label in of_scan]
         for at in places:
+            if at in placed and not _is_same(row, placed[at], session):
+                left_out.repeated.add(at)
             placed.setdefault(at, row)
     shape = (len(cohort.patients),) if sequence is None else (len(cohort.patients), len(cohort.sequences))
     keys = tuple(name for name in (patient, session, sequence) if name is not None)
-    return PlacedRows(placed, keys, shape, _remarks(strangers, repeated))
+    return PlacedRows(placed, keys, shape, (*doubts, *left_out.remarks()))
 
 
-def _sequence_column(rows: Sequence[Row], cohort: Cohort, config: SourceConfig) -> str | None:
-    """Find the column of sequences, if its entries are those of the cohort; else the column has another meaning."""
+def _sequence_column(rows: Sequence[Row], sequences: EntryLabels, config: SourceConfig) -> str | None:
+    """Find the column of sequences: the one that is declared, else one with an entry that is a sequence."""
     name = find_column(list(rows[0]), SEQUENCE_ALIASES, config, "sequence")
-    known = {plain(label) for label in cohort.sequences}
-    return name if name is not None and {plain(row.get(name, "")) for row in rows} <= known else None
+    if name is None or config.columns.get(name) == "sequence":
+        return name
+    return name if any(sequences.find(row.get(name, "")) for row in rows) else None
 
 
-def _remarks(strangers: int, repeated: int) -> tuple[str, ...]:
-    said = [f"{strangers} rows of patients who have no folder"] if strangers else []
-    return (*said, *([f"{repeated} patients have several rows; the first is kept"] if repeated else []))
+@dataclass
+class _LeftOut:
+    """Rows that have no place, by the reason; entries are those of the column of patients."""
+
+    entries: frozenset[str]
+    by_scan: bool
+    strangers: int = 0
+    unclear: dict[str, str] = field(default_factory=dict)
+    sequences: Counter[str] = field(default_factory=Counter)
+    repeated: set[At] = field(default_factory=set)
+
+    def check_patient(self, entry: str, found: tuple[str, ...]) -> tuple[str, ...]:
+        """Return the patient that an entry means, and note where there is none or several."""
+        if len(found) > 1:
+            self.unclear[entry] = f"{entry!r} may be any of {', '.join(found)}"
+            return ()
+        if entry.strip() not in found and self.entries & {*found}:
+            self.unclear[entry] = f"{entry!r} may be another than {found[0]}, who has a row"
+            return ()
+        self.strangers += not found
+        return found
+
+    def check_sequence(self, entry: str, found: tuple[str, ...]) -> tuple[str, ...]:
+        """Return the sequence that an entry means, and note where there is none or several."""
+        self.sequences[entry] += len(found) != 1
+        return found if len(found) == 1 else ()
+
+    def remarks(self) -> tuple[str, ...]:
+        """Say which rows were left out, and which are not the only ones of their patient."""
+        said = [f"{self.strangers} rows of patients who have no folder"] if self.strangers else []
+        if self.unclear:
+            shown = "; ".join(list(self.unclear.values())[:_FEW]) + ("; …" if len(self.unclear) > _FEW else "")
+            said.append(
+                f"rows of {len(self.unclear)} patients were left out; write them as folders are called: {shown}"
+            )
+        if others := +self.sequences:
+            shown = ", ".join(repr(entry) for entry in list(others)[:_FEW]) + (", …" if len(others) > _FEW else "")
+            said.append(f"{others.total()} rows of sequences that the images have not ({shown}) were left out")
+        if self.repeated:
+            whose = "scans" if self.by_scan else "patients"
+            said.append(f"{len(self.repeated)} {whose} have several rows; the first is kept")
+        return tuple(said)
 
 
 def find_column(names: Sequence[str], aliases: Sequence[str], config: SourceConfig, meaning: str) -> str | None:
@@ -97,40 +143,50 @@ class _People:
     """Rows of the store by how tables call patients and visits."""
 
     def __init__(self, cohort: Cohort) -> None:
-        self._by_label = {patient_key(label): [i] for i, label in enumerate(cohort.patients)}
-        self._by_subject: dict[str, list[int]] = {}
-        self._by_visit: dict[tuple[str, str], list[int]] = {}
+        self._by_label = {label: i for i, label in enumerate(cohort.patients)}
+        self._by_visit: dict[str, dict[str, int]] = {}
         for i, label in enumerate(cohort.patients):
             if label in cohort.visits:
-                subject, session = cohort.visits[label].subject, cohort.visits[label].session
-                self._by_subject.setdefault(patient_key(subject), []).append(i)
-                self._by_visit[patient_key(subject), session_key(session)] = [i]
+                visit = cohort.visits[label]
+                self._by_visit.setdefault(visit.subject, {})[visit.session] = i
+        self._names = EntryLabels([*self._by_visit, *cohort.patients], patient_key)
 
-    def find(self, patient: str, session: str) -> list[int]:
-        """Return the rows of the store that a row is of: one visit where it names one, else all of the subject."""
-        key = patient_key(patient)
+    def find(self, entry: str) -> tuple[str, ...]:
+        """Return the patient or subject that an entry means; several where it may mean any of them."""
+        return self._names.find(entry)
+
+    def rows(self, name: str, session: str) -> list[int]:
+        """Return the rows of the store of a patient or subject: of one visit where it is named, else of all."""
+        visits = self._by_visit.get(name, {})
         if session:
-            return self._by_visit.get((key, session_key(session)), [])
-        return self._by_label.get(key) or self._by_subject.get(key, [])
+            found = EntryLabels(visits, session_key).find(session)
+            return [visits[found[0]]] if len(found) == 1 else []
+        return [self._by_label[name]] if name in self._by_label else list(visits.values())
 
 
 def _visits_first(rows: Sequence[Row], session: str | None) -> list[Row]:
     """Rows that name a session come first: what is said of a visit goes before what is said of the subject."""
-    return list(rows) if session is None else sorted(rows, key=lambda row: not row[session])
+    return list(rows) if session is None else sorted(rows, key=lambda row: not row.get(session))
 
 
-def _is_news(row: Row, placed: Sequence[Row], session: str | None) -> bool:
-    """Whether the place of a row is free, or what is there says the same, or says it of the visit alone."""
-    return all(one == row or (session is not None and bool(one[session]) and not row[session]) for one in placed)
+def _is_same(row: Row, placed: Row, session: str | None) -> bool:
+    """Whether what is at a row's place says the same, or says it of the visit alone."""
+    return placed == row or (session is not None and bool(placed.get(session)) and not row.get(session))
 
 
 def patient_key(label: str) -> str:
     """Patients are "001" in one table and "1", "1.0" or "sub-001" in another."""
-    text = re.sub("^sub-", "", label.strip().lower())
-    return str(int(float(text))) if re.fullmatch(r"\d{1,9}(\.0*)?", text) else text
+    return _number_or_text(re.sub("^sub-", "", _one_case(label)))
 
 
 def session_key(label: str) -> str:
     """Sessions are "02" in one table and "2" or "ses-02" in another."""
-    text = re.sub("^ses-", "", label.strip().lower())
+    return _number_or_text(re.sub("^ses-", "", _one_case(label)))
+
+
+def _one_case(label: str) -> str:
+    return unicodedata.normalize("NFC", label.strip().lower())
+
+
+def _number_or_text(text: str) -> str:
     return str(int(float(text))) if re.fullmatch(r"\d{1,9}(\.0*)?", text) else text

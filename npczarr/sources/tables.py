@@ -18,7 +18,7 @@ from npczarr.model.schema import RESERVED, SCAN, VISIT, VISIT_ORDER, Variable
 from npczarr.model.visit_order import VISIT_TIME, describe_unordered, places_of_visits
 from npczarr.sources.column_values import read_values, split_tnm
 from npczarr.sources.config import SourceConfig
-from npczarr.sources.csv_files import parse_csv
+from npczarr.sources.csv_files import WORKBOOK, parse_csv
 from npczarr.sources.files import Source, refusal_reason
 from npczarr.sources.table_rows import At, PlacedRows, place_rows
 
@@ -30,9 +30,9 @@ Columns = dict[str, tuple[Variable, NDArray[Any]]]
 _Part = tuple[str, ClinicalField, Mapping[At, str]]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class Tables:
-    """Columns of every table, ready for the store.
+    """Columns of every table, ready for the store; what is odd about them is noted until they are there.
 
     Parameters
     ----------
@@ -40,10 +40,17 @@ class Tables:
         Values by variable: (patient,) or (patient, sequence), float64 or object (str).
     warnings
         Tables and rows that could not be used, and why.
+    used, unused
+        Names of the tables that were understood, and of those that were left out.
+    kept
+        Names of columns, in lower case, that are taken though they tell who the patients are.
     """
 
     columns: Mapping[str, tuple[Variable, NDArray[Any]]] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    used: frozenset[str] = frozenset()
+    unused: frozenset[str] = frozenset()
+    kept: frozenset[str] = frozenset()
 
 
 def read_tables(source: Source, cohort: Cohort, config: SourceConfig) -> Tables:
@@ -52,13 +59,21 @@ def read_tables(source: Source, cohort: Cohort, config: SourceConfig) -> Tables:
     Subject and session of each visit are columns too, where the cohort has sessions.
     """
     columns = _visit_columns(cohort, config)
-    warnings: list[str] = []
+    warnings = [f"{file.path}: {WORKBOOK}; the table was left out" for file in cohort.strays if _is_workbook(file)]
+    used = set()
     for file, rows in _tables(source, cohort, warnings):
         try:
             warnings += [f"{file.path}: {warning}" for warning in _add(rows, file, cohort, config, columns)]
+            used.add(file.name)
         except SourceError as error:
             warnings.append(f"{file.path}: {error}; the table was left out")
-    return Tables(columns, (*warnings, *_unordered(cohort, config, columns)))
+    unused = {file.name for file in cohort.tables} - used
+    return Tables(columns, (*warnings, *_unordered(cohort, config, columns)), frozenset(used), frozenset(unused))
+
+
+def _is_workbook(file: File) -> bool:
+    """Whether a file is a table of a spreadsheet program; what such a program leaves beside an open one is none."""
+    return file.name.lower().endswith((".xlsx", ".xls", ".xlsm", ".ods")) and not file.name.startswith(("~$", "."))
 
 
 def _visit_columns(cohort: Cohort, config: SourceConfig) -> Columns:

@@ -253,6 +253,32 @@ def test_a_single_slice_takes_its_spacing_from_the_header(grid, thickness, betwe
     assert words in stack.warnings[0]
 
 
+@pytest.mark.parametrize(
+    ("step", "between", "thickness", "words"),
+    [
+        (2, 5.5, 5.5, "positions are 11.000 mm apart and the header says 5.500 mm between slices: every second slice"),
+        (2, 5.5, 5.0, "every second slice may be missing"),
+        (
+            3,
+            5.5,
+            None,
+            "positions are 16.500 mm apart and the header says 5.500 mm between slices: 2 of every 3 slices",
+        ),
+        (1, 5.5, 5.0, ""),
+        (2, None, 5.5, ""),  # slices are often thinner than they are apart
+        (1, 0.5, 5.0, ""),  # the gap, as some scanners write it
+        (1, 1.1, 4.4, ""),
+        (1, 0.0, 5.0, ""),
+        (1, 2.6, 5.0, ""),  # no whole multiple
+        (1, 11.0, 5.0, ""),
+    ],
+)
+def test_positions_a_multiple_of_the_headers_spacing_apart_are_a_warning(grid, step, between, thickness, words):
+    part = take(headers(grid), np.arange(0, 10, step))
+    warnings = stack_slices(**part, header_spacing_mm=between, header_thickness_mm=thickness).warnings
+    assert [words in warning for warning in warnings] == [True] * bool(words), warnings
+
+
 def test_two_slices_need_the_header_to_confirm_their_distance(grid):
     two = take(headers(grid), [3, 4])
     refused(two, r"2 slices 5\.500 mm apart, and neither .* too few slices")

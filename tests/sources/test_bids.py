@@ -89,6 +89,82 @@ def test_a_configuration_names_and_chooses_sequences(tmp_path):
     assert names(cohort.strays) == [paths[2]]
 
 
+@pytest.mark.parametrize(
+    ("mask", "taken"),
+    [
+        ("desc-brain_mask", False),
+        ("desc-aseg_dseg", False),
+        ("label-thyroid_mask", False),  # "roi" is in it
+        ("atlas-AAL_dseg", False),
+        ("T1w_desc-hippocampus_mask", False),
+        ("dseg", False),
+        ("space-MNI152NLin2009cAsym_label-tumor_mask", False),
+        ("desc-T2w_mask", False),  # another image, which is not there
+        ("mask", True),
+        ("roi", True),
+        ("T1w_label-lesion_roi", True),
+        ("space-T1w_label-L_desc-T1lesion_mask", True),
+        ("desc-GTVp_mask", True),
+        ("label-ROI1_dseg", True),
+        ("space-orig_desc-T1w_mask", True),
+        ("T1w_seg", True),
+    ],
+)
+def test_a_mask_of_a_single_image_is_the_tumors_only_where_its_name_does_not_say_otherwise(mask, taken):
+    paths = [f"sub-{i}/anat/sub-{i}_T1w.nii.gz" for i in (1, 2)]
+    masks = [f"derivatives/fmriprep/sub-{i}/anat/sub-{i}_{mask}.nii.gz" for i in (1, 2)]
+    cohort = sort(*paths, *masks)
+    assert [names(scan.masks) for scan in cohort.scans.values()] == ([[one] for one in masks] if taken else [[], []])
+    assert names(cohort.strays) == ([] if taken else masks)
+    if not taken:
+        (line,) = cohort.not_taken
+        assert line.startswith(f"mask {mask} of 1 and 1 others: ")
+        assert "name it" in line or "name the mask in [sequences]" in line
+
+
+def test_a_mask_that_the_configuration_names_is_taken_whatever_it_is_of(tmp_path):
+    (tmp_path / "a.toml").write_text('[sequences]\nT1WI = { folder = "T1w", mask = "desc-brain_mask" }\n')
+    (tmp_path / "b.toml").write_text('[sequences]\nT1WI = { folder = "T1w" }\n[labels]\ntumor = 2\n')
+    paths = [f"sub-1/anat/sub-1_{name}.nii" for name in ("T1w", "desc-brain_mask", "label-tumor_mask", "dseg")]
+    named = sort(*paths, config=load_config(tmp_path / "a.toml"))
+    assert names(named.scans["1", "T1WI"].masks) == [paths[1]]
+    by_label = sort(*paths, config=load_config(tmp_path / "b.toml"))
+    assert names(by_label.scans["1", "T1WI"].masks) == paths[2:]
+    assert any(line.startswith("2 masks (dseg, label-tumor_mask) of 1: all would be of") for line in by_label.not_taken)
+
+
+def test_a_mask_that_was_drawn_on_an_image_that_is_not_taken_is_not_given_to_another(tmp_path):
+    (tmp_path / "a.toml").write_text('[sequences]\nT1WI = { folder = "T1w" }\n')
+    paths = [f"sub-1/anat/sub-1_{name}.nii" for name in ("T1w", "T2w", "desc-T2w_mask")]
+    cohort = sort(*paths, config=load_config(tmp_path / "a.toml"))
+    assert cohort.scans["1", "T1WI"].masks == ()
+    assert cohort.not_taken == ("mask desc-T2w_mask of 1: it was drawn on T2w, which is not taken",)
+
+
+@pytest.mark.parametrize(
+    ("name", "sequence"),
+    [
+        ("T1w", "T1WI"),
+        ("acq-tse_run-1_T1w", "T1WI"),
+        ("rec-norm_part-mag_T1w", "T1WI"),
+        ("ce-gd_T1w", ""),
+        ("acq-postgd_T1w", ""),
+        ("part-phase_T1w", ""),
+        ("desc-skullstripped_T1w", ""),
+        ("acq-x_ce-gd_T1w", "CE"),
+    ],
+)
+def test_a_rule_of_a_suffix_takes_no_image_of_another_contrast(tmp_path, name, sequence):
+    (tmp_path / "a.toml").write_text('[sequences]\nT1WI = { folder = "T1w" }\nCE = { folder = "*_ce-gd_*" }\n')
+    path = f"sub-1/anat/sub-1_{name}.nii.gz"
+    cohort = sort(path, config=load_config(tmp_path / "a.toml"))
+    assert [key[1] for key in cohort.scans] == [sequence] * bool(sequence)
+    if not sequence:
+        (line,) = cohort.not_taken
+        assert line.startswith(f"image {name} of 1: T1WI is T1w, and ")
+        assert f'folder = "{name}"' in line
+
+
 def test_a_subject_in_two_datasets_is_refused():
     with pytest.raises(SourceError, match="subject 1 is in two BIDS datasets, below a/ and b/"):
         sort("a/sub-1/anat/sub-1_T1w.nii.gz", "b/sub-1/anat/sub-1_T1w.nii.gz")

@@ -365,3 +365,14 @@ def test_the_frame_of_reference_is_kept_and_several_are_a_warning(folder):
     write(folder, "a", edit=lambda ds, z: setattr(ds, "FrameOfReferenceUID", f"1.2.{z % 2}"))
     (warning,) = read(folder).warnings
     assert "2 frames of reference" in warning
+
+
+def test_a_series_of_which_every_second_slice_is_missing_is_a_warning(folder):
+    grid = oblique_grid((9, 6, 7), seed=1, spacing_zyx_mm=(3, 0.5, 0.7))
+
+    def edit(ds, z):
+        ds.SpacingBetweenSlices, ds.InstanceNumber = "3", z + 1
+
+    write(folder, "a", grid, skip=(1, 3, 5, 7), edit=edit)
+    (warning,) = read(folder).warnings
+    assert warning.startswith("positions are 6.000 mm apart and the header says 3.000 mm between slices: every second")

@@ -182,3 +182,30 @@ def test_one_star_stays_within_a_name_and_two_cross_folders():
     assert not path_regex("{patient}/a*/c", {}).fullmatch("1/a/b/c")
     assert path_regex("{patient}/a/**", {}).fullmatch("1/a/b/c")
     assert not path_regex("{patient}/a.dcm", {}).fullmatch("1/axdcm")
+
+
+FLAT = (
+    '[layout]\nimages = "i/{patient}_{sequence}.nii"\nmasks = ["m/{patient}_{sequence}.nii", "m/{patient}_{mask}.nii"]'
+)
+
+
+def test_where_names_of_sequences_compete_the_longest_is_meant(tmp_path):
+    rules = '\n[sequences]\nT1 = {}\n"CE-T1" = { folder = "CE_T1", mask = "roi_T1" }'
+    paths = ("i/p_1_T1.nii", "i/p_1_CE_T1.nii", "m/p_1_CE_T1.nii", "m/p_1_T1.nii", "m/p_2_roi_T1.nii")
+    cohort = sort(*paths, config=toml(tmp_path, FLAT + rules.replace("T1 = {}", 'T1 = { mask = "t1w" }')))
+    assert {key: names(scan.masks) for key, scan in cohort.scans.items()} == {
+        ("p_1", "T1"): ["m/p_1_T1.nii"],
+        ("p_1", "CE-T1"): ["m/p_1_CE_T1.nii"],
+        ("p_2_roi", "T1"): ["m/p_2_roi_T1.nii"],  # the first pattern for masks that fits
+    }
+    assert [key[0] for key, scan in cohort.scans.items() if scan.images] == ["p_1", "p_1"]
+    turned = toml(tmp_path, '[layout]\nimages = "{sequence}_{patient}.nii"' + rules)
+    assert set(sort("T1_a.nii", "CE_T1_a.nii", config=turned).scans) == {("a", "T1"), ("a", "CE-T1")}
+
+
+def test_names_that_can_be_read_in_two_ways_are_told(tmp_path):
+    (line,) = sort("i/p1_T1.nii", "i/p1_CE_T1.nii", config=toml(tmp_path, FLAT)).guesses
+    assert "names of 1 scans or masks" in line
+    assert "patient p1_CE, sequence T1 was read, and not patient p1, sequence CE_T1" in line
+    own = toml(tmp_path, '[layout]\nimages = "{patient}/{patient}_{sequence}.nii*"')
+    assert sort("p_1/p_1_CE_T1.nii.gz", config=own).guesses == ()

@@ -12,11 +12,15 @@ from typer.testing import CliRunner
 import npczarr as npc
 from npczarr.cli.app import app
 from npczarr.errors import SourceError
+from npczarr.model.cohort import File
 from npczarr.sources.config import SourceConfig, load_config
 from npczarr.sources.discover import discover
 from npczarr.sources.files import open_source
 from npczarr.sources.group_series import by_headers, find_series
 from npczarr.sources.guess import guess_sequence
+from npczarr.sources.patient_folders import Owner
+from npczarr.sources.patterns import path_regex
+from npczarr.sources.survey import Surveyed
 from tests.builders import blob, enhanced_dataset, nifti_image, noise, oblique_grid, write_series
 
 RULE = "meets the rule `where` of the configuration"
@@ -252,6 +256,33 @@ def test_everything_in_one_folder_needs_the_name_of_a_header_field(pacs, tmp_pat
     assert len(cohort.scans) == 6
 
 
+@pytest.mark.parametrize(
+    "ids", [("A/1", "A_1"), (f"{'A' * 50}\\{'B' * 40}", f"{'A' * 50}\\{'B' * 41}"), ("A\\B", "A B")]
+)
+def test_header_fields_that_would_be_one_label_are_refused(tmp_path, ids):
+    for i, patient in enumerate(ids):
+        grid = oblique_grid((4, 6, 8), seed=i)
+        edit = _edit(t1(ContrastBolusAgent=""), patient)
+        write_series(tmp_path / "c", noise(grid), grid, names=f"{i}_{{}}".format, edit=edit, series=f"1.2.{i}")
+    (tmp_path / "a.toml").write_text('[layout]\npatient = "PatientID"\n')
+    with pytest.raises(SourceError, match=r"two patients would be called A.* in the store, as labels have no slashes"):
+        discover(open_source(tmp_path / "c"), load_config(tmp_path / "a.toml"))
+
+
+def test_spaces_around_a_header_field_make_no_other_patient_and_nothing_makes_none():
+    owner = Owner(keyword="PatientID")
+    for texts, label in ((("A 1", " A 1 "), "A 1"), (("", "  "), "")):
+        for text in texts:
+            assert owner.label(Surveyed(File("a", 1, ""), "", header(PatientID=text))) == label
+
+
+def test_two_visits_of_one_label_are_refused():
+    owner = Owner(patterns=(path_regex("{patient}/{session}/*", {}), path_regex("{patient}/*", {})))
+    owner.label(Surveyed(File("A/1/x", 1, ""), "", header()))
+    with pytest.raises(SourceError, match="two patients would be called A_ses-1 in the store; rename one"):
+        owner.label(Surveyed(File("A_ses-1/x", 1, ""), "", header()))
+
+
 def test_a_patients_folder_with_images_of_another_is_refused(pacs, tmp_path):
     shutil.copytree(pacs, tmp_path / "c")
     shutil.copy(next((pacs / "P2" / "exam").iterdir()), tmp_path / "c" / "P1" / "exam" / "stranger")
@@ -335,25 +366,3 @@ def test_scout_of_nothing_says_what_there_is(tmp_path):
     (tmp_path / "a.pdf").write_bytes(b"x")
     with pytest.raises(SourceError, match=r"no folders with NIfTI images; there are 1 \.pdf"):
         npc.scout(tmp_path)
-
-
-@pytest.mark.parametrize(
-    ("paths", "scans", "masked"),
-    [
-        (["p1/t1.nii", "p1/t2.nii", "p2/t1.nii", "p1/mask.nii"], 3, 2),
-        (["P-1/P-1_t1.nii.gz", "P-1/P-1_seg.nii.gz", "P-2/P-2_t1.nii.gz", "P-2/P-2_seg.nii.gz"], 2, 2),
-        (["d/imagesTr/a_001_0000.nii.gz", "d/imagesTr/a_001_0001.nii.gz", "d/labelsTr/a_001.nii.gz"], 2, 2),
-        (["imagesTr/a_001.nii.gz", "imagesTr/a_002.nii.gz", "labelsTr/a_001.nii.gz", "labelsTr/a_002.nii.gz"], 2, 2),
-    ],
-)
-def test_scout_reads_the_patterns_of_nifti_names(tmp_path, paths, scans, masked):
-    for path in paths:
-        (tmp_path / "c" / path).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / "c" / path).write_bytes(b"x")
-    found = npc.scout(tmp_path / "c")
-    assert (found.layout, found.scans) == ("NIfTI", scans)
-    (tmp_path / "a.toml").write_text(found.toml, encoding="utf-8")
-    cohort = discover(open_source(tmp_path / "c"), load_config(tmp_path / "a.toml"))
-    assert len(cohort.scans) == scans
-    assert sum(bool(scan.masks) for scan in cohort.scans.values()) == masked
-    assert cohort.strays == ()

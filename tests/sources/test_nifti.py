@@ -8,11 +8,13 @@ from numpy.testing import assert_array_equal
 
 from npczarr.errors import GeometryError, SourceError
 from npczarr.model.geometry import RAS_TO_LPS, Grid
+from npczarr.model.limits import Limits
 from npczarr.sources.config import SourceConfig
 from npczarr.sources.dicom import read_scan
 from npczarr.sources.discover import discover
 from npczarr.sources.files import open_source
-from npczarr.sources.nifti import parse, place, read_mask
+from npczarr.sources.nifti import grids, parse, place, read_mask
+from npczarr.sources.nifti_image import parse_image
 from tests.builders import blob, nifti_image, oblique_grid
 
 DTYPES = ("uint8", "int8", "int16", "uint16", "int32", "uint32", "int64", "uint64", "float32", "float64")
@@ -104,6 +106,48 @@ def test_one_of_the_two_forms_is_enough(grid, sform, qform):
     assert_array_equal(mask.mask, blob(grid))
     assert mask.evidence["mask_affine_source"] == ("sform" if sform else "qform")
     assert "mask_form_difference" not in mask.evidence
+
+
+def in_unit(image, unit, mm):
+    """The image with its geometry in another unit, in each form that it has."""
+    to_unit = np.diag([1 / mm] * 3 + [1])
+    header, zooms = image.header, np.array(image.header.get_zooms())
+    for get, code, put in (
+        (header.get_sform, header["sform_code"], image.set_sform),
+        (header.get_qform, header["qform_code"], image.set_qform),
+    ):
+        put(to_unit @ get() if code else None, code=int(code))
+    header.set_zooms(zooms / mm)
+    image.header.set_xyzt_units(unit)
+    return image
+
+
+@pytest.mark.parametrize(("sform", "qform"), [(True, True), (True, False), (False, True)])
+@pytest.mark.parametrize(("unit", "mm"), [("unknown", 1), ("mm", 1), ("meter", 1000), ("micron", 0.001)])
+def test_geometry_in_meters_or_microns_is_in_mm_as_simpleitk_has_it(tmp_path, grid, unit, mm, sform, qform):
+    sitk = pytest.importorskip("SimpleITK")
+    made = nifti_image(blob(grid), grid, dtype="int16", sform=sform, qform=qform)
+    content = in_unit(made, unit, mm).to_bytes()
+    (tmp_path / "a.nii").write_bytes(content)
+    read = sitk.ReadImage(str(tmp_path / "a.nii"))
+    (form, *_) = grids(parse(content)).values()
+    np.testing.assert_allclose(form.spacing_zyx_mm[::-1], read.GetSpacing(), rtol=1e-6)
+    np.testing.assert_allclose(form.affine[:3, 3], read.GetOrigin(), rtol=1e-6)
+    found = parse_image(content, Limits(), Limits().clock())
+    np.testing.assert_allclose(np.sort(found.grid.corners_mm(), axis=0), np.sort(grid.corners_mm(), axis=0), atol=1e-3)
+    mask = place(parse(content), grid)
+    assert_array_equal(mask.mask, blob(grid))
+    said = {"meter": "meters", "micron": "microns"}.get(unit)
+    for warnings, what in ((found.warnings, "image"), (mask.warnings, "mask")):
+        words = f"the {what} gives its geometry in {said} (xyzt_units); it was multiplied by {mm:g} to be mm"
+        assert warnings == ((words,) if said else ())
+
+
+def test_forms_of_a_file_in_meters_are_compared_in_mm(grid):
+    image = nifti_image(blob(grid), moved(grid, [1, 0, 0]), version=2)
+    image.set_qform(RAS_TO_LPS @ grid.affine, code=1)
+    warnings = placed(in_unit(image, "meter", 1000), grid).warnings
+    assert any("lie 1.00 mm apart" in warning for warning in warnings), warnings
 
 
 def test_forms_that_differ_are_a_warning_also_where_sform_fits(grid):
