@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from math import ceil, prod
@@ -11,6 +11,7 @@ from typing import Any
 
 import dask.array as da
 import numpy as np
+from dask._task_spec import TaskRef  # the base of a Future of distributed, which need not be installed
 from dask.base import optimize, tokenize
 from dask.core import get_dependencies
 from dask.highlevelgraph import HighLevelGraph
@@ -80,7 +81,7 @@ def in_batches(
     name = f"{name}-{tokenize(function, [block.name for block in blocks], table)}"
     inputs = [*blocks, table.rechunk(-1)] if isinstance(table, da.Array) else list(blocks)
     optimized = optimize(*inputs)
-    graph: dict[Key, Any] = {}
+    graph: dict[Key, Any] = {key: value for array in inputs for key, value in _on_workers(array)}
     for array in optimized:
         graph.update(array.__dask_graph__())
     whole_table = (optimized[-1].name, *(0 for _ in table.shape)) if isinstance(table, da.Array) else None
@@ -123,6 +124,13 @@ def join_blocks(parts: list[list[NDArray[Any]]], places: _Places, shape: tuple[i
     return result
 
 
+def _on_workers(array: da.Array) -> Iterator[tuple[Key, TaskRef]]:
+    """Give the blocks that workers of distributed hold already, after ``persist()``; optimizing leaves them out."""
+    for layer in array.dask.layers.values():
+        if getattr(layer, "is_materialized", bool)():
+            yield from ((key, value) for key, value in layer.items() if isinstance(value, TaskRef))
+
+
 def _places(blocks: da.Array) -> Iterator[tuple[tuple[int, ...], Place]]:
     """Give the number of each block along all axes but the last three, and which scans it holds."""
     axes = []
@@ -152,8 +160,9 @@ def _layer(
     ends = list(tasks)
     batches = [ends[i : i + size] for i in range(0, len(ends), size)]
     whole = {**graph, **tasks}
-    needs = {key: get_dependencies(whole, key) for key in whole}
-    owner = _owners(needs, batches)
+    held = {key for key, value in graph.items() if isinstance(value, TaskRef)}
+    needs = {key: set() if key in held else get_dependencies(whole, key) for key in whole}
+    owner = _owners(needs, batches, held)
     layer: dict[Key, Any] = {key: graph[key] for key, one in owner.items() if one is None}
     own: list[dict[Key, Any]] = [{} for _ in batches]
     inputs: list[dict[Key, None]] = [{} for _ in batches]
@@ -167,15 +176,20 @@ def _layer(
     return layer, [(i * size, len(batch)) for i, batch in enumerate(batches)]
 
 
-def _owners(needs: Mapping[Key, set[Key]], batches: Sequence[Sequence[Key]]) -> dict[Key, int | None]:
-    """Say which batch a task belongs to; None for one that several need, and for values that are computed already."""
+def _owners(
+    needs: Mapping[Key, set[Key]], batches: Sequence[Sequence[Key]], held: Container[Key]
+) -> dict[Key, int | None]:
+    """Say which batch a task belongs to; None for one that several need, and for what workers hold already.
+
+    Dask replaces what workers hold by its value in arguments of tasks, but not inside a :class:`Batch`.
+    """
     owner: dict[Key, int | None] = {}
     for i, ends in enumerate(batches):
         waiting = list(ends)
         while waiting:
             key = waiting.pop()
             if key not in owner:
-                owner[key] = i
+                owner[key] = None if key in held else i
             elif owner[key] is None or owner[key] == i:
                 continue
             else:

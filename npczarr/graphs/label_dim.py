@@ -50,20 +50,45 @@ def with_labels(
 
 
 def chosen_labels(mask: xr.DataArray, label: LabelChoice) -> list[tuple[str | None, int | None]]:
-    """Return names and numbers of the labels to measure; None and None where whatever is above 0 is meant.
+    """Return names and numbers of the labels to measure; without a number whatever is above 0 is meant.
 
     Raises
     ------
     ParameterError
-        If the masks have no such label.
+        If the masks have no such label, or hold neither booleans nor integers.
     """
-    names = flag_names(mask.attrs)
+    check_type(mask.dtype)
+    names = names_in(mask.attrs, mask.dtype)
     if label is None:
         return list(names.items()) if len(names) > 1 else [(None, None)]
     wanted = [label] if isinstance(label, str) else list(label)
     if not wanted or len(set(wanted)) != len(wanted):
         raise ParameterError(f"label: expected a label or a list of different labels, got {label!r}")
-    return [(one, _number(names, one)) for one in wanted]
+    return [(one, _number(names, one, mask.attrs)) for one in wanted]
+
+
+def names_in(attributes: Mapping[str, Any], dtype: np.dtype[Any]) -> dict[str, int]:
+    """Return the numbers of a mask's labels by name.
+
+    Booleans hold one structure, whatever the attributes say: xarray keeps those of ``mask`` in ``mask == 2``.
+    """
+    names = flag_names(attributes)
+    return {} if dtype.kind == "b" and len(names) > 1 else names
+
+
+def check_type(dtype: np.dtype[Any], name: str = "mask") -> None:
+    """Check that a mask holds booleans or integers.
+
+    Raises
+    ------
+    ParameterError
+        If it does not.
+    """
+    if dtype.kind not in "bui":
+        raise ParameterError(
+            f"{name}: expected booleans or integers above 0 for tumor, found {dtype}; choose the threshold yourself, "
+            "for example mask >= 0.5"
+        )
 
 
 def only(mask: NDArray[Any], number: int | None) -> NDArray[Any]:
@@ -71,23 +96,51 @@ def only(mask: NDArray[Any], number: int | None) -> NDArray[Any]:
     return mask if number is None else np.equal(mask, number)
 
 
-def number_of(attributes: Mapping[str, Any], label: str | None, name: str = "mask") -> int | None:
-    """Return the number of a label in one mask; None where whatever is above 0 is meant.
+def check_named(mask: NDArray[Any], numbers: Sequence[int], name: str = "mask") -> None:
+    """Check that a mask holds no values but 0 and the numbers of its labels.
 
     Raises
     ------
     ParameterError
-        If the mask has no such label, or several and none is chosen.
+        If it does: nothing says of which structure such voxels are.
     """
-    names = flag_names(attributes)
-    if label is not None:
-        return _number(names, label)
-    if len(names) > 1:
+    if mask.dtype.kind == "b" or mask.size == 0:
+        return
+    gaps = len(set(numbers)) < max(numbers)
+    if mask.min() >= 0 and mask.max() <= max(numbers) and not gaps:
+        return
+    unknown = sorted(set(np.unique(mask).tolist()) - {0, *numbers})
+    if unknown:
+        raise ParameterError(
+            f"{name}: holds the value {unknown[0]}, which none of its labels has ({', '.join(map(str, numbers))}); of "
+            "a mask of one structure, give booleans, as in mask > 0"
+        )
+
+
+def label_voxels(
+    voxels: NDArray[Any], attributes: Mapping[str, Any], label: str | None, name: str = "mask"
+) -> NDArray[Any]:
+    """Return one mask's voxels of a label; given None, all that are above 0.
+
+    Raises
+    ------
+    ParameterError
+        If the mask has no such label or values that are none, or several labels and none is chosen.
+    """
+    check_type(voxels.dtype, name)
+    names = names_in(attributes, voxels.dtype)
+    if label is None and len(names) > 1:
         raise ParameterError(f"{name}: holds {len(names)} labels ({', '.join(names)}); choose one with label=")
-    return None
+    number = None if label is None else _number(names, label, attributes)
+    if number is not None:
+        check_named(voxels, list(names.values()), name)
+    return only(voxels, number)
 
 
-def _number(names: Mapping[str, int], label: str) -> int:
+def _number(names: Mapping[str, int], label: str, attributes: Mapping[str, Any]) -> int | None:
+    """Return the number of a label; None for the only one, which whatever is above 0 belongs to."""
+    if not names and label in flag_names(attributes):
+        raise ParameterError(f"label {label!r}: the masks hold booleans, and so no labels; leave label out")
     if label not in names:
         raise unknown_label(LABEL, label, names, where="the masks")
-    return names[label]
+    return names[label] if len(names) > 1 else None

@@ -7,6 +7,7 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
+import dask.array as da
 import numpy as np
 import pandas as pd
 import xarray as xr
@@ -15,9 +16,10 @@ from dask.delayed import delayed
 from numpy.typing import ArrayLike, NDArray
 
 from npczarr.errors import ParameterError
-from npczarr.graphs.label_dim import LabelChoice, chosen_labels, number_of, only
-from npczarr.graphs.map_scans import scan_geometry, whole_scans
-from npczarr.graphs.mask_arguments import agreed_spacing, check_same_grid, read_mask_argument
+from npczarr.graphs.changed_datasets import check_voxels, check_whole, scan_labels
+from npczarr.graphs.label_dim import LabelChoice, check_named, chosen_labels, names_in, only
+from npczarr.graphs.map_scans import in_order, scan_geometry, whole_scans
+from npczarr.graphs.mask_arguments import agreed_spacing, check_same_grid, label_pair, read_mask_argument
 from npczarr.graphs.predictions import read_predictions, warn_of_unmatched
 from npczarr.graphs.visits import add_visits
 from npczarr.kernels.lesions import MATCH_IOU, Lesions, match_lesions
@@ -76,22 +78,27 @@ def lesions(
     A lesion is a 26-connected piece; pairs are matched from the largest intersection over union down, as panoptica
     does.
     """
+    check_voxels(dataset, "mask")
     labels = chosen_labels(dataset["mask"], label)
+    known = tuple(names_in(dataset["mask"].attrs, dataset["mask"].dtype).values())
     rows: list[dict[str, Any]] = []
     tasks: list[Any] = []
-    for keys, a, b, geometry in _pairs(dataset, predictions, config, storage_options):
-        scans = geometry.transpose(*SCAN, "geometry")
-        for at in np.ndindex(*scans.shape[:2]):
-            z, y, x, *spacing, there = scans.values[at]
+    lead = tuple(dim for dim in in_order(dataset)["mask"].dims if dim not in (*AXES, "rater"))
+    scans = scan_labels(dataset, lead)
+    for keys, a, b, geometry in _pairs(dataset, lead, predictions, config, storage_options):
+        check_whole(geometry[..., :3], dataset.sizes)
+        for at in np.ndindex(*geometry.shape[:-1]):
+            z, y, x, *spacing, there = geometry[at]
             if not there or min(z, y, x) <= 0:
                 continue
             window = (*at, slice(int(z)), slice(int(y)), slice(int(x)))
-            names = {dim: str(scans[dim].values[i]) for dim, i in zip(SCAN, at, strict=True)}
+            names = {dim: scans[dim][at] for dim in SCAN}
             for name, number in labels:
                 rows.append({**names, **({} if name is None else {"label": name}), **keys})
-                tasks.append(delayed(_rows)(a.data[window], b.data[window], tuple(spacing), number, iou))
+                numbers = () if number is None else known
+                tasks.append(delayed(_rows)(a[window], b[window], tuple(spacing), number, iou, numbers))
     found = compute(*tasks)
-    return _as_frame([{**key, **row} for key, several in zip(rows, found, strict=True) for row in several])
+    return _as_frame([{**key, **row} for key, several in zip(rows, found, strict=True) for row in several], SCAN)
 
 
 def compare_lesions(
@@ -124,48 +131,57 @@ def compare_lesions(
     one, other = read_mask_argument(a, "a"), read_mask_argument(b, "b")
     check_same_grid(one, other)
     spacing_zyx_mm = agreed_spacing(spacing, ("a", one), ("b", other))
-    a_voxels = only(one.voxels, number_of(one.attributes, label, "a"))
-    b_voxels = only(other.voxels, number_of(other.attributes or one.attributes, label, "b"))
+    a_voxels, b_voxels = label_pair(one, other, label)
     return _as_frame(_rows(a_voxels, b_voxels, spacing_zyx_mm, None, iou))
 
 
 def _pairs(
     dataset: xr.Dataset,
+    lead: Sequence[Any],
     predictions: str | Path | None,
     config: str | Path | None,
     storage_options: Mapping[str, Any] | None,
-) -> Iterator[tuple[dict[str, str], xr.DataArray, xr.DataArray, xr.DataArray]]:
-    """Give each pair of readings: its name, the masks on (patient, sequence, z, y, x), and where there are both."""
-    if dropped := [dim for dim in SCAN if dim not in dataset.dims]:  # only data variables get them back
-        others = [name for name in dataset.coords if name not in dataset.indexes and name not in SCAN]
-        dataset = dataset.reset_coords(others).expand_dims(dropped)
+) -> Iterator[tuple[dict[str, str], da.Array, da.Array, NDArray[np.float64]]]:
+    """Give each pair of readings: its name, the masks on the scans, z, y, x, and the geometry of the scans."""
     mask = dataset["mask"]
     if predictions is not None:
         warn_of_unmatched(dataset, predictions, config=config, storage_options=storage_options)
         other, there, _ = read_predictions(dataset, predictions, config=config, storage_options=storage_options)
-        yield {}, _ordered(mask), _ordered(other), _labeled(scan_geometry(dataset, there), dataset)
+        yield {}, _voxels(mask, lead), _voxels(other, lead), _on(dataset, lead, scan_geometry(dataset, there))
         return
     raters = [str(rater) for rater in mask["rater"].values] if "rater" in mask.dims else []
     if len(raters) < 2:
         raise ParameterError("expected predictions, or a store of masks by two or more raters; give one of them")
-    geometry = _labeled(scan_geometry(dataset.drop_dims("rater")), dataset)
+    geometry = _on(dataset, lead, scan_geometry(dataset.drop_dims("rater")))
     for i, j in combinations(range(len(raters)), 2):
         name = {"pair": f"{raters[i]} - {raters[j]}"} if len(raters) > 2 else {}
-        yield name, _ordered(mask.isel(rater=i, drop=True)), _ordered(mask.isel(rater=j, drop=True)), geometry
+        a, b = (_voxels(mask.isel(rater=one, drop=True), lead) for one in (i, j))
+        yield name, a, b, geometry
 
 
-def _ordered(mask: xr.DataArray) -> xr.DataArray:
-    return whole_scans(mask.transpose(*SCAN, *AXES))
+def _voxels(mask: xr.DataArray, lead: Sequence[Any]) -> da.Array:
+    voxels: da.Array = whole_scans(mask.transpose(*lead, *AXES)).data
+    return voxels
 
 
-def _labeled(geometry: xr.DataArray, dataset: xr.Dataset) -> xr.DataArray:
-    return geometry.compute().assign_coords({dim: dataset[dim].values for dim in SCAN})
+def _on(dataset: xr.Dataset, lead: Sequence[Any], geometry: xr.DataArray) -> NDArray[np.float64]:
+    """Values of what :func:`scan_geometry` gives, (…, 7) on the scans."""
+    sizes = {dim: dataset.sizes[dim] for dim in lead}
+    values: NDArray[np.float64] = geometry.variable.set_dims({**sizes, "geometry": geometry.sizes["geometry"]}).values
+    return values
 
 
 def _rows(
-    a: NDArray[Any], b: NDArray[Any], spacing_zyx_mm: Sequence[float], number: int | None, iou: float
+    a: NDArray[Any],
+    b: NDArray[Any],
+    spacing_zyx_mm: Sequence[float],
+    number: int | None,
+    iou: float,
+    known: Sequence[int] = (),
 ) -> list[dict[str, Any]]:
     """Rows of one scan: the lesions of a in the order of their first voxels, then those of b without a match."""
+    for mask in (a, b) if known else ():
+        check_named(mask, known)
     found = match_lesions(only(a, number), only(b, number), iou=iou)
     voxel_mm3 = float(np.prod(spacing_zyx_mm))
     matches = {int(i): n for n, i in enumerate(found.match_a)}
@@ -195,8 +211,9 @@ def _row(found: Lesions, voxel_mm3: float, i: int, match: int | None) -> dict[st
     }
 
 
-def _as_frame(rows: list[dict[str, Any]]) -> pd.DataFrame:
-    first = [name for name in (*SCAN, "pair", "label") if any(name in row for row in rows)]
+def _as_frame(rows: list[dict[str, Any]], of: Sequence[str] = ()) -> pd.DataFrame:
+    """Lay out rows; in the columns `of` first, also where there are none."""
+    first = [*of, *(name for name in ("pair", "label") if any(name in row for row in rows))]
     frame = pd.DataFrame(rows, columns=[*first, *_VALUES])
     if "patient" in frame:
         add_visits(frame, frame["patient"], at=1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -14,9 +15,10 @@ from numpy.typing import NDArray
 
 from npczarr.errors import ParameterError
 from npczarr.graphs.batches import in_batches
-from npczarr.graphs.label_dim import only
+from npczarr.graphs.changed_datasets import whole_texts
+from npczarr.graphs.label_dim import check_named, names_in, only
 from npczarr.model.geometry import AXES
-from npczarr.model.schema import SCAN, Variable
+from npczarr.model.schema import SCAN, STORED, Variable
 
 _LAST = ("affine_row", "affine_column", "axis", *AXES)
 Row = NDArray[np.float64]
@@ -62,6 +64,7 @@ def map_scans(
         On `pair` (the readings), `label`, and the dimensions of the masks before z, y, x.
     """
     lead = masks[0].transpose(..., *AXES).dims[:-3]
+    several = any(number is not None for number in labels)
     voxels = [whole_scans(mask.transpose(*lead, *AXES)) for mask in masks]
     for axis in lead:
         if axis not in geometry.dims:
@@ -69,6 +72,7 @@ def map_scans(
     rows = _Rows(
         partial(kernel, **parameters) if parameters else kernel,
         tuple(labels),
+        tuple(names_in(masks[0].attrs, masks[0].dtype).values()) if several else (),
         tuple(readings or [tuple(range(len(masks)))]),
         sum(3 if "axis" in variable.dims else 1 for variable in registry),
     )
@@ -87,12 +91,15 @@ class _Rows:
         A kernel, with its parameters.
     labels, readings
         As for :func:`map_scans`.
+    known
+        Numbers of all labels of the masks; empty where whatever is above 0 is measured.
     width
         Numbers in a row.
     """
 
     kernel: Kernel
     labels: tuple[int | None, ...]
+    known: tuple[int, ...]
     readings: tuple[tuple[int, ...], ...]
     width: int
 
@@ -110,11 +117,24 @@ class _Rows:
                 continue
             window = (*at, slice(int(z)), slice(int(y)), slice(int(x)))
             whole = [mask[window] for mask in masks]
+            self._check(whole, (z, y, x))
             for i, number in enumerate(self.labels):
                 voxels = [only(mask, number) for mask in whole]
                 for j, reading in enumerate(self.readings):
                     rows[(*at, j, i)] = self.kernel(*(voxels[k] for k in reading), spacing)
         return rows
+
+    def _check(self, masks: list[NDArray[Any]], shape_zyx: tuple[float, float, float]) -> None:
+        """Refuse scans that are not whole, and values that are no label."""
+        for mask in masks:
+            if mask.shape != shape_zyx:
+                sizes = " x ".join(f"{n:g}" for n in shape_zyx)
+                raise ParameterError(
+                    f"a scan of {sizes} voxels (z, y, x) has {' x '.join(map(str, mask.shape))} of them here: the "
+                    "Dataset was cut; take the scan of the whole cohort first, then select in it"
+                )
+            if self.known:
+                check_named(mask, self.known)
 
 
 def scan_geometry(dataset: xr.Dataset, there: xr.DataArray | None = None) -> xr.DataArray:
@@ -136,15 +156,36 @@ def scan_geometry(dataset: xr.Dataset, there: xr.DataArray | None = None) -> xr.
         if name not in dataset:
             raise ParameterError(f"the Dataset has no {name!r}; open it with npczarr.open or xr.open_zarr from a store")
     parts = [dataset[name].astype(np.float64).rename(axis="geometry") for name in ("shape", "spacing")]
-    if "mask_status" in dataset:
-        has_mask = (dataset["mask_status"] == "ok") | (dataset["mask_status"] == "warning")
-    else:
+    has_mask = masks_there(dataset)
+    if has_mask is None:
         has_mask = parts[0].isel(geometry=0, drop=True) > 0
     has_mask = has_mask if there is None else has_mask & there
     parts.append(has_mask.astype(np.float64).expand_dims("geometry", -1))
     bare = [part.reset_coords(drop=True).drop_vars("geometry", errors="ignore") for part in parts]
     joined: xr.DataArray = xr.concat(bare, dim="geometry", join="override", coords="minimal", compat="override")
     return joined
+
+
+def masks_there(dataset: xr.Dataset) -> xr.DataArray | None:
+    """Where there is a mask, by what became of it or by its digest; None, with a warning, where nothing tells.
+
+    Warns
+    -----
+    UserWarning
+        If the Dataset has neither: masks that are not there would count as empty.
+    """
+    dataset = whole_texts(dataset[[name for name in ("mask_status", "mask_digest") if name in dataset]])
+    if "mask_status" in dataset:
+        return (dataset["mask_status"] == STORED[0]) | (dataset["mask_status"] == STORED[1])
+    if "mask_digest" in dataset:
+        return dataset["mask_digest"] != ""
+    warnings.warn(
+        "the Dataset has neither mask_status nor mask_digest, so that scans without a mask count as scans with an "
+        "empty one; keep mask_status beside mask",
+        UserWarning,
+        stacklevel=4,
+    )
+    return None
 
 
 def in_order(dataset: xr.Dataset) -> xr.Dataset:

@@ -11,6 +11,7 @@ import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
 from npczarr.errors import ParameterError
+from npczarr.graphs.label_dim import label_voxels
 from npczarr.model.geometry import AXES
 from npczarr.model.per_axis import PerAxis, per_axis
 
@@ -116,6 +117,24 @@ def check_same_grid(a: MaskArgument, b: MaskArgument) -> None:
             off = np.abs(a.positions_mm[axis] - b.positions_mm[axis]).max(initial=0)
             if off > _SAME_GRID_MM:
                 raise ParameterError(f"a and b: their voxels along {axis} are up to {off:.3g} mm apart; {advice}")
+
+
+def label_pair(a: MaskArgument, b: MaskArgument, label: str | None) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Return the voxels of a label in two masks; the labels of one that names none are those of the other.
+
+    Raises
+    ------
+    ParameterError
+        If one has no such label or values that are none, or several labels and none is chosen.
+    """
+    voxels = []
+    for name, one, other in (("a", a, b), ("b", b, a)):
+        bare = not one.attributes
+        if bare and other.attributes and one.voxels.dtype.kind == "b":  # the label already
+            voxels.append(one.voxels)
+        else:
+            voxels.append(label_voxels(one.voxels, other.attributes if bare else one.attributes, label, name))
+    return voxels[0], voxels[1]
 
 
 def _positions(mask: xr.DataArray, axis: str, name: str) -> NDArray[np.float64] | None:

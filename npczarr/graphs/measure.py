@@ -12,9 +12,10 @@ import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
 from npczarr.errors import ParameterError
-from npczarr.graphs.label_dim import LabelChoice, number_of, only, with_labels
+from npczarr.graphs.changed_datasets import check_voxels
+from npczarr.graphs.label_dim import LabelChoice, label_voxels, with_labels
 from npczarr.graphs.map_scans import Row, map_scans, scan_geometry
-from npczarr.graphs.mask_arguments import agreed_spacing, check_same_grid, read_mask_argument
+from npczarr.graphs.mask_arguments import agreed_spacing, check_same_grid, label_pair, read_mask_argument
 from npczarr.model.per_axis import PerAxis
 from npczarr.model.results import AGREEMENT, LENGTH_RATIOS, MORPHOLOGY, TOLERANCE_MM
 from npczarr.model.schema import Variable
@@ -144,7 +145,7 @@ def measure_mask(
     """
     _check_method(method)
     given = read_mask_argument(mask)
-    voxels = only(given.voxels, number_of(given.attributes, label))
+    voxels = label_voxels(given.voxels, given.attributes, label)
     spacing_zyx_mm = agreed_spacing(spacing, ("mask", given))
     return _as_mapping(_measure(voxels, spacing_zyx_mm, method=method), MORPHOLOGY)
 
@@ -185,8 +186,7 @@ def compare_masks(
     one, other = read_mask_argument(a, "a"), read_mask_argument(b, "b")
     check_same_grid(one, other)
     spacing_zyx_mm = agreed_spacing(spacing, ("a", one), ("b", other))
-    a_voxels = only(one.voxels, number_of(one.attributes, label, "a"))
-    b_voxels = only(other.voxels, number_of(other.attributes or one.attributes, label, "b"))
+    a_voxels, b_voxels = label_pair(one, other, label)
     return _as_mapping(_compare(a_voxels, b_voxels, spacing_zyx_mm, tolerance_mm=tolerance), AGREEMENT)
 
 
@@ -206,12 +206,7 @@ def _check_tolerance(tolerance: Any) -> None:  # noqa: ANN401 - whatever the use
 
 
 def _mask(dataset: xr.Dataset) -> xr.DataArray:
-    if not isinstance(dataset, xr.Dataset):
-        raise ParameterError(
-            f"expected a Dataset of a cohort, got {type(dataset).__name__}; open a store with npczarr.open"
-        )
-    if "mask" not in dataset:
-        raise ParameterError("the Dataset has no 'mask'; open it with npczarr.open or xr.open_zarr from a store")
+    check_voxels(dataset, "mask")
     return dataset["mask"]
 
 

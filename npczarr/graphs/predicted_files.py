@@ -13,8 +13,9 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from npczarr.errors import NpczarrError, SourceError
+from npczarr.graphs.changed_datasets import check_whole, scan_labels
 from npczarr.model.cohort import ScanFiles
-from npczarr.model.geometry import Grid
+from npczarr.model.geometry import AXES, Grid
 from npczarr.model.schema import SCAN
 from npczarr.sources.files import Source
 from npczarr.sources.masks import read_mask
@@ -39,51 +40,63 @@ def lay_files(
 ) -> tuple[xr.DataArray, xr.DataArray]:
     """Build the lazy array of predicted masks, one block a scan, read and placed when it is computed.
 
-    The dimensions of the Dataset are in the order of a store.
+    The dimensions of the Dataset are in the order of a store. A scan is given the file of its own patient and sequence,
+    whichever dimensions tell them.
+
+    Raises
+    ------
+    ParameterError
+        If the Dataset does not say of which patient and sequence a scan is.
     """
     reference = dataset["mask"]
     lead = reference.dims[:-3]
+    sizes = {dim: dataset.sizes[dim] for dim in lead}
+    labels = scan_labels(dataset, lead)
     known = dataset.reset_coords()[[name for name in ("shape", "affine", *_IDENTITY) if name in dataset]].compute()
-    patients, sequences = (np.atleast_1d(dataset[dim].values) for dim in SCAN)
-    files = np.empty((len(patients), len(sequences)), dtype=object)
-    for i, patient in enumerate(patients):
-        for j, sequence in enumerate(sequences):
-            found = scans.get((str(patient), str(sequence)))
-            files[i, j] = None if found is None else PredictedScan(found, _identity(known, found))
-    listed = xr.DataArray(files, dims=SCAN).isel({dim: 0 for dim in SCAN if dim not in lead})
-    there = xr.DataArray(listed.values != np.array(None), dims=lead)
-    flat = known["affine"].stack(grid=("affine_row", "affine_column"))
-    shape = known["shape"].astype(float).rename(axis="grid")
-    grids = xr.concat([_bare(shape), _bare(flat)], dim="grid").transpose(*lead, "grid")
-    letters = tuple(range(len(lead)))
-    blocks = da.blockwise(
-        _predicted,
-        (*letters, 100, 101, 102),
-        da.from_array(np.asarray(listed.values, dtype=object), chunks=1),
-        letters,
-        da.asarray(grids.data).rechunk((*(1 for _ in lead), -1)),
-        (*letters, 103),
-        new_axes=dict(zip((100, 101, 102), reference.shape[-3:], strict=True)),
-        concatenate=True,
-        dtype=np.uint8,
-        meta=np.empty((0,) * reference.ndim, dtype=np.uint8),
-        source=source,
-        salt=str(dataset.attrs.get(SALT, "")),
-        extent_zyx=reference.shape[-3:],
-    )
+    files = np.empty(tuple(sizes.values()), dtype=object)
+    identities = _identities(known, sizes)
+    for at in np.ndindex(*files.shape):
+        key = str(labels[SCAN[0]][at]), str(labels[SCAN[1]][at])
+        if (found := scans.get(key)) is not None:
+            identity = None if identities is None else StoredIdentity(*key, *(str(one[at]) for one in identities))
+            files[at] = PredictedScan(found, identity)
+    there = xr.DataArray(files != np.array(None), dims=lead)
+    check_whole(known["shape"].transpose(..., "axis").values, dataset.sizes)
+    blocks = _blocks(known, files, source, sizes, tuple(dataset.sizes[axis] for axis in AXES))
     return xr.DataArray(blocks, dims=reference.dims), there
 
 
-def _identity(dataset: xr.Dataset, files: ScanFiles) -> StoredIdentity | None:
+def _blocks(
+    known: xr.Dataset, files: NDArray[Any], source: Source, sizes: Mapping[Any, int], extent_zyx: tuple[int, ...]
+) -> da.Array:
+    """Build the array of predicted masks (…, z, y, x), one block a scan."""
+    shape = known["shape"].variable.set_dims({**sizes, "axis": 3}).values
+    affine = known["affine"].variable.set_dims({**sizes, "affine_row": 4, "affine_column": 4}).values
+    grids = np.concatenate([shape, affine.reshape(*files.shape, 16)], axis=-1, dtype=np.float64)
+    letters = tuple(range(files.ndim))
+    blocks: da.Array = da.blockwise(
+        _predicted,
+        (*letters, 100, 101, 102),
+        da.from_array(files, chunks=1),
+        letters,
+        da.from_array(grids, chunks=(*(1 for _ in files.shape), -1)),
+        (*letters, 103),
+        new_axes=dict(zip((100, 101, 102), extent_zyx, strict=True)),
+        concatenate=True,
+        dtype=np.uint8,
+        meta=np.empty((0,) * (files.ndim + 3), dtype=np.uint8),
+        source=source,
+        salt=str(known.attrs.get(SALT, "")),
+        extent_zyx=extent_zyx,
+    )
+    return blocks
+
+
+def _identities(dataset: xr.Dataset, sizes: Mapping[Any, int]) -> list[NDArray[Any]] | None:
+    """Digests by which DICOM masks are known to be of a scan, on the scans; None where the Dataset has none."""
     if SALT not in dataset.attrs or any(name not in dataset for name in _IDENTITY):
         return None
-    key = (files.patient, files.sequence)
-    place = {dim: label for dim, label in zip(SCAN, key, strict=True) if dim in dataset.dims}
-    return StoredIdentity(*key, *(str(dataset[name].sel(place).values) for name in _IDENTITY))
-
-
-def _bare(values: xr.DataArray) -> xr.DataArray:
-    return values.drop_vars([name for name in values.coords if name not in ("patient", "sequence")])
+    return [dataset[name].variable.set_dims(sizes).values for name in _IDENTITY]
 
 
 def _predicted(

@@ -13,12 +13,14 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from npczarr.errors import ParameterError, SourceError
+from npczarr.graphs.changed_datasets import check_voxels, whole_texts
 from npczarr.graphs.convert_scan import source_digest
+from npczarr.graphs.label_dim import names_in
 from npczarr.graphs.map_scans import in_order
 from npczarr.graphs.predicted_files import lay_files
 from npczarr.graphs.predicted_stores import lay_store, unmatched_in_store
 from npczarr.model.geometry import AXES
-from npczarr.model.label_set import TUMOR, Labels, flag_names, labels_of_store, renumbered
+from npczarr.model.label_set import TUMOR, Labels, labels_of_store, renumbered
 from npczarr.model.options import redacted
 from npczarr.model.schema import SCAN
 from npczarr.sources.config import load_config
@@ -104,6 +106,17 @@ def read_predictions(
 
     Parameters and errors are those of :func:`score`.
     """
+    check_voxels(dataset, "mask")
+    if "rater" in dataset["mask"].dims:
+        raise ParameterError("the masks are of several raters; select one, as in dataset.sel(rater=...)")
+    for name in ("shape", "affine"):
+        if name not in dataset.variables:
+            raise ParameterError(f"the Dataset has no {name!r}; open it with npczarr.open or xr.open_zarr from a store")
+    dataset = whole_texts(dataset)
+    mask = in_order(dataset)["mask"]
+    if 0 in mask.shape:
+        none = np.zeros(mask.shape, dtype=np.uint8)
+        return xr.DataArray(none, dims=mask.dims), xr.DataArray(none.any(axis=(-3, -2, -1)), dims=mask.dims[:-3]), ""
     place = locate(predictions, storage_options)
     if get(place.open(read_only=True), "zarr.json") is not None:
         return lay_store(dataset, open_location(place), place.shown)
@@ -171,7 +184,9 @@ def warn_of_unmatched(
 
 
 def _labels(dataset: xr.Dataset, dim: str) -> list[str]:
-    return [str(label) for label in np.atleast_1d(dataset[dim].values)]
+    if dim not in dataset.coords:
+        raise ParameterError(f"the Dataset has no coordinate {dim!r}, which tells of what each mask is")
+    return [str(label) for label in dict.fromkeys(dataset[dim].values.ravel())]
 
 
 def labels_of_predictions(declared: Labels, dataset: xr.Dataset, url: str) -> Labels:
@@ -182,6 +197,5 @@ def labels_of_predictions(declared: Labels, dataset: xr.Dataset, url: str) -> La
     ParameterError
         If one is declared that the cohort does not have.
     """
-    mask = dataset["mask"].attrs if "mask" in dataset else {}
-    names = tuple(flag_names(mask)) or (TUMOR,)
+    names = tuple(names_in(dataset["mask"].attrs, dataset["mask"].dtype) if "mask" in dataset else ()) or (TUMOR,)
     return renumbered(declared, names, where=f"the cohort that {url} predicts") if declared else labels_of_store(names)

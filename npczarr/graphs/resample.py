@@ -9,6 +9,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from npczarr.errors import ParameterError
+from npczarr.graphs.changed_datasets import check_dims, check_voxels, whole_texts
 from npczarr.graphs.map_scans import in_order, whole_scans
 from npczarr.graphs.resample_blocks import SPATIAL
 from npczarr.graphs.resample_graph import ResampledVariables
@@ -82,11 +83,16 @@ def resample(
         spacing=spacing, shape=shape, like=like, window=window, center=center, bounds=bounds, method=method,
         mask_method=mask_method, normalize=normalize,
     )  # fmt: skip
+    check_voxels(dataset, *(name for name in ("image", "mask") if name in dataset))
     if "image" not in dataset and "mask" not in dataset:
         raise ParameterError("the Dataset has no image and no mask; open it with npczarr.open or xr.open_zarr")
     if request.needs_tumor and ("mask" not in dataset or "rater" in dataset["mask"].dims):
         raise ParameterError("a window around the tumor needs one mask a scan: select a rater, or take center='volume'")
-    dataset = in_order(dataset)
+    check_dims(dataset)
+    for name in ("rescale_slope", "rescale_intercept"):
+        if name not in dataset.variables:
+            raise ParameterError(f"the Dataset has no {name!r}; open it with npczarr.open or xr.open_zarr from a store")
+    dataset = whole_texts(in_order(dataset))
     plans = plan_cohort(dataset, request)
     layout = layout_of(plans)
     voxels = {name: whole_scans(dataset[name]) for name in ("image", "mask") if name in dataset}
@@ -126,15 +132,16 @@ def _statuses(dataset: xr.Dataset, plans: NDArray[Any]) -> dict[str, xr.Variable
     names = [name for name in ("status", "mask_status", "message") if name in dataset.variables]
     found = {name: dataset[name].variable.load() for name in names}
     values = {name: variable.values.astype(object) for name, variable in found.items()}
+    said = values.get("message", np.full(plans.shape, "", dtype=object))
     for at in np.ndindex(*plans.shape):
         plan: Any = plans[at]
         if plan.problem and values["status"][at] in STORED:
-            values["message"][at] = plan.problem
+            said[at] = plan.problem
         elif plan.remark:
             values["status"][at] = "warning"
-            values["message"][at] = "; ".join(part for part in (plan.remark, str(values["message"][at])) if part)
-        for name in names[:-1]:
-            if plan.problem and values[name][at] in STORED:
+            said[at] = "; ".join(part for part in (plan.remark, str(said[at])) if part)
+        for name in ("status", "mask_status"):
+            if plan.problem and name in found and values[name][at] in STORED:
                 values[name][at] = "refused"
     return {n: xr.Variable(v.dims, np.asarray(values[n], dtype=TEXT), v.attrs) for n, v in found.items()}
 
@@ -147,9 +154,10 @@ def _digests(dataset: xr.Dataset, plans: NDArray[Any], request: Resampling) -> d
     sequences = [str(label) for label in np.atleast_1d(dataset["sequence"].values)]
     like = None if request.like is None else sequences.index(request.like)
     names = ("image_digest", "mask_digest", "status", "message", "mask_status", "rescale_slope", "rescale_intercept")
-    tables = {name: dataset[name].transpose(*found.dims, ...).values for name in names}
-    values = np.empty(plans.shape, dtype=object)
-    for at in np.ndindex(*plans.shape):
+    known = all(name in dataset for name in names)
+    tables = {name: dataset[name].transpose(*found.dims, ...).values for name in names if known}
+    values = np.full(plans.shape, "", dtype=object)
+    for at in np.ndindex(*plans.shape) if known else ():
         of_like = None if like is None or "sequence" not in found.dims else tables["mask_digest"][(*at[:-1], like)]
         plan: Any = plans[at]
         values[at] = plan_digest({name: table[at] for name, table in tables.items()}, plan, request, of_like)

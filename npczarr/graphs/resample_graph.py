@@ -26,7 +26,7 @@ from npczarr.graphs.resample_blocks import (
 from npczarr.model.geometry import AXES
 from npczarr.model.layout import Layout
 from npczarr.model.resampling import Resampling
-from npczarr.model.schema import SCAN_TABLES
+from npczarr.model.schema import EXTENT, SCAN_TABLES
 from npczarr.store.zarr_library import image_codecs, table_codecs
 
 TEXT = np.dtypes.StringDType()
@@ -120,7 +120,11 @@ class ResampledVariables:
         for at in np.ndindex(*self._plans.shape):
             plan: Any = self._plans[at]
             values["shape"][at], values["spacing"][at] = plan.shape_zyx, plan.spacing_zyx_mm
-        return {n: xr.Variable((*self._scans, "axis"), v, described[n].all_attributes()) for n, v in values.items()}
+        said = {"shape": {EXTENT: [int(n) for n in self._extent]}, "spacing": {}}
+        return {
+            n: xr.Variable((*self._scans, "axis"), v, described[n].all_attributes() | said[n])
+            for n, v in values.items()
+        }
 
     def _texts(self, name: str) -> NDArray[Any]:
         found = self._dataset.get(name)

@@ -13,6 +13,7 @@ import xxhash
 from numpy.typing import NDArray
 
 from npczarr.errors import NpczarrError, ParameterError, unknown_label
+from npczarr.graphs.changed_datasets import check_whole
 from npczarr.model.geometry import AXES, Floats, Grid, Shape
 from npczarr.model.resampling import Resampling
 from npczarr.model.schema import RESAMPLING, SCAN, SCHEMA_ATTRIBUTE, STORED
@@ -76,8 +77,11 @@ def plan_cohort(dataset: xr.Dataset, request: Resampling) -> NDArray[Any]:
     sequences = [str(label) for label in np.atleast_1d(whole["sequence"].values)]
     if request.like is not None and request.like not in sequences:
         raise unknown_label("sequence", request.like, sequences, where="the Dataset to resample like")
+    if request.like is not None and sequences.count(request.like) > 1:
+        raise ParameterError(f"like={request.like!r}: the Dataset has this sequence more than once; select it once")
     like = None if request.like is None else sequences.index(request.like)
     tables = {name: whole[name].values for name in _TABLES if name in whole}
+    check_whole(tables["shape"], dataset.sizes)
     plans = np.empty((whole.sizes["patient"], whole.sizes["sequence"]), dtype=object)
     for p, s in np.ndindex(*plans.shape):
         reference = None if like is None else {name: values[p, like] for name, values in tables.items()}

@@ -169,9 +169,10 @@ def _voxel_sizes(dataset: xr.Dataset) -> pd.DataFrame:
         "columns": dataset["shape"].sel(axis="x"),
         "header": dataset["spacing_between_slices"],
     }
-    patients, sequences = dataset.sizes["patient"], [str(s) for s in dataset["sequence"].values]
-    flat = {name: values.transpose("patient", "sequence").values.ravel() for name, values in columns.items()}
-    frame = pd.DataFrame({"sequence": sequences * patients, **flat})
+    sequences = [str(s) for s in np.atleast_1d(dataset["sequence"].values)]
+    sizes = {"patient": dataset.sizes.get("patient", 1), "sequence": len(sequences)}  # either may have been selected
+    flat = {name: values.variable.set_dims(sizes).values.ravel() for name, values in columns.items()}
+    frame = pd.DataFrame({"sequence": sequences * sizes["patient"], **flat})
     return frame[frame["columns"] > 0].dropna(subset=["pixel"])
 
 

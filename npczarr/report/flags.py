@@ -30,7 +30,7 @@ def quality(result: xr.Dataset, *, volume_ratio: float = VOLUME_RATIO) -> xr.Dat
     -------
     xarray.Dataset
         Booleans: `empty`, `several_pieces`, `touches_end_slice` on (patient, sequence); `volumes_disagree` and the
-        number `volume_ratio` on (patient).
+        number `volume_ratio` on (patient); of one sequence alone, whose volumes agree, on what dimensions it has.
 
     Raises
     ------
@@ -51,9 +51,11 @@ def flags_of(result: Numbers, *, volume_ratio: float = VOLUME_RATIO) -> dict[str
     volume, start, stop = (result[name] for name in ("volume", "touches_start", "touches_stop"))
     z = [str(axis) for axis in result["axis"].values].index("z")
     ends = (np.asarray(start.values) > 0) | (np.asarray(stop.values) > 0)
-    over = volume.dims.index("sequence")
+    largest = smallest = np.asarray(volume.values)
+    if "sequence" in volume.dims:
+        over = volume.dims.index("sequence")
+        largest, smallest = (one.reduce(largest, axis=over) for one in (np.fmax, np.fmin))
     with np.errstate(invalid="ignore", divide="ignore"):
-        largest, smallest = (one.reduce(np.asarray(volume.values), axis=over) for one in (np.fmax, np.fmin))
         ratio = largest / smallest
     scan, patient = volume.dims, tuple(dim for dim in volume.dims if dim != "sequence")
     return {

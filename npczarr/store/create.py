@@ -18,6 +18,7 @@ from npczarr.model.layout import Layout, table_chunks
 from npczarr.model.options import redacted
 from npczarr.model.schema import (
     COORDINATES,
+    EXTENT,
     INDEXES,
     RATER,
     SCAN_TABLES,
@@ -34,9 +35,9 @@ from npczarr.store.hierarchy import (
     dimension_sizes,
     dims_of,
     dtype_of,
-    groups_of,
 )
 from npczarr.store.location import delete, delete_below, exists, get, names_in, put
+from npczarr.store.sizes import is_labelled, is_sized, resize_array, resize_results, set_extent
 from npczarr.store.storage_errors import translate_damage
 from npczarr.store.table_chunks import write_rows
 from npczarr.store.whole import absent_allowed
@@ -148,6 +149,7 @@ def _make_table(
 ) -> tuple[Any, NDArray[Any]]:
     """Create the array of one table; return it, and what to write to it."""
     shape = tuple(sizes[dim] for dim in variable.dims)
+    extent = {EXTENT: [sizes[axis] for axis in AXES]} if variable.name == "shape" else {}
     made = root.create_array(
         variable.name,
         shape=shape,
@@ -156,43 +158,45 @@ def _make_table(
         fill_value=variable.fill,
         compressors=table_codecs(),
         dimension_names=variable.dims,
-        attributes=variable.all_attributes(),
+        attributes=variable.all_attributes() | extent,
         config=WRITE_ALL_CHUNKS,
     )
     kind: Any = TEXT if variable.dtype == "string" else variable.dtype
     return made, np.full(shape, variable.fill, dtype=kind) if values is None else values.astype(kind)
 
 
-def add_columns(root: zarr.Group, columns: Columns) -> bool:
-    """Write the columns of clinical tables, whole; a column whose type changed is made anew.
+def add_columns(root: zarr.Group, columns: Mapping[str, tuple[Variable, NDArray[Any]] | None]) -> bool:
+    """Write the columns of clinical tables, whole; a column whose type changed is made anew, and None deletes one.
 
     Returns
     -------
     bool
         Whether anything changed.
     """
-    sizes = dimension_sizes(root)
     changed = False
-    for name, (variable, values) in columns.items():
-        values = values.astype(TEXT) if variable.dtype == "string" else values
+    for name, column in columns.items():
         known: Any = root.get(name)
-        if known is not None and dtype_of(known) == variable.dtype and _same_attributes(known, variable):
-            if _same_values(known[...], values):
-                continue
-        elif known is not None:
-            del root[name]
-            known = None
+        if (known is None) if column is None else (known is not None and _is_same(known, *column)):
+            continue
         if not changed:  # until the end a column may lack chunks: the next resize then writes all tables again
             put(root.store, RESIZING, b"")
         changed = True
-        if known is None:
-            add_table(root, variable, sizes, values)
-        else:
-            array(root, name)[...] = values
+        if column is None or (known is not None and not _is_alike(known, column[0])):
+            del root[name]
+            known = None
+        if column is not None:
+            _write_column(root, known, *column)
     if changed:
         consolidate(root)
         delete(root.store, RESIZING)
     return changed
+
+
+def _write_column(root: zarr.Group, known: Any, variable: Variable, values: NDArray[Any]) -> None:  # noqa: ANN401
+    if known is None:
+        add_table(root, variable, dimension_sizes(root), values)
+    else:
+        array(root, variable.name)[...] = values.astype(TEXT) if variable.dtype == "string" else values
 
 
 def resize(
@@ -219,18 +223,20 @@ def resize(
     bool
         Whether anything changed.
     """
-    sizes = dimension_sizes(root) | dict(zip(AXES, extent_zyx, strict=True))
+    before = dimension_sizes(root)
+    sizes = before | dict(zip(AXES, extent_zyx, strict=True))
     sizes |= {"patient": len(patients), "sequence": len(sequences)}
     interrupted = exists(root.store, RESIZING)
     names = {"patient": list(patients), "sequence": list(sequences)}
-    if not interrupted and _is_sized(root, sizes) and all(_labelled(root, dim, names[dim]) for dim in names):
+    if not interrupted and is_sized(root, sizes) and all(is_labelled(root, dim, names[dim]) for dim in names):
         return False
     put(root.store, RESIZING, b"")
     with absent_allowed(root.store):
         for name, found in arrays_of(root):
             check()
-            _resize_array(found, tuple(sizes[dim] for dim in dims_of(found)), voxels=name in ("image", "mask"))
+            resize_array(found, tuple(sizes[dim] for dim in dims_of(found)), voxels=name in ("image", "mask"))
         check()
+        set_extent(root, before, sizes, interrupted=interrupted)
         status = array(root, "status")
         values = status[...]
         values[values == ""] = "pending"
@@ -239,57 +245,28 @@ def resize(
             check()
             array(root, dim)[:] = np.array(wanted, dtype=TEXT)
         check()
-        _resize_results(root, names)
+        resize_results(root, names)
     check()
     consolidate(root)
     delete(root.store, RESIZING)
     return True
 
 
-def _resize_array(found: Any, shape: tuple[int, ...], *, voxels: bool) -> None:  # noqa: ANN401 - a zarr array
-    """Resize an array; of a table every chunk is written, also one that is new."""
-    if shape != found.shape:
-        found.resize(shape)
-    if not voxels and 0 not in shape:
-        found[...] = found[...]
+def _is_same(found: Any, variable: Variable, values: NDArray[Any]) -> bool:  # noqa: ANN401 - a zarr array
+    """Whether an array is this column already."""
+    coming = values.astype(TEXT) if variable.dtype == "string" else values
+    return _is_alike(found, variable) and _same_values(found[...], coming)
 
 
-def _resize_results(group: zarr.Group, names: Mapping[str, list[str]]) -> None:
-    """Give results the labels of the store, so that the tree stays aligned; what is new is NaN until it is measured."""
-    for _, result in groups_of(group):
-        for name, found in arrays_of(result):
-            lengths = zip(dims_of(found), found.shape, strict=True)
-            _resize_array(found, tuple(len(names[dim]) if dim in names else n for dim, n in lengths), voxels=False)
-            if name in names:
-                found[:] = np.array(names[name], dtype=TEXT)
-        _resize_results(result, names)
-
-
-def _is_sized(root: zarr.Group, sizes: Mapping[str, int]) -> bool:
-    """Whether every array of the store and of its results has these sizes."""
-    lengths = {dim: sizes[dim] for dim in ("patient", "sequence")}
-    return all(found.shape == tuple(sizes[dim] for dim in dims_of(found)) for _, found in arrays_of(root)) and all(
-        n == lengths.get(dim, n)
-        for found in _result_arrays(root)
-        for dim, n in zip(dims_of(found), found.shape, strict=True)
-    )
-
-
-def _result_arrays(group: zarr.Group) -> list[Any]:
-    found = []
-    for _, result in groups_of(group):
-        found += [one for _, one in arrays_of(result)] + _result_arrays(result)
-    return found
-
-
-def _labelled(root: zarr.Group, dim: str, names: list[str]) -> bool:
-    return [str(label) for label in array(root, dim)[:]] == names
-
-
-def _same_attributes(found: Any, variable: Variable) -> bool:  # noqa: ANN401 - a zarr array
+def _is_alike(found: Any, variable: Variable) -> bool:  # noqa: ANN401 - a zarr array
+    """Whether an array has the type, dimensions and attributes of a variable."""
     added_by_xarray = ("_FillValue", "coordinates")  # on its copies
     there = {key: value for key, value in found.attrs.asdict().items() if key not in added_by_xarray}
-    return bool(there == variable.all_attributes())
+    return bool(
+        dtype_of(found) == variable.dtype
+        and tuple(dims_of(found)) == variable.dims
+        and there == variable.all_attributes()
+    )
 
 
 def _same_values(there: NDArray[Any], coming: NDArray[Any]) -> bool:
