@@ -10,6 +10,8 @@ import sys
 import time
 from pathlib import Path
 
+import nibabel
+import numpy as np
 import pytest
 import typer
 
@@ -448,3 +450,21 @@ def test_tumors_of_several_raters(cohort, tmp_path, capsys, monkeypatch):
         code, out, err = here(capsys, monkeypatch, *words, "--workers", "0")
         assert (code, err) == (0, "")
     assert "T1WI rater1" in out
+
+
+@pytest.mark.slow
+def test_imported_masks_and_patients_that_are_gone_are_named_at_the_end(source, tmp_path, capsys, monkeypatch):
+    copy = shutil.copytree(source, tmp_path / "source")
+    npc.convert(copy, tmp_path / "s.zarr", workers=0)
+    (tmp_path / "edited/001").mkdir(parents=True)
+    shutil.copy(copy / "data/MRI-Segments/001/ROI-T1.nii", tmp_path / "edited/001/ROI-T1.nii")
+    image = nibabel.load(tmp_path / "edited/001/ROI-T1.nii")
+    nibabel.save(nibabel.Nifti1Image(np.asarray(image.dataobj)[::-1].copy(), image.affine), image.get_filename())
+    npc.import_masks(tmp_path / "s.zarr", tmp_path / "edited")
+    code, out, _ = here(capsys, monkeypatch, "validate", tmp_path / "s.zarr", "--against", copy, "--workers", "0")
+    assert (code, out.strip().endswith("but for masks that were imported: 001/T1WI")) == (0, True)
+    (copy / "data/MRI-Segments/002").rename(copy / "data/MRI-Segments/012")
+    code, out, _ = here(capsys, monkeypatch, "convert", copy, tmp_path / "s.zarr", "--workers", "0")
+    assert code == 0
+    assert "note the store holds 1 patient that this source does not have, and keeps it: 002" in out
+    assert "012/T1WI  holds the same image as 002/T1WI" in out

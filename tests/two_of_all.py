@@ -73,7 +73,8 @@ def write_visits(root: Path, visits: tuple[str, ...] = ("baseline", "month6")) -
                 def name_study(dataset: Dataset, z: int, study: str = study) -> None:
                     dataset.StudyInstanceUID, dataset.FrameOfReferenceUID = study, f"{study}.1"
 
-                write_series(folder / sequence, noise(grid, seed=10 * number + s), grid, series=series, edit=name_study)
+                pixels = noise(grid, seed=10 * number + s + 100 * (visit == "month6"))
+                write_series(folder / sequence, pixels, grid, series=series, edit=name_study)
                 nibabel.save(nifti_image(outline(grid, visit=visit), grid), folder / f"ROI-{mask_name}.nii")
 
 

@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     import xarray as xr
     from numpy.typing import NDArray
 
+    from npczarr.graphs.validate_store import Findings
     from npczarr.model.progress import OnProgress, Progress
     from npczarr.model.results import Numbers
-    from npczarr.store.validate import Finding
 
 
 class _Harmless(Console):
@@ -121,10 +121,12 @@ def conversion(result: xr.Dataset, store: str, seconds: float) -> None:
         out.print(f"[dim]guessed[/] {escape(line)}")
     for line in result.attrs.get("not_taken", ()):
         out.print(f"[yellow]not taken[/] {escape(line)}")
+    for line in result.attrs.get("remarks", ()):
+        out.print(f"[yellow]note[/] {escape(line)}")
     if gone := result.attrs.get("masks_gone"):
         out.print(
             f"[yellow]masks[/] of {len(gone)} scans are no longer in the store, for this source, as it was read, has "
-            f"none that can be used: {escape(', '.join(gone[:6]))}{' …' if len(gone) > 6 else ''}; if a --config says "
+            f"none that can be used: {_first(gone)}; if a --config says "
             "where masks lie, give it every time"
         )
     strays(result.attrs.get("strays", ()))
@@ -133,6 +135,10 @@ def conversion(result: xr.Dataset, store: str, seconds: float) -> None:
     read = float(result["source_bytes"].sum()) / 1e6
     store = escape(redacted(store))
     out.print(f"{read:,.0f} MB read in {seconds:.1f} s ({read / max(seconds, 1e-3):,.0f} MB/s)  →  [bold]{store}[/]")
+
+
+def _first(names: Sequence[str]) -> str:
+    return escape(", ".join(names[:6])) + (" …" if len(names) > 6 else "")
 
 
 def strays(paths: Sequence[str]) -> None:
@@ -212,13 +218,15 @@ def _range(values: list[float] | None) -> str:
     return "" if values is None else f"{values[0]:.4g} ({values[1]:.4g}-{values[2]:.4g})"
 
 
-def findings(found: tuple[Finding, ...], store: str, against: str | None = None) -> None:
+def findings(found: Findings, store: str, against: str | None = None) -> None:
     """Print what a validation found."""
     for finding in found:
         where = f"{finding.patient}/{finding.sequence}" if finding.patient else "store"
         out.print(f"[red]damaged[/] {escape(where)}  {escape(finding.problem)}")
     store = redacted(store)
     compared = "" if against is None else f" and as {escape(redacted(against))} gives it"
+    if found.imported:
+        compared += f", but for masks that were imported: {_first(found.imported)}"
     good = f"[green]ok[/] every voxel of {store} is as it was written{compared}"
     out.print(f"{len(found)} problem(s) in {store}" if found else good)
 

@@ -78,8 +78,8 @@ def import_masks(
 
     The scan's message then says when, from which file, and which digest the mask had before. A mask that does not fit,
     or a SEG or RTSTRUCT of another series in another frame of reference, is refused and changes nothing. Converting the
-    same source again keeps the new masks; a changed source, or ``--rewrite``, brings back its own. Interrupted, a scan
-    is left pending until it is imported or converted again.
+    same source again keeps the new masks; a source whose image or mask of a scan is another, ``--rewrite`` or
+    ``--replace`` bring back its own. Interrupted, a scan is left pending until it is imported or converted again.
 
     Parameters
     ----------

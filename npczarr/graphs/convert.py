@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import xarray as xr
 import zarr
 
-from npczarr.errors import ParameterError, SourceError, StoreError
-from npczarr.graphs.convert_scan import Peek, PeekTask, ScanTask, missing_row, peek_scans, source_digest, write_scan
+from npczarr.errors import ParameterError, SourceError
+from npczarr.graphs.convert_scan import ScanTask, missing_row, source_digest, write_scan
+from npczarr.graphs.imported_mask import ImportedMask, imported_masks
+from npczarr.graphs.peek import peek_source
 from npczarr.graphs.run_result import changed
+from npczarr.graphs.same_cohort import check_kind, is_stranger, other_cohort, patients_gone
 from npczarr.graphs.source_columns import over_store, without_identities
 from npczarr.graphs.store_writer import StoreWriter, Work
 from npczarr.model.cohort import Cohort, ScanFiles
-from npczarr.model.label_set import Labels, label_names
+from npczarr.model.label_set import label_names
 from npczarr.model.layout import Layout, check_codec, plan_layout
 from npczarr.model.progress import OnProgress
 from npczarr.model.records import PADDING
-from npczarr.model.schema import RESAMPLING, STORED
+from npczarr.model.schema import STORED
 from npczarr.runner import Runner
 from npczarr.sources.config import SourceConfig, load_config
 from npczarr.sources.discover import discover
@@ -29,12 +32,10 @@ from npczarr.sources.tables import Tables, read_tables
 from npczarr.store.chunks import ScanPlace
 from npczarr.store.create import add_columns, check_place, create, is_new, resize
 from npczarr.store.describe import SALT, add_history, root_attributes
-from npczarr.store.hierarchy import labels, mask_labels, open_group, read_layout
+from npczarr.store.hierarchy import labels, open_group, read_layout
 from npczarr.store.lease import Lease, hold_lease
 from npczarr.store.location import locate
 from npczarr.store.rows import Key, Rows
-
-_PEEK_BATCH = 32
 
 
 def convert(
@@ -59,7 +60,9 @@ def convert(
 
     Scans that the store holds from the same files are kept, changed ones are written again, new patients and sequences
     are appended, and an interrupted run is completed. One bad scan never stops the others. A scan of another series is
-    not put in the place of one that the store holds, and another cohort is refused, unless `replace` is given.
+    not put in the place of one that the store holds, and another cohort is refused, unless `replace` is given. A mask
+    that was imported stays, unless the source's image or mask is another than then, or `rewrite` or `replace` asks for
+    the source's. An image that the store holds twice is a warning of the second.
 
     Parameters
     ----------
@@ -99,8 +102,8 @@ def convert(
         On (patient, sequence) of the source: `status`, `message`, `mask_status`, `action` (written, replaced,
         kept or none), `seconds`, `source_bytes`. In the attributes: files that belong to no scan (`strays`), what is
         odd in tables (`table_warnings`), what series were taken for by their headers and which were not taken
-        (`guesses`, `not_taken`), scans that have lost the mask that the store held (`masks_gone`), and what padding
-        costs where it is much.
+        (`guesses`, `not_taken`), scans that have lost the mask that the store held (`masks_gone`), patients that the
+        store holds and this source does not have (`remarks`), and what padding costs where it is much.
 
     Raises
     ------
@@ -134,24 +137,26 @@ def convert(
         stranger, new_columns = False, fresh
         if not fresh:
             layout = read_layout(root, target.shown)
-            _check_kind(root, cohort, rules.labels, target.shown)
-            stranger = _is_stranger(runner, root, origin, cohort)
+            check_kind(root, cohort, rules.labels, target.shown)
+            stranger = is_stranger(runner, root, origin, cohort)
             if stranger and not replace:
-                raise _other_cohort(root, cohort, target.shown)
+                raise other_cohort(root, cohort, target.shown)
             _grow(root, cohort, layout, lease)
             with lease.writing():
-                new_columns = add_columns(root, over_store(root, cohort, tables))
+                new_columns = add_columns(root, over_store(root, cohort, tables, strangers=stranger))
         writer = StoreWriter(root, target, layout, lease, clear=not fresh, limits=origin.limits)
-        work = _work(root, origin, cohort, replace=replace, clear_absent=stranger)
+        imported = {} if replace else imported_masks(target, root, rewrite)
+        work = _work(root, origin, cohort, imported, replace=replace, clear_absent=stranger)
+        remarks = patients_gone(Rows(root).read("status"), cohort.patients)
         result = writer.run(runner, work, rewrite, on_progress)
         if new_columns or changed(result):
             options = {"codec": codec if fresh else None, "rewrite": len(rewrite), "replace": replace}
             with lease.writing():
                 add_history(root, "convert", options)
-    return result.assign_attrs(_remarks(cohort, tables))
+    return result.assign_attrs(_oddities(cohort, tables), remarks=remarks)
 
 
-def _remarks(cohort: Cohort, tables: Tables) -> dict[str, list[str]]:
+def _oddities(cohort: Cohort, tables: Tables) -> dict[str, list[str]]:
     """Return what was odd about the source."""
     return {
         "strays": [file.path for file in cohort.strays],
@@ -189,7 +194,15 @@ def _grow(root: zarr.Group, cohort: Cohort, layout: Layout, lease: Lease) -> Non
         resize(root, patients=patients, sequences=sequences, extent_zyx=layout.extent_zyx, check=lease.check)
 
 
-def _work(root: zarr.Group, source: Source, cohort: Cohort, *, replace: bool, clear_absent: bool) -> Work:
+def _work(
+    root: zarr.Group,
+    source: Source,
+    cohort: Cohort,
+    imported: Mapping[Key, ImportedMask],
+    *,
+    replace: bool,
+    clear_absent: bool,
+) -> Work:
     """Say what each scan is made from, and how it is written."""
     rows = Rows(root)
     salt = str(root.attrs.asdict().get(SALT, ""))
@@ -197,7 +210,7 @@ def _work(root: zarr.Group, source: Source, cohort: Cohort, *, replace: bool, cl
 
     def task(key: Key, place: ScanPlace) -> ScanTask:
         held = str(series[key]) if status[key] in (*STORED, "pending") else ""
-        return ScanTask(source, cohort.scans[key], place, cohort.raters, salt, held, replace)
+        return ScanTask(source, cohort.scans[key], place, cohort.raters, salt, held, replace, imported.get(key))
 
     nothing = (ScanFiles(patient, sequence) for patient in cohort.patients for sequence in cohort.sequences)
     listed = {(files.patient, files.sequence): files for files in nothing} | dict(cohort.scans)
@@ -210,6 +223,7 @@ def _work(root: zarr.Group, source: Source, cohort: Cohort, *, replace: bool, cl
         function=write_scan,
         task=task,
         clear_absent=clear_absent,
+        compare_images=True,
     )
 
 
@@ -221,77 +235,13 @@ def _check(codec: str, dtype: str | None) -> None:
 
 def _survey(runner: Runner, source: Source, cohort: Cohort, codec: str, dtype: str | None) -> Layout:
     """Plan the layout from the first header of each scan."""
-    found = list(_peeked(runner, source, cohort.scans.values()))
+    found = list(peek_source(runner, source, cohort.scans.values()))
     readable = [peek for _, peek in found if not peek.problem]
     if not readable:
         first = found[0][1].problem if found else "no images"
         raise SourceError(f"{source.shown}: none of {len(found)} scans can be read; the first: {first}")
     needed = max((peek.dtype for peek in readable), key=list(PADDING).index)
     return plan_layout([peek.shape_zyx for peek in readable], dtype=dtype or needed, codec=codec, limits=source.limits)
-
-
-def _peeked(
-    runner: Runner, source: Source, scans: Iterable[ScanFiles], salt: str = "00"
-) -> Iterator[tuple[ScanFiles, Peek]]:
-    """Look at the first header of each scan that has one, as the workers find them."""
-    listed = [scan for scan in scans if scan.images or scan.raters]
-    batches = [PeekTask(source, tuple(listed[i : i + _PEEK_BATCH]), salt) for i in range(0, len(listed), _PEEK_BATCH)]
-    for batch, outcome in runner.run(peek_scans, batches, name=lambda batch: f"peek-{batch.scans[0].patient}"):
-        if isinstance(outcome, BaseException):
-            raise SourceError(f"{source.shown}: cannot be read by the workers: {outcome}") from outcome
-        yield from zip(batch.scans, outcome, strict=True)
-
-
-def _check_kind(root: zarr.Group, cohort: Cohort, labels_of_masks: Labels, url: str) -> None:
-    """Refuse to mix kinds: resampled scans, scans with raters' masks, masks of other raters or labels, in one store."""
-    if RESAMPLING in root.attrs:
-        raise StoreError(f"{url}: a resampled cohort, which takes no scans as they are; convert elsewhere")
-    there = tuple(labels(root, "rater")) if "rater" in root else ()
-    if there != cohort.raters:
-        raise StoreError(
-            f"{url}: the raters of the store are {', '.join(there) or 'none'}, those of the source "
-            f"{', '.join(cohort.raters) or 'none'}; convert into another store"
-        )
-    stored, declared = mask_labels(root), label_names(labels_of_masks)
-    if stored != declared:
-        raise StoreError(
-            f"{url}: the labels of the store are {', '.join(stored)}, those of the configuration "
-            f"{', '.join(declared)}, in this order; give the configuration of the store, or convert into another "
-            "store"
-        )
-
-
-def _is_stranger(runner: Runner, root: zarr.Group, source: Source, cohort: Cohort) -> bool:
-    """Whether labels of the source and the store collide, and none of these scans is one that the store knows."""
-    colliding = _colliding(root, cohort)
-    if not colliding:
-        return False
-    rows = Rows(root)
-    digests = rows.read("source_digest")
-    if any(source_digest(cohort.scans[key]) == digests[key] for key in colliding):
-        return False
-    known = rows.read("mask_digest" if cohort.raters else "series_digest")
-    salt = str(root.attrs.asdict().get(SALT, ""))
-    peeks = _peeked(runner, source, (cohort.scans[key] for key in colliding), salt)
-    # all are looked at, for a folder may hold several series: what its first file says is then no answer
-    return not any(peek.identity and peek.identity == known[scan.patient, scan.sequence] for scan, peek in peeks)
-
-
-def _colliding(root: zarr.Group, cohort: Cohort) -> list[Key]:
-    """List scans that both have."""
-    status = Rows(root).read("status")
-    found = (key for key, files in cohort.scans.items() if files.images or files.raters)
-    return [key for key in found if status.get(key, "") in STORED]
-
-
-def _other_cohort(root: zarr.Group, cohort: Cohort, url: str) -> StoreError:
-    colliding = _colliding(root, cohort)
-    there = sum(bool(files.images or files.raters) for files in cohort.scans.values())
-    return StoreError(
-        f"{url}: {len(colliding)} of {there} scans have labels that the store holds, the first "
-        f"{'/'.join(colliding[0])}, but none is of a series that it knows, so this seems to be another cohort; convert "
-        "it into another store, or put it in place of what the store holds with --replace (replace=True)"
-    )
 
 
 def _joined(there: Sequence[str], coming: Sequence[str]) -> list[str]:

@@ -14,11 +14,12 @@ import xxhash
 from numpy.typing import NDArray
 
 from npczarr.errors import SourceError
+from npczarr.graphs.imported_mask import ImportedMask
 from npczarr.model.cohort import File, ScanFiles
-from npczarr.model.geometry import Grid, Shape
+from npczarr.model.geometry import Grid
 from npczarr.model.records import PADDING, Mask, Row, Scan
 from npczarr.sources.files import Source
-from npczarr.sources.images import peek_image, read_image
+from npczarr.sources.images import read_image
 from npczarr.sources.masks import read_scan_mask
 from npczarr.sources.raters import read_raters
 from npczarr.store.chunks import ScanPlace, digest
@@ -43,6 +44,9 @@ class ScanTask:
         Digest of the series that the store holds of this scan, "" if it holds none.
     replace
         Whether a scan of another series may take its place.
+    imported
+        Mask that was imported into the store, and stays if the source is as it was then; None where there is none, or
+        the source's is asked for.
     """
 
     source: Source = field(repr=False)
@@ -52,59 +56,12 @@ class ScanTask:
     salt: str = field(default="", repr=False)
     held_series: str = ""
     replace: bool = False
+    imported: ImportedMask | None = field(default=None, repr=False)
 
     @property
     def key(self) -> tuple[str, str]:
         """Patient and sequence."""
         return self.files.patient, self.files.sequence
-
-
-@dataclass(frozen=True, slots=True)
-class PeekTask:
-    """Scans whose first header is to be read."""
-
-    source: Source = field(repr=False)
-    scans: tuple[ScanFiles, ...]
-    salt: str = field(default="", repr=False)
-
-
-@dataclass(frozen=True, slots=True)
-class Peek:
-    """What the first header of a scan says.
-
-    Parameters
-    ----------
-    shape_zyx
-        Upper bound of the scan's shape.
-    dtype
-        Type that its values need.
-    identity
-        Digest of its series, or of the raters' masks.
-    problem
-        Why nothing can be said; then nothing else counts.
-    """
-
-    shape_zyx: Shape = (0, 0, 0)
-    dtype: str = "int16"
-    identity: str = ""
-    problem: str = ""
-
-
-def peek_scans(task: PeekTask) -> list[Peek]:
-    """Look at the first header of each scan."""
-    found: list[Peek] = []
-    for scan in task.scans:
-        try:
-            if scan.raters:
-                masks, *_ = read_raters(task.source, scan, tuple(dict.fromkeys(scan.raters)))
-                z, y, x = masks.shape[1:]
-                found.append(Peek((z, y, x), identity=digest(masks)))
-            else:
-                first = peek_image(task.source, scan)
-                found.append(Peek(first.shape_zyx, first.dtype, uid_digest(first.series_uid, task.salt)))
-        except Exception as error:  # what is wrong is said again, at length, when the scan is read
-            found.append(Peek(problem=f"{scan.patient}/{scan.sequence}: {failure_reason(error)}"))
-    return found
 
 
 def write_scan(task: ScanTask) -> Row:
@@ -130,8 +87,11 @@ def write_scan(task: ScanTask) -> Row:
     if not layout.fits(scan.grid.shape_zyx):
         return Row(*task.key, {}, outgrown=scan.grid.shape_zyx)
     mask, mask_status, mask_message = _read_mask(task, scan)
+    mask_digest = "" if mask is None else digest(mask.mask)
+    kept = task.imported is not None and task.imported.is_of(scan, image, mask_digest)
     task.target.write("image", image, PADDING[layout.dtype])
-    task.target.write("mask", None if mask is None else mask.mask, 0)
+    if not kept:
+        task.target.write("mask", None if mask is None else mask.mask, 0)
 
     warnings = [*scan.warnings, *mask_message]
     values: dict[str, Any] = {
@@ -146,8 +106,10 @@ def write_scan(task: ScanTask) -> Row:
         "rescale_intercept": scan.rescale_intercept,
         **scan.acquisition,
     }
-    if mask is not None:
-        values |= {"mask_digest": digest(mask.mask), **mask.evidence}
+    if task.imported is not None and kept:
+        values = task.imported.entered(values)
+    elif mask is not None:
+        values |= {"mask_digest": mask_digest, **mask.evidence}
     return _row(task, values, started)
 
 

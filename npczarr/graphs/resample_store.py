@@ -35,13 +35,14 @@ from npczarr.store.chunks import ScanPlace
 from npczarr.store.cohort import StoredCohort
 from npczarr.store.create import Columns, add_columns, check_place, create, is_new, resize
 from npczarr.store.describe import add_history, root_attributes
-from npczarr.store.hierarchy import array, labels, mask_labels, open_group, read_layout
+from npczarr.store.hierarchy import array, arrays_of, labels, mask_labels, open_group, read_layout
 from npczarr.store.lease import Lease, hold_lease
 from npczarr.store.location import Location, locate
 from npczarr.store.open import open_location
 from npczarr.store.review_carried import carry_marks, marks_to_carry
 from npczarr.store.rows import Key
 
+_OWN = {v.name for v in (*SCAN_TABLES, *INDEXES, RATER)} | {"image", "mask"}  # variables that are no columns
 #: Entries of a row that a resampling makes anew; the others are the source's.
 _ANEW = frozenset(
     (*SPATIAL, "status", "message", "mask_status", "image_digest", "mask_digest", "source_digest", "mask_voxels",
@@ -137,7 +138,7 @@ def resample_store(
             _check_splits(root, columns, target.shown)
             layout = _grown(root, target.shown, order, lease)
             with lease.writing():
-                new_columns = add_columns(root, columns)
+                new_columns = add_columns(root, {**columns, **_gone(root, columns)})
         work = _work(plans, request, StoredCohort(origin), source)
         writer = StoreWriter(root, target, layout, lease, clear=not fresh, limits=Limits())
         result = writer.run(runner, work, (), on_progress)
@@ -282,9 +283,8 @@ def _check_same(root: zarr.Group, described: Mapping[str, Any], url: str) -> Non
 
 def _columns(dataset: xr.Dataset) -> dict[str, tuple[Variable, NDArray[Any]]]:
     """Columns of clinical tables."""
-    own = {v.name for v in (*SCAN_TABLES, *INDEXES, RATER)} | {"image", "mask"}
     columns = {}
-    for name in (str(n) for n in dataset.variables if str(n) not in own):
+    for name in (str(n) for n in dataset.variables if str(n) not in _OWN):
         found = dataset[name]
         attributes = {key: value for key, value in found.attrs.items() if key not in ("long_name", "units")}
         dtype = "float64" if found.dtype.kind == "f" else "string"
@@ -292,3 +292,9 @@ def _columns(dataset: xr.Dataset) -> dict[str, tuple[Variable, NDArray[Any]]]:
         variable = Variable(name, dims, dtype, found.attrs.get("long_name", name), found.attrs.get("units"), attributes)
         columns[name] = (variable, np.asarray(found.values))
     return columns
+
+
+def _gone(root: zarr.Group, columns: Columns) -> dict[str, None]:
+    """Name the columns of a store that its source no longer has, but for divisions of its own."""
+    others = [(name, found.attrs) for name, found in arrays_of(root) if name not in _OWN and name not in columns]
+    return dict.fromkeys(name for name, attributes in others if SPLIT not in attributes)

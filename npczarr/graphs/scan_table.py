@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from npczarr.model.clinical import CLINICAL
 from npczarr.model.geometry import AXES
 from npczarr.model.schema import ACQUISITION_NAMES, SCAN, SCAN_TABLES, voxel_variables
 from npczarr.store.cohort import open_consolidated
+from npczarr.store.hierarchy import read_tables, tables_at
 from npczarr.store.location import Location, locate
 from npczarr.store.measured import inputs_of, on_scans
 from npczarr.store.open import open_location
@@ -32,6 +33,8 @@ _LEFT_OUT = {v.name for v in voxel_variables("int16")} | {
     *("affine", "z_mm", "rescale_slope", "rescale_intercept"),
     *(v.name for v in SCAN_TABLES if v.name.endswith("_digest")),
 }
+#: By these a mark of a reviewer knows what was seen.
+_SEEN = ("image_digest", "mask_digest")
 #: Texts in which nothing is said, not: not known.
 _WORDS = frozenset({*SCAN, "status", "message", "mask_status"})
 _SPREAD = ("axis", "rater", "pair", "label")  # dimensions that become columns
@@ -88,7 +91,7 @@ def scan_table(dataset: xr.Dataset, *, results: bool = True) -> pd.DataFrame:
     names += [str(name) for name in tables.variables if name not in (*names, *tables.dims, *SCAN)]
     _add_columns(columns, units, tables, names, prefix="")
     if results:
-        for group, found in _results(dataset, tables):
+        for group, found in _results(dataset):
             _add_columns(columns, units, found, [str(name) for name in found.data_vars], prefix=f"{group}.")
         if add_volume_changes(columns, units, *_visits(tables)) and (unordered := unordered_visits(tables)):
             warnings.warn(f"no change of volume where {unordered}", stacklevel=3)
@@ -97,17 +100,38 @@ def scan_table(dataset: xr.Dataset, *, results: bool = True) -> pd.DataFrame:
     return frame
 
 
-def _on_scans(dataset: xr.Dataset) -> xr.Dataset:
-    """Load the tables, each on (patient, sequence, …); what was selected by a number is a dimension again."""
+def _on_scans(dataset: xr.Dataset, names: Collection[str] | None = None) -> xr.Dataset:
+    """Load tables, each on (patient, sequence, …); what was selected by a number is a dimension again.
+
+    Parameters
+    ----------
+    dataset
+        A cohort or a selection of it.
+    names
+        Of the tables; by default all that are shown.
+
+    Raises
+    ------
+    ParameterError
+        If patients or sequences lie along another dimension.
+    """
+    for dim in SCAN:
+        if (along := dataset.variables[dim].dims) not in ((), (dim,)):
+            raise ParameterError(
+                f"{dim!r} lies along {', '.join(map(str, along))}, and the table needs patients and sequences along "
+                "dimensions of their own; take it of the Dataset as it was opened, and select rows of it"
+            )
     kept = []
     for name, variable in dataset.variables.items():
         dims = set(variable.dims)
-        if name not in _LEFT_OUT and dims <= {*SCAN, *_SPREAD}:
+        wanted = name not in _LEFT_OUT if names is None else name in (*names, *SCAN)
+        if wanted and dims <= {*SCAN, *_SPREAD}:
             kept.append(name)
     tables = dataset[[name for name in kept if name not in dataset.dims]].reset_coords()
     tables = tables.drop_vars([name for name in tables.coords if name not in (*SCAN, *_SPREAD)])
     tables = tables.set_coords([dim for dim in SCAN if dim in tables.data_vars])
-    return tables.expand_dims([dim for dim in SCAN if dim not in tables.dims]).compute()
+    # loaded first: Dask gives text of one scan without dimensions as a plain string
+    return tables.compute().expand_dims([dim for dim in SCAN if dim not in tables.dims])
 
 
 def _visits(tables: xr.Dataset) -> tuple[list[str], list[int]]:
@@ -145,7 +169,7 @@ def _column(values: np.ndarray[Any, Any], *, missing: str | None) -> Any:  # noq
     return pd.Series([str(value) if value is not None and value != "" else missing for value in values], dtype=object)
 
 
-def _results(dataset: xr.Dataset, tables: xr.Dataset) -> Iterator[tuple[str, xr.Dataset]]:
+def _results(dataset: xr.Dataset) -> Iterator[tuple[str, xr.Dataset]]:
     """Give the results beside the store that a Dataset was opened from, on its scans."""
     source = dataset.encoding.get("source")
     if not isinstance(source, str) or any(name not in dataset.variables for name in INPUTS):
@@ -153,18 +177,15 @@ def _results(dataset: xr.Dataset, tables: xr.Dataset) -> Iterator[tuple[str, xr.
     if "://" not in source and not Path(source).is_dir() and not source.lower().endswith(".zip"):
         return  # a file, such as netCDF: nothing is beside it
     location = locate(source, dataset.encoding.get("storage_options"))
-    inputs = inputs_of(dataset)
+    inputs = inputs_of(dataset[list(INPUTS)].compute())
     digests = input_digests({name: inputs[name].values for name in INPUTS})
     try:
         for group in _groups(location):
             found = open_location(location, group=group).load()
             if "input_digest" in found:
                 yield group, on_scans(found, inputs, digests)
-        if (marks := review_table(location)) is not None:
-            for problem in marks.attrs["problems"]:
-                warnings.warn(problem, stacklevel=4)
-            indexers = {dim: [str(label) for label in tables[dim].values] for dim in SCAN}
-            yield "review", marks.reindex(indexers, fill_value="")
+        if (marks := _marks(location, dataset)) is not None:
+            yield "review", marks
     except MissingStoreError:
         return  # opened from something that is no cohort store: nothing is beside it
     except NpczarrError as error:
@@ -173,6 +194,23 @@ def _results(dataset: xr.Dataset, tables: xr.Dataset) -> Iterator[tuple[str, xr.
             "with npczarr.open and the right storage_options",
             stacklevel=4,
         )
+
+
+def _marks(location: Location, dataset: xr.Dataset) -> xr.Dataset | None:
+    """Return the marks of reviewers on the scans of a Dataset; "" for a scan that is not the one that was seen."""
+    marks = review_table(location)
+    if marks is None or any(name not in dataset.variables for name in _SEEN):
+        return None
+    for problem in marks.attrs["problems"]:
+        warnings.warn(problem, stacklevel=5)
+    now = _on_scans(dataset, _SEEN)
+    labels = {dim: [str(label) for label in now[dim].values] for dim in SCAN}
+    stored = read_tables(tables_at(open_consolidated(location), [*_SEEN, *SCAN]))
+    digests = xr.Dataset({name: (SCAN, stored[name].astype(object)) for name in _SEEN}, {d: stored[d] for d in SCAN})
+    same = np.ones([len(labels[dim]) for dim in SCAN], dtype=bool)
+    for name, seen in digests.reindex(labels, fill_value="").items():
+        same &= seen.values == now[name].variable.transpose(*SCAN).values.astype(object)
+    return marks.reindex(labels, fill_value="").where(xr.Variable(SCAN, same), "")
 
 
 def _groups(location: Location) -> list[str]:

@@ -12,6 +12,7 @@ import xarray as xr
 import zarr
 
 from npczarr.errors import SourceError, StoreError
+from npczarr.graphs.compare_scans import compare_scans
 from npczarr.graphs.convert_scan import clear_scan
 from npczarr.graphs.run_result import REMEMBERED, run_result, with_lost_import
 from npczarr.model.layout import Layout, padding_remark
@@ -30,7 +31,6 @@ from npczarr.store.rows import Key, Rows
 _FLUSH_SECONDS = 4.0  # rows of finished scans are written no more often than this: what a kill can cost
 _FLUSH_SHARE = 0.05  # of a run's time that writing them takes, about
 _LONGEST_PAUSE = 20.0  # seconds
-_OTHER_FRAME = "another frame of reference than "
 
 
 class Task(Protocol):
@@ -61,6 +61,8 @@ class Work:
         Makes the task of a scan, given its place in the store.
     clear_absent
         Whether scans that the store holds and the source lacks are removed; else they stay.
+    compare_images
+        Whether to warn of images that are in the store twice.
     """
 
     verb: str
@@ -71,6 +73,7 @@ class Work:
     function: Callable[[Any], Row]
     task: Callable[[Key, ScanPlace], Task]
     clear_absent: bool = False
+    compare_images: bool = False
 
 
 class StoreWriter:
@@ -146,7 +149,7 @@ class StoreWriter:
                     meter.add(counts={status: 1}, bytes=row.source_bytes)
         finally:
             self._flush()
-        self._compare_frames(work)
+        compare_scans(self._rows, images=work.compare_images)
         self._trim()
         now = {name: self._rows.read(name) for name in ("status", "message", "mask_status")}
         result = run_result(work.patients, work.sequences, rows, self._before, now)
@@ -208,20 +211,6 @@ class StoreWriter:
         self._unwritten = []
         self._flushed = time.monotonic()
         self._pause = min(max((self._flushed - started) / _FLUSH_SHARE, _FLUSH_SECONDS), _LONGEST_PAUSE)
-
-    def _compare_frames(self, work: Work) -> None:
-        """Warn of scans of a patient that do not share its frame of reference: their positions cannot be compared."""
-        frames, status, message = (self._rows.read(name) for name in ("frame_digest", "status", "message"))
-        new: dict[Key, dict[str, str]] = {}
-        for patient in work.patients:
-            keys = [(patient, s) for s in self._rows.sequences if frames[patient, s] and status[patient, s] in STORED]
-            for key in keys:
-                rest = [part for part in str(message[key]).split("; ") if not part.startswith(_OTHER_FRAME)]
-                warning = [f"{_OTHER_FRAME}{keys[0][1]}: their patient coordinates may not be comparable"]
-                parts = [*(warning if frames[key] != frames[keys[0]] else []), *(part for part in rest if part)]
-                if "; ".join(parts) != message[key]:
-                    new[key] = {"message": "; ".join(parts), "status": "warning" if parts else "ok"}
-        self._rows.amend(new)
 
     def _trim(self) -> None:
         """Cut the arrays to the largest scan, so that neither the order of scans nor a wrong guess leaves a trace."""

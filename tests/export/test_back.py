@@ -87,17 +87,17 @@ def test_an_imported_mask_is_no_damage_and_is_not_lost_without_a_word(copy, coho
     (copy / "image/c/1/0/0/0/0").unlink()
     assert npc.validate(copy, against=source, repair=True, workers=0) == ()
     np.testing.assert_array_equal(stored(copy, "001", "T1WI")[1], imported)
-    # its own image is damaged: the source has the mask of before, and that is said
+    # its own image is damaged: the mask is whole, and stays
     (copy / "image/c/0/0/0/0/0").unlink()
+    found = npc.validate(copy, against=source, repair=True, workers=0)
+    assert (found, found.imported) == ((), ("001/T1WI",))
+    np.testing.assert_array_equal(stored(copy, "001", "T1WI")[1], imported)
+    # the imported mask itself is damaged: the source has the mask of before, and that is said
+    (copy / "mask/c/0/0/0/0/0").unlink()
     found = npc.validate(copy, against=source, repair=True, workers=0)
     assert [(one.patient, one.sequence) for one in found] == [("001", "T1WI")]
     assert "import that again" in found[0].problem
     assert npc.validate(copy, against=source, workers=0) == ()
-    # the imported mask itself is damaged
-    import_masks(copy, edited)
-    (copy / "mask/c/0/0/0/0/0").unlink()
-    found = npc.validate(copy, against=source, repair=True, workers=0)
-    assert [(one.patient, one.sequence) for one in found] == [("001", "T1WI")]
     # the table that says that it was imported is gone
     import_masks(copy, edited)
     shutil.rmtree(copy / "message")

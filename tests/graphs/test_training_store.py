@@ -5,6 +5,7 @@ import shutil
 import numpy as np
 import pytest
 import xarray as xr
+import zarr
 from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -14,6 +15,7 @@ import npczarr as npc
 from npczarr.cli.app import app
 from npczarr.errors import ParameterError, StoreError
 from npczarr.kernels.scan import Intensities, as_integers
+from npczarr.store.zarr_library import consolidate
 
 
 @pytest.fixture(scope="module")
@@ -168,3 +170,15 @@ def test_a_split_is_not_replaced_by_that_of_the_source(source_and_target):
     npc.split(source, shares={"train": 0.34, "test": 0.66}, seed=1, replace=True)
     npc.resample_store(source, target, **asked)
     assert npc.open(target).split.to_series().equals(here)
+
+
+def test_columns_that_the_source_no_longer_has_go(source_and_target):
+    source, target, _ = source_and_target
+    npc.split(target, shares={"train": 0.5, "test": 0.5})
+    assert "t_stage" in npc.open(target)
+    del zarr.open_group(source, mode="r+", use_consolidated=False)["t_stage"]
+    consolidate(zarr.open_group(source, mode="r+", use_consolidated=False))
+    npc.resample_store(source, target, like="T1WI", spacing=(4, 2, 2), purpose="training", workers=0)
+    ds = npc.open(target)
+    assert "t_stage" not in ds
+    assert {"split", "age", "mask"} <= set(ds.variables)

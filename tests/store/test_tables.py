@@ -13,7 +13,7 @@ import npczarr as npc
 from npczarr.errors import StoreError
 from npczarr.model.schema import SCAN_TABLES, Variable
 from npczarr.store import create as creation
-from npczarr.store import describe
+from npczarr.store import describe, sizes
 from npczarr.store.create import RESIZING, add_columns, create, is_new, resize
 from npczarr.store.describe import add_history, root_attributes
 from npczarr.store.hierarchy import CREATING, array, arrays_of, labels, open_group
@@ -163,14 +163,15 @@ def test_an_interrupted_resize_is_completed(empty, tmp_path, monkeypatch, after)
     shutil.copytree(url, tmp_path / "whole.zarr")
     resize(open_group(locate(tmp_path / "whole.zarr").open(), ""), **wanted)
     steps = iter(range(after))
-    real = creation._resize_array
+    real = sizes.resize_array
 
     def stop(*args, **options):
         if next(steps, None) is None:
             raise KeyboardInterrupt
         real(*args, **options)
 
-    monkeypatch.setattr(creation, "_resize_array", stop)
+    for module in (creation, sizes):
+        monkeypatch.setattr(module, "resize_array", stop)
     stopped = False
     try:
         resize(empty, **wanted)
