@@ -3,27 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import xarray as xr
 
-from npczarr.errors import ParameterError, unknown_label
+from npczarr.errors import ParameterError
 from npczarr.graphs.describe import describe_cohort, describe_scan, is_scan
 from npczarr.model.geometry import AXES, Grid
-from npczarr.model.schema import SCAN, STORED
-from npczarr.store.backend import OneScan, WholeScan
-from npczarr.store.cohort import StoredCohort
-from npczarr.store.entries import DatasetTables
-from npczarr.store.origin import cohort_behind
+from npczarr.model.schema import STORED
+from npczarr.store.dataset_voxels import VOXELS, DatasetVoxels
+from npczarr.store.entries import DatasetTables, Entries
+from npczarr.store.places import patients_of, place_of, sequences_of
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
     from npczarr.viewer.notebook import StoreWidget
-
-_VOXELS = ("image", "mask")
 
 
 @xr.register_dataset_accessor("npc")
@@ -32,20 +29,22 @@ class CohortAccessor:
 
     def __init__(self, dataset: xr.Dataset) -> None:
         self._dataset = dataset
-        self._cohort: StoredCohort | None = None
-        self._searched = False
-        self._tables = DatasetTables(dataset, _VOXELS)
+        self._tables = DatasetTables(dataset, VOXELS)
+        self._voxels = DatasetVoxels(dataset)
 
-    def scan(self, patient: str, sequence: str, *, real: bool = False) -> xr.Dataset:
+    def scan(self, patient: str | int, sequence: str | int, *, real: bool = False) -> xr.Dataset:
         """Return one scan, without its padding.
 
         What is read is checked: an absent object, or voxels that do not match their digest, are an error. If the
         Dataset is just as it was opened, a slice of the scan reads no more than it needs; else the scan is read whole.
+        Voxels that were replaced on purpose need the Dataset to be without their digest, as in
+        ``ds.drop_vars("mask_digest")``; nothing is then known of them, and they are of the type of the Dataset where
+        that of the store does not hold them.
 
         Parameters
         ----------
         patient, sequence
-            Labels, such as ``"012"`` and ``"CE-T1WI"``.
+            Labels, such as ``"012"`` and ``"CE-T1WI"``, as the Dataset has them now; numbers where they are numbers.
         real
             Apply rescale slope and intercept: `image` then holds real values, float64.
 
@@ -60,21 +59,21 @@ class CohortAccessor:
         UnknownLabelError
             If there is no such patient or sequence; it is a KeyError and a ParameterError.
         ParameterError
-            If the store holds nothing of the scan, or the Dataset holds only a part of it.
+            If the store holds nothing of the scan, the Dataset holds only a part of it, or several scans that are not
+            the same have these labels.
         StoreError
             If the scan is damaged; for some damage only when its values are read.
+
+        Warns
+        -----
+        UserWarning
+            If nothing tells whether the voxels were cut, moved or replaced; once for each of image and mask.
         """
-        place = self._place(patient, sequence)
+        place = place_of(self._dataset, self._tables, patient, sequence)
         label = f"{patient}/{sequence}"
         tables = self._tables.entries(place)
-        if "shape" not in tables:
-            raise ParameterError("the Dataset has no 'shape'; open it with npczarr.open or xr.open_zarr from a store")
-        depth, rows, columns = (int(n) for n in tables["shape"].values)
-        if not min(depth, rows, columns):
-            status, message = (str(tables[name].values) if name in tables else "" for name in ("status", "message"))
-            raise ParameterError(f"{label} has no image in the store: {status}, {message}")
-        grid = Grid((depth, rows, columns), tables["affine"].values)
-        self._check_whole(grid.shape_zyx, label)
+        grid = _grid_of(tables, label)
+        voxels = self._voxels.of_scan(place, tables, grid.shape_zyx, label)
         coordinates, variables = self._split(tables, grid.shape_zyx)
         known = np.isfinite(tables["spacing"].values) if "spacing" in tables else np.ones(3, dtype=bool)
         for axis, positions, in_mm in zip(AXES, grid.axis_positions_mm(), known, strict=True):
@@ -82,14 +81,13 @@ class CohortAccessor:
             if not in_mm:
                 attributes = {"units": "1", "long_name": f"number of the voxel along {axis}, whose size is not known"}
             coordinates[axis] = xr.Variable(axis, positions, attributes)
-        voxels = self._voxels(place, tables, (patient, sequence), grid.shape_zyx)
         scan = xr.Dataset({**voxels, **variables}, coordinates, self._dataset.attrs)
         if real and "image" in scan:
             scan["image"] = scan["image"] * scan["rescale_slope"] + scan["rescale_intercept"]
         return scan
 
     def _split(
-        self, tables: dict[str, xr.Variable], shape_zyx: tuple[int, int, int]
+        self, tables: Entries, shape_zyx: tuple[int, int, int]
     ) -> tuple[dict[str, xr.Variable], dict[str, xr.Variable]]:
         """Cut what runs along z, y or x to the scan, and tell coordinates from data variables."""
         sizes = dict(zip(AXES, shape_zyx, strict=True))
@@ -128,7 +126,7 @@ class CohortAccessor:
 
     def plot(
         self,
-        patient: str | None = None,
+        patient: str | int | None = None,
         slice: int | float | Literal["largest tumor"] | None = None,
         sequences: str | Sequence[str] | None = None,
         *,
@@ -215,22 +213,20 @@ class CohortAccessor:
         return describe_cohort(self._dataset)
 
     def _only_patient(self) -> str:
-        if "patient" not in self._dataset.coords:
-            raise ParameterError("the Dataset has no patient coordinate; is it opened from a cohort store?")
-        known = np.atleast_1d(self._dataset["patient"].values)
+        known = patients_of(self._dataset)
         if len(known) != 1:
-            raise ParameterError(f"patient: name one of the {len(known)} patients, such as {str(known[0])!r}")
-        return str(known[0])
+            example = f", such as {known[0]!r}" if known else ""
+            raise ParameterError(f"patient: name one of the {len(known)} patients{example}")
+        return known[0]
 
-    def _scans_of(self, patient: str, sequences: str | Sequence[str] | None) -> dict[str, xr.Dataset]:
+    def _scans_of(self, patient: str | int, sequences: str | Sequence[str] | None) -> dict[str, xr.Dataset]:
         """Return the scans of a patient that are to be drawn, by sequence."""
-        if "sequence" not in self._dataset.coords:
-            raise ParameterError("the Dataset has no sequence coordinate; is it opened from a cohort store?")
-        known = [str(label) for label in np.atleast_1d(self._dataset["sequence"].values)]
+        known = sequences_of(self._dataset, patient)
         wanted = [sequences] if isinstance(sequences, str) else list(known if sequences is None else sequences)
         problems, found = [], {}
         for sequence in wanted:
-            entries = self._tables.entries(self._place(patient, sequence))
+            place = place_of(self._dataset, self._tables, patient, sequence)
+            entries = self._tables.entries(place, ("status",))
             status = str(entries["status"].values) if "status" in entries else STORED[0]
             if status in STORED:
                 found[sequence] = self.scan(patient, sequence)
@@ -240,57 +236,22 @@ class CohortAccessor:
             raise ParameterError(f"{patient}: no scan to draw; {', '.join(problems) or 'no sequence was named'}")
         return found
 
-    def _check_whole(self, shape_zyx: tuple[int, int, int], label: str) -> None:
-        """Refuse a Dataset that was cut along z, y or x: it no longer says where its voxels are."""
-        found = self._dataset
-        cut = [axis for axis, n in zip(AXES, shape_zyx, strict=True) if found.sizes.get(axis, n) < n]
-        gone = [axis for axis in AXES if axis not in found.dims and any(name in found for name in _VOXELS)]
-        if cut or gone:
-            raise ParameterError(
-                f"{label}: the Dataset was cut along {', '.join(cut or gone)}; take the scan of the whole cohort "
-                "first, then select in it"
-            )
 
-    def _voxels(
-        self,
-        place: dict[str, int],
-        tables: dict[str, xr.Variable],
-        labels: tuple[str, str],
-        shape_zyx: tuple[int, int, int],
-    ) -> dict[str, xr.Variable]:
-        """Return image and mask of a scan as they are stored, checked when they are read."""
-        cohort = self._stored_cohort()
-        found = {}
-        for name in (name for name in _VOXELS if name in self._dataset):
-            variable = self._dataset.variables[name].transpose(..., *AXES)
-            dims = tuple(str(dim) for dim in variable.dims if dim not in place)
-            if cohort is not None:
-                array: Any = OneScan(cohort.scan(*labels, voxels_only=True), name)
-            else:
-                box = {dim: slice(n) for dim, n in zip(AXES, shape_zyx, strict=True)}
-                expected = str(tables[f"{name}_digest"].values) if f"{name}_digest" in tables else ""
-                array = WholeScan(variable.isel({**place, **box}), expected, f"{'/'.join(labels)}: {name}")
-            attributes = {key: value for key, value in variable.attrs.items() if key != "_FillValue"}
-            found[name] = xr.Variable(dims, array.lazy(), attributes)
-        return found
+def _grid_of(tables: Entries, label: str) -> Grid:
+    """Return where the voxels of a scan are.
 
-    def _stored_cohort(self) -> StoredCohort | None:
-        """Return the store behind the Dataset; None where its voxels are not just those of the store."""
-        if not self._searched:
-            self._searched = True
-            names = tuple(name for name in _VOXELS if name in self._dataset)
-            self._cohort = cohort_behind(self._dataset, names) if names else None
-        return self._cohort
-
-    def _place(self, patient: str, sequence: str) -> dict[str, int]:
-        """Index of a scan along the dimensions that the Dataset still has."""
-        place = {}
-        for dim, label in zip(SCAN, (patient, sequence), strict=True):
-            if dim not in self._dataset.coords:
-                raise ParameterError(f"the Dataset has no {dim} coordinate; is it opened from a cohort store?")
-            known = [str(value) for value in np.atleast_1d(self._dataset[dim].values)]
-            if label not in known:
-                raise unknown_label(dim, label, known, where="the Dataset")
-            if dim in self._dataset.dims:
-                place[dim] = known.index(label)
-        return place
+    Raises
+    ------
+    ParameterError
+        If its tables do not tell, or it has no voxels.
+    """
+    if "shape" not in tables:
+        raise ParameterError("the Dataset has no 'shape'; open it with npczarr.open or xr.open_zarr from a store")
+    if tables["shape"].ndim != 1:
+        others = ", ".join(str(dim) for dim in tables["shape"].dims if dim != "axis")
+        raise ParameterError(f"{label}: the labels do not tell one scan, for 'shape' is also on {others}; select one")
+    depth, rows, columns = (int(n) for n in tables["shape"].values)
+    if not min(depth, rows, columns):
+        status, message = (str(tables[name].values) if name in tables else "" for name in ("status", "message"))
+        raise ParameterError(f"{label} has no image in the store: {status}, {message}")
+    return Grid((depth, rows, columns), tables["affine"].values)

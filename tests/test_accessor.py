@@ -12,6 +12,7 @@ import zarr
 
 import npczarr as npc
 from npczarr.errors import MissingStoreError, UnknownLabelError
+from npczarr.store.chunks import digest
 
 matplotlib = pytest.importorskip("matplotlib")
 
@@ -53,6 +54,8 @@ def cohort_of(image, mask, affine, sequences=("T1WI",), **tables):
             "affine": ((*scan, "affine_row", "affine_column"), np.broadcast_to(affine, (1, n, 4, 4))),
         },
     )
+    digests = {"image_digest": digest(image), "mask_digest": digest(mask)}
+    dataset = dataset.assign({name: (scan, np.full((1, n), value)) for name, value in digests.items()})
     return dataset.assign({name: (("patient",), [value]) for name, value in tables.items()})
 
 

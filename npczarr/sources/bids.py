@@ -55,7 +55,7 @@ def sort_bids(files: Sequence[File], config: SourceConfig) -> Cohort | None:
     tables = tuple(file for file in visible if _is_table(file))
     visits = {one.visit.label: one.visit for one in taken}
     return Cohort(
-        patients=tuple(sorted(sorted(visits), key=natural)),
+        patients=tuple(sorted(visits, key=natural)),
         sequences=labels.names or tuple(sorted({sequence for _, sequence in found}, key=natural)),
         scans={
             key: ScanFiles(*key, tuple(found[key]), tuple(masks.get(key, ())), where=labels.where(key[1]))

@@ -77,7 +77,7 @@ def sort_files(files: Sequence[File], config: SourceConfig) -> Cohort:
     keys = found.images.keys() | found.masks.keys()
     rules = {rule.name: rule.where for rule in config.sequences}
     cohort = Cohort(
-        patients=tuple(sorted(sorted({patient for patient, _ in keys}), key=natural)),
+        patients=tuple(sorted({patient for patient, _ in keys}, key=natural)),
         sequences=tuple(rules) or tuple(sorted({sequence for _, sequence in keys}, key=natural)),
         scans={
             key: ScanFiles(

@@ -90,7 +90,7 @@ def group_series(source: Source, files: Sequence[File], config: SourceConfig) ->
     wheres = {rule.name: rule.where for rule in _rules(config)}
     of_nobody = set(found.structures) - {one.patient for one in taken}
     strays += [file for patient in sorted(of_nobody) for file in found.structures[patient]]
-    patients = sorted(sorted({patient for patient, _ in keys}), key=natural)
+    patients = sorted({patient for patient, _ in keys}, key=natural)
     visits = {label: found.owner.visits[label] for label in patients if label in found.owner.visits}
     scans = {(one.patient, one.sequence): _scan_files(one, masks, wheres, found.structures) for one in taken}
     return Cohort(

@@ -50,8 +50,9 @@ def visible_files(files: Sequence[File]) -> tuple[list[File], list[File]]:
 
 
 def natural(label: str) -> list[tuple[int, int | str]]:
-    """Sort key by which "9" comes before "10"."""
-    return [(0, int(part)) if part.isdecimal() else (1, part) for part in re.split(r"(\d+)", label) if part]
+    """Sort key by which "9" comes before "10"; labels of equal numbers, such as "1" and "01", have an order too."""
+    parts = [part for part in re.split(r"(\d+)", label) if part]
+    return [*((0, int(part)) if part.isdecimal() else (1, part) for part in parts), (-1, label)]
 
 
 def _is_plain(path: str) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -108,6 +110,27 @@ class OneScan(BackendArray):
         return chosen.reshape(kept)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class SomeRaters:
+    """A mask in a store, as some of its raters outlined it.
+
+    Parameters
+    ----------
+    scan
+        Of a store of raters.
+    raters
+        Numbers of the raters, in order; one number for a mask without the axis of raters, None if nothing tells which.
+    """
+
+    scan: StoredScan
+    raters: int | list[int] | None
+
+    def read(self) -> list[NDArray[np.uint8]]:
+        """Return what the mask may be, (rater, z, y, x) or (z, y, x); all raters are read, for they have one digest."""
+        masks = self.scan.mask()
+        return list(masks) if self.raters is None else [np.asarray(masks[self.raters])]
+
+
 class WholeScan(BackendArray):
     """Image or mask of one scan from any xarray variable, read whole when a part of it is first looked at.
 
@@ -116,19 +139,19 @@ class WholeScan(BackendArray):
     variable
         On z, y, x, without padding; lazy or not, decoded or not.
     expected
-        Digest of the values as they were stored; "" where it is not known.
+        What it must hold, in the type in which it was stored: its digest, or a mask in a store. "" where nothing is
+        known; values then stay of the type that they are of.
     what
         Name of the values for messages.
     """
 
-    def __init__(self, variable: xr.Variable, expected: str, what: str) -> None:
+    def __init__(self, variable: xr.Variable, expected: str | SomeRaters, what: str) -> None:
         self._variable = variable
         self._expected = expected
         self._what = what
         self._values: NDArray[Any] | None = None
         self.shape = variable.shape
-        encoded = np.dtype(variable.encoding.get("dtype", variable.dtype))
-        self.dtype = encoded if encoded.kind in "iu" else variable.dtype
+        self.dtype = stored_dtype(variable) if expected else variable.dtype
 
     def lazy(self) -> Any:  # noqa: ANN401 - a duck array of xarray
         """Return it as the data of a variable: read when it is looked at, and then kept."""
@@ -145,20 +168,63 @@ class WholeScan(BackendArray):
     def _whole(self) -> NDArray[Any]:
         if self._values is None:
             values = np.asarray(self._variable.values)
-            candidates = [
-                np.nan_to_num(values, nan=0) if self.dtype.kind in "iu" and values.dtype.kind == "f" else values
-            ]
-            if self._expected:
-                matching = [one for one in as_stored(values) if digest(one) == self._expected]
-                if not matching:
-                    raise StoreError(
-                        f"{self._what} does not match its digest: an object of the store is absent or damaged, or the "
-                        "Dataset was changed after it was opened; validate the store, or drop the digest "
-                        "(ds.drop_vars) from a Dataset that was changed on purpose"
-                    )
-                candidates = matching
-            self._values = candidates[0].astype(self.dtype, copy=False)
+            found = self._as_expected(values) if self._expected else values
+            exact = exactly(found, self.dtype)
+            self._values = found if exact is None else exact
         return self._values
+
+    def _as_expected(self, values: NDArray[Any]) -> NDArray[Any]:
+        """Return the values as they were stored.
+
+        Raises
+        ------
+        StoreError
+            If they are not what is expected.
+        """
+        if isinstance(self._expected, SomeRaters):
+            for stored in self._expected.read():
+                if any(np.array_equal(one, stored) for one in self._candidates(values)):
+                    return stored
+            known = "mask in the store"
+        else:
+            for one in self._candidates(values):
+                if digest(one) == self._expected:
+                    return one
+            known = "digest"
+        of_all = ", or raters were left out or put in another order: the digest is of all" if values.ndim > 3 else ""
+        raise StoreError(
+            f"{self._what} does not match its {known}: an object of the store is absent or damaged, or the "
+            f"Dataset was changed after it was opened{of_all}; validate the store, or drop the digest "
+            "(ds.drop_vars) from a Dataset that was changed on purpose"
+        )
+
+    def _candidates(self, values: NDArray[Any]) -> Iterator[NDArray[Any]]:
+        """Give the values in each form in which they may have been stored."""
+        yield from as_stored(values)
+        if (exact := exactly(values, self.dtype)) is not None:
+            yield exact
+        fill = self._variable.encoding.get("_FillValue")
+        if values.dtype.kind == "f" and fill is not None:
+            yield from as_stored(np.where(np.isnan(values), fill, values))
+
+
+def stored_dtype(variable: xr.Variable) -> np.dtype[Any]:
+    """Return the type of integers in which a variable says that it was stored; its own where it says of none."""
+    encoded: np.dtype[Any] = np.dtype(variable.encoding.get("dtype", variable.dtype))
+    return encoded if encoded.kind in "iu" else np.dtype(variable.dtype)
+
+
+def exactly(values: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any] | None:
+    """Return the values in another type; None if that does not hold every one of them."""
+    if np.can_cast(values.dtype, dtype):
+        return values.astype(dtype, copy=False)
+    if dtype.kind not in "iu" or values.dtype.kind not in "iuf":
+        return None
+    limits = np.iinfo(dtype)
+    if values.size and not (limits.min <= values.min() and values.max() <= limits.max):  # NaN is neither
+        return None
+    cast = values.astype(dtype)
+    return cast if (cast == values).all() else None
 
 
 def _kept_once_read(array: BackendArray) -> Any:  # noqa: ANN401 - a duck array of xarray

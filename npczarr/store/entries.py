@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 
 import numpy as np
 import xarray as xr
+from xarray.core import indexing
 
-from npczarr.model.schema import COORDINATES
-from npczarr.store.origin import is_as_stored
+from npczarr.model.schema import COORDINATES, STORED
+from npczarr.store.origin import Held, held_by, is_as_stored
+
+#: By name, what the tables say of one scan.
+Entries = Mapping[str, xr.Variable]
 
 
 class DatasetTables:
@@ -17,7 +21,7 @@ class DatasetTables:
     Parameters
     ----------
     dataset
-        A cohort or a selection of it.
+        A cohort or a selection of it; it may be changed in place.
     voxels
         Names of the variables that are no tables.
     """
@@ -26,49 +30,87 @@ class DatasetTables:
         self._dataset = dataset
         self._voxels = voxels
         self._remote = "://" in str(dataset.encoding.get("source", ""))
-        #: By name: a variable of the Dataset, and the same in memory.
-        self._loaded: dict[str, tuple[xr.Variable, xr.Variable]] = {}
+        #: By name: what held the values of a variable, and the variable in memory.
+        self._loaded: dict[str, tuple[Held, xr.Variable]] = {}
 
-    def entries(self, place: Mapping[str, int]) -> dict[str, xr.Variable]:
+    def entries(self, place: Mapping[str, int], names: Collection[str] | None = None) -> dict[str, xr.Variable]:
         """Return the entries of one scan, in memory; of a remote store only its coordinates are, the rest is lazy.
 
         Parameters
         ----------
         place
             Index by dimension.
+        names
+            Tables that are asked for, if they are there; by default all.
         """
-        self._load()
-        found = {name: _entry(self._current(name, variable), place) for name, variable in self._tables()}
-        lazy = {name: one for name, one in found.items() if not _in_memory(one) and self._is_wanted(name)}
+        current = self._load()
+        found = {n: _entry(variable, place) for n, variable in current.items() if names is None or n in names}
+        lazy = {name: one for name, one in found.items() if not in_memory(one) and self._is_wanted(name)}
         if lazy:
             found |= {str(name): one for name, one in xr.Dataset(lazy).load().variables.items()}
         return found
 
     def _tables(self) -> Iterator[tuple[str, xr.Variable]]:
         for name, variable in self._dataset.variables.items():
-            if name not in self._voxels:
+            if name not in self._voxels and not _is_pairs(variable):
                 yield str(name), variable
 
     def _is_wanted(self, name: str) -> bool:
         return not self._remote or name in COORDINATES or name in self._dataset.coords
 
     def _current(self, name: str, variable: xr.Variable) -> xr.Variable:
+        """Return a variable in memory, if it was loaded and has not been changed since, or xarray keeps its values."""
+        if in_memory(variable):
+            return variable
+        held = held_by(variable)
+        if isinstance(held.innermost, np.ndarray):
+            return xr.Variable(variable.dims, variable.values, variable.attrs, variable.encoding, fastpath=True)
         before, loaded = self._loaded.get(name, (None, variable))
-        return loaded if before is variable else variable
+        return loaded if held.is_same(before) else variable
 
-    def _load(self) -> None:
+    def _load(self) -> dict[str, xr.Variable]:
+        """Return every table, those in memory that are to be loaded once."""
+        tables = dict(self._tables())
+        current = {name: self._current(name, variable) for name, variable in tables.items()}
         wanted = {
-            name: variable
-            for name, variable in self._tables()
-            if not _in_memory(self._current(name, variable)) and self._is_wanted(name) and is_as_stored(variable)
+            name: tables[name]
+            for name, variable in current.items()
+            if not in_memory(variable) and self._is_wanted(name) and is_as_stored(tables[name])
         }
         if wanted:
             loaded = xr.Dataset(wanted).load().variables
-            self._loaded |= {name: (variable, loaded[name]) for name, variable in wanted.items()}
+            self._loaded |= {name: (held_by(variable), loaded[name]) for name, variable in wanted.items()}
+            current |= {name: loaded[name] for name in wanted}
+        return current
 
 
-def _in_memory(variable: xr.Variable) -> bool:
+def in_memory(variable: xr.Variable) -> bool:
+    """Whether to look at the values of a variable reads nothing."""
     return isinstance(variable._data, np.ndarray) or isinstance(variable, xr.IndexVariable)
+
+
+def digest_known(entries: Entries, name: str) -> str | None:
+    """Return the digest of image or mask of a scan: "" where there are no such voxels, None where it is not known.
+
+    Parameters
+    ----------
+    entries
+        What the tables say of the scan.
+    name
+        ``"image"`` or ``"mask"``.
+    """
+    if f"{name}_digest" not in entries:
+        return None
+    digest = str(entries[f"{name}_digest"].values)
+    if digest or (name == "image" and "rater" in entries):  # a store of raters holds no images
+        return digest
+    status = "mask_status" if name == "mask" else "status"
+    return None if status not in entries or str(entries[status].values) in STORED else ""
+
+
+def _is_pairs(variable: xr.Variable) -> bool:
+    """Whether a variable is the pairs of an index of several levels, which are variables of their own."""
+    return isinstance(variable._data, indexing.PandasMultiIndexingAdapter) and variable._data.level is None
 
 
 def _entry(variable: xr.Variable, place: Mapping[str, int]) -> xr.Variable:
@@ -77,5 +119,5 @@ def _entry(variable: xr.Variable, place: Mapping[str, int]) -> xr.Variable:
     if not isinstance(variable._data, np.ndarray):
         return variable[index]
     dims = tuple(dim for dim in variable.dims if dim not in place)
-    chosen = np.asarray(variable._data[index], dtype=variable.dtype)
+    chosen = np.array(variable._data[index], dtype=variable.dtype)  # a copy: the cohort's tables are not a scan's
     return xr.Variable(dims, chosen, variable.attrs, variable.encoding, fastpath=True)

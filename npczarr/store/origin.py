@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -43,9 +44,66 @@ def cohort_behind(dataset: xr.Dataset, names: tuple[str, ...]) -> StoredCohort |
         return None
 
 
+def source_of(dataset: xr.Dataset) -> StoredCohort | None:
+    """Return the store that a Dataset, or what it was selected from, was opened from; None where there is none."""
+    source = dataset.encoding.get("source")
+    if not isinstance(source, str):
+        return None
+    try:
+        return StoredCohort(locate(source, dataset.encoding.get("storage_options")))
+    except NpczarrError:
+        return None
+
+
 def is_as_stored(variable: xr.Variable) -> bool:
     """Whether a variable is a whole array of a store, lazy, decoded at most: to load it computes nothing else."""
     return isinstance(_origin(variable), BackendArray)
+
+
+def is_table_of(cohort: StoredCohort, name: str, variable: xr.Variable) -> bool:
+    """Whether a variable is a whole table of a store, lazy: what it says need not be read to be what the store says."""
+    origin = _origin(variable)
+    shared = getattr(cohort.read, "__self__", None)  # the tables that npczarr.open reads for the Dataset and the cohort
+    if shared is not None and getattr(origin, "_tables", None) is shared:
+        return bool(origin._name == name)
+    return _is_array_of(cohort.location.url, name, getattr(origin, "_array", None))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Held:
+    """What holds the values of a variable at one time.
+
+    Parameters
+    ----------
+    variable, data, innermost
+        The variable, its data, and what these wrap in the end: xarray puts an array there when values are kept or set.
+    name
+        Of a Dask array, which is another once values are set in it; else "".
+    """
+
+    variable: xr.Variable
+    data: Any
+    innermost: Any
+    name: str
+
+    def is_same(self, other: Held | None) -> bool:
+        """Whether nothing was replaced or set in between; values set in a NumPy array cannot be told."""
+        return (
+            other is not None
+            and self.variable is other.variable
+            and self.data is other.data
+            and self.innermost is other.innermost
+            and self.name == other.name
+        )
+
+
+def held_by(variable: xr.Variable) -> Held:
+    """Return what holds the values of a variable now."""
+    data: Any = variable._data
+    innermost = data
+    while (inner := getattr(innermost, "array", None)) is not None:
+        innermost = inner
+    return Held(variable, data, innermost, data.name if hasattr(data, "dask") else "")
 
 
 def _is_array_of(source: str, name: str, array: Any) -> bool:  # noqa: ANN401 - whatever xarray wraps
