@@ -22,11 +22,12 @@ OPENED = {
     "xr.open_zarr": xr.open_zarr,
     "xr.open_zarr, without Dask": lambda url: xr.open_zarr(url, chunks=None),
 }
+FIRST, *OTHERS = OPENED
 PATIENTS, SEQUENCES = ("001", "002", "003"), ("T1WI", "T2WI", "CE-T1WI")
 NOT_KNOWN = "nothing tells whether the {} was cut, moved or replaced"
 
 
-@pytest.fixture(params=OPENED)
+@pytest.fixture(params=[FIRST, *(pytest.param(name, marks=pytest.mark.slow) for name in OTHERS)])
 def opened(request):
     return OPENED[request.param]
 

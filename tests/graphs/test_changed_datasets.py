@@ -22,6 +22,7 @@ OPENED = {
     "xr.open_zarr": xr.open_zarr,
     "xr.open_zarr, without Dask": lambda url: xr.open_zarr(url, chunks=None),
 }
+FIRST, *OTHERS = OPENED
 CUTS = {
     "y": {"y": slice(5, None)},
     "every second slice": {"z": slice(None, None, 2)},
@@ -31,7 +32,7 @@ CUTS = {
 LABELS = "[labels]\ntumor = 1\nnode = 2\n"
 
 
-@pytest.fixture(scope="module", params=OPENED)
+@pytest.fixture(scope="module", params=[FIRST, *(pytest.param(name, marks=pytest.mark.slow) for name in OTHERS)])
 def dataset(request, store):
     return OPENED[request.param](store)
 

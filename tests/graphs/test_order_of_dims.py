@@ -50,6 +50,7 @@ def assert_same(found, expected):
             assert (there == wanted).all(), name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("order", ORDERS, ids=str)
 @pytest.mark.parametrize("opened", OPENED)
 def test_a_transposed_cohort_gives_the_same_results(opened, order, store, predictions):

@@ -13,6 +13,7 @@ from npczarr.store.hierarchy import open_group
 from npczarr.store.location import locate
 from tests.builders import noise, oblique_grid, write_series
 
+pytestmark = pytest.mark.slow  # each converts several times
 GRID = oblique_grid((3, 4, 4))
 TABLE = "PatientID,Age,Stage,MRN\n1,50,II,H1\n2,60,III,H2\n"
 

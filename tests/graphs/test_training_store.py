@@ -152,6 +152,7 @@ def test_rows_stay_with_their_patients_where_the_source_has_another_order(source
         assert str(one.t_stage.values) == str(other.t_stage.values)
 
 
+@pytest.mark.slow
 def test_a_source_that_has_lost_a_patient_is_refused(source_and_target):
     source, target, convert_without = source_and_target
     convert_without("001", "003")
@@ -159,6 +160,7 @@ def test_a_source_that_has_lost_a_patient_is_refused(source_and_target):
         npc.resample_store(source, target, like="T1WI", spacing=(4, 2, 2), purpose="training", workers=0)
 
 
+@pytest.mark.slow
 def test_a_split_is_not_replaced_by_that_of_the_source(source_and_target):
     source, target, _ = source_and_target
     asked = {"like": "T1WI", "spacing": (4, 2, 2), "purpose": "training", "workers": 0}
@@ -172,6 +174,7 @@ def test_a_split_is_not_replaced_by_that_of_the_source(source_and_target):
     assert npc.open(target).split.to_series().equals(here)
 
 
+@pytest.mark.slow
 def test_columns_that_the_source_no_longer_has_go(source_and_target):
     source, target, _ = source_and_target
     npc.split(target, shares={"train": 0.5, "test": 0.5})
