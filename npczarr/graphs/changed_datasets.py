@@ -180,8 +180,8 @@ def _refuse_other_size(dataset: xr.Dataset, axis: str, of_store: int) -> None:
     along = AXES.index(axis)
     shape = dataset["shape"].transpose("axis", ...).values[along]
     scans = shape[shape > 0]
-    if scans.size == 0 or (scans == size).all() or (size > of_store and scans.max() > of_store):
-        return  # cut to the scan itself, or joined with a larger store to whose size this one was padded
+    if scans.size == 0 or scans.max() == size or (size > of_store and scans.max() > of_store):
+        return  # without the padding behind its scans, or joined with a larger store to whose size this one was padded
     done = "cut" if size < of_store else "padded"
     raise ParameterError(f"the Dataset was {done} along {axis}: {size} voxels, and {of_store} in its store; {_FIRST}")
 
