@@ -4,7 +4,8 @@ Usage: python train.py [--steps 200] [--patients 24] [--store STORE]
 
 Without a store, a synthetic cohort is made. Three quarters of the subjects train, the others are only scored. Printed
 are the Dice coefficient of each held-out patient, and the share of the training that was spent waiting for data.
-By default that is a mean Dice of 0.66 after one minute of processor time, 0.3 % of it waiting (0.70 after 600 steps).
+By default that is a mean Dice of 0.60 to 0.66 after one minute of processor time, 0.3 % of it waiting (0.70 after 600
+steps). Batches are the same everywhere; how PyTorch rounds depends on the processor and the number of threads.
 Needs PyTorch (``pip install torch``); without it, the script says so and ends.
 """
 
