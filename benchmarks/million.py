@@ -18,8 +18,8 @@ import numpy as np
 import zarr
 
 from npczarr.model.layout import plan_layout
-from npczarr.model.schema import SCAN_TABLES, Variable
-from npczarr.store.create import TEXT, add_columns, create
+from npczarr.model.schema import SCAN_TABLES, TEXT, Variable
+from npczarr.store.create import add_columns, create
 from npczarr.store.hierarchy import array
 from npczarr.store.lease import hold_lease
 from npczarr.store.location import locate

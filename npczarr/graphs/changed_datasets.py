@@ -11,12 +11,11 @@ from numpy.typing import NDArray
 
 from npczarr.errors import ParameterError
 from npczarr.model.geometry import AXES, Grid
-from npczarr.model.schema import EXTENT, SCAN
+from npczarr.model.schema import EXTENT, SCAN, TEXT
 
 _OPEN = "open it with npczarr.open or xr.open_zarr from a store"
 _FIRST = "take the scan of the whole cohort first, then select in it"
 _SAME_PLACE_MM = 1e-3
-TEXT = np.dtypes.StringDType()
 
 
 def check_voxels(dataset: xr.Dataset, *names: str) -> None:
@@ -31,7 +30,7 @@ def check_voxels(dataset: xr.Dataset, *names: str) -> None:
     dataset
         A cohort, a selection of it or one scan.
     names
-        Of ``"image"`` and ``"mask"``.
+        The arrays that are wanted, ``"image"`` or ``"mask"`` or both.
 
     Raises
     ------

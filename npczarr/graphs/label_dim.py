@@ -10,6 +10,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from npczarr.errors import ParameterError, unknown_label
+from npczarr.kernels.masks import check_type
 from npczarr.model.label_set import flag_names
 
 LABEL = "label"
@@ -74,21 +75,6 @@ def names_in(attributes: Mapping[str, Any], dtype: np.dtype[Any]) -> dict[str, i
     """
     names = flag_names(attributes)
     return {} if dtype.kind == "b" and len(names) > 1 else names
-
-
-def check_type(dtype: np.dtype[Any], name: str = "mask") -> None:
-    """Check that a mask holds booleans or integers.
-
-    Raises
-    ------
-    ParameterError
-        If it does not.
-    """
-    if dtype.kind not in "bui":
-        raise ParameterError(
-            f"{name}: expected booleans or integers above 0 for tumor, found {dtype}; choose the threshold yourself, "
-            "for example mask >= 0.5"
-        )
 
 
 def only(mask: NDArray[Any], number: int | None) -> NDArray[Any]:

@@ -16,12 +16,12 @@ from npczarr.graphs.convert import convert
 from npczarr.model.cohort import Cohort
 from npczarr.model.imported import GONE
 from npczarr.model.progress import OnProgress
-from npczarr.model.schema import INDEXES, ROW_DIGEST, SCAN_TABLES, STORED
+from npczarr.model.schema import INDEXES, ROW_DIGEST, SCAN_TABLES, STORED, TEXT
 from npczarr.sources.config import load_config
 from npczarr.sources.discover import discover
 from npczarr.sources.files import open_source
 from npczarr.store.cohort import StoredCohort
-from npczarr.store.create import TEXT, add_table
+from npczarr.store.create import add_table
 from npczarr.store.hierarchy import RESIZING, array, arrays_of, dimension_sizes, groups_of, open_group
 from npczarr.store.lease import Lease, hold_lease
 from npczarr.store.location import Location, delete, delete_below, keys_below, put

@@ -18,9 +18,7 @@ from npczarr.model.geometry import AXES
 from npczarr.model.layout import Layout, plan_layout
 from npczarr.model.per_axis import PerAxis
 from npczarr.model.resampling import Center, MaskMethod, Method, Normalization, Resampling, make_resampling
-from npczarr.model.schema import ROW_DIGEST, STORED
-
-TEXT = np.dtypes.StringDType()
+from npczarr.model.schema import ROW_DIGEST, STORED, TEXT
 
 
 def resample(

@@ -26,10 +26,8 @@ from npczarr.graphs.resample_blocks import (
 from npczarr.model.geometry import AXES
 from npczarr.model.layout import Layout
 from npczarr.model.resampling import Resampling
-from npczarr.model.schema import EXTENT, SCAN_TABLES
+from npczarr.model.schema import EXTENT, SCAN_TABLES, TEXT
 from npczarr.store.zarr_library import image_codecs, table_codecs
-
-TEXT = np.dtypes.StringDType()
 
 
 class ResampledVariables:

@@ -8,41 +8,39 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 import xarray as xr
 import zarr
 from numpy.typing import NDArray
 from zarr.abc.store import Store
 
-from npczarr.errors import ParameterError, StoreError
+from npczarr.errors import ParameterError
 from npczarr.graphs.resample import layout_of
 from npczarr.graphs.resample_blocks import SPATIAL
 from npczarr.graphs.resample_plan import plan_cohort, plan_digest, resampled_attributes
 from npczarr.graphs.resample_scan import ResampleTask, refusal, write_resampled
+from npczarr.graphs.resample_update import columns_of, take_over
 from npczarr.graphs.run_result import changed
 from npczarr.graphs.store_writer import StoreWriter, Work
 from npczarr.graphs.training_index import index_scans
-from npczarr.model.division import SPLIT
 from npczarr.model.layout import Layout, check_codec
 from npczarr.model.limits import Limits
 from npczarr.model.per_axis import PerAxis
 from npczarr.model.progress import OnProgress
 from npczarr.model.resampling import Center, MaskMethod, Method, Normalization, Resampling, make_resampling
-from npczarr.model.schema import INDEXES, RATER, RESAMPLING, SCAN, SCAN_TABLES, Variable
+from npczarr.model.schema import RESAMPLING, SCAN_TABLES
 from npczarr.model.training import training_layout
 from npczarr.runner import Runner
 from npczarr.store.chunks import ScanPlace
 from npczarr.store.cohort import StoredCohort
-from npczarr.store.create import Columns, add_columns, check_place, create, is_new, resize
+from npczarr.store.create import Columns, check_place, create, is_new
 from npczarr.store.describe import add_history, root_attributes
-from npczarr.store.hierarchy import array, arrays_of, labels, mask_labels, open_group, read_layout
-from npczarr.store.lease import Lease, hold_lease
+from npczarr.store.hierarchy import array, labels, mask_labels, open_group
+from npczarr.store.lease import hold_lease
 from npczarr.store.location import Location, locate
 from npczarr.store.open import open_location
 from npczarr.store.review_carried import carry_marks, marks_to_carry
 from npczarr.store.rows import Key
 
-_OWN = {v.name for v in (*SCAN_TABLES, *INDEXES, RATER)} | {"image", "mask"}  # variables that are no columns
 #: Entries of a row that a resampling makes anew; the others are the source's.
 _ANEW = frozenset(
     (*SPATIAL, "status", "message", "mask_status", "image_digest", "mask_digest", "source_digest", "mask_voxels",
@@ -128,17 +126,11 @@ def resample_store(
         fresh = is_new(opened)
         if fresh:
             with lease.writing():
-                _create_like(source, opened, layout, request, described, _columns(dataset))
+                _create_like(source, opened, layout, request, described, columns_of(dataset))
         root = open_group(opened, target.shown)
         new_columns = fresh
         if not fresh:
-            _check_same(root, described, target.shown)
-            order = {dim: _grown_labels(root, source, dim, target.shown) for dim in SCAN}
-            columns = _columns(dataset.sel({dim: list(names) for dim, names in order.items()}))
-            _check_splits(root, columns, target.shown)
-            layout = _grown(root, target.shown, order, lease)
-            with lease.writing():
-                new_columns = add_columns(root, {**columns, **_gone(root, columns)})
+            layout, new_columns = take_over(root, target.shown, dataset, described, lease)
         work = _work(plans, request, StoredCohort(origin), source)
         writer = StoreWriter(root, target, layout, lease, clear=not fresh, limits=Limits())
         result = writer.run(runner, work, (), on_progress)
@@ -177,54 +169,6 @@ def _codec(purpose: str | None, codec: str | None) -> str:
         return codec or "none"
     check_codec(codec or "lz4")
     return codec or "lz4"
-
-
-def _grown_labels(root: zarr.Group, source: zarr.Group, dim: str, url: str) -> tuple[str, ...]:
-    """Return the labels that a store is to have: its own where they are, then those that only its source has.
-
-    Raises
-    ------
-    StoreError
-        If its source has lost some of them: their scans would stay, made from nothing.
-    """
-    held, coming = (tuple(label for label in labels(group, dim) if label) for group in (root, source))
-    if lost := [label for label in held if label not in coming]:
-        raise StoreError(
-            f"{url}: holds {len(lost)} {dim}{'s'[: len(lost) > 1]} that the store to be resampled has not, the first "
-            f"{lost[0]}; name another store"
-        )
-    return (*held, *(label for label in coming if label not in held))
-
-
-def _check_splits(root: zarr.Group, columns: Columns, url: str) -> None:
-    """Refuse to give patients another part of a split than the store has given them: models were trained by it.
-
-    Raises
-    ------
-    StoreError
-        If the source divides them otherwise.
-    """
-    for name, (variable, values) in columns.items():
-        known: Any = root.get(name)
-        if known is None or SPLIT not in {**variable.attributes, **known.attrs.asdict()}:
-            continue
-        pairs = zip(labels(root, "patient"), known[...], values, strict=False)
-        other = [patient for patient, here, there in pairs if here and str(here) != str(there)]
-        if other:
-            raise StoreError(
-                f"{url}: its column {name!r} divides the patients otherwise than that of the store to be resampled, in "
-                f"{len(other)}, the first {other[0]}; make both the same by npczarr.split(…, replace=True), or name "
-                "another store"
-            )
-
-
-def _grown(root: zarr.Group, url: str, order: Mapping[str, tuple[str, ...]], lease: Lease) -> Layout:
-    """Give an existing store more patients and sequences; return its layout."""
-    layout = read_layout(root, url)
-    patients, sequences = (order[dim] for dim in SCAN)
-    with lease.writing():
-        resize(root, patients=patients, sequences=sequences, extent_zyx=layout.extent_zyx, check=lease.check)
-    return layout
 
 
 def _check_possible(request: Resampling, dataset: xr.Dataset, purpose: str | None) -> None:
@@ -270,31 +214,3 @@ def _attributes(
     kept = resampled_attributes(source.attrs.asdict(), request, rated=rated, dtype=dtype)
     own = {RESAMPLING: json.dumps(described), "npczarr_version": version("npczarr")}
     return {**root_attributes(dtype, rated=rated, of={}), **kept, **own}
-
-
-def _check_same(root: zarr.Group, described: Mapping[str, Any], url: str) -> None:
-    there = root.attrs.asdict().get(RESAMPLING)
-    if there != json.dumps(described):
-        raise StoreError(
-            f"{url}: holds a cohort {f'resampled as {there}' if there else 'that was not resampled'}, asked for is "
-            f"{json.dumps(described)}; name another store"
-        )
-
-
-def _columns(dataset: xr.Dataset) -> dict[str, tuple[Variable, NDArray[Any]]]:
-    """Columns of clinical tables."""
-    columns = {}
-    for name in (str(n) for n in dataset.variables if str(n) not in _OWN):
-        found = dataset[name]
-        attributes = {key: value for key, value in found.attrs.items() if key not in ("long_name", "units")}
-        dtype = "float64" if found.dtype.kind == "f" else "string"
-        dims = tuple(str(dim) for dim in found.dims)
-        variable = Variable(name, dims, dtype, found.attrs.get("long_name", name), found.attrs.get("units"), attributes)
-        columns[name] = (variable, np.asarray(found.values))
-    return columns
-
-
-def _gone(root: zarr.Group, columns: Columns) -> dict[str, None]:
-    """Name the columns of a store that its source no longer has, but for divisions of its own."""
-    others = [(name, found.attrs) for name, found in arrays_of(root) if name not in _OWN and name not in columns]
-    return dict.fromkeys(name for name, attributes in others if SPLIT not in attributes)

@@ -11,7 +11,7 @@ import xarray as xr
 
 from npczarr.model.imported import imports_in, say_gone
 from npczarr.model.records import Row
-from npczarr.model.schema import SCAN, STORED
+from npczarr.model.schema import SCAN, STORED, TEXT
 from npczarr.store.rows import Key
 
 #: Tables of which a run remembers what they held before it.
@@ -40,7 +40,6 @@ def run_result(
         `seconds`, `source_bytes`; in the attributes `masks_gone`.
     """
     keys = [[(patient, sequence) for sequence in sequences] for patient in patients]
-    text = np.dtypes.StringDType()
 
     def table(value: Callable[[Key], Any], dtype: Any) -> tuple[tuple[str, ...], Any]:  # noqa: ANN401 - a dtype
         return SCAN, np.array([[value(key) for key in line] for line in keys], dtype=dtype)
@@ -49,11 +48,11 @@ def run_result(
     for key, row in rows.items():
         if row.declined:
             found["status"][key], found["message"][key] = "refused", row.declined
-    variables = {name: table(values.__getitem__, text) for name, values in found.items()}
-    variables["action"] = table(lambda key: _action(rows.get(key), str(before["status"][key])), text)
+    variables = {name: table(values.__getitem__, TEXT) for name, values in found.items()}
+    variables["action"] = table(lambda key: _action(rows.get(key), str(before["status"][key])), TEXT)
     variables["seconds"] = table(lambda key: rows[key].seconds if key in rows else 0.0, np.float64)
     variables["source_bytes"] = table(lambda key: rows[key].source_bytes if key in rows else 0, np.int64)
-    names = {"patient": np.array(patients, text), "sequence": np.array(sequences, text)}
+    names = {"patient": np.array(patients, TEXT), "sequence": np.array(sequences, TEXT)}
     return xr.Dataset(variables, coords=names, attrs={"masks_gone": _masks_gone(rows, before)})
 
 

@@ -89,7 +89,7 @@ def patients_gone(status: Mapping[Key, Any], patients: Collection[str]) -> list[
     Parameters
     ----------
     status
-        Of each scan of the store, before the run.
+        Status of each scan of the store, before the run.
     patients
         Labels of the source.
 

@@ -108,7 +108,7 @@ def _on_scans(dataset: xr.Dataset, names: Collection[str] | None = None) -> xr.D
     dataset
         A cohort or a selection of it.
     names
-        Of the tables; by default all that are shown.
+        Names of the tables; by default all that are shown.
 
     Raises
     ------

@@ -48,7 +48,7 @@ def over_store(
     root, cohort
         The store, which has all patients and sequences of the source already.
     tables
-        Of the source. What becomes of earlier columns is added to its warnings.
+        Tables of the source. What becomes of earlier columns is added to their warnings.
     strangers
         Whether the source's patients take the places of other people.
 

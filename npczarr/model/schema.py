@@ -16,6 +16,7 @@ SCHEMA_VERSION = 2
 SCHEMA_ATTRIBUTE = "npczarr_schema"
 RESAMPLING = "resampling"  # attribute of a resampled cohort: what was asked for, as JSON text
 SCAN = ("patient", "sequence")
+TEXT = np.dtypes.StringDType()  # type of text in memory, of whatever length
 EXTENT = "extent"  # attribute of `shape`: sizes of `image` and `mask` along z, y, x, by which a crop is known
 ROW_DIGEST = "row_digest"
 

@@ -41,7 +41,7 @@ class Cleaned:
 def clean_folder(task: Task) -> Cleaned:
     """Clean the files of a folder; safe to run twice. What is wrong with a file is reported, not raised.
 
-    Of a file that fails nothing stays in the copy, neither what an earlier run made of what its source was then.
+    A file that fails leaves nothing in the copy, nor what an earlier run made of what its source was then.
     """
     written, size = [], 0
     failed, foreign = {}, []

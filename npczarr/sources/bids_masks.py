@@ -33,7 +33,7 @@ def give_masks(
     Parameters
     ----------
     masks, images
-        Of the whole dataset, also images that are not taken.
+        Files of the whole dataset, also images that are not taken.
     label_of
         Sequence in the store of an image; "" where it is not taken.
     rules

@@ -50,7 +50,7 @@ def choose_patient_column(
     Parameters
     ----------
     rows
-        Of a table.
+        The rows of a table.
     find
         Gives the patients whom an entry may mean.
     declared

@@ -117,7 +117,7 @@ class SomeRaters:
     Parameters
     ----------
     scan
-        Of a store of raters.
+        A scan of a store of raters.
     raters
         Numbers of the raters, in order; one number for a mask without the axis of raters, None if nothing tells which.
     """

@@ -24,6 +24,7 @@ from npczarr.model.schema import (
     SCAN_TABLES,
     SCHEMA_ATTRIBUTE,
     SCHEMA_VERSION,
+    TEXT,
     Variable,
     voxel_variables,
 )
@@ -46,7 +47,6 @@ from npczarr.store.zarr_library import WRITE_ALL_CHUNKS, consolidate, image_code
 _OLD = {".zarray", ".zattrs", ".zgroup"}
 _OF_LEASE = {"status"}  # the folder of a lease, which comes before anything else
 _FIXED = {"axis": 3, "affine_row": 4, "affine_column": 4}
-TEXT = np.dtypes.StringDType()
 #: Columns of clinical tables by name: what describes each, and its values over the patients.
 Columns = Mapping[str, tuple[Variable, NDArray[Any]]]
 
@@ -98,7 +98,7 @@ def create(
     store, patients, sequences, layout, attributes, raters, mask_labels
         Where it is, what it is to hold, and attributes of its root.
     columns
-        Of clinical tables, over all patients.
+        Columns of clinical tables, over all patients.
     """
     voxels = voxel_variables(layout.dtype, rated=bool(raters), labels=mask_labels)
     indexes = (*INDEXES, RATER) if raters else INDEXES

@@ -28,7 +28,7 @@ def cohort_behind(dataset: xr.Dataset, names: tuple[str, ...]) -> StoredCohort |
     dataset
         Opened by ``npczarr.open`` or by plain ``xr.open_zarr``, with Dask or without.
     names
-        Of `image` and `mask` those that it has.
+        Which of `image` and `mask` it has.
     """
     origins = [(name, _origin(dataset[name].variable)) for name in names]
     ours = {id(origin.cohort): origin.cohort for _, origin in origins if isinstance(origin, ScanVoxels)}
@@ -78,7 +78,7 @@ class Held:
     variable, data, innermost
         The variable, its data, and what these wrap in the end: xarray puts an array there when values are kept or set.
     name
-        Of a Dask array, which is another once values are set in it; else "".
+        Name of a Dask array, which is another once values are set in it; else "".
     """
 
     variable: xr.Variable

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from npczarr.errors import StoreError
 from npczarr.model.label_set import flag_names
 from npczarr.model.results import AGREEMENT, MORPHOLOGY, VERSION
-from npczarr.model.schema import SCAN, Variable
+from npczarr.model.schema import SCAN, TEXT, Variable
 from npczarr.store.create import add_table
 from npczarr.store.hierarchy import arrays_of, dims_of, labels, open_group, read_tables, tables_at
 from npczarr.store.location import Location, delete_below
@@ -122,7 +122,7 @@ def write_result(root: zarr.Group, path: str, result: xr.Dataset, attributes: Ma
 def input_digests(tables: Mapping[str, NDArray[Any]]) -> NDArray[Any]:
     """Digest of what each scan's numbers depend on: its mask, and the size of its voxels."""
     masks, shapes, spacings = (tables[name] for name in INPUTS)
-    digests = np.empty(masks.shape, dtype=np.dtypes.StringDType())
+    digests = np.empty(masks.shape, dtype=TEXT)
     for at in np.ndindex(*masks.shape):
         content = f"{masks[at]} {(shapes[at].tolist(), spacings[at].tolist())}"
         digests[at] = xxhash.xxh3_128_hexdigest(content.encode())

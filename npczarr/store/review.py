@@ -17,9 +17,9 @@ import zarr
 
 from npczarr.errors import LeaseError, ReadOnlyError, StoreError, unknown_label
 from npczarr.model.review import Key, Mark
-from npczarr.model.schema import INDEXES, SCAN, Variable
+from npczarr.model.schema import INDEXES, SCAN, TEXT, Variable
 from npczarr.store.cohort import open_consolidated
-from npczarr.store.create import TEXT, add_table
+from npczarr.store.create import add_table
 from npczarr.store.hierarchy import array, labels, open_group
 from npczarr.store.lease import hold_lease
 from npczarr.store.location import Location, delete_below, exists, get

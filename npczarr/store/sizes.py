@@ -9,10 +9,8 @@ import numpy as np
 import zarr
 
 from npczarr.model.geometry import AXES
-from npczarr.model.schema import EXTENT
+from npczarr.model.schema import EXTENT, TEXT
 from npczarr.store.hierarchy import array, arrays_of, dims_of, groups_of
-
-TEXT = np.dtypes.StringDType()
 
 
 def resize_array(found: Any, shape: tuple[int, ...], *, voxels: bool) -> None:  # noqa: ANN401 - a zarr array

@@ -19,6 +19,7 @@ from numcodecs import Zstd
 from numcodecs.vlen import VLenUTF8
 from numpy.typing import NDArray
 
+from npczarr.model.schema import TEXT
 from npczarr.store.encoding import has_plain_chunks, with_checksum, without_checksum
 from npczarr.store.location import get_all, put_all
 from npczarr.store.zarr_library import TABLE_LEVEL, codecs_of
@@ -28,7 +29,6 @@ _AT_ONCE = 16  # tables that are left to zarr-python at a time
 _ZSTD, _UTF8 = Zstd(TABLE_LEVEL), VLenUTF8()
 _AFTER = [{"name": "zstd", "configuration": {"level": TABLE_LEVEL, "checksum": False}}, {"name": "crc32c"}]
 _COUNT = struct.Struct("<I")  # before the texts of a chunk, and before each of them the number of its bytes
-_TEXT = np.dtypes.StringDType()
 _ALL = slice(None)
 ZarrArray = Any  # zarr's array types are generic over formats
 Place = tuple[int, ...]
@@ -143,7 +143,7 @@ def _decode_texts(chunk: Place, shape: Place, plain: bytes) -> NDArray[Any] | No
     behind = plain[len(_UTF8.encode(texts)) :]
     if behind != bytes(_COUNT.size * (room - texts.size)):  # nothing but empty texts
         return None
-    return texts.reshape(held)[tuple(slice(n) for n in shape)].astype(_TEXT)
+    return texts.reshape(held)[tuple(slice(n) for n in shape)].astype(TEXT)
 
 
 def _encode(table: ZarrArray, first: int, values: NDArray[Any]) -> dict[str, bytes]:
