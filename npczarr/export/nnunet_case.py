@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from npczarr.errors import NpczarrError, ParameterError
 from npczarr.export.names import check_name
 from npczarr.export.nifti import encode
+from npczarr.kernels.scan import real_values
 from npczarr.model.geometry import RAS_TO_LPS
 from npczarr.outputs import write_whole
 from npczarr.store.chunks import is_padding
@@ -135,7 +136,7 @@ def write_case(task: CaseTask) -> Case:
 def _real_values(scan: StoredScan) -> tuple[NDArray[np.float32], float]:
     """(z, y, x) real values, the least of them where there is padding, and the share of that."""
     stored = scan.image()
-    values = (stored * scan.slope[:, None, None] + scan.intercept[:, None, None]).astype(np.float32)
+    values = real_values(stored, scan.slope, scan.intercept)
     outside = is_padding(stored, scan.image_array.padding) | ~np.isfinite(values)
     if outside.any():
         values[outside] = values[~outside].min() if not outside.all() else 0
