@@ -10,8 +10,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from npczarr.errors import ParameterError, unknown_label
-from npczarr.kernels.masks import check_type
-from npczarr.model.label_set import flag_names
+from npczarr.model.label_set import check_mask_type, flag_names
 
 LABEL = "label"
 #: One label, several, or None for all.
@@ -58,7 +57,7 @@ def chosen_labels(mask: xr.DataArray, label: LabelChoice) -> list[tuple[str | No
     ParameterError
         If the masks have no such label, or hold neither booleans nor integers.
     """
-    check_type(mask.dtype)
+    check_mask_type(mask.dtype)
     names = names_in(mask.attrs, mask.dtype)
     if label is None:
         return list(names.items()) if len(names) > 1 else [(None, None)]
@@ -113,7 +112,7 @@ def label_voxels(
     ParameterError
         If the mask has no such label or values that are none, or several labels and none is chosen.
     """
-    check_type(voxels.dtype, name)
+    check_mask_type(voxels.dtype, name)
     names = names_in(attributes, voxels.dtype)
     if label is None and len(names) > 1:
         raise ParameterError(f"{name}: holds {len(names)} labels ({', '.join(names)}); choose one with label=")

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from npczarr.errors import ParameterError
+from npczarr.model.label_set import check_mask_type
 
 Mask = NDArray[np.uint8]
 Window = tuple[slice, slice, slice]
@@ -33,25 +34,10 @@ def as_mask(mask: ArrayLike, name: str = "mask") -> Mask:
         raise ParameterError(
             f"{name}: expected a (z, y, x) array, found shape {array.shape}; give one slice as mask[np.newaxis]"
         )
-    check_type(array.dtype, name)
+    check_mask_type(array.dtype, name)
     if array.dtype != np.uint8:
         array = (array if array.dtype == bool else array > 0).view(np.uint8)
     return array
-
-
-def check_type(dtype: np.dtype[Any], name: str = "mask") -> None:
-    """Check that a mask holds booleans or integers.
-
-    Raises
-    ------
-    ParameterError
-        If it does not.
-    """
-    if dtype.kind not in "bui":
-        raise ParameterError(
-            f"{name}: expected booleans or integers above 0 for tumor, found {dtype}; choose the threshold yourself, "
-            "for example mask >= 0.5"
-        )
 
 
 def as_pair(a: ArrayLike, b: ArrayLike) -> tuple[Mask, Mask]:

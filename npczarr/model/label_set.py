@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from npczarr.errors import ParameterError, unknown_label
 
 TUMOR = "tumor"  # the one label of a store without declared labels
@@ -50,6 +52,21 @@ Labels = tuple[Label, ...]
 def label_names(labels: Labels) -> tuple[str, ...]:
     """Names in the store, in the order of their numbers: the declared ones, or tumor alone."""
     return tuple(label.name for label in labels) or (TUMOR,)
+
+
+def check_mask_type(dtype: np.dtype[Any], name: str = "mask") -> None:
+    """Check that a mask holds booleans or integers.
+
+    Raises
+    ------
+    ParameterError
+        If it does not.
+    """
+    if dtype.kind not in "bui":
+        raise ParameterError(
+            f"{name}: expected booleans or integers above 0 for tumor, found {dtype}; choose the threshold yourself, "
+            "for example mask >= 0.5"
+        )
 
 
 def flag_attributes(names: Sequence[str]) -> dict[str, Any]:
