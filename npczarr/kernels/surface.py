@@ -23,6 +23,7 @@ from numpy.typing import ArrayLike, NDArray
 from npczarr.errors import ParameterError
 from npczarr.kernels.distance import surface_to_surface
 from npczarr.kernels.masks import Mask, Triple, as_pair, as_spacing, bounding_box, crop_padded
+from npczarr.kernels.ordering import by_distance
 from npczarr.kernels.patterns import cell_patterns, pieces
 
 Floats = NDArray[np.float64]
@@ -198,7 +199,4 @@ def _element_area(spacing: Triple) -> Floats:
 
 def _directed(cells: Mask, others: Mask, area: Floats, spacing: Triple) -> tuple[Floats, Floats, Floats]:
     """Return the distances from one surface to the other, rising, the areas in that order, and their running sum."""
-    distance, areas = surface_to_surface(cells, others, area, *spacing)
-    order = np.argsort(distance, kind="stable")
-    areas = areas[order]
-    return distance[order], areas, np.cumsum(areas)
+    return by_distance(*surface_to_surface(cells, others, area, *spacing))
