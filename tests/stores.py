@@ -4,7 +4,7 @@ import xarray as xr
 
 #: Attributes that differ between two stores of the same scans: when each was made, and the secret of its digests.
 OF_ONE_STORE = ("history", "npczarr_salt")
-SALTED = ("series_digest", "frame_digest", "row_digest")
+SALTED = ("series_digest", "study_digest", "frame_digest", "row_digest")
 
 
 def comparable(dataset: xr.Dataset) -> xr.Dataset:

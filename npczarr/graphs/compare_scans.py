@@ -1,4 +1,4 @@
-"""Scans of a store held against each other: another frame of reference, the same image under two names."""
+"""Scans of a store held against each other: another visit or frame of reference, the same image under two names."""
 
 from __future__ import annotations
 
@@ -9,13 +9,15 @@ from npczarr.model.cohort import subject_of
 from npczarr.model.schema import STORED
 from npczarr.store.rows import Key, Rows
 
+_OTHER_STUDY = "another study than "
 _OTHER_FRAME = "another frame of reference than "
 _SAME_IMAGE = "holds the same image as "
+_SAID = (_OTHER_STUDY, _OTHER_FRAME, _SAME_IMAGE)
 Digests = Mapping[Key, Any]
 
 
 def compare_scans(rows: Rows, *, images: bool) -> None:
-    """Warn of scans that do not share their patient's frame of reference, and of images that the store holds twice.
+    """Warn of scans that do not share their patient's study or frame of reference, and of images that are held twice.
 
     What was said of a scan by an earlier run is said anew, or taken back where it no longer holds.
 
@@ -26,13 +28,15 @@ def compare_scans(rows: Rows, *, images: bool) -> None:
     images
         Whether images are compared, by their digests; else what was said of them stays.
     """
-    status, message, frames = (rows.read(name) for name in ("status", "message", "frame_digest"))
+    names = ("status", "message", "study_digest", "frame_digest")
+    status, message, studies, frames = (rows.read(name) for name in names)
     stored = [key for key, one in status.items() if one in STORED]
-    warnings = {key: [text] for key, text in _other_frames(stored, frames)}
-    if images:
-        for key, text in _same_images(stored, rows.read("image_digest")):
-            warnings.setdefault(key, []).append(text)
-    said_anew = (_OTHER_FRAME, _SAME_IMAGE) if images else (_OTHER_FRAME,)
+    said = [*_other_studies(stored, studies, frames), *_other_frames(stored, frames)]
+    said += _same_images(stored, rows.read("image_digest")) if images else []
+    warnings: dict[Key, list[str]] = {}
+    for key, text in said:
+        warnings.setdefault(key, []).append(text)
+    said_anew = _SAID if images else (_OTHER_STUDY, _OTHER_FRAME)
     new: dict[Key, dict[str, str]] = {}
     for key in stored:
         text = str(message[key])
@@ -44,7 +48,7 @@ def compare_scans(rows: Rows, *, images: bool) -> None:
 
 def without_comparisons(message: str) -> str:
     """Return a message without what comparing scans has added to it."""
-    return "; ".join(_without(message, (_OTHER_FRAME, _SAME_IMAGE)))
+    return "; ".join(_without(message, _SAID))
 
 
 def _without(message: str, beginnings: tuple[str, ...]) -> list[str]:
@@ -56,13 +60,26 @@ def _parts(message: str) -> list[str]:
     return [part for part in message.split("; ") if part]
 
 
+def _other_studies(scans: Sequence[Key], studies: Digests, frames: Digests) -> Iterator[tuple[Key, str]]:
+    """Name the scans of another study than the first of their patient, but for those in the same frame of reference."""
+    for key, first in _unlike_first(scans, studies):
+        if not frames[key] or frames[key] != frames[first]:
+            yield key, f"{_OTHER_STUDY}{first[1]}: they may be of different visits"
+
+
 def _other_frames(scans: Sequence[Key], frames: Digests) -> Iterator[tuple[Key, str]]:
     """Name the scans in another frame of reference than the first of their patient: positions cannot be compared."""
+    for key, first in _unlike_first(scans, frames):
+        yield key, f"{_OTHER_FRAME}{first[1]}: their patient coordinates may not be comparable"
+
+
+def _unlike_first(scans: Sequence[Key], digests: Digests) -> Iterator[tuple[Key, Key]]:
+    """Give the scans with another digest than the first of their patient that has one, and that first."""
     firsts: dict[str, Key] = {}
-    for key in (key for key in scans if frames[key]):
+    for key in (key for key in scans if digests[key]):
         first = firsts.setdefault(key[0], key)
-        if frames[key] != frames[first]:
-            yield key, f"{_OTHER_FRAME}{first[1]}: their patient coordinates may not be comparable"
+        if digests[key] != digests[first]:
+            yield key, first
 
 
 def _same_images(scans: Sequence[Key], images: Digests) -> Iterator[tuple[Key, str]]:

@@ -100,6 +100,7 @@ def write_scan(task: ScanTask) -> Row:
         "mask_status": mask_status,
         "image_digest": digest(image),
         "series_digest": series,
+        "study_digest": uid_digest(scan.study_uid, task.salt),
         "frame_digest": uid_digest(scan.frame_of_reference_uid, task.salt),
         **geometry_of(scan.grid, scan.z_spacing_known),
         "rescale_slope": scan.rescale_slope,

@@ -38,8 +38,8 @@ class Scan:
         What a user must know before trusting the scan.
     z_spacing_known
         False for a single slice whose header does not tell it; the grid then takes 1 mm, the store says NaN.
-    series_uid, frame_of_reference_uid
-        SeriesInstanceUID and FrameOfReferenceUID; only hashes of them may enter a store.
+    series_uid, study_uid, frame_of_reference_uid
+        SeriesInstanceUID, StudyInstanceUID and FrameOfReferenceUID; only hashes of them may enter a store.
     instance_uids
         SOPInstanceUID of each slice, in the order of z; none of them enters a store.
     structures
@@ -55,6 +55,7 @@ class Scan:
     warnings: tuple[str, ...] = ()
     z_spacing_known: bool = True
     series_uid: str = field(default="", repr=False)
+    study_uid: str = field(default="", repr=False)
     frame_of_reference_uid: str = field(default="", repr=False)
     instance_uids: tuple[str, ...] = field(default=(), repr=False)
     structures: tuple[bytes, ...] = field(default=(), repr=False)

@@ -129,6 +129,13 @@ _PROVENANCE = [
         attributes={"algorithm": "BLAKE2b-128, key: the root attribute npczarr_salt"},
     ),
     Variable(
+        "study_digest",
+        SCAN,
+        "string",
+        "salted digest of the StudyInstanceUID, by which scans of one visit are known",
+        attributes={"algorithm": "BLAKE2b-128, key: the root attribute npczarr_salt"},
+    ),
+    Variable(
         "frame_digest",
         SCAN,
         "string",

@@ -119,6 +119,7 @@ def read_scan(
             tuple(warnings),
             chosen.stack.z_spacing_known,
             chosen.uid,
+            str(first.dataset.get("StudyInstanceUID", "")),
             str(first.dataset.get("FrameOfReferenceUID", "")),
             tuple(str(frame.dataset.get("SOPInstanceUID", "")) for frame in ordered),
             folder.structures,

@@ -30,11 +30,12 @@ from npczarr.sources.header_scan import scan_header
 from npczarr.sources.pixels import OVERLAY_BITS
 
 _STRUCTURE = (
-    "SpecificCharacterSet", "SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID", "ImageType",
-    "NumberOfFrames", "Rows", "Columns", "SamplesPerPixel", "PlanarConfiguration", "BitsAllocated", "HighBit",
-    "PixelRepresentation", "PixelSpacing", "ImagePositionPatient", "ImageOrientationPatient", "RescaleSlope",
-    "RescaleIntercept", "LossyImageCompression", "PerFrameFunctionalGroupsSequence", "SharedFunctionalGroupsSequence",
-    "PixelData", "FloatPixelData", "DoubleFloatPixelData",
+    "SpecificCharacterSet", "SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID",
+    "FrameOfReferenceUID", "ImageType", "NumberOfFrames", "Rows", "Columns", "SamplesPerPixel", "PlanarConfiguration",
+    "BitsAllocated", "HighBit", "PixelRepresentation", "PixelSpacing", "ImagePositionPatient",
+    "ImageOrientationPatient", "RescaleSlope", "RescaleIntercept", "LossyImageCompression",
+    "PerFrameFunctionalGroupsSequence", "SharedFunctionalGroupsSequence", "PixelData", "FloatPixelData",
+    "DoubleFloatPixelData",
 )  # fmt: skip
 EMPTY = "empty"
 _NO_IMAGE = "DICOM object without an image"

@@ -105,6 +105,7 @@ def read_nifti_scan(source: Source, files: Sequence[File], *, where: Where = ())
         found,
         warnings=(*image.warnings, *doubts),
         series_uid=str(header.get("SeriesInstanceUID", "")) or image.identity,
+        study_uid=str(header.get("StudyInstanceUID", "")),
     )
 
 

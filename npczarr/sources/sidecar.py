@@ -25,7 +25,7 @@ _TAKEN = frozenset({
     "EchoTime", "RepetitionTime", "InversionTime", "FlipAngle", "EchoTrainLength", "NumberOfAverages",
     "PixelBandwidth", "SliceThickness", "SpacingBetweenSlices", "PercentPhaseFieldOfView", "MRAcquisitionType",
     "ScanningSequence", "SequenceVariant", "PatientPosition", "SeriesDescription", "ProtocolName", "SequenceName",
-    "ContrastBolusAgent", "SeriesInstanceUID",
+    "ContrastBolusAgent", "SeriesInstanceUID", "StudyInstanceUID",
 })  # fmt: skip
 _NUMBERS = ("DS", "FD", "FL", "IS", "SS", "US")
 _LONGEST = 500

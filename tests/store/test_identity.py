@@ -152,6 +152,39 @@ def test_frames_of_reference_that_differ_are_a_warning_and_like_says_so(tmp_path
 
 
 @pytest.mark.slow
+def test_scans_of_another_study_are_a_warning_unless_they_share_a_frame_of_reference(tmp_path):
+    patients = ("001", "002", "003")
+    write_cohort(tmp_path / "s", patients=patients)
+
+    def number(patient, sequence, study, frame):
+        for path in (tmp_path / "s" / SERIES / patient / sequence).glob("*.dcm"):
+            image = pydicom.dcmread(path)
+            image.StudyInstanceUID = study
+            if frame:
+                image.FrameOfReferenceUID = frame
+            else:
+                del image.FrameOfReferenceUID
+            image.save_as(path)
+
+    for patient in patients:
+        for sequence in ("T1WI", "T2WI", "CE-T1WI"):
+            number(patient, sequence, f"1.6.{patient.strip('0')}", f"1.5.{patient.strip('0')}")
+    number("001", "T2WI", "1.6.9", "1.5.9")  # a later visit
+    number("002", "T2WI", "1.6.9", "1.5.2")  # numbered anew, in one session
+    number("003", "T2WI", "1.6.9", None)
+    npc.convert(tmp_path / "s", tmp_path / "a.zarr", workers=0)
+    ds = npc.open(tmp_path / "a.zarr").sel(sequence="T2WI")
+    first = str(npc.open(tmp_path / "a.zarr").sequence.values[0])
+    text = f"another study than {first}: they may be of different visits"
+    assert [text in str(m) for m in ds.message.values] == [True, False, True]
+    assert ds.status.values.tolist() == ["warning", "ok", "warning"]
+    assert npc.validate(tmp_path / "a.zarr", workers=0) == ()
+    number("001", "T2WI", "1.6.1", "1.5.1")  # mended
+    npc.convert(tmp_path / "s", tmp_path / "a.zarr", workers=0)
+    assert npc.open(tmp_path / "a.zarr").sel(patient="001", sequence="T2WI").message == ""
+
+
+@pytest.mark.slow
 def test_results_grow_with_the_cohort(source, tmp_path):
     url = make_small(part(source, tmp_path / "part", "001", "003"), tmp_path / "a.zarr")
     first, _ = npc.measure_store(url, "morphology")
