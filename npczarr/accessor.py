@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import xarray as xr
+from numpy.typing import NDArray
 
 from npczarr.errors import ParameterError
 from npczarr.graphs.describe import describe_cohort, describe_scan, is_scan
 from npczarr.model.geometry import AXES, Grid
-from npczarr.model.schema import STORED
-from npczarr.store.dataset_voxels import VOXELS, DatasetVoxels
+from npczarr.model.records import PADDING
+from npczarr.model.schema import RESAMPLING, STORED
+from npczarr.store.dataset_voxels import VOXELS, DatasetVoxels, known_voxels
 from npczarr.store.entries import DatasetTables, Entries
 from npczarr.store.places import patients_of, place_of, sequences_of
 
@@ -46,13 +48,16 @@ class CohortAccessor:
         patient, sequence
             Labels, such as ``"012"`` and ``"CE-T1WI"``, as the Dataset has them now; numbers where they are numbers.
         real
-            Apply rescale slope and intercept: `image` then holds real values, float64.
+            Apply rescale slope and intercept: `image` then holds real values, float64, NaN where nothing was measured.
 
         Returns
         -------
         xarray.Dataset
             `image` (stored DICOM values, lossless integers) and `mask`, lazy, on z, y, x in mm along each voxel axis;
-            geometry and acquisition as scalar coordinates, everything else that is known of the scan as scalars.
+            geometry and acquisition as scalar coordinates, everything else that is known of the scan as scalars. Of a
+            part, such as ``scan.isel(z=slice(5, 9))``, `affine` and `shape` stay those of the whole scan;
+            ``part.npc.affine`` is the part's own. The integers of a resampled scan are the attribute `_FillValue` of
+            `image` outside the field of view.
 
         Raises
         ------
@@ -81,10 +86,29 @@ class CohortAccessor:
             if not in_mm:
                 attributes = {"units": "1", "long_name": f"number of the voxel along {axis}, whose size is not known"}
             coordinates[axis] = xr.Variable(axis, positions, attributes)
+        if RESAMPLING in self._dataset.attrs and "image" in voxels and voxels["image"].dtype.kind == "i":
+            voxels["image"].attrs["_FillValue"] = PADDING[voxels["image"].dtype.name]
         scan = xr.Dataset({**voxels, **variables}, coordinates, self._dataset.attrs)
         if real and "image" in scan:
-            scan["image"] = scan["image"] * scan["rescale_slope"] + scan["rescale_intercept"]
+            scan["image"] = known_voxels(scan["image"]) * scan["rescale_slope"] + scan["rescale_intercept"]
         return scan
+
+    @property
+    def affine(self) -> NDArray[np.float64]:
+        """(4, 4) voxel index (x, y, z, 1) to LPS mm of a scan, or of the part of it that was selected.
+
+        Raises
+        ------
+        ParameterError
+            If the Dataset is no scan, as :meth:`scan` returns it.
+        GeometryError
+            If the selected voxels are not at even distances along an axis.
+        """
+        if not is_scan(self._dataset):
+            raise ParameterError("npc.affine is of one scan: ds.npc.scan(patient, sequence).npc.affine")
+        z, y, x = (self._dataset[axis].values for axis in AXES)
+        whole = _grid_of(self._tables.entries({}, ("shape", "affine", "status", "message")), "the scan")
+        return whole.of_part((z, y, x)).affine
 
     def _split(
         self, tables: Entries, shape_zyx: tuple[int, int, int]

@@ -114,6 +114,40 @@ def test_a_selection_that_turns_an_axis_round_is_drawn_the_same(store):
     np.testing.assert_allclose(whole.get_images()[0].get_extent(), turned.get_images()[0].get_extent())
 
 
+@pytest.mark.parametrize("chosen", [slice(None), slice(2, 9), slice(None, None, -1), slice(1, None, 3)])
+def test_the_affine_of_a_part_is_where_its_voxels_are(store, chosen):
+    ds = npc.open(store)
+    scan = ds.npc.scan("002", "T1WI")
+    part = scan.isel(z=chosen, y=chosen, x=slice(3, 7))
+    at = np.arange(200)
+    for voxel in ((0, 0, 0), (1, 1, 2)):
+        z, y, x = voxel
+        before = (at[: scan.sizes["z"]][chosen][z], at[: scan.sizes["y"]][chosen][y], 3 + x)
+        expected = scan.affine.values @ [*before[::-1], 1]
+        np.testing.assert_allclose(part.npc.affine @ [x, y, z, 1], expected, atol=1e-9)
+    if chosen == slice(None):
+        np.testing.assert_array_equal(scan.npc.affine, scan.affine)
+    with pytest.raises(npc.ParameterError, match=r"is of one scan: ds.npc.scan"):
+        _ = ds.npc.affine
+
+
+@pytest.mark.slow
+def test_a_resampled_scan_of_whole_numbers_says_where_nothing_was_measured(store, tmp_path):
+    npc.resample_store(store, tmp_path / "t.zarr", like="T1WI", spacing=(4, 2, 2), purpose="training", workers=0)
+    ds, exact = npc.open(tmp_path / "t.zarr"), npc.resample(npc.open(store), like="T1WI", spacing=(4, 2, 2))
+    scan, real = (ds.npc.scan("001", "T2WI", real=is_real).image for is_real in (False, True))
+    outside = np.isnan(exact.npc.scan("001", "T2WI").image.values)
+    middle = len(outside) // 2
+    assert 0 < outside[middle].sum() < outside[middle].size
+    assert scan.attrs["_FillValue"] == -32768
+    np.testing.assert_array_equal(scan.values == -32768, outside)
+    np.testing.assert_array_equal(np.isnan(real.values), outside)
+    assert "_FillValue" not in real.attrs
+    assert "_FillValue" not in npc.open(store).npc.scan("001", "T2WI").image.attrs
+    shown = ds.npc.scan("001", "T2WI").npc.plot(slice=middle, percentiles=(0, 100)).axes[0].get_images()[0]
+    assert shown.norm.vmin == scan.values[middle][~outside[middle]].min()
+
+
 def test_the_slice_with_the_largest_tumor_is_shown_at_one_level(store):
     ds = npc.open(store)
     figure = ds.npc.plot("002")

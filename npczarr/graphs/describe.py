@@ -1,4 +1,4 @@
-"""What can be done with a Dataset, in words that can be pasted: the repr of the accessor."""
+"""What a Dataset is, and what can be done with it in words that can be pasted: the repr of the accessor."""
 
 from __future__ import annotations
 
@@ -37,7 +37,8 @@ def describe_scan(dataset: xr.Dataset) -> str:
         f"<npczarr scan {label}, {shape} voxels (z, y, x)>\n"
         "  scan.npc.plot()                   a slice, upright, the tumor outlined\n"
         "  npczarr.measure_mask(scan.mask)   volume, surface and diameter of its tumor\n"
-        "  scan.image, scan.mask             voxels, lazy, on z, y, x in mm"
+        "  scan.image, scan.mask             voxels, lazy, on z, y, x in mm\n"
+        "  scan.npc.affine                   where they are, also of a part of the scan"
     )
 
 

@@ -17,6 +17,7 @@ from npczarr.errors import ParameterError
 from npczarr.report.panel import Panel, SliceChoice, choose_slices, largest_tumor, panel_of
 from npczarr.report.slice_view import SliceView
 from npczarr.report.style import COLORS, OUTLINE, encoded, short, styled
+from npczarr.store.dataset_voxels import known_voxels
 
 Extent = tuple[float, float, float, float]  # left, right, bottom, top
 _PANEL_INCHES = 2.6
@@ -125,7 +126,7 @@ def draw_panel(axes: Axes, panel: Panel, index: int, percentiles: tuple[float, f
     view = panel.view
     axes.set_facecolor("black")
     if panel.has_image:
-        plane = view.upright(np.asarray(panel.scan["image"].isel(z=index).values, dtype=np.float64))
+        plane = view.upright(np.asarray(known_voxels(panel.scan["image"].isel(z=index)).values, dtype=np.float64))
         known = plane[np.isfinite(plane)]
         black, white = np.percentile(known, percentiles) if known.size else (0.0, 1.0)
         axes.imshow(plane, cmap="gray", vmin=black, vmax=max(white, black + 1e-6), extent=view.extent_mm)

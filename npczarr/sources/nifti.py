@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from npczarr.errors import GeometryError, SourceError
+from npczarr.model.alignment import Alignment, align, align_offset
 from npczarr.model.cohort import File
-from npczarr.model.geometry import AXES, RAS_TO_LPS, Alignment, Grid, align, align_offset, covered_fraction
+from npczarr.model.geometry import AXES, RAS_TO_LPS, Grid, covered_fraction
 from npczarr.model.label_set import Labels
 from npczarr.model.labels import describe_cover, fills_its_faces
 from npczarr.model.majority import resample_labels

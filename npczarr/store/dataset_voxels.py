@@ -85,7 +85,7 @@ class DatasetVoxels:
         if cut or gone:
             raise ParameterError(
                 f"{label}: the Dataset was cut along {', '.join(cut or gone)}; take the scan of the whole cohort "
-                "first, then select in it"
+                "first, then select in it (part.npc.affine says where the part is)"
             )
 
     def _stored_scan(
@@ -205,3 +205,12 @@ def _in_stored_dtype(variable: xr.Variable) -> xr.Variable:
     values: Any = np.asarray(variable.values)
     exact = exactly(values, dtype)
     return variable.copy(data=values if exact is None else exact)
+
+
+def known_voxels(image: xr.DataArray) -> xr.DataArray:
+    """Return a scan's image with NaN where it holds the number that its attribute `_FillValue` says is unknown."""
+    if "_FillValue" not in image.attrs:
+        return image
+    known = image.where(image != image.attrs["_FillValue"])
+    known.attrs.pop("_FillValue", None)
+    return known

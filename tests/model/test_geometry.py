@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
 from npczarr.errors import GeometryError
-from npczarr.model.geometry import Grid, align, covered_fraction, index_map
+from npczarr.model.alignment import align
+from npczarr.model.geometry import Grid, covered_fraction, index_map
 from tests.builders import noise, oblique_grid
 
 law = settings(deadline=None, max_examples=40)
@@ -49,6 +50,29 @@ def test_crop_moves_the_affine_with_the_data(grid, data):
     assert_allclose(centers_mm(cropped), centers_mm(grid)[window], atol=1e-9)
     for part, whole, along in zip(cropped.axis_positions_mm(), grid.axis_positions_mm(), window, strict=True):
         assert_allclose(part, whole[along], atol=1e-9)
+
+
+@law
+@given(grids, st.data())
+def test_the_grid_of_a_part_follows_its_positions(grid, data):
+    window = tuple(
+        slice(None, None, data.draw(st.sampled_from([1, 2, -1, -2]))) if data.draw(st.booleans()) else slice(n // 2, n)
+        for n in grid.shape_zyx
+    )
+    part = grid.of_part([p[along] for p, along in zip(grid.axis_positions_mm(), window, strict=True)])
+    assert_allclose(centers_mm(part), centers_mm(grid)[window], atol=1e-8)
+    # an axis of one voxel keeps the size of its voxels
+    thinned = [abs(along.step or 1) if n > 1 else 1 for along, n in zip(window, part.shape_zyx, strict=True)]
+    assert_allclose(part.spacing_zyx_mm, grid.spacing_zyx_mm * thinned)
+
+
+def test_the_grid_of_a_part_needs_voxels_at_even_distances():
+    grid = oblique_grid((4, 5, 6))
+    z, y, x = grid.axis_positions_mm()
+    assert grid.of_part((z, y, x)) is grid
+    for bad in (z[[0, 1, 3]], z[:0]):
+        with pytest.raises(GeometryError, match="z: expected voxels at even distances"):
+            grid.of_part((bad, y, x))
 
 
 def test_crop_counts_from_the_end_and_refuses_steps_and_nothing():

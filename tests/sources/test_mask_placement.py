@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 
 from npczarr.errors import GeometryError
-from npczarr.model.geometry import RAS_TO_LPS, Grid, align_offset, index_map
+from npczarr.model.alignment import align_offset
+from npczarr.model.geometry import RAS_TO_LPS, Grid, index_map
 from npczarr.model.majority import resample_majority
 from npczarr.sources.nifti import parse, place
 from tests.builders import blob, nifti_image, oblique_grid
