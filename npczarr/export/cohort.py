@@ -90,10 +90,10 @@ def export_scans(
     out
         Local folder: new, empty, or of an earlier export of the same kind.
     format
-        ``"tiff"``, slices scaled over the whole volume; ``"nifti"``, ``"ome-zarr"``, stored values; ``"png"``, the
-        slice with most tumor and its outline; ``"seg"``, ``"rtstruct"``, the mask alone as a DICOM object;
-        ``"nnunet"``, real values as a dataset of nnU-Net version 2, a case for each patient whose sequences lie on one
-        grid; who is for testing and who is held out, the columns `fold` and `split` say.
+        ``"tiff"``, slices scaled over the whole volume; ``"nifti"``, ``"ome-zarr"``, stored values, NaN outside the
+        field of view; ``"png"``, the slice with most tumor and its outline; ``"seg"``, ``"rtstruct"``, the mask alone
+        as a DICOM object; ``"nnunet"``, real values as a dataset of nnU-Net version 2, a case for each patient
+        whose sequences lie on one grid; who is for testing and who is held out, the columns `fold` and `split` say.
     size
         Resample in-plane to ``size`` x ``size``; None keeps the matrix.
     patients, sequences
@@ -276,6 +276,7 @@ def _digest(scan: StoredScan) -> str:
     affine = None if scan.grid is None else scan.grid.affine.tolist()
     facts = [scan.image_digest, scan.mask_digest, scan.shape_zyx, affine, scan.known_zyx]
     facts += [scan.slope.tolist(), scan.intercept.tolist(), scan.has_mask]
+    facts.append(scan.image_array.padding)
     return str(xxhash.xxh3_128_hexdigest(repr(facts).encode()))
 
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from npczarr.export.mask_names import mask_stem
 from npczarr.export.names import check_name
-from npczarr.export.scan import ScanVoxels
+from npczarr.export.scan import ScanVoxels, outside_remarks
 from npczarr.model.geometry import RAS_TO_LPS, Floats
 from npczarr.outputs import write_whole
 
@@ -26,10 +26,11 @@ _NOTICED_MM = 0.01  # between sform and qform
 def write(scan: ScanVoxels, folder: Path, bits: int) -> tuple[list[Path], list[str]]:
     """Write ``<sequence>.nii.gz`` and ``ROI-<mask>.nii.gz``; return the files and remarks on them.
 
-    Stored values are kept bit for bit; where all slices share one rescale it is the header's scl_slope and scl_inter.
+    Stored values are kept bit for bit, but NaN, of floats, stands for padding; where all slices share one rescale it is
+    the header's scl_slope and scl_inter.
     """
     affine = RAS_TO_LPS @ scan.grid.affine
-    files, notes = [], []
+    files, notes = [], outside_remarks(scan.image, scan.sequence, "NaN")
     if scan.image is not None:
         scale = (float(scan.slope[0]), float(scan.intercept[0])) if scan.one_scale else (1.0, 0.0)
         if not scan.one_scale:

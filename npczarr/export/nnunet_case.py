@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from npczarr.errors import NpczarrError, ParameterError
 from npczarr.export.names import check_name
 from npczarr.export.nifti import encode
+from npczarr.export.scan import outside_remarks
 from npczarr.kernels.scan import real_values
 from npczarr.model.geometry import RAS_TO_LPS
 from npczarr.outputs import write_whole
-from npczarr.store.chunks import is_padding
 from npczarr.store.scans import StoredScan
 
 ENDING = ".nii.gz"
@@ -122,10 +122,9 @@ def write_case(task: CaseTask) -> Case:
     affine = RAS_TO_LPS @ task.reference.grid.affine  # to the last bit the same in all files, as nnU-Net checks
     try:
         for scan, file in zip(task.scans, task.images, strict=True):
-            image, outside = _real_values(scan)
-            write_whole(folder / file, encode(image, affine))
-            if outside:
-                remarks.append(f"{outside:.0%} of {scan.sequence} lie outside its field of view, its least value there")
+            image = real_values(scan.known_image(), scan.slope, scan.intercept)
+            remarks += outside_remarks(image, scan.sequence, "its least value")
+            write_whole(folder / file, encode(_without_nan(image), affine))
         if task.has_label:
             write_whole(folder / task.files[-1], encode(task.mask.mask(), affine))
     except (NpczarrError, OSError, ValueError) as error:
@@ -133,14 +132,12 @@ def write_case(task: CaseTask) -> Case:
     return Case(task.patient, "written", "; ".join(remarks), task.files)
 
 
-def _real_values(scan: StoredScan) -> tuple[NDArray[np.float32], float]:
-    """(z, y, x) real values, the least of them where there is padding, and the share of that."""
-    stored = scan.image()
-    values = real_values(stored, scan.slope, scan.intercept)
-    outside = is_padding(stored, scan.image_array.padding) | ~np.isfinite(values)
+def _without_nan(image: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Put the least real value (z, y, x) where there is none, in place; 0 where there is none at all."""
+    outside = ~np.isfinite(image)
     if outside.any():
-        values[outside] = values[~outside].min() if not outside.all() else 0
-    return values, float(outside.mean())
+        image[outside] = 0 if outside.all() else image[~outside].min()
+    return image
 
 
 def _problems(task: CaseTask) -> Iterator[str]:

@@ -8,7 +8,7 @@ from typing import Any
 from npczarr.errors import SourceError
 from npczarr.export.colors import color_of
 from npczarr.export.names import check_name
-from npczarr.export.scan import ScanVoxels
+from npczarr.export.scan import ScanVoxels, outside_remarks
 from npczarr.model.geometry import AXES
 from npczarr.outputs import whole
 from npczarr.store.ome import Node, write_groups
@@ -17,7 +17,7 @@ VERSION = "0.5"
 
 
 def write(scan: ScanVoxels, folder: Path, bits: int) -> tuple[list[Path], list[str]]:
-    """Write ``<sequence>.ome.zarr`` with stored values, and the mask as ``labels/tumor``.
+    """Write ``<sequence>.ome.zarr`` with stored values, NaN for padding, and the mask as ``labels/tumor``.
 
     The mask of several labels is ``labels/labels``. Scale and translation, all that version 0.5 knows, are the spacing
     and the position of the first voxel along each voxel axis in mm; the affine to LPS mm and the rescale stand in the
@@ -39,7 +39,8 @@ def write(scan: ScanVoxels, folder: Path, bits: int) -> tuple[list[Path], list[s
     path = folder / f"{check_name(scan.sequence)}.ome.zarr"
     with whole(path) as draft:
         write_groups(draft, nodes, AXES)
-    return [path], [] if scan.z_spacing_known else ["one slice, distance to the next unknown: 1 mm was written"]
+    notes = [] if scan.z_spacing_known else ["one slice, distance to the next unknown: 1 mm was written"]
+    return [path], [*notes, *outside_remarks(scan.image, scan.sequence, "NaN")]
 
 
 def _multiscales(scan: ScanVoxels, name: str) -> dict[str, Any]:

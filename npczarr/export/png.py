@@ -13,7 +13,7 @@ from skimage.measure import find_contours
 from npczarr.errors import SourceError
 from npczarr.export.colors import color_of
 from npczarr.export.names import check_name
-from npczarr.export.scan import ScanVoxels
+from npczarr.export.scan import ScanVoxels, outside_remarks
 from npczarr.outputs import write_whole
 
 _PERCENTILES = (0.5, 99.5)  # of the volume: noise and bright vessels must not take the gray levels of the tumor
@@ -45,7 +45,8 @@ def write(scan: ScanVoxels, folder: Path, bits: int) -> tuple[list[Path], list[s
     picture.save(buffer, "PNG", pnginfo=fields)
     path = folder / f"{check_name(scan.sequence)}.png"
     write_whole(path, buffer.getvalue())
-    return [path], [] if areas.any() else ["no tumor to outline, the middle slice was drawn"]
+    notes = [] if areas.any() else ["no tumor to outline, the middle slice was drawn"]
+    return [path], [*notes, *outside_remarks(scan.image, scan.sequence, "black")]
 
 
 def draw(gray: NDArray[np.uint8], mask: NDArray[np.uint8] | None, y_mm: float, x_mm: float) -> Image.Image:

@@ -70,7 +70,8 @@ class ScanVoxels:
     patient, sequence
         Labels.
     image
-        (z, y, x) stored values, in the store's type, or float32 once resampled; None where there are only masks.
+        (z, y, x) stored values, in the store's type, or float32 once resampled; NaN, and then floats, where there is
+        padding, which is outside the field of view. None where there are only masks.
     mask
         (z, y, x) uint8, numbers of labels; or None.
     grid
@@ -107,7 +108,7 @@ class ScanVoxels:
         return bool(np.ptp(self.slope) == 0 and np.ptp(self.intercept) == 0)
 
     def real_values(self) -> NDArray[np.float64]:
-        """(z, y, x) image in real values."""
+        """(z, y, x) image in real values, NaN outside the field of view."""
         assert self.image is not None
         values: NDArray[np.float64] = self.image * self.slope[:, None, None] + self.intercept[:, None, None]
         return values
@@ -127,7 +128,7 @@ def read(task: ExportTask) -> ScanVoxels:
     scan = ScanVoxels(
         stored.patient,
         stored.sequence,
-        stored.image() if stored.has_image else None,
+        stored.known_image() if stored.has_image else None,
         mask if mask is None or task.rater is None else mask[task.rater],
         stored.grid,
         stored.slope,
@@ -140,6 +141,14 @@ def read(task: ExportTask) -> ScanVoxels:
         None if task.origin is None else read_origin(stored, task.origin),
     )
     return scan if task.size is None else resized(scan, task.size)
+
+
+def outside_remarks(image: NDArray[Any] | None, sequence: str, written: str) -> list[str]:
+    """Say how much of an image lies outside its field of view, and what is written there; empty where nothing does."""
+    if image is None or image.dtype.kind != "f" or np.isfinite(image).all():
+        return []
+    share = float(np.mean(~np.isfinite(image)))
+    return [f"{share:.1%} of {sequence} lies outside its field of view, {written} there"]
 
 
 def resized(scan: ScanVoxels, size: int) -> ScanVoxels:

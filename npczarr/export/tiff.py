@@ -15,7 +15,7 @@ import tifffile
 from numpy.typing import NDArray
 
 from npczarr.export.names import check_name
-from npczarr.export.scan import ScanVoxels
+from npczarr.export.scan import ScanVoxels, outside_remarks
 from npczarr.outputs import write_whole
 
 
@@ -32,7 +32,9 @@ def write(scan: ScanVoxels, folder: Path, bits: int) -> tuple[list[Path], list[s
     if scan.image is not None:
         pixels, low, high = windowed(scan.real_values(), bits)
         about |= {"window": [low, high], "real_value": "low + pixel * (high - low) / (2**bits - 1)"}
-        if low == high:
+        outside = outside_remarks(scan.image, scan.sequence, "pixel 0")
+        notes += outside
+        if low == high and not outside:
             notes.append(f"every voxel is {low:g}: the slices are black")
     spacing = [float(mm) for mm in scan.grid.spacing_zyx_mm]
     about |= {

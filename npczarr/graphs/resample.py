@@ -18,7 +18,7 @@ from npczarr.model.geometry import AXES
 from npczarr.model.layout import Layout, plan_layout
 from npczarr.model.per_axis import PerAxis
 from npczarr.model.resampling import Center, MaskMethod, Method, Normalization, Resampling, make_resampling
-from npczarr.model.schema import ROW_DIGEST, STORED, TEXT
+from npczarr.model.schema import RESAMPLING, ROW_DIGEST, STORED, TEXT
 
 
 def resample(
@@ -99,7 +99,8 @@ def resample(
     kept = dataset.drop_vars([n for n in (*voxels, *SPATIAL, *AXES) if n in dataset.variables])
     result = kept.assign(made).assign_coords(spatial.tables())
     statuses = _statuses(dataset, plans)
-    if request.may_cut:  # status and message say what a grid leaves out of the tumor
+    # status and message say what a grid leaves out of the tumor, and whether it leaves any known voxel
+    if request.may_cut or RESAMPLING in dataset.attrs:
         statuses = {name: one for name, one in statuses.items() if name == "mask_status"}
     result = result.assign(spatial.facts(made) | statuses).assign(_digests(dataset, plans, request))
     result = result.reset_coords([name for name in ("rescale_slope", "rescale_intercept") if name in result.coords])

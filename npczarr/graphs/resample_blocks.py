@@ -176,7 +176,8 @@ def _facts(
         refused = status in STORED
         return ["", "", 0, 0, "refused" if refused else status, plan.problem if refused else message]
     box = tuple(slice(n) for n in plan.shape_zyx)
-    remarks = [part for part in (plan.remark, outside) if part]
+    unknown = "" if image is None else unknown_remark(image, message)
+    remarks = [part for part in (plan.remark, outside, unknown) if part]
     status = "warning" if remarks else status
     message = "; ".join(part for part in (*remarks, message) if part)
     of_image = "" if image is None else digest(image[box])
@@ -202,6 +203,12 @@ def outside_remark(mask: NDArray[Any], plan: ScanPlan, target: Grid) -> str:
     inside = [covered_fraction(np.argwhere(one), plan.own, target) for one in own.reshape(-1, *plan.own.shape_zyx)]
     cut = [fraction for fraction in inside if fraction < 1]
     return f"{1 - min(cut):.1%} of the tumor is outside the new grid" if cut else ""
+
+
+def unknown_remark(image: NDArray[Any], message: str) -> str:
+    """Say that a resampled image has no known value at all; "" where it has any, or where the message says so."""
+    remark = "no voxel of the image has a known value on the new grid"
+    return "" if remark in message or np.isfinite(image).any() else remark
 
 
 def _target(request: Resampling, plan: ScanPlan, tumor: NDArray[Any] | None) -> Grid:

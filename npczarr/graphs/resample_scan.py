@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from npczarr.errors import NpczarrError
 from npczarr.graphs.convert_scan import clear_scan, geometry_of
-from npczarr.graphs.resample_blocks import outside_remark
+from npczarr.graphs.resample_blocks import outside_remark, unknown_remark
 from npczarr.graphs.resample_plan import ScanPlan
 from npczarr.kernels.scan import as_integers, resample_image, resample_outline, target_grid
 from npczarr.model.geometry import Grid
@@ -68,7 +68,7 @@ def write_resampled(task: ResampleTask) -> Row:
     plan, own, scan, layout = task.plan, task.plan.own, task.scan, task.target.layout
     assert own is not None
     try:
-        image = scan.image() if plan.has_image else None
+        image = scan.known_image() if plan.has_image else None
         mask = scan.mask() if plan.has_mask else None
         tumor = task.tumor.mask() if task.request.needs_tumor and task.tumor.has_mask else None
     except NpczarrError as error:
@@ -80,9 +80,11 @@ def write_resampled(task: ResampleTask) -> Row:
     values["spacing"] = np.where(plan.known_zyx, values["spacing"], np.nan)
     depth = target.shape_zyx[0]
     new: NDArray[Any] | None = None
+    unknown = ""
     try:
         if image is not None:
             new, numbers = resample_image(task.request, image, scan.slope, scan.intercept, own, target)
+            unknown = unknown_remark(new, task.carried["message"])
             if layout.dtype == "int16":
                 new, numbers = as_integers(new, numbers)
             values |= {"image_digest": digest(new), "rescale_slope": np.full(depth, numbers.slope)}
@@ -93,7 +95,7 @@ def write_resampled(task: ResampleTask) -> Row:
         return _refused(task, str(error), started)
     task.target.write("image", new, PADDING[layout.dtype])
     outside = _write_masks(task, mask, outlines, target, values)
-    warnings = [part for part in (plan.remark, outside) if part]
+    warnings = [part for part in (plan.remark, outside, unknown) if part]
     values["message"] = "; ".join(part for part in (*warnings, task.carried["message"]) if part)
     values["status"] = "warning" if warnings else task.carried["status"]
     size = sum(array.nbytes for array in (image, mask) if array is not None)

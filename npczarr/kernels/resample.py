@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from npczarr.errors import ParameterError
 from npczarr.kernels import oblique, separable
 from npczarr.kernels.masks import as_mask, bounding_box
+from npczarr.kernels.unknown import extended, has_unknown
 from npczarr.kernels.weights import SLACK, axis_weights
 from npczarr.model.geometry import Grid, index_map
 from npczarr.model.resampling import MASK_METHODS, METHODS, MaskMethod, Method
@@ -25,7 +26,7 @@ def resample(volume: NDArray[Any], source: Grid, target: Grid, *, method: Method
     Parameters
     ----------
     volume
-        (z, y, x) values on ``source``: integers or floats.
+        (z, y, x) values on ``source``: integers or floats; NaN where a value is not known.
     source, target
         The grid of the values, and the grid wanted.
     method
@@ -36,7 +37,8 @@ def resample(volume: NDArray[Any], source: Grid, target: Grid, *, method: Method
     Returns
     -------
     numpy.ndarray
-        (z, y, x) values on ``target``, float32; NaN outside ``source``.
+        (z, y, x) values on ``target``, float32; NaN outside ``source`` and where a voxel that counts is not known. Of a
+        cubic spline those of linear interpolation count, and it is mirrored at the outer known voxels too.
 
     Raises
     ------
@@ -51,16 +53,9 @@ def resample(volume: NDArray[Any], source: Grid, target: Grid, *, method: Method
         raise ParameterError(f"method must be one of {', '.join(METHODS)}, got {method!r}")
     if volume.shape != source.shape_zyx:
         raise ParameterError(f"a volume of shape {volume.shape} does not lie on a grid of {source.shape_zyx}")
-    volume, matrix = _facing(volume, index_map(target, source))
-    if _same_axes(matrix, target):
-        z, y, x = (
-            axis_weights(matrix[i, i] * np.arange(m) + matrix[i, 3], n, method)
-            for i, m, n in zip((2, 1, 0), target.shape_zyx, volume.shape, strict=True)
-        )
-        return separable.interpolate(volume, (z, y, x))
-    if method == "area":
-        raise ParameterError("averaging needs source and target to have the same axes; use linear or cubic")
-    return oblique.interpolate(volume, matrix, target.shape_zyx, method)
+    if method == "cubic" and has_unknown(volume):
+        return _cubic_of_known(volume, source, target)
+    return _interpolated(volume, source, target, method)
 
 
 def resample_mask(
@@ -130,6 +125,30 @@ def resample_labels(
         one = resample_mask((voxels == number).view(np.uint8), source, target, method=method)
         result[one.view(np.bool_)] = number
     return result
+
+
+def _cubic_of_known(volume: NDArray[Any], source: Grid, target: Grid) -> NDArray[np.float32]:
+    """Lay a spline through the known voxels; NaN where linear interpolation gives it."""
+    values = _interpolated(volume, source, target, "linear")
+    box = bounding_box(np.isfinite(volume).view(np.uint8))
+    if box[0].stop:
+        spline = _interpolated(extended(volume[box]), source.crop(box), target, "cubic")
+        np.copyto(values, spline, where=np.isfinite(values))
+    return values
+
+
+def _interpolated(volume: NDArray[Any], source: Grid, target: Grid, method: Method) -> NDArray[np.float32]:
+    """Interpolate a volume of which, for a cubic spline, every voxel must be known."""
+    volume, matrix = _facing(volume, index_map(target, source))
+    if _same_axes(matrix, target):
+        z, y, x = (
+            axis_weights(matrix[i, i] * np.arange(m) + matrix[i, 3], n, method)
+            for i, m, n in zip((2, 1, 0), target.shape_zyx, volume.shape, strict=True)
+        )
+        return separable.interpolate(volume, (z, y, x))
+    if method == "area":
+        raise ParameterError("averaging needs source and target to have the same axes; use linear or cubic")
+    return oblique.interpolate(volume, matrix, target.shape_zyx, method)
 
 
 def _facing(volume: NDArray[Any], matrix: NDArray[np.float64]) -> tuple[NDArray[Any], NDArray[np.float64]]:

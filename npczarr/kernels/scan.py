@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from npczarr.kernels.masks import as_mask, bounding_box
 from npczarr.kernels.resample import resample, resample_labels
+from npczarr.kernels.unknown import known_values
 from npczarr.model.geometry import Floats, Grid
-from npczarr.model.resampling import Resampling
+from npczarr.model.resampling import Normalization, Resampling
 
 _STEPS = 65532  # between the largest and the least number of int16 but for the padding, with one to spare at each end
 
@@ -63,7 +64,8 @@ def intensities(request: Resampling, image: NDArray[Any], slope: Floats, interce
     Parameters
     ----------
     image
-        (z, y, x) stored values, before resampling: mean, standard deviation and percentiles are of all its voxels.
+        (z, y, x) stored values, before resampling: mean, standard deviation and percentiles are of all its voxels that
+        are known. Where none is, the numbers stay as they are.
     slope, intercept
         (z,) per slice.
     """
@@ -71,19 +73,29 @@ def intensities(request: Resampling, image: NDArray[Any], slope: Floats, interce
     a, b = (1.0, 0.0) if per_slice else (float(slope[0]), float(intercept[0]))
     offset, scale = 0.0, 1.0
     if request.normalize is not None:
-        values = real_values(image, slope, intercept) if per_slice else image
-        if request.normalize == "zscore":
-            offset, scale = float(np.mean(values, dtype=np.float64)), float(np.std(values, dtype=np.float64))
-            scale = -scale if a < 0 else scale
-        else:
-            low, high = np.percentile(values, (99, 1) if a < 0 else (1, 99))
-            offset, scale = float(low), float(high - low)
-        scale = scale or 1.0  # an image of one value
+        values = known_values(real_values(image, slope, intercept) if per_slice else image)
+        offset, scale = _normalization(request.normalize, values, falling=a < 0)
     return Intensities(per_slice, offset, scale, a * scale, a * offset + b)
 
 
+def _normalization(normalize: Normalization, values: NDArray[Any], *, falling: bool) -> tuple[float, float]:
+    """Return offset and scale from the known values (n,); falling: real values fall as these rise."""
+    if not values.size:
+        return 0.0, 1.0
+    if normalize == "zscore":
+        offset, scale = float(np.mean(values, dtype=np.float64)), float(np.std(values, dtype=np.float64))
+        scale = -scale if falling else scale
+    else:
+        # float64: NumPy finds the rank of a percentile in the type of the values, and float32 cannot count them
+        low, high = np.percentile(values.astype(np.float64), (99, 1) if falling else (1, 99))
+        offset, scale = float(low), float(high - low)
+    return offset, scale or 1.0  # an image of one value
+
+
 def real_values(image: NDArray[Any], slope: Floats, intercept: Floats) -> NDArray[np.float32]:
-    """Apply slope and intercept slice by slice."""
+    """Apply slope and intercept (z,) slice by slice to an image (z, y, x); NaN stays. The result is a copy."""
+    if (slope == 1).all() and (intercept == 0).all():
+        return image.astype(np.float32)
     values: NDArray[np.float32] = (image * slope[:, None, None] + intercept[:, None, None]).astype(np.float32)
     return values
 

@@ -27,7 +27,8 @@ class AxisWeights:
     Parameters
     ----------
     index
-        (k, m) voxels of the source for each of m voxels of the target.
+        (k, m) voxels of the source for each of m voxels of the target. One of no weight is one of those that count
+        anyway: what is not known there must not reach the target.
     weight
         (k, m) float32; NaN where the target voxel lies outside the source.
     prefilter
@@ -74,6 +75,9 @@ def axis_weights(position: Floats, length: int, method: Method) -> AxisWeights:
     weight[:, outside] = np.nan
     whole = index.astype(np.int64)
     whole = _mirrored(whole, length) if prefilter else whole.clip(0, length - 1)
+    if not prefilter:
+        heaviest = np.take_along_axis(whole, weight.argmax(axis=0)[None], axis=0)
+        whole = np.where(weight < SLACK, heaviest, whole)
     return AxisWeights(np.ascontiguousarray(whole), np.ascontiguousarray(weight, dtype=np.float32), prefilter)
 
 

@@ -68,7 +68,7 @@ SCORES: tuple[str, ...] = tuple(field.name for field in fields(Scores))
 
 
 def score_image(image: NDArray[Any], mask: NDArray[Any] | None = None) -> Scores:
-    """Score an image (z, y, x), stored values, with its tumor mask if there is one; see ``MEANINGS``."""
+    """Score an image (z, y, x), real values, with its tumor mask if there is one; see ``MEANINGS``."""
     step = max(1, -(-max(image.shape[1:]) // _THIN))
     rows, columns = (n - n % (2 * step) or n for n in image.shape[1:])
     thin = image[:, :rows:step, :columns:step].astype(np.float32)

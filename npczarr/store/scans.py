@@ -8,6 +8,7 @@ digest.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -132,6 +133,22 @@ class StoredScan:
             If an object is absent or damaged, or the values are not those that were stored.
         """
         return self._read(self.image_array, self.image_digest, (), window, verify=verify)
+
+    def known_image(self, window: Window | None = None, *, verify: bool = True) -> NDArray[Any]:
+        """(z, y, x) stored values with NaN for padding: what lies outside the field of view has no value.
+
+        Stored whole numbers stay what they are where there is no padding; else they become floats that hold them, as
+        xarray decodes them. Otherwise as :meth:`image`.
+        """
+        values, padding = self.image(window, verify=verify), self.image_array.padding
+        if math.isnan(padding):
+            return values
+        outside = is_padding(values, padding)
+        if not outside.any():
+            return values
+        known = values.astype(np.result_type(values, np.float32))
+        known[outside] = np.nan
+        return known
 
     def mask(self, window: Window | None = None, *, verify: bool = True) -> NDArray[np.uint8]:
         """(z, y, x) labels, or (rater, z, y, x) in a store of several raters; otherwise as :meth:`image`."""

@@ -198,6 +198,7 @@ export class Cohort {
     };
   }
 
+  /** Stored value of images outside the field of view; NaN where they are of floats. */
   get paddingOfImage(): number {
     const found = this.#store.members.get("image")?.attributes?.["_FillValue"];
     return typeof found === "number" ? found : Number.NaN;

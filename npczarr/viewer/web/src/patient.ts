@@ -41,7 +41,7 @@ export class Patient {
       const { grid } = scan;
       return {
         scan,
-        image: grid && scan.hasImage ? new Volume(image, place, grid) : null,
+        image: grid && scan.hasImage ? new Volume(image, place, grid, cohort.paddingOfImage) : null,
         masks: grid && scan.hasMask ? raters.map((rater) => new Volume(mask, [...place, ...rater], grid)) : [],
         predicted: (grid && predictions?.volume(index, sequence, grid)) ?? null,
         problems,

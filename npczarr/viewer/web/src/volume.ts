@@ -39,14 +39,19 @@ export class Volume {
   readonly #chunks = new Map<string, Promise<void>>();
   readonly #here: Uint8Array;
   readonly #needed: Uint8Array;
+  readonly #padding: number;
   #scaling: { slope: ArrayLike<number>; intercept: ArrayLike<number> } | null = null;
 
-  /** @param place index of patient and sequence, and of the rater where there are several */
-  constructor(array: Chunked, place: readonly number[], grid: Grid) {
+  /**
+   * @param place index of patient and sequence, and of the rater where there are several
+   * @param padding stored value outside the field of view, which is no value; NaN where there is none
+   */
+  constructor(array: Chunked, place: readonly number[], grid: Grid, padding = Number.NaN) {
     const type = TYPES[array.dtype as keyof typeof TYPES];
     if (!type) throw new Error(`voxels of type ${array.dtype} cannot be shown`);
     this.#array = array;
     this.#place = place;
+    this.#padding = padding;
     this.grid = grid;
     const [x, y, z] = grid.count;
     this.#count = [z, y, x];
@@ -153,7 +158,7 @@ export class Volume {
     }
   }
 
-  /** Real value of a voxel (x, y, z); NaN outside. */
+  /** Real value of a voxel (x, y, z); NaN outside the scan and outside its field of view. */
   valueAt(index: readonly number[]): number {
     const [z, y, x] = this.#count;
     const [i, j, k] = index;
@@ -162,10 +167,11 @@ export class Volume {
   }
 
   #real(value: number, k: number): number {
+    if (value === this.#padding) return Number.NaN;
     return this.#scaling ? value * this.#scaling.slope[k] + this.#scaling.intercept[k] : value;
   }
 
-  /** The plane of voxels at an index of the axis that runs through it. */
+  /** The plane of real values at an index of the axis that runs through it. */
   slice(view: PlaneView, at: number): Slice {
     const [z, y, x] = this.#count;
     const steps = [1, x, x * y];
@@ -178,7 +184,7 @@ export class Volume {
       let source = start + row * down;
       for (let column = 0; column < width; column++, source += across) values[row * width + column] = this.data[source];
     }
-    if (this.#scaling) this.#rescale(values, view, at, width);
+    if (this.#scaling || !Number.isNaN(this.#padding)) this.#rescale(values, view, at, width);
     return { values, width, height };
   }
 
