@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -23,7 +24,7 @@ from npczarr.model.schema import SCAN_TABLES, STORED
 from npczarr.runner import Runner
 from npczarr.sources.config import load_config
 from npczarr.sources.files import Source, open_source
-from npczarr.sources.mask_files import sort_masks
+from npczarr.sources.mask_files import MaskFiles, sort_masks
 from npczarr.sources.masks import read_mask
 from npczarr.sources.structures.drawn_on import StoredIdentity, image_of
 from npczarr.sources.structures.masks import is_structure, read_object
@@ -50,6 +51,8 @@ class Imported:
 
     Parameters
     ----------
+    patient, sequence
+        Scan that it is of; the sequence is "" where the name of the mask tells none and the patient has no scan.
     status
         ``replaced``; ``kept``, it is the stored one; ``refused``, and nothing changed.
     message
@@ -125,9 +128,10 @@ def import_masks(
     if array(root, "mask").ndim != 5:
         raise ParameterError(f"{location.shown}: a store of several raters' masks; convert it again to change them")
     sequences = stored_labels(root, "sequence")
-    files = sort_masks(source.files(), rules, sequences)
+    there = [key for key, status in Rows(root).read("status").items() if status != "missing"]
+    files = sort_masks(source.files(), rules, sequences, there)
     scans = list(files.scans.values())
-    if not scans:
+    if not scans and not files.of_nobody:
         if get(locate(folder, source_options).open(read_only=True), "zarr.json") is not None:
             raise SourceError(
                 f"{source.shown}: a store, expected a folder of masks; write its masks with npczarr export --format "
@@ -154,11 +158,16 @@ def import_masks(
             with lease.writing():
                 add_history(root, "import-masks", {"replaced": replaced})
                 target.before.forget()
-    other = [
-        Imported(*key, "refused", f"{path.rpartition('/')[2]}: its name stands for none of {', '.join(sequences)}")
-        for path, key in sorted(files.unnamed.items())
-    ]
-    return (*(done[scan.patient, scan.sequence] for scan in scans), *other)
+    return (*(done[scan.patient, scan.sequence] for scan in scans), *_unmatched(files, sequences))
+
+
+def _unmatched(files: MaskFiles, sequences: Sequence[str]) -> Iterator[Imported]:
+    """Refuse the masks that are of no scan of the store."""
+    for path, key in sorted(files.unnamed.items()):
+        said = f"its name stands for none of {', '.join(sequences)}"
+        yield Imported(*key, "refused", f"{path.rpartition('/')[2]}: {said}")
+    for path, patient in sorted(files.of_nobody.items()):
+        yield Imported(patient, "", "refused", f"{path.rpartition('/')[2]}: no scan of this patient in the store")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -175,7 +184,7 @@ class ImportTask:
     """One mask to read: its files, and its scan in the store, or the reason why no scan can take it.
 
     `held` is the digest of the stored mask; empty where another must be written even if it is the same. `series` is the
-    digest of the scan's SeriesInstanceUID by `salt`.
+    digest of the scan's SeriesInstanceUID by `salt`; `thickness_mm` is its SliceThickness.
     """
 
     key: Key
@@ -186,6 +195,7 @@ class ImportTask:
     problem: str = ""
     series: str = ""
     salt: str = field(default="", repr=False)
+    thickness_mm: float = math.nan
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -212,7 +222,8 @@ def _task(
         return ImportTask(key, source, files, None, problem=str(error))
     good = tables["status"][key] in STORED and tables["mask_status"][key] in STORED
     held = str(tables["mask_digest"][key]) if good else ""
-    return ImportTask(key, source, files, scan, held, series=str(tables["series_digest"][key]), salt=salt)
+    series, thickness = str(tables["series_digest"][key]), float(tables["slice_thickness"][key])
+    return ImportTask(key, source, files, scan, held, series=series, salt=salt, thickness_mm=thickness)
 
 
 def read_task(task: ImportTask) -> ReadMask:
@@ -235,7 +246,7 @@ def _image(task: ImportTask, scan: StoredScan) -> ImageUids | None:
     """Find the identifiers of the scan among those that DICOM masks name; None for NIfTI."""
     contents = task.source.read([file.path for file in task.files.masks])
     objects = [read_object(c, task.source.limits) for c in contents if isinstance(c, bytes) and is_structure(c)]
-    identity = StoredIdentity(*task.key, scan.image_digest, task.series, scan.frame_digest)
+    identity = StoredIdentity(*task.key, scan.image_digest, task.series, scan.frame_digest, task.thickness_mm)
     return image_of(identity, partial(uid_digest, salt=task.salt), objects) if objects else None
 
 

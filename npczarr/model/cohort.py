@@ -39,6 +39,9 @@ class ScanFiles:
         Which images of the folder the scan is made of; empty if all.
     structures
         Files of the patient that may outline this scan, if they name its series.
+    aside
+        Files of the patient that belong to no scan, in folders of few files: where a scan has no mask they are looked
+        at for outlines of its series.
     labels
         What the masks are made of; empty if whatever is outlined is tumor.
     note, doubt
@@ -52,6 +55,7 @@ class ScanFiles:
     raters: tuple[str, ...] = ()
     where: Where = ()
     structures: tuple[File, ...] = field(default=(), repr=False)
+    aside: tuple[File, ...] = field(default=(), repr=False)
     labels: Labels = ()
     note: str = ""
     doubt: str = ""
@@ -116,6 +120,8 @@ class Cohort:
         each.
     not_taken
         Series and masks that were found but not taken, and why; one line each.
+    numbers
+        PatientIDs by patient label, where headers were read to tell series apart.
     """
 
     patients: tuple[str, ...]
@@ -127,6 +133,7 @@ class Cohort:
     visits: Mapping[str, Visit] = field(default_factory=dict)
     guesses: tuple[str, ...] = ()
     not_taken: tuple[str, ...] = ()
+    numbers: Mapping[str, frozenset[str]] = field(default_factory=dict, repr=False)
 
     @property
     def has_images(self) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from npczarr.errors import SourceError
@@ -20,6 +20,8 @@ from npczarr.sources.structure_files import assign_structures, of_patient
 from npczarr.sources.zarr_stores import refuse_store
 
 Key = tuple[str, str]
+#: Sequence of images, and of masks, whose paths tell none.
+OF_NO_SEQUENCE = "image"
 _SIDECAR = re.compile(r"\.(json|bval|bvec)$", re.IGNORECASE)
 _OTHER_IMAGES = (
     ".nrrd",
@@ -65,15 +67,24 @@ def discover(source: Source, config: SourceConfig) -> Cohort:
     return assign_structures(cohort, config)
 
 
-def sort_files(files: Sequence[File], config: SourceConfig) -> Cohort:
-    """Sort a list of files by their paths; hidden files and what macOS leaves in archives are left out."""
+def sort_files(files: Sequence[File], config: SourceConfig, scans: Collection[Key] | None = None) -> Cohort:
+    """Sort a list of files by their paths; hidden files and what macOS leaves in archives are left out.
+
+    Parameters
+    ----------
+    files, config
+        Files of a source, and its layout.
+    scans
+        Patient and sequence of every scan that a mask may be of, where the images are in a store; None if they are
+        among the files.
+    """
     visible, odd = visible_files(files)
     layout = _Layout(config)
     found = _Sorted(strays=odd)
     for file in visible:
         layout.sort(file, found)
     found.give_sidecars()
-    found.give_masks(layout.sequence_of_lone_masks)
+    found.give_masks(layout.sequence_of_lone_masks, found.images if scans is None else scans)
     keys = found.images.keys() | found.masks.keys()
     rules = {rule.name: rule.where for rule in config.sequences}
     cohort = Cohort(
@@ -157,11 +168,13 @@ class _Sorted:
             (left if beside is None else beside).append(file)
         self.strays = left
 
-    def give_masks(self, alone: str) -> None:
-        """Give a mask whose path names no sequence to every scan of its patient, or to `alone` if it has none."""
+    def give_masks(self, alone: str, scans: Collection[Key]) -> None:
+        """Give a mask whose path names no sequence to every scan of its patient, or to `alone` if there is none."""
+        by_patient: dict[str, list[Key]] = {}
+        for key in scans:
+            by_patient.setdefault(key[0], []).append(key)
         for patient, masks in self.masks_of_all.items():
-            scans = [key for key in self.images if key[0] == patient] or [(patient, alone)]
-            for key in scans:
+            for key in by_patient.get(patient, [(patient, alone)]):
                 self.masks.setdefault(key, []).extend(masks)
 
 
@@ -176,7 +189,7 @@ class _Layout:
         of_scans = [pattern for pattern in config.masks if not of_patient(pattern, config)]
         self._mask_patterns = [path_regex(pattern, self._masks.group("mask") | groups) for pattern in of_scans]
         self._table_patterns = [path_regex(pattern, {}) for pattern in config.tables]
-        self.sequence_of_lone_masks = self._masks.name("image")
+        self.sequence_of_lone_masks = self._masks.name(OF_NO_SEQUENCE)
         # where images are files beside their masks, the pattern of the mask says more
         self._masks_first = any(".nii" in pattern.lower() for pattern in config.images)
 
@@ -189,7 +202,7 @@ class _Layout:
         elif image is not None:
             found.note_readings(image, image_pattern)
             token = image.groupdict().get("sequence")
-            sequence = "image" if token is None else self._folders.name(token)
+            sequence = OF_NO_SEQUENCE if token is None else self._folders.name(token)
             found.images.setdefault((found.patient(image), sequence), []).append(file)
         elif _match(self._table_patterns, file)[0]:
             found.tables.append(file)

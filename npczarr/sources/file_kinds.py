@@ -9,6 +9,11 @@ from npczarr.model.cohort import File
 
 #: Stands in the place of the files of a folder that this user may not list.
 UNLISTED = "folder that cannot be listed"
+#: Endings of files that are not DICOM.
+NO_DICOM = (
+    ".csv", ".tsv", ".txt", ".json", ".xml", ".xls", ".xlsx", ".pdf", ".doc", ".docx", ".html", ".png", ".jpg",
+    ".jpeg", ".tif", ".tiff", ".nii", ".gz", ".nrrd", ".mha", ".mhd", ".raw", ".npy", ".zip", ".tar", ".py", ".md",
+)  # fmt: skip
 _SHOWN = 5
 #: Endings that are named; any other may be a part of a name.
 _ENDINGS = (

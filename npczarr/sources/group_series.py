@@ -10,6 +10,8 @@ from npczarr.model.alike import told_as_one
 from npczarr.model.cohort import Cohort, File, ScanFiles, Visit, Where
 from npczarr.sources.config import SequenceRule, SourceConfig
 from npczarr.sources.differences import describe_series
+from npczarr.sources.fields import raw_text
+from npczarr.sources.file_kinds import NO_DICOM
 from npczarr.sources.files import Source
 from npczarr.sources.guess import GUESSED, Guess, guess_sequence
 from npczarr.sources.headers import STRUCTURES, quiet
@@ -24,10 +26,6 @@ _NOBODY = (
     "neither a folder nor a header field names the patient: give each patient a folder, or name the field in a TOML "
     'file ([layout] patient = "PatientID") if its values may be labels of a store'
 )
-_NO_DICOM = (
-    ".csv", ".tsv", ".txt", ".json", ".xml", ".xls", ".xlsx", ".pdf", ".doc", ".docx", ".html", ".png", ".jpg",
-    ".jpeg", ".tif", ".tiff", ".nii", ".gz", ".nrrd", ".mha", ".mhd", ".raw", ".npy", ".zip", ".tar", ".py", ".md",
-)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +100,15 @@ def group_series(source: Source, files: Sequence[File], config: SourceConfig) ->
         visits=visits if any(visit.session for visit in visits.values()) else {},
         guesses=tuple(_count_guesses(taken)),
         not_taken=tuple(not_taken),
+        numbers=_numbers(taken),
     )
+
+
+def _numbers(taken: Sequence[Series]) -> dict[str, frozenset[str]]:
+    """PatientIDs by patient label."""
+    with quiet():
+        found = [(one.patient, raw_text(one.group.header, "PatientID")) for one in taken]
+    return {label: frozenset(number for other, number in found if other == label) - {""} for label, _ in found}
 
 
 def _scan_files(
@@ -170,9 +176,9 @@ def _survey(
     keywords = [config.patient] if config.patient else []
     for rule in _rules(config):
         keywords += keywords_of(rule.where)
-    candidates = [file for file in files if not file.name.lower().endswith(_NO_DICOM)]
+    candidates = [file for file in files if not file.name.lower().endswith(NO_DICOM)]
     images, no_dicom = survey(source, candidates, lambda file: "", keywords=keywords, on_file=on_file)
-    return images, [*no_dicom, *(file for file in files if file.name.lower().endswith(_NO_DICOM))]
+    return images, [*no_dicom, *(file for file in files if file.name.lower().endswith(NO_DICOM))]
 
 
 def _rules(config: SourceConfig) -> tuple[SequenceRule, ...]:

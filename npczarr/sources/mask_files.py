@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
 from npczarr.errors import SourceError
 from npczarr.model.cohort import File, ScanFiles
 from npczarr.sources.config import SequenceRule, SourceConfig
-from npczarr.sources.discover import sort_files
+from npczarr.sources.discover import OF_NO_SEQUENCE, sort_files
 from npczarr.sources.patterns import path_regex
 
 Key = tuple[str, str]
@@ -24,14 +24,19 @@ class MaskFiles:
         Files by (patient, sequence).
     unnamed
         Patient, and what the name says of the sequence, by path: masks whose names stand for no sequence of the store.
+    of_nobody
+        Patient by path: masks whose names tell no sequence, of patients of whom the store has no scan.
     """
 
     scans: dict[Key, ScanFiles]
     unnamed: dict[str, Key]
+    of_nobody: dict[str, str]
 
 
-def sort_masks(files: Sequence[File], config: SourceConfig, sequences: Sequence[str]) -> MaskFiles:
-    """Sort masks by the names of a store's sequences.
+def sort_masks(
+    files: Sequence[File], config: SourceConfig, sequences: Sequence[str], stored: Collection[Key]
+) -> MaskFiles:
+    """Sort masks by the names of a store's sequences; one whose name tells none is of each scan of its patient.
 
     Parameters
     ----------
@@ -42,14 +47,19 @@ def sort_masks(files: Sequence[File], config: SourceConfig, sequences: Sequence[
         published, else ``ROI-<sequence>``.
     sequences
         Labels of the store.
+    stored
+        Patient and sequence of the scans that the store has images of.
     """
     published = {rule.name: rule for rule in SourceConfig().sequences}
     if config.sequences in ((), SourceConfig().sequences):
         rules = tuple(published.get(name, SequenceRule(name, name, name)) for name in sequences)
         config = replace(config, sequences=rules)
-    found = sort_files(files, config)
+    found = sort_files(files, config, stored)
     scans = {key: scan for key, scan in found.scans.items() if scan.masks}
-    return MaskFiles(scans, _unnamed(found.strays, config))
+    alone = {OF_NO_SEQUENCE} - {rule.name for rule in config.sequences}
+    of_nobody = {file.path: key[0] for key, scan in scans.items() if key[1] in alone for file in scan.masks}
+    scans = {key: scan for key, scan in scans.items() if key[1] not in alone}
+    return MaskFiles(scans, _unnamed(found.strays, config), of_nobody)
 
 
 def _unnamed(files: Sequence[File], config: SourceConfig) -> dict[str, Key]:

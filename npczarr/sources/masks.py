@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 
 from npczarr.errors import SourceError
@@ -15,11 +17,13 @@ from npczarr.sources.files import Source, describe_files, refusal_reason
 from npczarr.sources.nifti import NIFTI
 from npczarr.sources.nifti import read_mask as read_nifti_mask
 from npczarr.sources.structures.masks import (
+    HEADER_BYTES,
     StructureObject,
     describe_kind,
     draw_labels,
     is_dicom,
     is_structure,
+    named_series,
     names_series,
     read_object,
 )
@@ -29,6 +33,10 @@ _UID = re.compile(r"[0-9.]{1,64}")
 _UNTOLD = (
     "beside it with outlines of a series, and the image, NIfTI without SeriesInstanceUID in its sidecar, does not say "
     "which it is; give the files names with {mask} or {sequence} under layout.masks, and their coordinates decide"
+)
+_ELSEWHERE = (
+    "of this series in a folder where outlines are not looked for, not used; name the folder under layout.structures, "
+    'as in structures = "{patient}/FOLDER/**"'
 )
 
 
@@ -45,7 +53,8 @@ def read_scan_mask(source: Source, files: ScanFiles, scan: Scan) -> Mask | str:
         If a mask cannot be read, does not fit, or nothing says which structure is meant.
     """
     series = scan.series_uid if _UID.fullmatch(scan.series_uid) else ""  # NIfTI has a digest in its place
-    image = ImageUids(series, scan.frame_of_reference_uid, scan.instance_uids)
+    thickness = float(scan.acquisition.get("slice_thickness", math.nan))
+    image = ImageUids(series, scan.frame_of_reference_uid, scan.instance_uids, thickness)
     beside, passed_over = _beside(source, files, scan)
     by_structure = bool(files.labels) and not any(label.values for label in files.labels)
     if files.masks and not (by_structure and beside):
@@ -54,7 +63,7 @@ def read_scan_mask(source: Source, files: ScanFiles, scan: Scan) -> Mask | str:
         return replace(mask, notes=(*mask.notes, *notes))
     own, others = _of_series(beside, image, source)
     if not own:
-        said = "; ".join(part for part in (others, *passed_over) if part)
+        said = "; ".join(part for part in (others, *passed_over, _set_aside(source, files, image)) if part)
         return f"no mask ({said})" if said else "no mask"
     mask = draw_labels(own, files.labels, scan.grid, image=image, limits=source.limits)
     return replace(mask, notes=(*mask.notes, *passed_over))
@@ -151,6 +160,20 @@ def _of_series(contents: Sequence[bytes], image: ImageUids, source: Source) -> t
     said = [f"{other} object{'s' * (other > 1)} beside it with outlines of other series"] if other else []
     said += [f"{untold} object{'s' * (untold > 1)} {_UNTOLD}"] if untold else []
     return own, "; ".join(said)
+
+
+def _set_aside(source: Source, files: ScanFiles, image: ImageUids) -> str:
+    """Say that outlines of this series are in folders that no pattern takes; "" where there are none."""
+    if not image.series:
+        return ""
+    heads = zip(files.aside, source.read_heads(files.aside, HEADER_BYTES), strict=True)
+    outlines = [file for file, head in heads if isinstance(head, bytes) and is_structure(head)]
+    named = 0
+    with suppress(SourceError):  # too large, or damaged: then nothing says that they are of this series
+        source.limits.check_files(outlines)
+        for content in source.read([file.path for file in outlines]):
+            named += isinstance(content, bytes) and image.series in named_series([content], source.limits)
+    return f"{named} RTSTRUCT or SEG file{'s' * (named > 1)} {_ELSEWHERE}" if named else ""
 
 
 def _unused(contents: Sequence[bytes], image: ImageUids, source: Source) -> list[str]:

@@ -24,6 +24,7 @@ def describe_slices(frames: Sequence[Frame]) -> list[str]:
         *_losses(frames),
         *_scales(frames),
         *_frames_of_reference(frames),
+        *_patients(frames),
         *describe_types(_types(frames)),
     ]
 
@@ -71,6 +72,12 @@ def _scales(frames: Sequence[Frame]) -> list[str]:
 def _frames_of_reference(frames: Sequence[Frame]) -> list[str]:
     found = {raw_value(frame.dataset, "FrameOfReferenceUID") for frame in frames}
     return [f"its slices are in {len(found)} frames of reference: they may not fit together"] if len(found) > 1 else []
+
+
+def _patients(frames: Sequence[Frame]) -> list[str]:
+    found = {raw_text(frame.dataset, "PatientID") for frame in frames} - {""}
+    said = f"its slices carry {len(found)} PatientIDs: they may be of {len(found)} patients; check where they come from"
+    return [said] if len(found) > 1 else []
 
 
 def _types(frames: Sequence[Frame]) -> list[tuple[tuple[object, ...], int]]:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from npczarr.model.cohort import Cohort, File, ScanFiles, Visit, subject_of
 from npczarr.sources.config import SourceConfig
+from npczarr.sources.file_kinds import NO_DICOM
 from npczarr.sources.patterns import path_regex
 
 _NAMES_A_SCAN = ("{mask}", "{sequence}", ".nii", ".tif")
+_FEW = 10  # files of a folder: one of outlines has no more, a series has
+_MOST = 100  # files of a subject, about: where there are more, each may be in a folder of its own
 
 
 def of_patient(pattern: str, config: SourceConfig) -> bool:
@@ -36,8 +40,14 @@ def assign_structures(cohort: Cohort, config: SourceConfig) -> Cohort:
         session = match.groupdict().get("session") or ""
         label = Visit(match["patient"], session.removeprefix("ses-")).label
         found.setdefault(label, []).append(file)
+    aside = _aside(strays, homes)
     scans = {
-        key: replace(files, structures=_of(files, found) or files.structures, labels=config.labels)
+        key: replace(
+            files,
+            structures=_of(files, found) or files.structures,
+            aside=aside.get(subject_of(files.patient), ()),
+            labels=config.labels,
+        )
         for key, files in cohort.scans.items()
     }
     return replace(cohort, scans=scans, strays=tuple(strays))
@@ -56,3 +66,19 @@ def _home(files: ScanFiles) -> str | None:
         if there:
             return f"{before[1:]}/" if before else ""
     return None
+
+
+def _aside(strays: Sequence[File], homes: Mapping[str, str]) -> dict[str, tuple[File, ...]]:
+    """Find the files below the folder of a subject that no pattern takes and that may be outlines, by subject."""
+    folders = {f"{home}{subject}": subject for subject, home in homes.items()}
+    by_folder: dict[str, list[File]] = {}
+    for file in strays:
+        by_folder.setdefault(file.path.rpartition("/")[0], []).append(file)
+    found: dict[str, tuple[File, ...]] = {}
+    for folder, files in by_folder.items():
+        parts = folder.split("/")
+        owners = (folders.get("/".join(parts[:n])) for n in range(len(parts), 0, -1))
+        owner = next((subject for subject in owners if subject is not None), None)
+        if owner is not None and len(files) <= _FEW and len(found.get(owner, ())) < _MOST:
+            found[owner] = found.get(owner, ()) + tuple(f for f in files if not f.name.lower().endswith(NO_DICOM))
+    return found

@@ -367,6 +367,16 @@ def test_the_frame_of_reference_is_kept_and_several_are_a_warning(folder):
     assert "2 frames of reference" in warning
 
 
+def test_slices_of_two_patients_are_a_warning_that_names_neither(folder):
+    write(folder, "a", edit=lambda ds, z: setattr(ds, "PatientID", "SECRET1" if z % 2 else ""))
+    assert read(folder).warnings == ()
+    write(folder, "a", edit=lambda ds, z: setattr(ds, "PatientID", f"SECRET{z % 2}"))
+    scan = read(folder)
+    (warning,) = scan.warnings
+    assert "2 PatientIDs" in warning
+    assert "SECRET" not in repr((scan.warnings, scan.notes, dict(scan.acquisition)))
+
+
 def test_a_series_of_which_every_second_slice_is_missing_is_a_warning(folder):
     grid = oblique_grid((9, 6, 7), seed=1, spacing_zyx_mm=(3, 0.5, 0.7))
 

@@ -245,6 +245,35 @@ def test_files_beside_the_series_that_outline_nothing_stay_strays_or_change_noth
     assert read(patient) == "no mask (1 of the files beside it neither RTSTRUCT nor SEG)"
 
 
+@pytest.mark.parametrize("kind", ["rtstruct", "seg"])
+def test_outlines_in_another_folder_are_not_used_and_the_scan_that_they_name_says_so(patient, kind):
+    write_series(patient / "T2WI", noise(GRID, seed=2), GRID, series=OTHER)
+    (patient / "plan" / "1").mkdir(parents=True)
+    (patient / "plan" / "1" / "rs.dcm").write_bytes(
+        rtstruct({"GTV": TUMOR}, series=SERIES, frame=FRAME)
+        if kind == "rtstruct"
+        else seg(GRID, frames(TUMOR_VOXELS), labels=("GTV",), series=SERIES, frame=FRAME)
+    )
+    (patient / "plan" / "1" / "dose.dcm").write_bytes(b"no DICOM")
+    said = read(patient)
+    assert said.startswith("no mask (1 RTSTRUCT or SEG file of this series in a folder where outlines are not looked")
+    assert "layout.structures" in said
+    assert SECRET not in said
+    assert read(patient, sequence="T2WI") == "no mask"
+    rules = config(patient, '[layout]\nstructures = "{patient}/plan/**"')
+    assert_array_equal(read(patient, rules).mask, TUMOR_VOXELS)
+
+
+def test_of_other_folders_those_of_few_files_of_the_patient_itself_are_looked_at(patient):
+    content = rtstruct({"GTV": TUMOR}, series=SERIES, frame=FRAME)
+    for place, count in (("001/plan", 2), ("001/FLAIR", 30), ("0011/plan", 1), ("plan", 1)):
+        folder = patient.parent / place
+        folder.mkdir(parents=True)
+        for i in range(count):
+            (folder / f"{i}.dcm").write_bytes(content)
+    assert read(patient).startswith("no mask (2 RTSTRUCT or SEG files of this series")
+
+
 def test_a_pattern_for_masks_that_names_the_patient_alone_gives_structures_of_all_its_series(patient):
     write_series(patient / "T2WI", noise(GRID, seed=2), GRID, series=OTHER)
     (patient / "outlines").mkdir()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
@@ -15,13 +16,14 @@ _ANOTHER = "another"  # no UID: it is like none that an object names
 
 @dataclass(frozen=True, slots=True)
 class StoredIdentity:
-    """What a store says of the identity of a scan: its labels, and digests of its voxels and its identifiers."""
+    """What a store says of a scan: its labels, digests of its voxels and identifiers, and SliceThickness in mm."""
 
     patient: str
     sequence: str
     image_digest: str
     series_digest: str = field(repr=False)
     frame_digest: str = field(repr=False)
+    slice_thickness_mm: float = math.nan
 
 
 def image_of(
@@ -41,8 +43,9 @@ def image_of(
     Returns
     -------
     ImageUids
-        Its series and frame of reference, or another one where the objects name none of them. None where the scan has
-        no frame of reference, as NIfTI images have none, and the objects do not name its series: then nothing says.
+        Its series and frame of reference, or others where the objects name none of them; and its SliceThickness. None
+        where the scan has no frame of reference, as NIfTI images have none, and the objects do not name its series:
+        then nothing says.
     """
     made = made_series_uid(scan.patient, scan.sequence, scan.image_digest)
     series, frames = set[str](), set[str]()
@@ -50,12 +53,13 @@ def image_of(
         series |= set(one.series_uids)
         frames |= set(one.frame_of_reference_uids if isinstance(one, StructureSet) else (one.frame_of_reference_uid,))
     if made in series:
-        return ImageUids(made)
+        return ImageUids(made, slice_thickness_mm=scan.slice_thickness_mm)
     own = next((uid for uid in sorted(series) if uid and digest_uid(uid) == scan.series_digest), "")
     frame = next((uid for uid in sorted(frames) if uid and digest_uid(uid) == scan.frame_digest), "")
     if not own and not scan.frame_digest:
         return None
-    return ImageUids(own or _ANOTHER, frame or (_ANOTHER if scan.frame_digest else ""))
+    frame = frame or (_ANOTHER if scan.frame_digest else "")
+    return ImageUids(own or _ANOTHER, frame, slice_thickness_mm=scan.slice_thickness_mm)
 
 
 def made_series_uid(patient: str, sequence: str, image_digest: str) -> str:

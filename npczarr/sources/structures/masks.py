@@ -28,7 +28,7 @@ Structure = Roi | Segment
 _RTSTRUCT = b"1.2.840.10008.5.1.4.1.1.481.3"
 _CLASSES = re.compile(rb"1\.2\.840\.10008\.5\.1\.4\.1\.1\.(481\.3|66\.4|66\.7)(?![.\d])")
 _PREAMBLE = 128
-_HEADER = 4096  # bytes in which a file names its class
+HEADER_BYTES = 4096  # bytes in which a file names its class
 
 
 def is_dicom(content: bytes) -> bool:
@@ -38,7 +38,7 @@ def is_dicom(content: bytes) -> bool:
 
 def is_structure(content: bytes) -> bool:
     """Whether a file is an RTSTRUCT or a SEG file."""
-    return is_dicom(content) and _CLASSES.search(content[:_HEADER]) is not None
+    return is_dicom(content) and _CLASSES.search(content[:HEADER_BYTES]) is not None
 
 
 def read_object(content: bytes, limits: Limits) -> StructureObject:
@@ -49,7 +49,7 @@ def read_object(content: bytes, limits: Limits) -> StructureObject:
     SourceError
         If it is neither, or damaged.
     """
-    if _RTSTRUCT in content[:_HEADER]:
+    if _RTSTRUCT in content[:HEADER_BYTES]:
         return read_rtstruct(content, limits=limits)
     return read_segmentation(content, limits=limits)
 

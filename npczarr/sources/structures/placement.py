@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -11,6 +13,7 @@ from npczarr.model.limits import Limits
 from npczarr.model.records import Mask, Value
 from npczarr.sources.nifti import place
 from npczarr.sources.nifti_file import NiftiMask
+from npczarr.sources.structures.frame_spacing import spacing_of_thick_frames
 from npczarr.sources.structures.frames import copy_frames, find_fit
 from npczarr.sources.structures.records import ImageUids, Segment, SegmentationObject
 from npczarr.sources.structures.references import check_references
@@ -29,8 +32,9 @@ def on_grid(
     """Lay one segment on the grid of an image.
 
     Where its frames are slices of the image, or parts of slices, up to a flip or a swap of rows and columns, the voxels
-    are copied as they are; slices without a frame stay empty. Other frames are made one volume of their own and placed
-    by position as any other mask, with a warning.
+    are copied as they are; slices without a frame stay empty. Other frames, and those that cover several slices of the
+    image by their own spacing or thickness, are made one volume of their own and placed by position as any other mask,
+    with a warning.
 
     Parameters
     ----------
@@ -41,7 +45,7 @@ def on_grid(
     threshold
         Part of the maximum from which a voxel of a fractional object counts.
     image
-        Identifiers of the image, to check the references of the object.
+        Identifiers of the image, to check the references of the object, and its SliceThickness.
     limits
         Most memory to take.
 
@@ -63,16 +67,19 @@ def on_grid(
     frames = segmentation.frames_of(segment.number)
     limits.check_voxels(int(np.prod(grid.shape_zyx)))
     fit = find_fit(segmentation, frames, grid) if len(frames) else None
+    spacing_mm = None
+    if fit is not None:
+        spacing_mm, doubts = spacing_of_thick_frames(segmentation.planes, grid, image)
+        noted += doubts
     try:
         noted += _describe_fractions(segmentation, frames, threshold)
         if not len(frames):
             empty: dict[str, Value] = {"mask_affine_source": "frames", "mask_voxels": 0, "mask_touches_end_slice": 0}
             found = Mask(np.zeros(grid.shape_zyx, dtype=np.uint8), empty, ("the file holds no frame of it",))
-        elif fit is not None:
+        elif fit is not None and spacing_mm is None:
             found = copy_frames(segmentation, segment, frames, fit, grid, threshold)
         else:
-            voxels, own = as_volume(segmentation, segment, frames, threshold, limits)
-            found = place(NiftiMask(voxels, {"frames": RAS_TO_LPS @ own.affine}), grid)
+            found = place(_volume(segmentation, segment, frames, threshold, limits, spacing_mm), grid)
     except SourceError as error:
         raise type(error)(f"{title}: {error}") from error
     warnings = tuple(f"{title}: {warning}" for warning in (*noted, *found.warnings))
@@ -107,6 +114,23 @@ def overlaps(segmentation: SegmentationObject, *, threshold: float = 0.5) -> dic
             if one != other:
                 shared[one, other] = shared.get((one, other), 0) + int(together[a, b])
     return shared
+
+
+def _volume(
+    segmentation: SegmentationObject,
+    segment: Segment,
+    frames: NDArray[np.intp],
+    threshold: float,
+    limits: Limits,
+    spacing_mm: float | None,
+) -> NiftiMask:
+    """Make one volume of frames, with a spacing of its own where theirs is known to be another than the image's."""
+    if spacing_mm is not None:
+        segmentation = replace(segmentation, planes=replace(segmentation.planes, slice_spacing_mm=spacing_mm))
+    voxels, own = as_volume(segmentation, segment, frames, threshold, limits)
+    if spacing_mm is not None and len(voxels) == 1:
+        voxels = np.pad(voxels, ((0, 1), (0, 0), (0, 0)))  # one slice alone would fit any spacing
+    return NiftiMask(voxels, {"frames": RAS_TO_LPS @ own.affine})
 
 
 def _check_threshold(threshold: float) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,7 +16,7 @@ CLOSED = ("CLOSED_PLANAR", "CLOSEDPLANAR_XOR")  # the geometric types that enclo
 
 @dataclass(frozen=True, slots=True)
 class ImageUids:
-    """Identifiers of an image, against which the references of a structure are checked; none is ever stored.
+    """What a structure is held against: identifiers of an image, none of which is ever stored, and its SliceThickness.
 
     Parameters
     ----------
@@ -25,11 +26,14 @@ class ImageUids:
         FrameOfReferenceUID, or an empty string if it is not known.
     instances
         SOPInstanceUID of each slice, in the order of z; empty if they are not known.
+    slice_thickness_mm
+        SliceThickness of the header; NaN if it is not known.
     """
 
     series: str = field(default="", repr=False)
     frame_of_reference: str = field(default="", repr=False)
     instances: tuple[str, ...] = field(default=(), repr=False)
+    slice_thickness_mm: float = math.nan
 
 
 @dataclass(frozen=True, slots=True, eq=False)

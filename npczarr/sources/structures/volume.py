@@ -121,7 +121,7 @@ def _regular(gaps_mm: Floats, planes: Planes) -> tuple[NDArray[np.int64], float]
     """
     smallest = float(gaps_mm.min())
     for spacing in (planes.slice_spacing_mm, smallest):
-        steps = None if spacing is None else _multiples(gaps_mm, spacing)
+        steps = None if spacing is None else multiples(gaps_mm, spacing)
         if steps is not None:
             break
     else:
@@ -131,7 +131,7 @@ def _regular(gaps_mm: Floats, planes: Planes) -> tuple[NDArray[np.int64], float]
         )
     thickness = planes.slice_thickness_mm
     apart = thickness is not None and spacing == smallest > 1.5 * thickness
-    if apart and thickness and _multiples(gaps_mm, thickness) is not None:
+    if apart and thickness and multiples(gaps_mm, thickness) is not None:
         raise GeometryError(
             f"frames are {smallest:.3g} mm or more apart and {thickness:.3g} mm thick, and no SpacingBetweenSlices "
             "says whether frames without a segment were left out; export it again on the grid of its image"
@@ -139,8 +139,8 @@ def _regular(gaps_mm: Floats, planes: Planes) -> tuple[NDArray[np.int64], float]
     return steps, float(gaps_mm.sum() / steps.sum())
 
 
-def _multiples(gaps_mm: Floats, spacing_mm: float) -> NDArray[np.int64] | None:
-    """Divide gaps by a spacing; None if they are no whole multiples of it."""
+def multiples(gaps_mm: Floats, spacing_mm: float) -> NDArray[np.int64] | None:
+    """Divide gaps between frames by a spacing in mm; None if they are no whole multiples of it."""
     ratios = gaps_mm / spacing_mm
     if ratios.max() > 1e6:
         return None

@@ -4,8 +4,10 @@ import pytest
 from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, JPEG2000Lossless, JPEGLSLossless, RLELossless
 
 from npczarr.errors import GeometryError, ParameterError, SourceError
-from npczarr.model.geometry import Grid
+from npczarr.model.geometry import RAS_TO_LPS, Grid
 from npczarr.model.limits import Limits
+from npczarr.sources.nifti import place
+from npczarr.sources.nifti_file import NiftiMask
 from npczarr.sources.structures import Code, ImageUids, on_grid, overlaps, read_segmentation
 from tests.builders import oblique_grid
 from tests.sources.structures.build import FRAME, SECRET, SERIES, item, rtstruct, save, seg, seg_dataset, straight_grid
@@ -217,6 +219,118 @@ def test_sparse_frames_on_another_grid_need_a_slice_spacing():
         laid(seg(fine, frames), straight_grid())
     found = laid(seg(fine, frames, spacing_between=0.75), straight_grid())
     assert any("mask on another grid" in text for text in found.warnings)
+
+
+FINE = straight_grid((12, 20, 24))  # slices of 3 mm
+THICK = straight_grid((6, 20, 24), (6.0, 1.0, 1.0))  # frames of 6 mm, each beginning on a slice of FINE
+CUBOID = np.zeros(THICK.shape_zyx, dtype=np.uint8)
+CUBOID[1:5, 5:15, 5:15] = 1
+
+
+def thick(slices=range(6), *, between=None, thickness=None):
+    """A SEG of frames of 6 mm, and what its header says of their spacing and thickness; 0 for nothing."""
+    dataset = seg_dataset(THICK, frames_of(CUBOID, slices=slices), spacing_between=between)
+    measures = dataset.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0]
+    if thickness is not None:
+        measures.SliceThickness = f"{thickness:g}"
+    if thickness == 0:
+        del measures.SliceThickness
+    return save(dataset)
+
+
+def of_thickness(value: float) -> ImageUids:
+    return ImageUids(SERIES, FRAME, slice_thickness_mm=value)
+
+
+@pytest.mark.parametrize(
+    ("said", "image"),
+    [
+        ({"between": 6.0}, None),
+        ({"between": 6.0, "thickness": 0}, None),
+        ({"between": 0.5}, None),  # the gap between slices, as some scanners write
+        ({"between": 6.0, "thickness": 4.0}, of_thickness(3.0)),
+        ({}, None),  # frames next to each other by their thickness
+        ({}, of_thickness(3.0)),
+        ({"slices": [1, 4, 2]}, of_thickness(3.0)),
+    ],
+)
+def test_frames_that_are_thicker_than_slices_are_placed_as_a_nifti_mask_of_them_is(said, image):
+    found = laid(thick(**said), FINE, image=image)
+    slices = said.get("slices", range(6))
+    voxels = np.where(np.isin(np.arange(6), list(slices))[:, None, None], CUBOID, 0)
+    expected = place(NiftiMask(voxels, {"sform": RAS_TO_LPS @ THICK.affine}), FINE)
+    np.testing.assert_array_equal(found.mask, expected.mask)
+    assert found.mask.any((1, 2)).sum() > len(slices)  # not every second slice alone
+    (warning,) = (text for text in found.warnings if "placed by majority of volume" in text)
+    before_cm3 = voxels.sum() * 6 / 1000
+    assert f"volume {before_cm3:.2f} cm3 became {found.mask.sum() * 3 / 1000:.2f} cm3" in warning
+
+
+@pytest.mark.parametrize(("slices", "between"), [([2], 6.0), ([2], None), ([1, 4], None)])
+def test_a_thick_frame_alone_covers_its_own_thickness(slices, between):
+    found = laid(thick(slices, between=between), FINE, image=of_thickness(3.0))
+    covered = sorted({z for at in slices for z in (2 * at - 1, 2 * at, 2 * at + 1)})  # half of a slice is tumor
+    assert np.flatnonzero(found.mask.any((1, 2))).tolist() == covered
+
+
+@pytest.mark.parametrize(
+    ("said", "image"),
+    [
+        ({"between": 6.0, "thickness": 3.0}, None),
+        ({"between": 6.0, "thickness": 3.0}, of_thickness(3.0)),
+        ({"slices": [2]}, None),
+        ({"slices": [1, 4]}, None),
+        ({}, of_thickness(6.0)),
+        ({"thickness": 9.0}, of_thickness(3.0)),
+    ],
+)
+def test_where_nothing_tells_whether_frames_are_thick_they_are_copied_and_it_is_said(said, image):
+    found = laid(thick(**said), FINE, image=image)
+    expected = np.zeros(FINE.shape_zyx)
+    slices = list(said.get("slices", range(6)))
+    expected[[2 * z for z in slices]] = CUBOID[slices]
+    np.testing.assert_array_equal(found.mask, expected)
+    (warning,) = found.warnings
+    assert "slices of the image are 3 mm apart" in warning
+    assert "slices between stay empty" in warning
+
+
+@pytest.mark.parametrize("slices", [range(6), [4], [1, 3, 5], [0, 4, 5]])
+@pytest.mark.parametrize(
+    ("between", "thickness", "image"),
+    [
+        (5.5, 5.0, None),  # a gap between slices
+        (None, 5.0, None),
+        (5.5, 11.0, None),  # slices that overlap
+        (None, 11.0, of_thickness(11.0)),
+        (None, 0, None),
+        (0.5, 5.0, None),  # the gap in place of the spacing, as some scanners write
+        (11.0, 5.0, "neighbors"),  # the header is wrong: slices are next to each other
+    ],
+)
+def test_frames_of_some_slices_of_the_image_itself_are_copied_without_a_word(slices, between, thickness, image):
+    if image == "neighbors" or (thickness == 11.0 and image is not None and list(slices) == [1, 3, 5]):
+        slices, image = [0, 4, 5], None
+    grid = straight_grid((6, 5, 7), (5.5, 1.0, 1.0))
+    volume = blobs(grid)
+    dataset = seg_dataset(grid, frames_of(volume, slices=slices), spacing_between=between)
+    measures = dataset.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0]
+    measures.SliceThickness = f"{thickness:g}"
+    if not thickness:
+        del measures.SliceThickness
+    found = laid(save(dataset), grid, image=image)
+    expected = np.zeros_like(volume)
+    expected[list(slices)] = volume[list(slices)]
+    np.testing.assert_array_equal(found.mask, expected)
+    assert found.warnings == ()
+
+
+def test_a_frame_of_an_image_of_one_slice_is_copied_whatever_its_thickness():
+    grid = straight_grid((1, 5, 7), (1.0, 1.0, 1.0))  # one slice of unknown thickness counts as 1 mm
+    dataset = seg_dataset(grid, frames_of(np.ones((1, 5, 7)) * (np.arange(7) < 3)), spacing_between=6.0)
+    found = laid(save(dataset), grid)
+    assert found.mask.sum() == 15
+    assert found.warnings == ()
 
 
 def test_frames_at_no_regular_distance_on_another_grid_are_refused():
