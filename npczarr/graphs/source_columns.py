@@ -13,11 +13,14 @@ from numpy.typing import NDArray
 from npczarr.graphs.stale_columns import is_missing, stale_columns, tells_who
 from npczarr.model.cohort import Cohort
 from npczarr.model.division import SPLIT
+from npczarr.model.events import EVENTS
 from npczarr.model.schema import SCAN, Variable
 from npczarr.sources.tables import Tables
-from npczarr.store.hierarchy import array, labels
+from npczarr.store.hierarchy import array, dtype_of, labels
 
 Column = tuple[Variable, NDArray[Any]]
+_COLUMN = "source_column"  # attribute of a column of a table
+_AND = "; "  # between the names of the columns of several sources
 
 
 def without_identities(tables: Tables, keep: Collection[str]) -> Tables:
@@ -68,11 +71,41 @@ def over_store(
                 "another name, with --columns",
             )
             continue
-        old = array(root, name)[...] if name in root else None
-        spread[name] = _joined(column, old, at, (len(patients), len(sequences)))
+        found = array(root, name) if name in root else None
+        old = None if found is None else found[...]
+        joined = _joined(column, old, at, (len(patients), len(sequences)))
+        if found is not None:
+            joined = _named_by_both(joined, str(found.attrs.get(_COLUMN, "")), _without(found[...], at))
+            tables.warnings += _type_change(name, dtype_of(found), joined[0].dtype)
+        spread[name] = joined
     stale, remarks = stale_columns(root, cohort, tables, strangers=strangers)
     tables.warnings += remarks
     return spread | stale
+
+
+def _type_change(name: str, before: str, now: str) -> tuple[str, ...]:
+    """Say that a column of numbers becomes text, or the reverse: selections that name it mean something else then."""
+    if before == now:
+        return ()
+    if now == "string":
+        return (
+            f"column {name!r}: the store had numbers and has text now, for not every entry is a number that can be "
+            f"kept as it is written; a selection such as {name} > 5 has to be written otherwise, and what other "
+            "sources gave is as the store had it until they are converted again",
+        )
+    return (
+        f"column {name!r}: the store had text and has numbers now; a selection such as {name} == '5' has to be written "
+        "otherwise",
+    )
+
+
+def _named_by_both(column: Column, before: str, others: NDArray[Any]) -> Column:
+    """Name an endpoint by the columns of all its sources: what 1 means depends on every one of the names."""
+    variable, values = column
+    if variable.name not in EVENTS or not before or is_missing(others).all():
+        return column
+    names = sorted({*before.split(_AND), str(variable.attributes[_COLUMN])})
+    return dataclasses.replace(variable, attributes={**variable.attributes, _COLUMN: _AND.join(names)}), values
 
 
 def _joined(

@@ -10,13 +10,10 @@ from collections.abc import Iterable, Sequence
 
 from npczarr.model import words
 from npczarr.model.clinical import MISSING, fold, plain
+from npczarr.model.events import event_words
 
 _ROMAN = {"i": "1", "ii": "2", "iii": "3", "iv": "4"}
 _STAGE_LETTER = {"t_stage": "t", "n_stage": "n", "m_stage": "m"}
-_NO_YES = (
-    "no", "0 no n false alive living censored none not noevent",
-    "yes", "1 yes y true dead died death deceased event observed progressed progression relapse recurrence",
-)  # fmt: skip
 _SIGN = (
     "negative", "0 negative neg (-) no false undetectable notdetected",
     "positive", "1 positive pos + (+) yes true detectable detected",
@@ -29,8 +26,8 @@ _WORDS: dict[str, tuple[str, ...]] = {
     "sex": ("female", "f female woman w", "male", "m male man"),
     "ebv": _SIGN,
     "vca": _SIGN,
-    "death": _NO_YES,
-    "progression": _NO_YES,
+    "death": event_words("death"),
+    "progression": event_words("progression"),
 }
 
 
@@ -38,7 +35,8 @@ def canonical(name: str, values: Sequence[str]) -> list[str]:
     """Return the meaning of the entries of a clinical column; "" for a missing entry.
 
     Stages become T0-T4, N0-N3, M0, M1 and 1-4c, whether written "T3", "cT3", "3", "3.0", "III" or "Stage IVa"; sex
-    female and male; EBV and VCA negative and positive; events no and yes; histology as the dataset's paper writes it.
+    female and male; EBV and VCA negative and positive; histology as the dataset's paper writes it; words of events no
+    and yes, but not their codes, for 1 is what :func:`npczarr.model.events.read_events` finds the column's name to say.
     Anything else stays as it is. A lone "-" is a missing entry, unless "+" is in the column as well.
 
     Parameters

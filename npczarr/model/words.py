@@ -63,26 +63,27 @@ PATIENT_COLUMNS = (
 SEQUENCE_COLUMNS = "序列 扫描序列 シーケンス sequenz sequencia secuencia"
 SESSION_COLUMNS = "访视 随访次数 时间点 检查次数 受診 来院 時点 visite termin zeitpunkt sitzung visita sesion sessao"
 
-#: Entries by clinical field and meaning; whitespace separates them.
-_NO = "否 无 無 なし nein non nao いいえ"
-_YES = "是 有 あり ja oui si sim はい"
+#: Answers to what the name of a column asks; whitespace separates them, here and below.
+NO = "否 无 無 なし nein non nao いいえ"
+YES = "是 有 あり ja oui si sim はい"
 _NEGATIVE = "阴性 阴 未检出 陰性 陰 negativ negatif negativo negativa"
 _POSITIVE = "阳性 阳 检出 陽性 陽 positiv positif positivo positiva"
+#: Entries by clinical field and meaning.
 VALUES: dict[str, dict[str, str]] = {
     "sex": {
         "female": "女 女性 女士 weiblich frau femme feminin mujer femenino femenina hembra mulher feminino feminina",
         "male": "男 男性 男士 mannlich mann homme masculin hombre masculino varon homem",
     },
-    "ebv": {"negative": f"{_NEGATIVE} {_NO}", "positive": f"{_POSITIVE} {_YES}"},
-    "vca": {"negative": f"{_NEGATIVE} {_NO}", "positive": f"{_POSITIVE} {_YES}"},
+    "ebv": {"negative": f"{_NEGATIVE} {NO}", "positive": f"{_POSITIVE} {YES}"},
+    "vca": {"negative": f"{_NEGATIVE} {NO}", "positive": f"{_POSITIVE} {YES}"},
     "death": {
-        "no": f"{_NO} 存活 生存 健在 未死亡 lebt lebend vivant vivante envie vivo viva",
-        "yes": f"{_YES} 死亡 已故 去世 tot verstorben gestorben decede decedee mort morte fallecido fallecida muerto "
+        "no": f"{NO} 存活 生存 健在 未死亡 lebt lebend vivant vivante envie vivo viva",
+        "yes": f"{YES} 死亡 已故 去世 tot verstorben gestorben decede decedee mort morte fallecido fallecida muerto "
         "muerta exitus obito morto morta falecido falecida",
     },
     "progression": {
-        "no": f"{_NO} 未进展 无进展 未复发 増悪なし keineprogression sansprogression sinprogresion semprogressao",
-        "yes": f"{_YES} 进展 复发 増悪 再発 progress rezidiv rechute progresion recidiva progressao",
+        "no": f"{NO} 未进展 无进展 未复发 増悪なし keineprogression sansprogression sinprogresion semprogressao",
+        "yes": f"{YES} 进展 复发 増悪 再発 progress rezidiv rechute progresion recidiva progressao",
     },
 }
 #: Letters for woman and man where the column has them for both: h and m are hombre and mujer, v and m varón and mujer,

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from npczarr.model.categories import canonical, ranked
 from npczarr.model.clinical import CLINICAL, MISSING, time_in, unit_of
+from npczarr.model.events import EVENTS, Events, read_events
 from npczarr.report.published import CHARACTERISTICS, with_published
 from npczarr.report.table_text import (
     Floats,
@@ -102,7 +103,17 @@ def _entries(dataset: xr.Dataset, name: str) -> Texts:
     """Entries of the patients by meaning; all "" where there is no such column."""
     if name not in dataset.variables or not is_of_patients(dataset, name):
         return np.full(len(labels(dataset, "patient")), "", dtype=object)
-    return np.array(canonical(name, list(texts(dataset, name, ("patient",)))), dtype=object)
+    written = list(texts(dataset, name, ("patient",)))
+    if name not in EVENTS:
+        return np.array(canonical(name, written), dtype=object)
+    events = _events(dataset, name, written)
+    if events.problem:  # as the table has them
+        return np.array(canonical("", written), dtype=object)
+    return np.array([{None: "", True: "yes", False: "no"}[observed] for observed in events.observed], dtype=object)
+
+
+def _events(dataset: xr.Dataset, name: str, written: list[str]) -> Events:
+    return read_events(name, written, str(dataset[name].attrs.get("source_column", name)))
 
 
 def _as_numbers(dataset: xr.Dataset, name: str, entries: Texts) -> Floats | None:
@@ -169,6 +180,10 @@ def _doubts(dataset: xr.Dataset, stage: Texts, entries: Mapping[str, Texts]) -> 
         for name in ("age", "overall_survival", "progression_free_survival")
         if (odd := _not_numbers(dataset, name, entries[name]))
     ]
+    for name in EVENTS:
+        if any(entries[name]):
+            events = _events(dataset, name, list(texts(dataset, name, ("patient",))))
+            notes += [f"{_LABELS[name]}: {said}." for said in (events.problem, events.doubt) if said]
     if {*entries["sex"]} & {"0", "1", "2"}:
         notes.append("Sex: the table has codes for it and does not say which is which.")
     if any(stage) and any(entries["m_stage"]):

@@ -19,8 +19,10 @@ from numpy.typing import NDArray
 from npczarr.errors import ParameterError
 from npczarr.report.outlined_figure import outlined_panel
 from npczarr.report.style import GRAY, WIDE_INCHES, blank, box, colors_of, styled
-from npczarr.report.survival import LEAST_PATIENTS, survival_curves, survival_summary, survival_times
+from npczarr.report.survival import LEAST_PATIENTS, survival_curves, survival_summary
+from npczarr.report.survival_times import survival_times
 from npczarr.report.volumes import bland_altman, volume_agreement, volume_by_stage
+from npczarr.store.axis_order import in_axis_order
 
 __all__ = [
     "LEAST_PATIENTS",
@@ -163,6 +165,7 @@ def _by_sequence(values: xr.DataArray) -> dict[str, Floats]:
 
 def _voxel_sizes(dataset: xr.Dataset) -> pd.DataFrame:
     """Sizes of every stored scan, a row each."""
+    dataset = in_axis_order(dataset)
     columns = {
         "measured": dataset["spacing"].sel(axis="z"),
         "pixel": dataset["spacing"].sel(axis="x"),

@@ -7,17 +7,13 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import xarray as xr
 from lifelines import KaplanMeierFitter
 from lifelines.statistics import multivariate_logrank_test
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from npczarr.errors import ParameterError
-from npczarr.model.categories import canonical, ranked
-from npczarr.model.clinical import MISSING, time_in
 from npczarr.report.style import GRAY, WIDE_INCHES, blank, colors_of, short, styled
-from npczarr.report.table_text import first_visits, is_of_patients, some
 
 _LINES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 1)))
 _STEP_MONTHS = 12
@@ -25,92 +21,56 @@ _MOST_STEPS = 30
 LEAST_PATIENTS = 5  # of a group: a curve of fewer means little
 
 
-def survival_times(
-    dataset: xr.Dataset, by: str = "clinical_stage", *, time: str = "overall_survival", event: str = "death"
-) -> pd.DataFrame:
-    """Return `months`, `event` (whether it was observed) and `group` of every patient who has all three.
-
-    The first visit of a subject counts where there are several.
-
-    Raises
-    ------
-    ParameterError
-        If the store lacks one of the variables or has it for each scan, the times are text, or no patient has all
-        three.
-    """
-    names = (time, event, by)
-    if absent := [name.replace("_", " ") for name in names if name not in dataset]:
-        raise ParameterError(f"the store holds no {' and no '.join(absent)}: convert it again with its clinical table")
-    if several := [name.replace("_", " ") for name in names if not is_of_patients(dataset, name)]:
-        raise ParameterError(f"the store has {' and '.join(several)} for each scan, expected one value a patient")
-    dataset = first_visits(dataset)
-    months, events, groups, patients = (np.atleast_1d(dataset[name].values) for name in (*names, "patient"))
-    if months.dtype.kind not in "biuf":
-        raise ParameterError(_why_text(time, list(map(_text, months))))
-    observed = pd.Series(canonical(event, list(map(_text, events)))).map({"yes": True, "no": False})
-    frame = pd.DataFrame(
-        {"months": months.astype(float), "event": observed, "group": canonical(by, list(map(_text, groups)))}
-    )
-    frame.index = pd.Index(list(map(str, patients)), name="patient")
-    known = frame["months"].ge(0) & np.isfinite(frame["months"]) & frame["event"].notna() & (frame["group"] != "")
-    if not known.any():
-        raise ParameterError(f"no patient has {', '.join(names).replace('_', ' ')} together")
-    found: pd.DataFrame = frame[known].astype({"event": bool})
-    order = ranked(by, found["group"])
-    found = found.sort_values("group", key=lambda names: names.map(order.index), kind="stable")
-    found.attrs["by"] = by.replace("_", " ")
-    return found
-
-
-def _why_text(name: str, entries: list[str]) -> str:
-    """Say which entries of a column of times made it text."""
-    odd = sorted({entry for entry in entries if entry.lower() not in MISSING and _months(entry) is None})
-    cause = f"no number in {some(odd)}" if odd else "it holds no numbers"
-    return f"{name.replace('_', ' ')} is text ({cause}): correct the table and convert again"
-
-
-def _months(entry: str) -> float | None:
-    return time_in(entry, given="month", wanted="month")
-
-
 def survival_summary(times: pd.DataFrame) -> pd.DataFrame:
     """Summarise each group: patients, events, median survival and survival at the last full year, with 95 % limits.
+
+    The year is the last that a patient of any group of five or more has reached. A group none of whose patients was
+    observed so long has no survival there: NaN; it is 0 where all of them had the event before.
 
     Parameters
     ----------
     times
-        What :func:`survival_times` gives.
+        What :func:`npczarr.report.survival_times.survival_times` gives.
 
     Returns
     -------
     pandas.DataFrame
         Index `group`; `patients`, `events`, `median_months` (infinite where half of the group is never reached), `at`
-        (months), `survival`, `lower`, `upper`. ``attrs["logrank_p"]``: probability under one survival for all, NaN with
-        one group.
+        (months), `survival`, `lower`, `upper`, `followed_months` (how long the patient observed longest was).
+        ``attrs["logrank_p"]``: probability under one survival for all, NaN with one group.
 
     References
     ----------
     Kaplan and Meier, J Am Stat Assoc 1958; 53: 457-481. Limits: exponential Greenwood (Kalbfleisch and Prentice 1980),
     as lifelines computes them. Log-rank test: Mantel, Cancer Chemother Rep 1966; 50: 163-170.
     """
-    at = float(_years(times)[-1])
-    rows = {}
-    for group, fit in _fits(times).items():
-        limits = fit.confidence_interval_survival_function_
-        before = limits.loc[limits.index <= at].iloc[-1]
-        rows[group] = {
-            "patients": int((times["group"] == group).sum()),
-            "events": int(times.loc[times["group"] == group, "event"].sum()),
-            "median_months": float(fit.median_survival_time_),
-            "at": at,
-            "survival": float(fit.predict(at)),
-            "lower": float(before.iloc[0]),
-            "upper": float(before.iloc[1]),
-        }
+    large = times[times["group"].map(times["group"].value_counts()) >= LEAST_PATIENTS]
+    at = float(_years(times if large.empty else large)[-1])
+    rows = {group: _summary_row(times[times["group"] == group], fit, at) for group, fit in _fits(times).items()}
     summary = pd.DataFrame.from_dict(rows, orient="index")
     summary.index.name = "group"
     summary.attrs["logrank_p"] = _logrank(times)
     return summary
+
+
+def _summary_row(one: pd.DataFrame, fit: KaplanMeierFitter, at: float) -> dict[str, float]:
+    """Summarise one group; `at` in months."""
+    followed = float(one["months"].max())
+    limits = fit.confidence_interval_survival_function_
+    lower, upper = limits.loc[limits.index <= at].iloc[-1]
+    survival = float(fit.predict(at))
+    if followed < at and not one["event"].all():  # the estimate would carry on what nobody was there to show
+        survival = lower = upper = np.nan
+    return {
+        "patients": len(one),
+        "events": int(one["event"].sum()),
+        "median_months": float(fit.median_survival_time_),
+        "at": at,
+        "survival": survival,
+        "lower": float(lower),
+        "upper": float(upper),
+        "followed_months": followed,
+    }
 
 
 @styled
@@ -120,7 +80,8 @@ def survival_curves(times: pd.DataFrame, *, xlabel: str = "Months", ylabel: str 
     Parameters
     ----------
     times
-        What :func:`survival_times` gives. Groups of fewer than five patients are not drawn.
+        What :func:`npczarr.report.survival_times.survival_times` gives. A curve ends where the last patient of its
+        group was observed. Groups of fewer than five patients are not drawn.
 
     Raises
     ------
@@ -149,7 +110,7 @@ def survival_curves(times: pd.DataFrame, *, xlabel: str = "Months", ylabel: str 
             limits = fit.confidence_interval_survival_function_
             curves.fill_between(limits.index, *limits.to_numpy().T, step="post", color=color, alpha=0.15, linewidth=0)
     curves.set_ylim(0, 1.02)
-    curves.set_xlim(0, years[-1] * 1.02 or 1)
+    curves.set_xlim(0, float(times["months"].max()) * 1.02 or 1)
     curves.set_ylabel(ylabel)
     curves.grid()
     p = _logrank(times)
@@ -170,10 +131,6 @@ def survival_curves(times: pd.DataFrame, *, xlabel: str = "Months", ylabel: str 
     return figure
 
 
-def _text(value: object) -> str:
-    return "" if value != value else str(value)  # a number that is NaN differs from itself
-
-
 def _fits(times: pd.DataFrame) -> dict[str, KaplanMeierFitter]:
     return {
         str(group): KaplanMeierFitter().fit(one["months"], one["event"], label=str(group))
@@ -185,7 +142,7 @@ def _years(times: pd.DataFrame) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
     """Months of whole years of observation, or of every few years where there are many."""
     last = float(times["months"].max())
     if last < _STEP_MONTHS:
-        return np.array([0.0, max(last, 1.0)])
+        return np.array([0.0, last] if last else [0.0])
     # days that were taken as months would make thousands of columns
     step = _STEP_MONTHS * np.ceil(last / (_STEP_MONTHS * _MOST_STEPS))
     return np.arange(0, last + 1e-9, step)

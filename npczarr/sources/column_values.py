@@ -12,9 +12,16 @@ from numpy.typing import NDArray
 
 from npczarr.model.categories import canonical
 from npczarr.model.clinical import MISSING, ClinicalField, is_missing_code, time_in, unit_of
+from npczarr.model.events import EVENTS, read_events
 
 At = tuple[int, ...]  # of a patient, or of a patient and a sequence
+#: Codes, of which a float64 would lose something: leading zeros, or digits beyond the 15 that it holds exactly.
+_CODE = re.compile(r"[-+]?(?:0\d|\d{16})")
 _COMMA = re.compile(r"[-+]?\d+,\d+")
+_DECIMAL_COMMA = re.compile(r"[-+]?\d+,\d{1,2}")
+#: 1.234 and 1.234.567: thousands where decimals have a comma.
+_THOUSANDS = re.compile(r"[-+]?[1-9]\d{0,2}(?:\.\d{3})+(?!\d)")
+_DECIMAL_POINT = re.compile(r"[-+]?(?!0\d)\d*\.\d+")
 _FEW = 0.1  # of a column's entries
 _LONG_MONTHS = 360  # 30 years: times that reach beyond it without a unit are more likely days
 
@@ -49,8 +56,13 @@ def read_values(
     shape: tuple[int, ...],
     known: ClinicalField | None,
     meanings: Mapping[str, str] | None = None,
+    *,
+    thousands: bool = False,
 ) -> ColumnValues:
     """Read a column's entries.
+
+    A column that nobody knows holds numbers if every entry is one, and text as it is written otherwise; codes such as
+    "007" and numbers of more than 15 digits before the point are text.
 
     Parameters
     ----------
@@ -64,16 +76,39 @@ def read_values(
         The clinical field that the column holds, if it is one.
     meanings
         Meaning by entry, from the configuration; such entries are replaced in the store.
+    thousands
+        Whether the table may write 1234 as 1.234, as :func:`may_group_thousands` says.
     """
     if known is not None and known.dtype == "string":
-        return _text(known, {at: (meanings or {}).get(text, text) for at, text in entries.items()}, shape)
+        return _text(name, known, {at: (meanings or {}).get(text, text) for at, text in entries.items()}, shape)
+    pointed = [text for text in entries.values() if "." in text] if thousands else []
+    if pointed and all(_THOUSANDS.match(text) for text in pointed):
+        plain = pointed[0].replace(".", "")
+        doubt = (
+            f"{name}: {pointed[0]!r} may be {plain} or a decimal number, for the table has decimal commas or "
+            "semicolons between its columns; the column is kept as text. Write numbers without separators of thousands"
+        )
+        return ColumnValues(_filled(shape, entries, ""), warnings=(doubt,))
     if known is not None:
         return _times(name, known, entries, shape)
     numbers = {at: _number(text) for at, text in entries.items() if text.lower() not in MISSING}
     others = [entries[at] for at, number in numbers.items() if number is None]
-    if not numbers or others:
+    if not numbers or others or any(_CODE.match(entries[at]) for at in numbers):
         return ColumnValues(_filled(shape, entries, ""), warnings=_nearly_numbers(name, others, len(numbers)))
     return ColumnValues(_filled(shape, numbers, np.nan))
+
+
+def may_group_thousands(rows: Sequence[Mapping[str, str]], separator: str) -> bool:
+    """Whether a table may write 1234 as 1.234: it has decimal commas, or semicolons and no decimal points.
+
+    >>> may_group_thousands([{"age": "54,5", "days": "1.234"}], ";"), may_group_thousands([{"days": "1.234"}], ",")
+    (True, False)
+    """
+    entries = [entry for row in rows for entry in row.values()]
+    if any(_DECIMAL_COMMA.fullmatch(entry) for entry in entries):
+        return True
+    pointed = (entry for entry in entries if _DECIMAL_POINT.fullmatch(entry))
+    return separator == ";" and all(_THOUSANDS.fullmatch(entry) for entry in pointed)
 
 
 def _nearly_numbers(name: str, others: Sequence[str], count: int) -> tuple[str, ...]:
@@ -103,11 +138,13 @@ def split_tnm(entries: Mapping[At, str]) -> tuple[dict[At, str], dict[At, str], 
     return t, n, m
 
 
-def _text(known: ClinicalField, entries: Mapping[At, str], shape: tuple[int, ...]) -> ColumnValues:
+def _text(name: str, known: ClinicalField, entries: Mapping[At, str], shape: tuple[int, ...]) -> ColumnValues:
+    problem = read_events(known.name, list(entries.values()), name).problem if known.name in EVENTS else ""
+    warnings = (f"no survival can be computed: {problem}",) if problem else ()
     labels = dict(zip(entries, canonical(known.name, list(entries.values())), strict=True))
     codes = sorted({text for at, text in entries.items() if text and not labels[at]})
     kept = {at: text for at, text in entries.items() if labels[at]}
-    return ColumnValues(_filled(shape, kept, ""), {"missing_codes": codes} if codes else {})
+    return ColumnValues(_filled(shape, kept, ""), {"missing_codes": codes} if codes else {}, warnings)
 
 
 def _times(name: str, known: ClinicalField, entries: Mapping[At, str], shape: tuple[int, ...]) -> ColumnValues:

@@ -111,10 +111,10 @@ def _first(row: Mapping[str, str], aliases: Sequence[str]) -> str | None:
 
 
 def _shown(entries: Sequence[str]) -> str:
-    """Describe entries: numbers by their range, text by what it says where it repeats."""
+    """Describe entries: numbers by their range, text and codes such as 007 by what they say where they repeat."""
     given = [entry for entry in entries if entry.lower() not in MISSING]
     different = sorted({*given})
-    if given and all(re.fullmatch(r"-?\d+(\.\d+)?", entry) for entry in given):
+    if given and all(re.fullmatch(r"-?(0|[1-9]\d{0,14})(\.\d+)?", entry) for entry in given):
         numbers = [float(entry) for entry in given]
         return f"{min(numbers):g} to {max(numbers):g}"
     if len(different) <= min(_FEW, len(given) // 2):

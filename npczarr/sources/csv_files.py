@@ -56,6 +56,13 @@ def parse_csv(content: bytes) -> list[dict[str, str]]:
     return [{names[i]: row[i] for i in kept} for row in body]
 
 
+def separator_of(content: bytes) -> str:
+    """Return what separates the columns of a CSV file: ``,``, ``;``, a tab or ``|``."""
+    text = _decode(content)
+    said = _SAID.match(text)
+    return said[1] if said else _separator(_header(text))
+
+
 def _named_columns(names: Sequence[str], rows: Sequence[Sequence[str]]) -> list[int]:
     """Leave out what spreadsheets put behind the last column: separators without a name and without values."""
     return [i for i, name in enumerate(names) if name or any(row[i] for row in rows)]

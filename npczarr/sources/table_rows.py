@@ -14,6 +14,7 @@ from npczarr.sources.config import SourceConfig
 from npczarr.sources.entry_labels import EntryLabels
 from npczarr.sources.patient_column import choose_patient_column
 
+_NIFTI = re.compile(r"\.nii(\.gz)?$", re.IGNORECASE)
 _FEW = 6  # entries that a remark shows
 
 At = tuple[int, ...]
@@ -75,9 +76,32 @@ def place_rows(rows: Sequence[Row], cohort: Cohort, config: SourceConfig) -> Pla
             if at in placed and not _is_same(row, placed[at], session):
                 left_out.repeated.add(at)
             placed.setdefault(at, row)
+    strange = [row[patient] for row in rows if not people.find(row[patient])]
+    hints = [] if config.patient else _hints_at_numbers(strange, cohort, none_found=not placed)
     shape = (len(cohort.patients),) if sequence is None else (len(cohort.patients), len(cohort.sequences))
     keys = tuple(name for name in (patient, session, sequence) if name is not None)
-    return PlacedRows(placed, keys, shape, (*doubts, *left_out.remarks()))
+    return PlacedRows(placed, keys, shape, (*doubts, *left_out.remarks(), *hints))
+
+
+def _hints_at_numbers(strange: Sequence[str], cohort: Cohort, *, none_found: bool) -> list[str]:
+    """Say that rows of patients who have no folder may be joined by the PatientID of the headers.
+
+    Parameters
+    ----------
+    strange
+        Entries that name no patient of the cohort.
+    none_found
+        Whether no row of the table has a place.
+    """
+    numbers = EntryLabels({number for several in cohort.numbers.values() for number in several}, patient_key)
+    known = sum(bool(numbers.find(entry)) for entry in strange)
+    advice = '[layout] patient = "PatientID" in a TOML file (--config)'
+    if known:
+        return [f"{known} of these rows have the PatientID of a header: {advice} joins them, and makes it the label"]
+    images = (file for scan in cohort.scans.values() for file in scan.images[:1])
+    if cohort.numbers or not (strange and none_found) or any(_NIFTI.search(file.path) for file in images):
+        return []
+    return [f"if they are written as PatientID in the headers, {advice} joins them, and makes it the label"]
 
 
 def _sequence_column(rows: Sequence[Row], sequences: EntryLabels, config: SourceConfig) -> str | None:

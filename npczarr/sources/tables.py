@@ -16,9 +16,10 @@ from npczarr.model.clinical import CLINICAL, ClinicalField, known_field
 from npczarr.model.cohort import Cohort, File
 from npczarr.model.schema import RESERVED, SCAN, VISIT, VISIT_ORDER, Variable
 from npczarr.model.visit_order import VISIT_TIME, describe_unordered, places_of_visits
-from npczarr.sources.column_values import read_values, split_tnm
+from npczarr.sources.column_remarks import name_codes, name_empty
+from npczarr.sources.column_values import may_group_thousands, read_values, split_tnm
 from npczarr.sources.config import SourceConfig
-from npczarr.sources.csv_files import WORKBOOK, parse_csv
+from npczarr.sources.csv_files import WORKBOOK, parse_csv, separator_of
 from npczarr.sources.files import Source, refusal_reason
 from npczarr.sources.table_rows import At, PlacedRows, place_rows
 
@@ -61,9 +62,10 @@ def read_tables(source: Source, cohort: Cohort, config: SourceConfig) -> Tables:
     columns = _visit_columns(cohort, config)
     warnings = [f"{file.path}: {WORKBOOK}; the table was left out" for file in cohort.strays if _is_workbook(file)]
     used = set()
-    for file, rows in _tables(source, cohort, warnings):
+    for file, rows, thousands in _tables(source, cohort, warnings):
         try:
-            warnings += [f"{file.path}: {warning}" for warning in _add(rows, file, cohort, config, columns)]
+            found = _add(rows, file, cohort, config, columns, thousands)
+            warnings += [f"{file.path}: {warning}" for warning in found]
             used.add(file.name)
         except SourceError as error:
             warnings.append(f"{file.path}: {error}; the table was left out")
@@ -103,8 +105,11 @@ def _unordered(cohort: Cohort, config: SourceConfig, columns: Columns) -> list[s
     return [problem] if problem else []
 
 
-def _tables(source: Source, cohort: Cohort, warnings: list[str]) -> Iterator[tuple[File, list[dict[str, str]]]]:
-    """Yield each table's rows; the tables of sessions that BIDS has for each subject are one table."""
+def _tables(source: Source, cohort: Cohort, warnings: list[str]) -> Iterator[tuple[File, list[dict[str, str]], bool]]:
+    """Yield each table's rows, and whether it may have separators of thousands.
+
+    The tables of sessions that BIDS has for each subject are one table.
+    """
     of_sessions: list[dict[str, str]] = []
     first = None
     for file, content in zip(cohort.tables, source.read([file.path for file in cohort.tables]), strict=True):
@@ -119,13 +124,18 @@ def _tables(source: Source, cohort: Cohort, warnings: list[str]) -> Iterator[tup
             of_sessions += [{"participant_id": match[1], **row} for row in rows]
             first = first or file
         else:
-            yield file, rows
+            yield file, rows, may_group_thousands(rows, separator_of(content))
     if first is not None:
-        yield first, of_sessions
+        yield first, of_sessions, False
 
 
 def _add(
-    rows: Sequence[Mapping[str, str]], file: File, cohort: Cohort, config: SourceConfig, columns: Columns
+    rows: Sequence[Mapping[str, str]],
+    file: File,
+    cohort: Cohort,
+    config: SourceConfig,
+    columns: Columns,
+    thousands: bool,
 ) -> list[str]:
     """Add a table's columns; return what could not be placed."""
     if not rows:
@@ -137,6 +147,7 @@ def _add(
     warnings = list(placed.warnings)
     if not meanings and _should_be_known(names, placed, file, config):
         warnings.append(_nothing_known(names))
+    warnings += name_empty(names, rows, placed)
     parts: list[_Part] = []
     for name in names:
         values = {at: row.get(name, "") for at, row in placed.rows.items()}
@@ -144,7 +155,7 @@ def _add(
         if known is not None and (stages := _tnm_parts(name, known, values)):
             parts += stages
             known = None
-        warnings += _place(name, known, values, placed, file, config, columns)
+        warnings += _place(name, known, values, placed, file, config, columns, thousands)
     for name, stage, part in parts:  # last: a column of T alone says it better
         if stage.name not in columns:
             _place(name, stage, part, placed, file, config, columns)
@@ -189,13 +200,15 @@ def _place(
     file: File,
     config: SourceConfig,
     columns: Columns,
+    thousands: bool = False,
 ) -> list[str]:
     """Make one variable of one column: a known clinical field, or the column as it is; return what to look at."""
     # in lower case: some file systems make one folder of "age" and "Age"
     used = {name.lower() for name in (*columns, *RESERVED)}
     if known is not None and known.name in used:
         known = None
-    values = read_values(name, entries, placed.shape, known, config.values.get(known.name, {}) if known else {})
+    meanings = config.values.get(known.name, {}) if known else {}
+    values = read_values(name, entries, placed.shape, known, meanings, thousands=thousands)
     numeric = values.column.dtype.kind == "f"
     label = known.name if known is not None else _label(name, file, config, used)
     columns[label] = (
@@ -209,7 +222,7 @@ def _place(
         ),
         values.column,
     )
-    return list(values.warnings)
+    return [*values.warnings, *name_codes(name, values, entries)]
 
 
 def _label(name: str, file: File, config: SourceConfig, used: set[str]) -> str:

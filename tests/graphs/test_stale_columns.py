@@ -7,6 +7,7 @@ import xarray as xr
 import npczarr as npc
 from npczarr.graphs.source_columns import over_store
 from npczarr.model.cohort import Cohort
+from npczarr.model.events import read_events
 from npczarr.sources.tables import Tables
 from npczarr.store.create import add_columns
 from npczarr.store.hierarchy import open_group
@@ -121,6 +122,50 @@ def test_patients_of_another_source_keep_their_values(source, convert, tmp_path)
     columns, said = convert(source)
     assert columns["MRN"] == ["", "", "H3"]
     assert "may tell who the patients are lost the values of the source's patients, not those of others: MRN" in said
+
+
+def test_a_column_that_becomes_text_or_numbers_is_said_to(source, convert, tmp_path):
+    (source / "clinical.csv").write_text("PatientID,Age,Code\n1,50,7\n2,60,10\n")
+    columns, said = convert(source)
+    assert columns["Code"] == [7, 10]
+    assert "Code" not in said
+    (source / "clinical.csv").write_text("PatientID,Age,Code\n1,50,007\n2,60,010\n")
+    columns, said = convert(source)
+    assert columns["Code"] == ["007", "010"]
+    assert "column 'Code': the store had numbers and has text now" in said
+    assert "Code" not in convert(source)[1]
+    other = make(tmp_path / "d", ("3",), "PatientID,Age,Code\n3,70,12\n")
+    columns, said = convert(other)
+    assert columns["Code"] == ["007", "010", "12"]
+    assert "Code" not in said
+    (source / "clinical.csv").write_text("PatientID,Age,Code\n1,50,7\n2,60,10\n")
+    assert "Code" not in convert(source)[1], "the other source's entries are text still"
+    columns, said = convert(other, replace=False)
+    assert columns["Code"] == ["7", "10", "12"]
+
+
+def test_a_column_of_text_that_becomes_numbers_is_said_to(source, convert):
+    (source / "clinical.csv").write_text("PatientID,Age,Code\n1,50,007\n2,60,010\n")
+    convert(source)
+    (source / "clinical.csv").write_text("PatientID,Age,Code\n1,50,7\n2,60,10\n")
+    columns, said = convert(source)
+    assert columns["Code"] == [7, 10]
+    assert "column 'Code': the store had text and has numbers now" in said
+
+
+def test_an_endpoint_of_two_sources_is_named_by_both_of_their_columns(source, convert, tmp_path):
+    """1 is dead in one and may be alive in the other."""
+    (source / "clinical.csv").write_text("PatientID,Vital status\n1,1\n2,0\n")
+    convert(source)
+    other = make(tmp_path / "d", ("3",), "PatientID,Death\n3,1\n")
+    convert(other)
+    found = xr.open_zarr(tmp_path / "s.zarr", chunks=None)["death"]
+    assert found.values.tolist() == ["1", "0", "1"]
+    assert found.attrs["source_column"] == "Death; Vital status"
+    assert "does not say for certain" in read_events("death", found.values.tolist(), "Death; Vital status").problem
+    before = (tmp_path / "s.zarr/death/zarr.json").read_bytes()
+    convert(source)
+    assert (tmp_path / "s.zarr/death/zarr.json").read_bytes() == before
 
 
 def test_a_source_of_some_scans_of_a_patient_takes_nothing_away(source, convert, tmp_path):

@@ -17,7 +17,7 @@ from npczarr.report.blocks import Absent
 from npczarr.report.contents import Contents
 from npczarr.report.published import CLINICAL_STAGES, STAGES, published_doubts
 from npczarr.report.results_section import clinical_blocks
-from npczarr.report.survival import survival_times
+from npczarr.report.survival_times import survival_times
 from npczarr.report.tables import clinical_columns, clinical_stages
 from npczarr.sources.config import SourceConfig
 from npczarr.sources.files import open_source
