@@ -96,7 +96,7 @@ def test_too_little_memory_is_one_line(capsys, monkeypatch, error):
     def fail():
         raise error
 
-    monkeypatch.setattr(sys.modules["npczarr.cli.app"], "app", fail)
+    monkeypatch.setattr(sys.modules["npczarr.cli.entry"], "app", fail)
     code, out, err = here(capsys, monkeypatch, "demo")
     assert (code, out) == (2, "")
     assert " ".join(err.split()).startswith("error not enough memory (")
@@ -437,7 +437,7 @@ def test_ctrl_c_promises_no_more_than_the_command_keeps(command, capsys, monkeyp
     def stopped():
         raise SystemExit(130)
 
-    monkeypatch.setattr(sys.modules["npczarr.cli.app"], "app", stopped)
+    monkeypatch.setattr(sys.modules["npczarr.cli.entry"], "app", stopped)
     goes_on = f"; what was complete is kept, run {command} again to go on from there"
     said = f"stopped{goes_on if command in ('convert', 'download', 'export', 'resample') else ''}\n"
     assert here(capsys, monkeypatch, command, "x") == (130, "", said)

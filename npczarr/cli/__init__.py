@@ -1,5 +1,5 @@
 """The command line: parse, one call, print."""
 
-from npczarr.cli.app import main
+from npczarr.cli.entry import main
 
 __all__ = ["main"]

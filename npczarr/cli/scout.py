@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 
 from npczarr.cli import show
 from npczarr.cli.options import Json, Source, SourceOption, as_options, new_file
+from npczarr.cli.streams import print_file
 from npczarr.errors import ParameterError
 from npczarr.outputs import write_whole
 
@@ -31,12 +33,14 @@ def scout(
     with show.progress() as draw:
         found = run(source, source_options=as_options(source_option), on_progress=draw)
     if as_json:
-        typer.echo(json.dumps(asdict(found), ensure_ascii=False, indent=1))
+        typer.echo(json.dumps(asdict(found), indent=1))
         return
     if out is None:
-        typer.echo(found.toml)
+        print_file(found.toml)
         return
     write_whole(out, found.toml.encode())
+    for remark in found.remarks:
+        show.out.print(f"[yellow]note[/] {escape(remark)}")
     show.out.print(
         f"{found.patients} patients, {found.scans} scans, {len(found.not_taken)} remarks on what is not taken  →  "
         f"{out}\n"

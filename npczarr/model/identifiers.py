@@ -42,6 +42,10 @@ _MAKERS_TEXT = """
     premier vantage titan umr scanner phantom head neck
     """
 _MAKERS = frozenset(_MAKERS_TEXT.split())
+_DIGIT = re.compile(r"\d")
+_LETTERS = re.compile(r"[^\W\d_]+")
+_LISTED = re.compile(r"[^\W\d_]{2,}(?:[ -][^\W\d_]+)*, ?[^\W\d_]+\.?(?:[ -][^\W\d_]+\.?)*")
+_UMLAUTS = str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue", "ø": "oe", "å": "aa"})
 _SHORTEST = 3  # letters of a part of a name that is searched for
 _SHORTEST_IDEOGRAPHIC = 2  # characters of a name in a script of words without spaces
 _FIRST_IDEOGRAPH = 0x3040  # kana, then the ideographs, then Hangul
@@ -89,6 +93,56 @@ def is_plain_visit(name: str) -> bool:
     numbers = [part for part in parts if part.isdecimal()]
     words = {part.lower() for part in parts if not part.isdecimal()}
     return words <= _VISITS and len(numbers) <= 1 and all(len(number) <= 3 for number in numbers)
+
+
+def is_persons_name(label: str, name: object, number: object = "") -> bool:
+    """Whether a label is the name of a patient: words of it, in any order, whatever is between them.
+
+    Parameters
+    ----------
+    label
+        Label of the patient.
+    name, number
+        PatientName and PatientID of a header. A name that has digits, or is the number too, is a pseudonym.
+
+    >>> [is_persons_name(label, "DOE^JOHN^^Dr") for label in ("Doe_John", "john doe 1962", "Doe", "001", "Jones")]
+    [True, True, True, False, False]
+    >>> is_persons_name("Müller, Jürgen", "Mueller^Juergen"), is_persons_name("王小明", "Wang^XiaoMing=王^小明")
+    (True, True)
+    >>> is_persons_name("P-001", "P-001"), is_persons_name("AMC", "AMC", "AMC")
+    (False, False)
+    """
+    called, numbered = str(name), str(number)
+    if _DIGIT.search(called) or (fold(called) == fold(numbered)):
+        return False
+    return any(_has_words(label_as_written, called) for label_as_written in (label, _spelled_out(label)))
+
+
+def _has_words(label: str, name: str) -> bool:
+    """Whether the words of a label are of a name, or are all of it in one."""
+    found, there = _person_words(label), {*_person_words(name), *_person_words(_spelled_out(name))}
+    together = {"".join(_person_words(group)) for group in name.split("=")}
+    known = {*found} <= there or "".join(found) in together
+    return known and any(len(word) > 1 for word in found)
+
+
+def _person_words(text: str) -> list[str]:
+    words = [word for word in _LETTERS.findall(fold(text)) if word not in _PREFIXES]
+    return [word for word in words if word not in _MAKERS]
+
+
+def _spelled_out(text: str) -> str:
+    """Write umlauts as headers without them do."""
+    return text.casefold().translate(_UMLAUTS)
+
+
+def looks_like_name(label: str) -> bool:
+    """Whether a label is written as names of persons are, in DICOM or in lists.
+
+    >>> [looks_like_name(label) for label in ("Doe^John", "Doe, John", "NPC_001", "T1, 2", "Doe_John")]
+    [True, True, False, False, False]
+    """
+    return "^" in label or _LISTED.fullmatch(label) is not None
 
 
 def identity_words(values: Iterable[object]) -> frozenset[str]:

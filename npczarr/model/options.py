@@ -81,6 +81,20 @@ def family_of(url: str) -> str | None:
     return _FAMILIES.get(url.partition("://")[0].lower()) if "://" in url else None
 
 
+def local_path(url: str | Path) -> str | Path:
+    """Return the path that a ``file://`` URL names, with its percent escapes undone; anything else as it is.
+
+    >>> local_path("file:///data/my%20store.zarr"), local_path("file://localhost/a"), local_path("s3://b/a%20b")
+    ('/data/my store.zarr', '/a', 's3://b/a%20b')
+    """
+    if not (isinstance(url, str) and url.lower().startswith("file://")):
+        return url
+    from urllib.request import url2pathname  # loads what talks to web servers, which the command line has no need of
+
+    place = url[len("file://") :]
+    return url2pathname(place.removeprefix("localhost") if place.startswith("localhost/") else place)
+
+
 def normalize_options(options: Mapping[str, Any] | None, url: str | Path) -> Options:
     """Check options and the URL that they belong to, and return them in one form.
 

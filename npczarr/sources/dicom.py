@@ -22,6 +22,7 @@ from npczarr.sources.files import Source, describe_files
 from npczarr.sources.frames import frames_of
 from npczarr.sources.headers import EMPTY, STRUCTURES, quiet, read_folder
 from npczarr.sources.image_types import is_localizer
+from npczarr.sources.named_labels import is_named
 from npczarr.sources.nifti import NIFTI, grids
 from npczarr.sources.nifti_file import read_nifti_file
 from npczarr.sources.pixels import check_native
@@ -66,6 +67,7 @@ def read_scan(
     masks: Sequence[File] = (),
     held: Callable[[str], bool] | None = None,
     where: Where = (),
+    patient: str = "",
 ) -> Scan:
     """Read the series in a folder.
 
@@ -79,6 +81,8 @@ def read_scan(
         Whether the store already holds a series, by its SeriesInstanceUID.
     where
         Rule of the configuration that says which images are meant.
+    patient
+        Subject whose scan it is, to be held against the name in the header.
 
     Raises
     ------
@@ -123,6 +127,7 @@ def read_scan(
             str(first.dataset.get("FrameOfReferenceUID", "")),
             tuple(str(frame.dataset.get("SOPInstanceUID", "")) for frame in ordered),
             folder.structures,
+            named=is_named(patient, first.dataset),
         )
 
 

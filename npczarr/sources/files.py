@@ -19,7 +19,7 @@ from fsspec.implementations.local import LocalFileSystem
 from npczarr.errors import SourceError
 from npczarr.model.cohort import File
 from npczarr.model.limits import Limits
-from npczarr.model.options import Options, fsspec_options, normalize_options, redacted
+from npczarr.model.options import Options, fsspec_options, local_path, normalize_options, redacted
 from npczarr.sources.archive import Archive
 from npczarr.sources.local import PERMISSIONS, list_folder, read_file, read_file_head, read_member, read_member_head
 
@@ -125,6 +125,7 @@ def open_source(url: str | Path, options: Mapping[str, Any] | None = None, limit
     SourceError
         If there is nothing there, or a file that is not a zip archive.
     """
+    url = local_path(url)
     normalized = normalize_options(options, url)
     text = str(url)
     if "://" not in text:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from npczarr.model.cohort import ScanFiles
+from npczarr.model.cohort import ScanFiles, subject_of
 from npczarr.model.records import Scan
 from npczarr.sources.dicom import Peeked, peek, read_scan
 from npczarr.sources.files import Source
@@ -30,7 +30,9 @@ def read_image(source: Source, scan: ScanFiles, *, held: Callable[[str], bool] |
     if is_nifti(scan.images):
         read = read_nifti_scan(source, scan.images, where=scan.where)
     else:
-        read = read_scan(source, scan.images, masks=scan.masks, held=held, where=scan.where)
+        read = read_scan(
+            source, scan.images, masks=scan.masks, held=held, where=scan.where, patient=subject_of(scan.patient)
+        )
     if not scan.note:
         return read
     doubts = (scan.doubt,) if scan.doubt else ()

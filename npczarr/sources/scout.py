@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from npczarr.errors import SourceError
 from npczarr.model.alike import told_as_one
-from npczarr.model.cohort import Cohort, File
+from npczarr.model.cohort import Cohort, File, subject_of
 from npczarr.model.progress import Meter, OnProgress
 from npczarr.model.visit_order import order_visits
 from npczarr.sources.bids import sort_bids
@@ -21,6 +21,7 @@ from npczarr.sources.file_kinds import describe_kinds, group_strays
 from npczarr.sources.files import Source, open_source
 from npczarr.sources.group_series import FoundSeries, Series, by_headers, choose_series_of, find_series
 from npczarr.sources.labels import visible_files
+from npczarr.sources.named_labels import is_named, remarks_on_names
 from npczarr.sources.rater_files import sort_raters
 from npczarr.sources.scout_nifti import scout_nifti
 from npczarr.sources.toml_text import quoted
@@ -45,6 +46,8 @@ class Scouted:
         The configuration to start from; what could not be decided is in its comments.
     not_taken
         Series that would not be converted, and why.
+    remarks
+        What to look at before anything is converted, such as labels that are names of persons.
     """
 
     layout: str
@@ -52,6 +55,7 @@ class Scouted:
     scans: int
     toml: str = field(repr=False)
     not_taken: tuple[str, ...] = field(default=(), repr=False)
+    remarks: tuple[str, ...] = ()
 
 
 def scout(
@@ -136,7 +140,14 @@ def _of_visits(files: Sequence[File]) -> Scouted | None:
         "",
         *(f"# belongs to no scan, {line}" for line in group_strays([file.path for file in cohort.strays])),
     ]
-    return Scouted("visits", len(cohort.patients), sum(counts.values()), "\n".join(lines) + "\n")
+    text = "\n".join(lines) + "\n"
+    return _with_remarks(Scouted("visits", len(cohort.patients), sum(counts.values()), text), cohort.patients)
+
+
+def _with_remarks(found: Scouted, patients: Collection[str], named: Collection[str] = ()) -> Scouted:
+    """Say where labels of patients are names of persons; `named` are those that headers have."""
+    remarks = remarks_on_names(patients, named)
+    return replace(found, toml="".join(f"# NOTE: {one}\n" for one in remarks) + found.toml, remarks=tuple(remarks))
 
 
 def _order(sessions: Sequence[str]) -> list[str]:
@@ -155,7 +166,9 @@ def _order(sessions: Sequence[str]) -> list[str]:
 def _of_nifti(files: Sequence[File]) -> Scouted | None:
     """Describe NIfTI files by the patterns of their names; None where there are none."""
     found = scout_nifti(files)
-    return Scouted("NIfTI", found.patients, found.scans, found.toml, found.remarks) if found else None
+    if found is None:
+        return None
+    return _with_remarks(Scouted("NIfTI", len(found.patients), found.scans, found.toml, found.remarks), found.patients)
 
 
 def _known_layout(layout: str, cohort: Cohort) -> Scouted:
@@ -172,7 +185,8 @@ def _known_layout(layout: str, cohort: Cohort) -> Scouted:
     if layout == "BIDS":
         lines += ["#", "# To choose sequences and to name them otherwise:", "# [sequences]"]
         lines += [f"# {quoted(name)} = {{ folder = {quoted(name)} }}" for name in counts]
-    return Scouted(layout, len(cohort.patients), len(cohort.scans), "\n".join(lines) + "\n", cohort.not_taken)
+    found = Scouted(layout, len(cohort.patients), len(cohort.scans), "\n".join(lines) + "\n", cohort.not_taken)
+    return _with_remarks(found, cohort.patients)
 
 
 def _by_headers(source: Source, files: Sequence[File], on_progress: OnProgress | None) -> Scouted:
@@ -200,7 +214,9 @@ def _by_headers(source: Source, files: Sequence[File], on_progress: OnProgress |
         )
     taken, not_taken = choose_series_of(found.series)
     text = _toml(found, taken, not_taken, patient)
-    return Scouted("headers", len({one.patient for one in taken}), len(taken), text, tuple(not_taken))
+    patients = {one.patient for one in taken}
+    named = {one.patient for one in taken if is_named(subject_of(one.patient), one.group.header)}
+    return _with_remarks(Scouted("headers", len(patients), len(taken), text, tuple(not_taken)), patients, named)
 
 
 def _toml(found: FoundSeries, taken: Sequence[Series], not_taken: Sequence[str], patient: str) -> str:

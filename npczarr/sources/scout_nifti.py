@@ -21,9 +21,9 @@ _MOST_LINES = 40
 
 @dataclass(frozen=True, slots=True)
 class ScoutedNifti:
-    """How many patients and scans there would be, the configuration to start from, and what it leaves open."""
+    """Labels of patients, how many scans there would be, the configuration to start from, and what it leaves open."""
 
-    patients: int
+    patients: tuple[str, ...]
     scans: int
     toml: str
     remarks: tuple[str, ...]
@@ -51,7 +51,7 @@ def scout_nifti(files: Sequence[File]) -> ScoutedNifti | None:
         "",
         *(f"# belongs to no scan, {line}" for line in group_strays([file.path for file in cohort.strays])),
     ]
-    return ScoutedNifti(len(cohort.patients), sum(counts.values()), "\n".join(lines) + "\n", remarks)
+    return ScoutedNifti(cohort.patients, sum(counts.values()), "\n".join(lines) + "\n", remarks)
 
 
 def _sort(files: Sequence[File], patterns: NamePatterns) -> tuple[Cohort, list[str]]:

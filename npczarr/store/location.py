@@ -12,7 +12,7 @@ from zarr.abc.store import Store
 from zarr.storage import FsspecStore
 
 from npczarr.errors import ReadOnlyError, StoreError
-from npczarr.model.options import Options, fsspec_options, normalize_options, redacted
+from npczarr.model.options import Options, fsspec_options, local_path, normalize_options, redacted
 from npczarr.store.folder_store import FolderStore
 from npczarr.store.object_store import credentials_in_environment, is_object_store, open_objects
 from npczarr.store.objects import Objects
@@ -94,6 +94,7 @@ def locate(url: str | Path, options: Mapping[str, Any] | None = None) -> Locatio
     ParameterError
         If an option is a secret, not known, or of a kind that no task could carry.
     """
+    url = local_path(url)
     normalized = normalize_options(options, url)
     text = str(url)
     if "://" not in text:

@@ -14,6 +14,7 @@ from zarr.storage import ObjectStore
 from npczarr.model.options import Options, family_of
 from npczarr.store.objects import Objects
 from npczarr.store.storage_errors import PATIENCE
+from npczarr.store.web_objects import WebObjects
 
 _SCHEMES = ("s3://", "s3a://", "gs://", "az://", "abfs://", "abfss://", "http://", "https://")
 _ENVIRONMENT = ("AWS_", "AZURE_", "GOOGLE_")
@@ -71,7 +72,8 @@ def open_objects(url: str, options: Options, *, read_only: bool) -> ObjectStore[
     """
     # a client remembers the credentials that it was made with: others, set since, make another client
     client = _open(url, options, credentials_in_environment())
-    return Objects(client, read_only=read_only, url=url)
+    kind = WebObjects if type(client).__name__ == "HTTPStore" else Objects  # of https:// some are of S3 and Azure
+    return kind(client, read_only=read_only, url=url)
 
 
 def credentials_in_environment() -> tuple[tuple[str, str], ...]:

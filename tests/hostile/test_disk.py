@@ -38,7 +38,7 @@ import json, os, sys
 from contextlib import redirect_stderr, redirect_stdout
 from io import StringIO
 from npczarr.cli import show
-from npczarr.cli.app import main
+from npczarr.cli.entry import main
 
 for fault, command, *_ in json.load(sys.stdin):
     os.environ.update(EIO_READ="", EIO_WRITE="")

@@ -218,3 +218,13 @@ def test_records_that_dask_prints_show_no_secret():
 def test_options_of_the_command_line(word, text, value):
     found = parse_option(word, text)
     assert (found, type(found)) == (value, type(value))
+
+
+def test_a_file_url_is_the_path_that_it_names(tmp_path):
+    place = tmp_path / "sp ace ü%"
+    place.mkdir()
+    (place / "a.csv").write_text("ID\n1\n")
+    for url in (place.as_uri(), f"file://localhost{place.as_uri()[7:]}", f"FILE://{place}".replace("%", "%25")):
+        assert locate(url).url == str(place)
+        assert [file.path for file in open_source(url).files()] == ["a.csv"]
+    assert locate("s3://b/a%20b").url == "s3://b/a%20b"

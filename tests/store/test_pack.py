@@ -13,7 +13,8 @@ from packaging.version import Version
 from typer.testing import CliRunner
 
 import npczarr as npc
-from npczarr.cli.app import app, main
+from npczarr.cli.app import app
+from npczarr.cli.entry import main
 from npczarr.store.location import locate
 from npczarr.store.selection import select_patients
 from tests.http_ranges import ranges_over_http

@@ -1,0 +1,42 @@
+"""Labels of patients that are the names of persons: labels are the one text of folders that enters a store."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from pydicom.dataset import Dataset
+
+from npczarr.model.cohort import subject_of
+from npczarr.model.identifiers import is_persons_name, looks_like_name
+
+
+def is_named(patient: str, header: Dataset) -> bool:
+    """Whether a subject is called by the PatientName of a header."""
+    try:
+        return is_persons_name(patient, header.get("PatientName", ""), header.get("PatientID", ""))
+    except Exception:  # damaged: pydicom names it in a dozen ways
+        return False
+
+
+def remarks_on_names(patients: Collection[str], named: Collection[str] = ()) -> list[str]:
+    """Say that labels are names of persons, and what to do; the names themselves are not said again.
+
+    Parameters
+    ----------
+    patients
+        Labels of all patients.
+    named
+        Labels that are the PatientName of their headers.
+    """
+    subjects, of_headers = {subject_of(label) for label in patients}, {subject_of(label) for label in named}
+    written = {subject for subject in subjects if looks_like_name(subject)} - of_headers
+    if not (of_headers or written):
+        return []
+    found = [f"{len(of_headers)} the PatientName of their headers"] if of_headers else []
+    found += [f"{len(written)} written as names are"] if written else []
+    return [
+        f"the labels of {len(of_headers) + len(written)} of {len(subjects)} patients are names of persons "
+        f"({' and '.join(found)}), and a store holds labels as they are. Take the PatientID of the headers in place of "
+        'folders, if that tells of nobody ([layout] patient = "PatientID" in a TOML file, --config), or convert a copy '
+        "that npczarr deidentify has made; in both cases into a new store"
+    ]
