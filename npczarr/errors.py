@@ -27,6 +27,10 @@ class StoreError(NpczarrError):
     """A store that cannot be opened, is damaged, or does not follow the schema."""
 
 
+class AbsentChunkError(StoreError):
+    """A chunk that was written is not there any more, or not yet."""
+
+
 class MissingStoreError(StoreError, FileNotFoundError):
     """There is no store, or no such group in a store."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -28,8 +27,8 @@ from npczarr.cli.options import (
     as_options,
     new_file,
 )
-from npczarr.errors import NpczarrError, ParameterError
-from npczarr.model.options import redacted
+from npczarr.cli.streams import print_file
+from npczarr.errors import ParameterError
 from npczarr.outputs import write_whole
 
 if TYPE_CHECKING:
@@ -60,32 +59,6 @@ def _options_of_all(
     ] = False,
 ) -> None:
     pass
-
-
-def main() -> None:
-    """Run the command line: exit code 0 all well, 1 some scans failed, 2 wrong use."""
-    try:
-        app()
-    except NpczarrError as error:
-        _say(str(error))
-    except OSError as error:  # of a file to be written: what is read has errors of its own
-        where = f"{error.filename}: " if error.filename else ""
-        _say(f"{where}{error.strerror or error}; check the path, the access to it and the space left")
-    except (MemoryError, RuntimeError) as error:
-        # where memory is limited, a thread may be what there is no room for
-        if isinstance(error, RuntimeError) and "start new thread" not in str(error):
-            raise
-        _say(f"not enough memory ({error or 'MemoryError'}); raise its limit, or let fewer work at once (--workers 1)")
-    except SystemExit as ended:
-        if ended.code == 130:  # Ctrl-C, as typer reports it
-            show.stopped(next((word for word in sys.argv[1:] if not word.startswith("-")), ""))
-        raise
-
-
-def _say(error: str) -> None:
-    show.err.print("[bold red]error[/]", end=" ")
-    show.err.print(redacted(error), markup=False)
-    sys.exit(2)
 
 
 @app.command(cls=Command, epilog="Example: `npczarr demo` makes six synthetic patients in ./npczarr-demo and a report.")
@@ -178,7 +151,9 @@ def convert(
     ] = None,
     rewrite: Annotated[
         list[str] | None,
-        typer.Option(help="Convert this patient (003) or scan (003/T1WI) again even if it is unchanged."),
+        typer.Option(
+            help="Convert this patient (003) or scan (003/T1WI) again; what the source has lost of it is removed."
+        ),
     ] = None,
     replace: Annotated[
         bool, typer.Option("--replace", help="Take scans of other series than those that the store holds.")
@@ -224,7 +199,7 @@ def columns(
 
     text = starting_map(tables)
     if out is None:
-        typer.echo(text)
+        print_file(text)
         return
     if out.exists():
         raise ParameterError(f"{out} is there already; name another file")
@@ -249,6 +224,9 @@ def info(
         typer.echo(json.dumps(about, indent=1))
     else:
         show.description(about)
+        for damage in about.get("damaged", {}).values():
+            show.out.print("[red]damaged[/]   ", end="")
+            show.out.print(damage, markup=False)
 
 
 @app.command(cls=Command, epilog="Example: `npczarr validate npc.zarr --against primary_data.zip`")

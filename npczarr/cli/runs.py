@@ -12,7 +12,7 @@ from npczarr.cli import show
 
 
 def convert(source: str, store: str, *, as_json: bool = False, **options: Any) -> bool:  # noqa: ANN401
-    """Convert with a progress bar, print what happened; whether a scan, a mask or a folder could not be read."""
+    """Convert with a progress bar, print what happened; whether a scan, mask or folder is gone or could not be read."""
     from npczarr.graphs.convert import convert as run
     from npczarr.sources.file_kinds import readable
 
@@ -30,7 +30,7 @@ def convert(source: str, store: str, *, as_json: bool = False, **options: Any) -
         show.conversion(result, store, time.perf_counter() - started)
     strays = result.attrs.get("strays", ())
     refused = (result["status"] == "refused") | (result["mask_status"] == "refused")
-    return bool(refused.any()) or len(readable(strays)) < len(strays)
+    return bool(refused.any()) or bool(result.attrs["source_worse"]) or len(readable(strays)) < len(strays)
 
 
 def validate(store: str, *, as_json: bool = False, **options: Any) -> bool:  # noqa: ANN401

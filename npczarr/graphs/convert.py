@@ -12,10 +12,18 @@ import zarr
 
 from npczarr.errors import ParameterError, SourceError
 from npczarr.graphs.convert_scan import ScanTask, missing_row, source_digest, write_scan
+from npczarr.graphs.held_scan import HeldScans
 from npczarr.graphs.imported_mask import ImportedMask, imported_masks
 from npczarr.graphs.peek import peek_source
 from npczarr.graphs.run_result import changed
-from npczarr.graphs.same_cohort import check_kind, is_stranger, other_cohort, patients_gone
+from npczarr.graphs.same_cohort import (
+    check_kind,
+    is_stranger,
+    other_cohort,
+    patients_gone,
+    scans_gone,
+    sequences_gone,
+)
 from npczarr.graphs.source_columns import over_store, without_identities
 from npczarr.graphs.store_writer import StoreWriter, Work
 from npczarr.model.cohort import Cohort, ScanFiles
@@ -28,6 +36,7 @@ from npczarr.runner import Runner
 from npczarr.sources.config import SourceConfig, load_config
 from npczarr.sources.discover import discover
 from npczarr.sources.files import Source, open_source
+from npczarr.sources.named_labels import remarks_on_names
 from npczarr.sources.tables import Tables, read_tables
 from npczarr.store.chunks import ScanPlace
 from npczarr.store.create import add_columns, check_place, create, is_new, resize
@@ -64,6 +73,10 @@ def convert(
     that was imported stays, unless the source's image or mask is another than then, or `rewrite` or `replace` asks for
     the source's. An image that the store holds twice is a warning of the second.
 
+    What the store holds is not given up because its source has got worse: a scan whose images are damaged or gone, or
+    that has lost slices or its mask, stays with its mask, its message says so, and the next run tries again.
+    ``rewrite=["003/T1WI"]`` takes what the source has of a scan, and removes what it has not.
+
     Parameters
     ----------
     source
@@ -84,9 +97,11 @@ def convert(
         ``"int16"``, ``"int32"`` or ``"float32"``; of a new store, by default what the images need: float32 where
         a NIfTI image has values that are not whole.
     rewrite
-        Patients (``"003"``) or scans (``"003/T1WI"``) to write again though they did not change, after damage.
+        Patients (``"003"``) or scans (``"003/T1WI"``) to write again though they did not change, after damage; what
+        the source has no more of them is removed.
     replace
-        Put scans in the place of those that the store holds under the same labels, though they are of other series.
+        Put scans in the place of those that the store holds under the same labels, though they are of other series;
+        with another cohort, of those of its labels that it lacks or that cannot be read too.
     keep
         Columns of tables to take though their names say that they tell who the patients are, such as ``"Name"``.
     break_lock
@@ -102,8 +117,10 @@ def convert(
         On (patient, sequence) of the source: `status`, `message`, `mask_status`, `action` (written, replaced,
         kept or none), `seconds`, `source_bytes`. In the attributes: files that belong to no scan (`strays`), what is
         odd in tables (`table_warnings`), what series were taken for by their headers and which were not taken
-        (`guesses`, `not_taken`), scans that have lost the mask that the store held (`masks_gone`), patients that the
-        store holds and this source does not have (`remarks`), and what padding costs where it is much.
+        (`guesses`, `not_taken`), scans that have lost the mask that the store held (`masks_gone`), scans that stay as
+        they are though their source has got worse (`source_worse`), patients and scans that the store holds and this
+        source does not have, and how many labels are names of persons (`remarks`), labels that are the name in the
+        headers (`named`), and what padding costs where it is much.
 
     Raises
     ------
@@ -146,13 +163,16 @@ def convert(
                 new_columns = add_columns(root, over_store(root, cohort, tables, strangers=stranger))
         writer = StoreWriter(root, target, layout, lease, clear=not fresh, limits=origin.limits)
         imported = {} if replace else imported_masks(target, root, rewrite)
-        work = _work(root, origin, cohort, imported, replace=replace, clear_absent=stranger)
-        remarks = patients_gone(Rows(root).read("status"), cohort.patients)
+        held = None if fresh or stranger else HeldScans(target, root, rewrite)
+        work = _work(root, origin, cohort, imported, held, replace=replace)
+        status = Rows(root).read("status")
+        remarks = [*patients_gone(status, cohort.patients), *sequences_gone(status, cohort)]
         result = writer.run(runner, work, rewrite, on_progress)
         if new_columns or changed(result):
             options = {"codec": codec if fresh else None, "rewrite": len(rewrite), "replace": replace}
             with lease.writing():
                 add_history(root, "convert", options)
+    remarks += remarks_on_names(cohort.patients, result.attrs["named"])
     return result.assign_attrs(_oddities(cohort, tables), remarks=remarks)
 
 
@@ -172,7 +192,7 @@ def _load_rules(config: str | Path | None, columns: str | Path | None) -> Source
 
 
 def _check_images(cohort: Cohort, url: str) -> None:
-    """Refuse masks alone: every scan would be missing, and what a store holds of it removed."""
+    """Refuse masks alone: every scan would be missing."""
     if not any(scan.images or scan.raters for scan in cohort.scans.values()):
         raise SourceError(
             f"{url}: masks of {len(cohort.scans)} scans and no images; name the folder that holds both, or give the "
@@ -181,7 +201,8 @@ def _check_images(cohort: Cohort, url: str) -> None:
 
 
 def _check_rewrite(rewrite: Collection[str], cohort: Cohort) -> None:
-    unknown = sorted(set(rewrite) - {*cohort.patients, *("/".join(key) for key in cohort.scans)})
+    scans = (f"{patient}/{sequence}" for patient in cohort.patients for sequence in cohort.sequences)
+    unknown = sorted(set(rewrite) - {*cohort.patients, *scans})
     if unknown:
         raise ParameterError(f"cannot rewrite {unknown[0]}: the source has no such patient or patient/sequence")
 
@@ -199,9 +220,9 @@ def _work(
     source: Source,
     cohort: Cohort,
     imported: Mapping[Key, ImportedMask],
+    held: HeldScans | None,
     *,
     replace: bool,
-    clear_absent: bool,
 ) -> Work:
     """Say what each scan is made from, and how it is written."""
     rows = Rows(root)
@@ -209,8 +230,10 @@ def _work(
     status, series = rows.read("status"), rows.read("series_digest")
 
     def task(key: Key, place: ScanPlace) -> ScanTask:
-        held = str(series[key]) if status[key] in (*STORED, "pending") else ""
-        return ScanTask(source, cohort.scans[key], place, cohort.raters, salt, held, replace, imported.get(key))
+        known = str(series[key]) if status[key] in (*STORED, "pending") else ""
+        kept = None if held is None or replace or cohort.raters else held.get(key)
+        files = cohort.scans[key]
+        return ScanTask(source, files, place, cohort.raters, salt, known, replace, imported.get(key), kept)
 
     nothing = (ScanFiles(patient, sequence) for patient in cohort.patients for sequence in cohort.sequences)
     listed = {(files.patient, files.sequence): files for files in nothing} | dict(cohort.scans)
@@ -222,8 +245,10 @@ def _work(
         absent={key: missing_row(files) for key, files in listed.items() if not files.images and not files.raters},
         function=write_scan,
         task=task,
-        clear_absent=clear_absent,
+        clear_absent=held is None,
         compare_images=True,
+        held=held,
+        gone=() if held is None else scans_gone(status, cohort),
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 import traceback
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ import xxhash
 from numpy.typing import NDArray
 
 from npczarr.errors import SourceError
+from npczarr.graphs.held_scan import HeldScan
 from npczarr.graphs.imported_mask import ImportedMask
 from npczarr.model.cohort import File, ScanFiles
 from npczarr.model.geometry import Grid
@@ -47,6 +48,9 @@ class ScanTask:
     imported
         Mask that was imported into the store, and stays if the source is as it was then; None where there is none, or
         the source's is asked for.
+    held
+        What the store holds of the scan, and keeps where the source has got worse; None where that is nothing, or the
+        source's is asked for.
     """
 
     source: Source = field(repr=False)
@@ -57,6 +61,7 @@ class ScanTask:
     held_series: str = ""
     replace: bool = False
     imported: ImportedMask | None = field(default=None, repr=False)
+    held: HeldScan | None = field(default=None, repr=False)
 
     @property
     def key(self) -> tuple[str, str]:
@@ -89,11 +94,14 @@ def write_scan(task: ScanTask) -> Row:
     mask, mask_status, mask_message = _read_mask(task, scan)
     mask_digest = "" if mask is None else digest(mask.mask)
     kept = task.imported is not None and task.imported.is_of(scan, image, mask_digest)
+    held = _kept(task, image, None if kept or mask is not None else mask_message)
+    if held is not None:
+        return replace(held, seconds=time.perf_counter() - started)
     task.target.write("image", image, PADDING[layout.dtype])
     if not kept:
         task.target.write("mask", None if mask is None else mask.mask, 0)
 
-    warnings = [*scan.warnings, *mask_message]
+    warnings = [*_fewer_slices(task, image), *scan.warnings, *mask_message]
     values: dict[str, Any] = {
         "status": "warning" if warnings else "ok",
         "message": "; ".join([*warnings, *scan.notes, *(mask.notes if mask is not None else ())]),
@@ -111,7 +119,7 @@ def write_scan(task: ScanTask) -> Row:
         values = task.imported.entered(values)
     elif mask is not None:
         values |= {"mask_digest": mask_digest, **mask.evidence}
-    return _row(task, values, started)
+    return replace(_row(task, values, started), named=scan.named)
 
 
 _OTHER_SERIES = (
@@ -150,9 +158,41 @@ def _write_rated(task: ScanTask, started: float) -> Row:
     return _row(task, {**values, "mask_digest": digest(masks), **geometry, **mask.evidence}, started)
 
 
+def _kept(task: ScanTask, image: NDArray[Any], without_mask: Sequence[str] | None) -> Row | None:
+    """Return the row that keeps what the store holds where the source has lost the mask or slices; else None.
+
+    Parameters
+    ----------
+    task
+        The scan.
+    image
+        (z, y, x) image of the source, in the type of the store.
+    without_mask
+        Why there is no mask; None where there is one.
+    """
+    held = task.held
+    if held is None:
+        return None
+    if without_mask is not None and held.has_mask():
+        loss = f"the source has no mask that can be used now ({'; '.join(without_mask)})"
+    elif lost := held.slices_lost(image):
+        depth = image.shape[0]
+        loss = f"the source had {depth + lost} slices and has {depth} now, which are as they were"
+    else:
+        return None
+    if not held.sure and digest(image) == held.scan.image_digest:  # what was left in part is whole again
+        task.target.write("image", image, PADDING[task.target.layout.dtype])
+    return held.keep(loss)
+
+
+def _fewer_slices(task: ScanTask, image: NDArray[Any]) -> list[str]:
+    """Say that a scan whose voxels changed has fewer slices than the one that the store held."""
+    before = 0 if task.held is None or not task.held.scan.image_digest else task.held.scan.shape_zyx[0]
+    return [f"had {before} slices, now {len(image)}: check the series for missing files"] if before > len(image) else []
+
+
 def _refused(task: ScanTask, error: Exception, started: float) -> Row:
-    """Leave no voxels of an earlier version, and say why there are none."""
-    clear_scan(task.target, len(task.raters))
+    """Say why there is nothing to write; what the store holds of the scan is not touched."""
     return _row(task, {"status": "refused", "mask_status": "refused", "message": failure_reason(error)}, started)
 
 

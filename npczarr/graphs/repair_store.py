@@ -14,6 +14,7 @@ import zarr
 from npczarr.errors import StoreError
 from npczarr.graphs.convert import convert
 from npczarr.model.cohort import Cohort
+from npczarr.model.derived import is_derived
 from npczarr.model.imported import GONE
 from npczarr.model.progress import OnProgress
 from npczarr.model.schema import INDEXES, ROW_DIGEST, SCAN_TABLES, STORED, TEXT
@@ -22,12 +23,12 @@ from npczarr.sources.discover import discover
 from npczarr.sources.files import open_source
 from npczarr.store.cohort import StoredCohort
 from npczarr.store.create import add_table
-from npczarr.store.hierarchy import RESIZING, array, arrays_of, dimension_sizes, groups_of, open_group
+from npczarr.store.hierarchy import RESIZING, array, arrays_of, dimension_sizes, open_group
 from npczarr.store.lease import Lease, hold_lease
 from npczarr.store.location import Location, delete, delete_below, keys_below, put
 from npczarr.store.metadata import DECODED
 from npczarr.store.rows import Key, Rows
-from npczarr.store.seal import digest_row
+from npczarr.store.seal import digest_row, status_before
 from npczarr.store.validate import check_tables
 from npczarr.store.zarr_library import consolidate
 
@@ -184,10 +185,10 @@ def _delete_if_damaged(root: zarr.Group, name: str, key: str) -> None:
 
 def _drop_damaged_results(root: zarr.Group) -> None:
     """Delete results that cannot be read whole: they are measured again from the masks."""
-    damaged = {finding.problem.partition("/")[0] for finding in check_tables(root, results=True)}
-    for name, _ in groups_of(root):
-        if name in damaged:
-            delete_below(root.store, name)
+    paths = {finding.problem.partition(":")[0] for finding in check_tables(root, results=True)}
+    # of what is no result, such as a review, nothing can be made again
+    for group in sorted({path.rpartition("/")[0] for path in paths if is_derived(path)}):
+        delete_below(root.store, group)
 
 
 def _restore_labels(root: zarr.Group, cohort: Cohort) -> None:
@@ -217,6 +218,7 @@ def _strange_rows(root: zarr.Group, rows: Rows) -> list[Key]:
     for key in ((patient, sequence) for patient in rows.patients for sequence in rows.sequences):
         row = {name: values[rows.place(key)] for name, values in tables.items()}
         known = str(row[ROW_DIGEST])
-        if (known or row["status"] in STORED) and digest_row(*key, row) != known:
+        before = status_before(*key, row)  # what an interrupted run left pending is as it was written, but for that
+        if (known or row["status"] in STORED) and digest_row(*key, {**row, "status": before}) != known:
             strange.append(key)
     return strange

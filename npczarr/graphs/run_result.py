@@ -29,7 +29,7 @@ def run_result(
     patients, sequences
         Labels of the scans that the run was asked to write or to keep.
     rows
-        Those that it wrote, or declined to.
+        Those that it wrote, or declined to, or kept though their source has got worse.
     before, now
         The tables of :data:`REMEMBERED` before the run; `status`, `message` and `mask_status` after it.
 
@@ -37,7 +37,8 @@ def run_result(
     -------
     xarray.Dataset
         On (patient, sequence): `status`, `message`, `mask_status`, `action` (written, replaced, kept or none),
-        `seconds`, `source_bytes`; in the attributes `masks_gone`.
+        `seconds`, `source_bytes`; in the attributes `masks_gone`, `source_worse`, and `named`: patients whose label is
+        the name in their headers.
     """
     keys = [[(patient, sequence) for sequence in sequences] for patient in patients]
 
@@ -48,12 +49,18 @@ def run_result(
     for key, row in rows.items():
         if row.declined:
             found["status"][key], found["message"][key] = "refused", row.declined
+        elif row.kept:
+            found["status"][key] = "warning" if row.values["status"] in STORED else row.values["status"]
+            found["message"][key] = "; ".join(part for part in (row.kept, str(found["message"][key])) if part)
     variables = {name: table(values.__getitem__, TEXT) for name, values in found.items()}
     variables["action"] = table(lambda key: _action(rows.get(key), str(before["status"][key])), TEXT)
     variables["seconds"] = table(lambda key: rows[key].seconds if key in rows else 0.0, np.float64)
     variables["source_bytes"] = table(lambda key: rows[key].source_bytes if key in rows else 0, np.int64)
     names = {"patient": np.array(patients, TEXT), "sequence": np.array(sequences, TEXT)}
-    return xr.Dataset(variables, coords=names, attrs={"masks_gone": _masks_gone(rows, before)})
+    worse = ["/".join(key) for key, row in rows.items() if row.kept]
+    named = sorted({row.patient for row in rows.values() if row.named})
+    attributes = {"masks_gone": _masks_gone(rows, before), "source_worse": worse, "named": named}
+    return xr.Dataset(variables, coords=names, attrs=attributes)
 
 
 def changed(result: xr.Dataset) -> bool:
@@ -62,7 +69,7 @@ def changed(result: xr.Dataset) -> bool:
 
 
 def _action(row: Row | None, before: str) -> str:
-    if row is None:
+    if row is None or row.kept:
         return "kept"
     if row.declined or row.values["status"] not in STORED:
         return "none"
@@ -71,19 +78,19 @@ def _action(row: Row | None, before: str) -> str:
 
 def _masks_gone(rows: Mapping[Key, Row], before: Tables) -> list[str]:
     """Name the scans that had a mask and have none any more."""
-    written = {key: row.values["mask_status"] for key, row in rows.items() if not row.declined}
+    written = {key: row.values["mask_status"] for key, row in rows.items() if row.is_written}
     return ["/".join(key) for key, now in written.items() if before["mask_status"][key] in STORED and now not in STORED]
 
 
 def with_lost_import(row: Row, before: Tables) -> Row:
     """Say in a row that a mask that was imported is gone; as it is where none was, or the new one is the same."""
-    if row.declined or row.outgrown is not None:
+    if not row.is_written:
         return row
     key, message = (row.patient, row.sequence), str(row.values["message"])
     lost = imports_in(str(before["message"][key])) - imports_in(message)
     if not lost or row.values.get("mask_digest", "") == before["mask_digest"][key]:
         return row
-    words = say_gone(has_mask=row.values["mask_status"] in STORED)
+    words = say_gone(str(row.values["mask_status"]))
     status = "warning" if row.values["status"] == "ok" else row.values["status"]
     told = {"status": status, "message": "; ".join(part for part in (words, message) if part)}
     return replace(row, values={**row.values, **told})

@@ -60,7 +60,8 @@ def is_stranger(runner: Runner, root: zarr.Group, source: Source, cohort: Cohort
     salt = str(root.attrs.asdict().get(SALT, ""))
     peeks = peek_source(runner, source, (cohort.scans[key] for key in colliding), salt)
     # all are looked at, for a folder may hold several series: what its first file says is then no answer
-    return not any(peek.identity and peek.identity == known[scan.patient, scan.sequence] for scan, peek in peeks)
+    told = [(peek.identity, known[scan.patient, scan.sequence]) for scan, peek in peeks if not peek.problem]
+    return bool(told) and not any(identity and identity == there for identity, there in told)
 
 
 def other_cohort(root: zarr.Group, cohort: Cohort, url: str) -> StoreError:
@@ -79,6 +80,49 @@ def _colliding(root: zarr.Group, cohort: Cohort) -> list[Key]:
     status = Rows(root).read("status")
     found = (key for key, files in cohort.scans.items() if files.images or files.raters)
     return [key for key in found if status.get(key, "") in STORED]
+
+
+def scans_gone(status: Mapping[Key, Any], cohort: Cohort) -> frozenset[Key]:
+    """Return the scans that a store holds and its source has no files of, though it has others of these patients.
+
+    A source that shares no scan of a patient with the store adds others to it, and has lost none.
+
+    Parameters
+    ----------
+    status
+        Status of each scan of the store, before the run.
+    cohort
+        The source.
+    """
+    held = [key for key, one in status.items() if one in STORED]
+    there = {key for key, files in cohort.scans.items() if files.images or files.masks or files.raters}
+    shared = {key[0] for key in held if key in there}
+    return frozenset(key for key in held if key not in there and key[0] in shared)
+
+
+def sequences_gone(status: Mapping[Key, Any], cohort: Cohort) -> list[str]:
+    """Say which scans a store holds of sequences that its source, which has others of these patients, does not have.
+
+    Parameters
+    ----------
+    status, cohort
+        As for :func:`scans_gone`.
+
+    Returns
+    -------
+    list of str
+        One remark, or none.
+    """
+    lost = scans_gone(status, cohort)
+    gone = ["/".join(key) for key in status if key in lost and key[1] not in cohort.sequences]
+    if not gone:
+        return []
+    named = ", ".join(gone[:_NAMED]) + (" …" if len(gone) > _NAMED else "")
+    many = len(gone) > 1
+    return [
+        f"the store holds {len(gone)} scan{'s' * many} of sequences that this source does not have, and keeps "
+        f"{'them' if many else 'it'}: {named}"
+    ]
 
 
 def patients_gone(status: Mapping[Key, Any], patients: Collection[str]) -> list[str]:

@@ -12,17 +12,17 @@ import pandas as pd
 import xarray as xr
 import zarr
 
-from npczarr.errors import MissingStoreError, NpczarrError, ParameterError
+from npczarr.errors import MissingStoreError, NpczarrError, ParameterError, StoreError
 from npczarr.graphs.visits import add_volume_changes
 from npczarr.model.clinical import CLINICAL
 from npczarr.model.geometry import AXES
 from npczarr.model.schema import ACQUISITION_NAMES, SCAN, SCAN_TABLES, voxel_variables
 from npczarr.store.cohort import open_consolidated
-from npczarr.store.hierarchy import read_tables, tables_at
-from npczarr.store.location import Location, locate
+from npczarr.store.hierarchy import open_group, read_tables, tables_at
+from npczarr.store.location import Location, exists, locate
 from npczarr.store.measured import inputs_of, on_scans
 from npczarr.store.open import open_location
-from npczarr.store.results import INPUTS, input_digests
+from npczarr.store.results import INPUTS, damaged_results, input_digests
 from npczarr.store.review import review_table
 from npczarr.store.storage_errors import translate_damage
 from npczarr.store.subjects import subjects_of, unordered_visits, visit_places
@@ -181,8 +181,8 @@ def _results(dataset: xr.Dataset) -> Iterator[tuple[str, xr.Dataset]]:
     digests = input_digests({name: inputs[name].values for name in INPUTS})
     try:
         for group in _groups(location):
-            found = open_location(location, group=group).load()
-            if "input_digest" in found:
+            found = _sound(location, group)
+            if found is not None and "input_digest" in found:
                 yield group, on_scans(found, inputs, digests)
         if (marks := _marks(location, dataset)) is not None:
             yield "review", marks
@@ -194,6 +194,19 @@ def _results(dataset: xr.Dataset) -> Iterator[tuple[str, xr.Dataset]]:
             "with npczarr.open and the right storage_options",
             stacklevel=4,
         )
+
+
+def _sound(location: Location, group: str) -> xr.Dataset | None:
+    """Read a result; None, with a warning that says what mends it, where it is damaged or was half written."""
+    try:
+        return open_location(location, group=group).load()
+    except StoreError:
+        root = open_group(location.open(read_only=True), location.shown, mode="r")
+        damage = damaged_results(root).get(group)
+        if damage is None:
+            raise
+        warnings.warn(f"{location.shown}: {damage}; it is not in the table", stacklevel=6)
+        return None
 
 
 def _marks(location: Location, dataset: xr.Dataset) -> xr.Dataset | None:
@@ -216,7 +229,8 @@ def _marks(location: Location, dataset: xr.Dataset) -> xr.Dataset | None:
 def _groups(location: Location) -> list[str]:
     with translate_damage(location.shown):
         root = open_consolidated(location)
-        names = [name for name in ("morphology", "agreement") if name in root]
+        # one that was half written is not among the consolidated metadata
+        names = [one for one in ("morphology", "agreement") if one in root or exists(root.store, f"{one}/zarr.json")]
         scores = root.get("score")
         if isinstance(scores, zarr.Group):
             names += [f"score/{name}" for name in sorted(scores.group_keys())]

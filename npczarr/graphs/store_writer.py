@@ -14,6 +14,7 @@ import zarr
 from npczarr.errors import SourceError, StoreError
 from npczarr.graphs.compare_scans import compare_scans
 from npczarr.graphs.convert_scan import clear_scan
+from npczarr.graphs.held_scan import HeldScan, HeldScans, keep_held
 from npczarr.graphs.run_result import REMEMBERED, run_result, with_lost_import
 from npczarr.model.layout import Layout, padding_remark
 from npczarr.model.limits import Limits
@@ -63,6 +64,10 @@ class Work:
         Whether scans that the store holds and the source lacks are removed; else they stay.
     compare_images
         Whether to warn of images that are in the store twice.
+    held
+        What the store holds, and keeps where its source has got worse; None where it follows its source in that too.
+    gone
+        Scans that the store holds and the source has no files of any more.
     """
 
     verb: str
@@ -74,6 +79,8 @@ class Work:
     task: Callable[[Key, ScanPlace], Task]
     clear_absent: bool = False
     compare_images: bool = False
+    held: HeldScans | None = None
+    gone: Collection[Key] = ()
 
 
 class StoreWriter:
@@ -108,6 +115,7 @@ class StoreWriter:
         self._clear = clear
         self._limits = limits
         self._unwritten: list[Row] = []
+        self._untouched: dict[Key, str] = {}  # status of scans that were marked pending and stay as they are
         self._flushed = time.monotonic()
         self._pause = _FLUSH_SECONDS
         self._rows = Rows(root, lease)
@@ -129,24 +137,22 @@ class StoreWriter:
             As :func:`npczarr.graphs.run_result.run_result` gives it, and what padding costs (`padding`).
         """
         queue, rows, counts = self._plan(work, rewrite)
-        self._unwritten += rows.values()
         try:
             meter = Meter(on_progress, len(queue), "scans", counts)
             while queue:  # once, and again where a scan had to wait for the arrays to grow
                 tasks = runner.run(work.function, self._tasks(work, queue), name=lambda task: _name(work, task))
                 for task, outcome in tasks:
-                    row = self._row_of(task.key, work, outcome)
+                    row = _row_of(task.key, work, outcome)
                     if row.outgrown is not None:
                         try:
                             self._resize(self._layout.grown(row.outgrown, self._limits))
                         except SourceError as error:
-                            row = self._refusal(task.key, work, str(error))
+                            row = _refusal(task.key, work, str(error))
                         else:
                             queue.append(task.key)
                             continue
-                    self._take(row, rows)
-                    status = "refused" if row.declined else str(row.values["status"])
-                    meter.add(counts={status: 1}, bytes=row.source_bytes)
+                    became = self._take(row, work, rows, sure=isinstance(outcome, Row))
+                    meter.add(counts={became: 1}, bytes=row.source_bytes)
         finally:
             self._flush()
         compare_scans(self._rows, images=work.compare_images)
@@ -165,26 +171,26 @@ class StoreWriter:
         kept = 0
         for key in ((patient, sequence) for patient in work.patients for sequence in work.sequences):
             # a scan that the store has and this source lacks is no change: sources may hold a part of the cohort
-            same = digests[key] == work.digests[key] if key in work.digests else not work.clear_absent
+            elsewhere = not work.clear_absent and key not in work.gone
+            same = digests[key] == work.digests[key] if key in work.digests else elsewhere
             same = same and not {key[0], "/".join(key)} & set(rewrite)
             if status[key] in STORED and same:
                 kept += 1
             elif key in work.absent:
-                row = with_lost_import(work.absent[key], self._before)
+                row = work.absent[key]
                 if (status[key], digests[key]) == (row.values["status"], row.values["source_digest"]):
                     kept += 1
                 else:
-                    absent[key] = row
+                    absent[key] = keep_held(row, _held(work, key))
             else:
                 queue.append(key)
-        self._rows.mark_pending([*queue, *(key for key in absent if status[key] in STORED)])
-        for key in absent:
-            if self._clear:
-                clear_scan(self._place(key), self._raters)
+        cleared = [key for key, row in absent.items() if not row.kept]
+        self._rows.mark_pending([*queue, *(key for key in cleared if status[key] in STORED)])
         queue.reverse()
-        counts = Counter(str(row.values["status"]) for row in absent.values())
-        counts["kept"] = kept
-        return queue, absent, counts
+        rows: dict[Key, Row] = {}
+        counts = Counter(self._take(row, work, rows) for row in absent.values())
+        counts["kept"] += kept
+        return queue, rows, counts
 
     def _place(self, key: Key) -> ScanPlace:
         return ScanPlace(self._target, self._rows.place(key), self._layout, self._clear, self._lease.token)
@@ -194,19 +200,39 @@ class StoreWriter:
             key = queue.pop()
             yield work.task(key, self._place(key))
 
-    def _take(self, row: Row, rows: dict[Key, Row]) -> None:
-        """Note what became of a scan; its row is written with others, every few seconds."""
+    def _take(self, row: Row, work: Work, rows: dict[Key, Row], *, sure: bool = True) -> str:
+        """Note what became of a scan; its row is written with others, every few seconds.
+
+        Parameters
+        ----------
+        row, work
+            What became of it, as a worker says.
+        rows
+            Takes the row.
+        sure
+            Whether the worker ended; one that died may have written in part.
+
+        Returns
+        -------
+        str
+            What became of it, in a word.
+        """
         key = row.patient, row.sequence
-        row = rows[key] = with_lost_import(row, self._before)
-        if row.declined:
-            self._rows.set_texts({"status": {key: self._before["status"][key]}})
+        row = rows[key] = with_lost_import(keep_held(row, _held(work, key, sure=sure)), self._before)
+        if row.declined or row.kept:
+            self._untouched[key] = str(row.values.get("status", self._before["status"][key]))
         else:
+            if row.values["status"] not in STORED and (self._clear or not sure):
+                clear_scan(replace(self._place(key), clear=True), self._raters)
             self._unwritten.append(row)
         if time.monotonic() - self._flushed > self._pause:
             self._flush()
+        return "kept" if row.kept else "refused" if row.declined else str(row.values["status"])
 
     def _flush(self) -> None:
         started = time.monotonic()
+        self._rows.set_texts({"status": self._untouched})
+        self._untouched = {}
         self._rows.write(self._unwritten)
         self._unwritten = []
         self._flushed = time.monotonic()
@@ -217,20 +243,6 @@ class StoreWriter:
         z, y, x = (int(n) for n in array(self._root, "shape")[...].reshape(-1, 3).max(axis=0))
         if min(z, y, x) > 0 and (z, y, x) != self._layout.extent_zyx:
             self._resize(replace(self._layout, extent_zyx=(z, y, x)))
-
-    def _row_of(self, key: Key, work: Work, outcome: Row | BaseException) -> Row:
-        if isinstance(outcome, Row):
-            return outcome
-        if isinstance(outcome, StoreError) or not isinstance(outcome, Exception):
-            raise outcome
-        # out of memory, or a decoder that crashed, more than once
-        return self._refusal(key, work, f"the worker process died of this scan ({type(outcome).__name__})")
-
-    def _refusal(self, key: Key, work: Work, message: str) -> Row:
-        """Leave no voxels of a scan that no worker could refuse, and say why there are none."""
-        clear_scan(replace(self._place(key), clear=True), self._raters)
-        values = {"status": "refused", "mask_status": "refused", "message": message, "source_digest": work.digests[key]}
-        return Row(*key, values)
 
     def _resize(self, layout: Layout) -> None:
         patients, sequences = list(self._rows.patients), list(self._rows.sequences)
@@ -243,6 +255,27 @@ class StoreWriter:
                 check=self._lease.check,
             )
         self._layout = layout
+
+
+def _row_of(key: Key, work: Work, outcome: Row | BaseException) -> Row:
+    if isinstance(outcome, Row):
+        return outcome
+    if isinstance(outcome, StoreError) or not isinstance(outcome, Exception):
+        raise outcome
+    # out of memory, or a decoder that crashed, more than once
+    return _refusal(key, work, f"the worker process died of this scan ({type(outcome).__name__})")
+
+
+def _refusal(key: Key, work: Work, message: str) -> Row:
+    """Return the row of a scan that no worker could refuse."""
+    values = {"status": "refused", "mask_status": "refused", "message": message, "source_digest": work.digests[key]}
+    return Row(*key, values)
+
+
+def _held(work: Work, key: Key, *, sure: bool = True) -> HeldScan | None:
+    """Return what the store holds of a scan and keeps; None where that is nothing, or may go."""
+    found = None if work.held is None else work.held.get(key)
+    return found if found is None or sure else replace(found, sure=False)
 
 
 def _name(work: Work, task: Task) -> str:

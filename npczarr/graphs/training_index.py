@@ -18,7 +18,7 @@ from npczarr.model.training import TRAINING, VARIABLES, VERSION, ScanFacts
 from npczarr.runner import Runner
 from npczarr.store.cohort import StoredCohort
 from npczarr.store.lease import Lease
-from npczarr.store.results import StoredResult, read_result, write_result
+from npczarr.store.results import WRITTEN_BY, StoredResult, read_result, say_damage, write_result
 from npczarr.store.scans import StoredScan
 
 _NUMBERS = tuple(variable.name for variable in VARIABLES if variable.name != "foreground")
@@ -47,7 +47,9 @@ def index_scans(root: zarr.Group, cohort: StoredCohort, runner: Runner, lease: L
     """
     scans = [scan for scan in cohort if scan.has_image]
     digests = {scan.place: f"{scan.image_digest} {scan.mask_digest}" for scan in scans}
-    known = _known(read_result(root, TRAINING), digests)
+    kept = read_result(root, TRAINING)
+    say_damage(str(root.store), kept.damage)
+    known = _known(kept.result, digests)
     tasks = [FactsTask(scan) for scan in scans if scan.place not in known]
     for task, outcome in runner.run(find_facts, tasks, name=lambda task: f"facts-{task.scan.label}"):
         if isinstance(outcome, ScanFacts):
@@ -55,7 +57,7 @@ def index_scans(root: zarr.Group, cohort: StoredCohort, runner: Runner, lease: L
         elif not isinstance(outcome, NpczarrError):  # of a damaged scan validate tells; sampling it is an error
             raise outcome
     if tasks:
-        attributes = {"npczarr_training": VERSION, "npczarr_version": version("npczarr")}
+        attributes = {"npczarr_training": VERSION, WRITTEN_BY: version("npczarr")}
         facts = _as_dataset(cohort, known, digests)
         with lease.writing():
             write_result(root, TRAINING, facts, attributes)

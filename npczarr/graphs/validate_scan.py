@@ -64,7 +64,9 @@ def _compare(task: CheckTask, source: Source) -> Checked:
     try:
         scan = read_image(source, files, held=(lambda uid: uid_digest(uid, task.salt) == held) if held else None)
     except Exception as error:
-        return Checked([f"stored, but the source cannot be read: {error}"] if stored else [])
+        left = "not complete, and the source cannot be read" if task.claims["status"] == "pending" else ""
+        said = "stored, but the source cannot be read" if stored else left
+        return Checked([f"{said}: {error}"] if said else [])
     dtype, extent = np.dtype(task.scan.image_array.dtype), task.scan.image_array.shape[-3:]
     if not stored:  # rightly refused where it is the store that has no room for it
         fits = np.can_cast(scan.image.dtype, dtype) and all(
@@ -75,7 +77,10 @@ def _compare(task: CheckTask, source: Source) -> Checked:
         return Checked([_OTHER_SERIES])
     problems = []
     if all(digest(scan.image.astype(one)) != task.claims["image_digest"] for one in _exact(scan.image, dtype)):
-        problems.append("image differs from the source")
+        depth, now = int(task.claims["shape"][0]), len(scan.image)
+        problems.append(
+            "image differs from the source" + (f", which has {now} slices of {depth}" if now < depth else "")
+        )
     of_mask = _compare_mask(task, source, scan)
     return Checked([*problems, *of_mask.problems], of_mask.imported)
 
@@ -88,20 +93,24 @@ def _compare_mask(task: CheckTask, source: Source, scan: Scan) -> Checked:
     assert task.files is not None
     try:
         found = read_scan_mask(source, task.files, scan)
-        mask = "" if isinstance(found, str) else digest(found.mask)
-    except Exception:
-        mask = ""
+        mask, without = ("", found) if isinstance(found, str) else (digest(found.mask), "")
+    except Exception as error:
+        mask, without = "", str(error)
     before = mask_before(str(task.claims["message"]))  # of an imported mask, what the source gave
     if mask == task.claims["mask_digest"]:
         return Checked([])
+    if mask == before:
+        return Checked([], imported=True)
+    if not mask:
+        return Checked([f"stored with a mask, but the source has none that can be used: {without}"])
     if before is None:
         return Checked(["mask differs from the source"])
-    return Checked([], imported=True) if mask == before else Checked([_other_than_replaced(mask)])
-
-
-def _other_than_replaced(mask: str) -> str:
-    what = "mask is neither the one that was imported nor the one that it replaced" if mask else "mask is gone"
-    return f"a mask was imported, and since then the source's {what}; convert, and import again if it is still meant"
+    return Checked(
+        [
+            "a mask was imported, and since then the source's mask is neither the one that was imported nor the one "
+            "that it replaced; convert, and import again if it is still meant"
+        ]
+    )
 
 
 def _exact(image: NDArray[Any], dtype: np.dtype[Any]) -> list[np.dtype[Any]]:

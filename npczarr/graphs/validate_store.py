@@ -28,6 +28,7 @@ from npczarr.store.validate import (
     Finding,
     check_catalog,
     check_consolidated,
+    check_interrupted,
     check_rows,
     check_schema_of,
     check_seal,
@@ -157,10 +158,13 @@ def _check(location: Location, against: str | Path | None, reading: _Reading) ->
     with translate_damage(location.shown):
         root = open_group(location.open(read_only=True), location.shown, mode="r", whole=False)
         findings = check_schema_of(root) or check_tables(root, results=False)
+        interrupted = check_interrupted(root)
         if findings:
-            return Findings(findings)
-        findings += check_consolidated(root) + check_tables(root, results=True)
-        findings += check_seal(root, held=lease_is_held(root.store)) + check_catalog(root)
+            return Findings(interrupted or findings)
+        damaged = check_tables(root, results=True)
+        findings += interrupted + check_consolidated(root) + damaged
+        findings += check_seal(root, held=lease_is_held(root.store))
+        findings += [] if damaged else check_catalog(root)  # which reads the same tables
         source, scans = _open_source(against, reading)
         places = [
             ((p, s), (patient, sequence))

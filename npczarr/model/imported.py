@@ -17,9 +17,10 @@ def say_imported(file: str, file_digest: str, before: str) -> str:
     return f"mask replaced on {datetime.now(UTC).date().isoformat()} from {file} (digest {file_digest}), was {before}"
 
 
-def say_gone(*, has_mask: bool) -> str:
-    """Return the words of a scan that has lost an imported mask, and may have its source's again."""
-    return f"{GONE}: {'the source has another, which was taken' if has_mask else 'the source has none'}"
+def say_gone(mask_status: str) -> str:
+    """Return the words of a scan that has lost an imported mask; `mask_status` is that of the source's mask."""
+    words = {"missing": "the source has none", "refused": "the source has none that can be used"}
+    return f"{GONE}: {words.get(mask_status, 'the source has another, which was taken')}"
 
 
 def imports_in(message: str) -> frozenset[str]:

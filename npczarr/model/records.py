@@ -44,6 +44,8 @@ class Scan:
         SOPInstanceUID of each slice, in the order of z; none of them enters a store.
     structures
         Contents of the RTSTRUCT and SEG files among its files.
+    named
+        Whether the label of its patient is the name in the header, which enters no record.
     """
 
     image: NDArray[Any]
@@ -59,6 +61,7 @@ class Scan:
     frame_of_reference_uid: str = field(default="", repr=False)
     instance_uids: tuple[str, ...] = field(default=(), repr=False)
     structures: tuple[bytes, ...] = field(default=(), repr=False)
+    named: bool = False
 
     def __post_init__(self) -> None:
         if self.image.shape != self.grid.shape_zyx or self.image.dtype.name not in PADDING:
@@ -101,13 +104,18 @@ class Row:
     patient, sequence
         Its labels.
     values
-        Entries by variable name of the schema; an array is the leading part of the variable's row.
+        Entries by variable name of the schema; an array is the leading part of the variable's row. Of a scan that is
+        kept its status alone.
     seconds, source_bytes
         What it took.
     outgrown
         The scan's shape where it does not fit the store's arrays: nothing was written, grow them and try again.
     declined
         Why nothing was written, and the store keeps what it holds of the scan.
+    kept
+        Why nothing was written though the store holds the scan: what its source no longer gives.
+    named
+        Whether the label of its patient is the name in the header.
     """
 
     patient: str
@@ -117,3 +125,10 @@ class Row:
     source_bytes: int = 0
     outgrown: tuple[int, int, int] | None = None
     declined: str = ""
+    kept: str = ""
+    named: bool = False
+
+    @property
+    def is_written(self) -> bool:
+        """Whether it is to be written: the scan fits, and is neither declined nor kept."""
+        return not (self.declined or self.kept) and self.outgrown is None

@@ -20,6 +20,7 @@ from npczarr.store.hierarchy import array, groups_of, open_group
 from npczarr.store.location import Location, locate
 from npczarr.store.measured import count_changed
 from npczarr.store.open import open_location
+from npczarr.store.results import damaged_results
 from npczarr.store.seal import read_seal, seal_of
 from npczarr.store.selection import select_patients
 from npczarr.store.storage_errors import translate_damage
@@ -48,8 +49,9 @@ def info(
         ranges (median, min, max) of spacing in mm, shape and acquisition for each sequence, subjects by scanner,
         clinical columns, results, the seal (equal for two stores that hold the same) and whether it is that of what was
         written, the cost of padding where it is much, and problems by scan. `changed` counts the scans that changed
-        since a result was measured, by result. Of a selection nothing else is read, so there is no `changed` and no
-        seal; `selected_by` says whether the catalog chose, or why tables were read.
+        since a result was measured, by result; `damaged` says of each result that is damaged or was half written what
+        is wrong with it and what to do. Of a selection nothing else is read, so there is no `changed`, no `damaged` and
+        no seal; `selected_by` says whether the catalog chose, or why tables were read.
 
     Raises
     ------
@@ -61,8 +63,11 @@ def info(
         if where is None:
             root = _open_root(location)
             dataset = open_location(location)
-            changed = {path: count for path, count in count_changed(root, dataset).items() if count}
-            return {**_described(dataset, location, root), "changed": changed, **_sealed(root)}
+            damaged = damaged_results(open_group(location.open(read_only=True), location.shown, mode="r"))
+            changed = {path: count for path, count in count_changed(root, dataset, damaged).items() if count}
+            about = _described(dataset, location, root)
+            about["results"] = [name for name in about["results"] if name not in damaged]
+            return {**about, "changed": changed, "damaged": damaged, **_sealed(root)}
         found = select_patients(location, where)
         dataset = open_location(location, patients=found.patients)
         return {**_described(dataset, location, _open_root(location)), "selected_by": found.by}

@@ -8,6 +8,7 @@ from typing import Any
 
 import zarr
 
+from npczarr.model.derived import command_of, is_derived
 from npczarr.model.records import PADDING
 from npczarr.model.schema import INDEXES, RATER, SCAN_TABLES, Variable, voxel_variables
 from npczarr.store.hierarchy import arrays_of, dims_of, dtype_of, labels, members_below
@@ -75,12 +76,13 @@ def consolidated_problems(root: zarr.Group) -> Iterator[str]:
     there = [path for path, _ in members_below(root)]
     for path in sorted({*there, *listed}):
         own = get(root.store, f"{path}/zarr.json")
+        mend = f"run `{command_of(path)}` again" if is_derived(path) else "validate with --repair"
         if own is None:
-            yield f"{path}: listed in the consolidated metadata, but there is none; validate with --repair"
+            yield f"{path}: listed in the consolidated metadata, but there is none; {mend}"
         elif path not in listed:
-            yield f"{path}: absent from the consolidated metadata, so most readers miss it; validate with --repair"
+            yield f"{path}: absent from the consolidated metadata, so most readers miss it; {mend}"
         elif _plain(json.loads(own)) != _plain(listed[path]):
-            yield f"{path}: the consolidated metadata, which most readers see, differ from its own; see --repair"
+            yield f"{path}: the consolidated metadata, which most readers see, differ from its own; {mend}"
 
 
 def _plain(metadata: Mapping[str, Any]) -> dict[str, Any]:

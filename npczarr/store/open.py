@@ -20,7 +20,7 @@ from npczarr.store.hierarchy import Chosen, check_schema
 from npczarr.store.location import Location, locate
 from npczarr.store.selection import select_patients
 from npczarr.store.storage_errors import translate_damage
-from npczarr.store.tables import open_stored, tables_of
+from npczarr.store.tables import open_stored, tables_of, translate_group_damage
 from npczarr.store.whole import WholeArrays
 
 _NEEDED = {"image", "mask", "patient", "sequence", "status", "shape", "spacing", "affine"}
@@ -95,7 +95,7 @@ def open_location(
     location: Location, *, group: str | None = None, dask: bool = True, patients: Chosen | None = None
 ) -> xr.Dataset:
     """Open a store as :func:`open_store` does, and of it only those `patients` whose numbers are given."""
-    with translate_damage(location.shown):
+    with translate_damage(location.shown), translate_group_damage(location, group):
         stored, store = open_stored(location, group, patients)
         if group is not None:
             return tables_of(stored, store, location, group, patients, lazy=location.is_remote)[0]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import logging
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -10,14 +12,17 @@ import xxhash
 import zarr
 from numpy.typing import NDArray
 
-from npczarr.errors import StoreError
+from npczarr.errors import AbsentChunkError, NpczarrError, StoreError
+from npczarr.model.derived import command_of
 from npczarr.model.label_set import flag_names
 from npczarr.model.results import AGREEMENT, MORPHOLOGY, VERSION
 from npczarr.model.schema import SCAN, TEXT, Variable
+from npczarr.model.training import TRAINING
 from npczarr.store.create import add_table
 from npczarr.store.hierarchy import arrays_of, dims_of, labels, open_group, read_tables, tables_at
-from npczarr.store.location import Location, delete_below
-from npczarr.store.zarr_library import consolidate
+from npczarr.store.location import Location, delete_below, get
+from npczarr.store.storage_errors import first_line
+from npczarr.store.zarr_library import consolidate, no_user_warnings
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -25,6 +30,8 @@ if TYPE_CHECKING:
 #: Groups that hold results: numbers of scans as they were when they were measured.
 RESULTS = ("morphology", "agreement", "score")
 INPUT_DIGEST = "input_digest"
+#: Attribute of every result, written after its arrays.
+WRITTEN_BY = "npczarr_version"
 #: Tables on which they depend.
 INPUTS = ("mask_digest", "shape", "spacing")
 
@@ -50,17 +57,74 @@ class StoredResult(NamedTuple):
         return xr.Dataset({name: tuple(table) for name, table in self.tables.items()}, attrs=self.attributes)
 
 
-def read_result(root: zarr.Group, path: str) -> StoredResult | None:
-    """Read a stored result, or None where there is none."""
-    group = root.get(path)
-    if group is None:
-        return None
-    if not isinstance(group, zarr.Group):
+class ReadResult(NamedTuple):
+    """A result, or None where there is none that can be used, and what is wrong with the one that is there."""
+
+    result: StoredResult | None
+    damage: str = ""
+
+
+def read_result(root: zarr.Group, path: str) -> ReadResult:
+    """Read a stored result; one that is damaged or was half written is none, for it is measured again.
+
+    Raises
+    ------
+    StoreError
+        If the path is that of an array, or the storage fails.
+    """
+    try:
+        group = root.get(path)
+        if isinstance(group, zarr.Group):
+            found = _read(group)
+            # the attributes are written last
+            return ReadResult(found) if WRITTEN_BY in found.attributes else ReadResult(None, _damage(path))
+    except AbsentChunkError:
+        return ReadResult(None, _damage(path))
+    except NpczarrError:
+        raise
+    except Exception as error:  # codecs and metadata name damage in a dozen ways
+        return ReadResult(None, _damage(path, f" ({type(error).__name__}: {first_line(error)})"))
+    if group is not None:
         raise StoreError(f"{path} is an array of the store, not a result; choose another name")
+    return ReadResult(None)
+
+
+def _read(group: zarr.Group) -> StoredResult:
     arrays = dict(arrays_of(group))
     values = read_tables(arrays)
+    sizes: dict[str, int] = {}
+    for name, one in arrays.items():
+        for dim, n in zip(dims_of(one), one.shape, strict=True):
+            if sizes.setdefault(dim, n) != n:
+                raise ValueError(f"{name} has {n} along {dim}, other arrays {sizes[dim]}")
     tables = {name: StoredTable(dims_of(one), values[name], one.attrs.asdict()) for name, one in arrays.items()}
     return StoredResult(tables, group.attrs.asdict())
+
+
+def _damage(path: str, cause: str = "") -> str:
+    return f"the result {path} is damaged, or was half written{cause}"
+
+
+def say_damage(store: str, damage: str) -> None:
+    """Say in one line that a result of a store cannot be used and is made anew; nothing where there is no damage."""
+    if damage:
+        logging.getLogger("npczarr").warning("%s: %s; it is measured anew", store, damage)
+
+
+def damaged_results(root: zarr.Group) -> dict[str, str]:
+    """Say of each result that cannot be used what is wrong with it and what to do, by path.
+
+    Parameters
+    ----------
+    root
+        The store, in which absent chunks are an error.
+    """
+    with no_user_warnings():
+        paths = [name for name in (*RESULTS, TRAINING) if name != "score" and name in root]
+        scores = root.get("score")
+        paths += [f"score/{name}" for name in sorted(scores.group_keys())] if isinstance(scores, zarr.Group) else []
+    damage = {path: read_result(root, path).damage for path in paths}
+    return {path: f"{one}; `{command_of(path)}` measures it anew" for path, one in damage.items() if one}
 
 
 def read_kept(location: Location, measure: str, path: str, chosen: Mapping[str, Any]) -> StoredResult | None:
@@ -76,7 +140,7 @@ def read_kept(location: Location, measure: str, path: str, chosen: Mapping[str, 
         ``"morphology"`` or ``"agreement"`` of all labels, and its arguments.
     """
     root = open_group(location.open(read_only=True), location.shown, mode="r")
-    found = read_result(root, path)
+    found = read_result(root, path).result
     measured_as = MORPHOLOGY if measure == "morphology" else AGREEMENT
     needed = {INPUT_DIGEST, *SCAN, *(variable.name for variable in measured_as)}
     if found is None or not needed <= found.tables.keys():
@@ -104,6 +168,8 @@ def read_kept(location: Location, measure: str, path: str, chosen: Mapping[str, 
 def write_result(root: zarr.Group, path: str, result: xr.Dataset, attributes: Mapping[str, Any]) -> None:
     """Write a result as a group, in place of an earlier one; `patient` and `sequence` are the store's."""
     delete_below(root.store, path)  # also what is left of one whose own metadata are gone
+    if _is_listed(root, path):  # until the new one is whole, nobody is to take its arrays for those of the old one
+        consolidate(root)
     group = root.require_group(path)
     for name, variable in result.variables.items():
         string = variable.dtype.kind in "OUT"
@@ -117,6 +183,12 @@ def write_result(root: zarr.Group, path: str, result: xr.Dataset, attributes: Ma
         add_table(group, entry, {str(dim): n for dim, n in result.sizes.items()}, np.asarray(variable.values))
     group.attrs.put(dict(attributes))
     consolidate(root)
+
+
+def _is_listed(root: zarr.Group, path: str) -> bool:
+    """Whether the consolidated metadata, by which most readers open a store, name a group."""
+    listed = json.loads(get(root.store, "zarr.json") or b"{}").get("consolidated_metadata") or {}
+    return path in listed.get("metadata", {})
 
 
 def input_digests(tables: Mapping[str, NDArray[Any]]) -> NDArray[Any]:

@@ -60,9 +60,11 @@ class Rows:
                 with self._writing():
                     table = array(self._root, name)
                     values = table[...]
+                    before = values.copy()
                     for key, text in entries.items():
                         values[self.place(key)] = text
-                    table[...] = values
+                    if (values != before).any():
+                        table[...] = values
 
     def amend(self, scans: Mapping[Key, Mapping[str, str]]) -> None:
         """Change texts in the rows of stored scans, each with its digest; until that is done they are pending."""

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import zarr
 
+from npczarr.errors import NpczarrError
+from npczarr.model.derived import command_of, is_derived
 from npczarr.model.geometry import AXES
 from npczarr.model.schema import EXTENT, TEXT
 from npczarr.store.hierarchy import array, arrays_of, dims_of, groups_of
+from npczarr.store.location import delete_below
+from npczarr.store.storage_errors import first_line
 
 
 def resize_array(found: Any, shape: tuple[int, ...], *, voxels: bool) -> None:  # noqa: ANN401 - a zarr array
@@ -22,14 +27,33 @@ def resize_array(found: Any, shape: tuple[int, ...], *, voxels: bool) -> None:  
 
 
 def resize_results(group: zarr.Group, names: Mapping[str, list[str]]) -> None:
-    """Give results the labels of the store, so that the tree stays aligned; what is new is NaN until it is measured."""
+    """Give results the labels of the store, so that the tree stays aligned; what is new is NaN until it is measured.
+
+    A result that cannot be read is deleted: it is measured anew from the scans.
+    """
     for _, result in groups_of(group):
-        for name, found in arrays_of(result):
-            lengths = zip(dims_of(found), found.shape, strict=True)
-            resize_array(found, tuple(len(names[dim]) if dim in names else n for dim, n in lengths), voxels=False)
-            if name in names:
-                found[:] = np.array(names[name], dtype=TEXT)
+        try:
+            _resize_result(result, names)
+        except NpczarrError:
+            raise
+        except Exception as error:  # codecs name damage in a dozen ways
+            if not is_derived(result.path):
+                raise
+            delete_below(group.store, result.path)
+            logging.getLogger("npczarr").warning(
+                "%s: the result %s is damaged (%s: %s) and was deleted; `%s` measures it anew",
+                group.store, result.path, type(error).__name__, first_line(error), command_of(result.path),
+            )  # fmt: skip
+            continue
         resize_results(result, names)
+
+
+def _resize_result(result: zarr.Group, names: Mapping[str, list[str]]) -> None:
+    for name, found in arrays_of(result):
+        lengths = zip(dims_of(found), found.shape, strict=True)
+        resize_array(found, tuple(len(names[dim]) if dim in names else n for dim, n in lengths), voxels=False)
+        if name in names:
+            found[:] = np.array(names[name], dtype=TEXT)
 
 
 def is_sized(root: zarr.Group, sizes: Mapping[str, int]) -> bool:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import threading
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Any
 
 import xarray as xr
@@ -13,7 +14,8 @@ import zarr
 from xarray.backends import BackendArray
 from xarray.core import indexing
 
-from npczarr.errors import MissingStoreError, StoreError
+from npczarr.errors import MissingStoreError, NpczarrError, StoreError
+from npczarr.model.derived import advice_for, command_of, is_derived
 from npczarr.model.schema import COORDINATES
 from npczarr.store.hierarchy import Chosen
 from npczarr.store.location import Location
@@ -22,6 +24,7 @@ from npczarr.store.table_chunks import read_ours
 from npczarr.store.whole import WholeArrays, is_written_whole
 
 _AT_ONCE = 32  # requests in flight
+_OF_DAMAGE = (AttributeError, TypeError, ValueError, LookupError, RuntimeError)  # as codecs and metadata name it
 #: Reads tables by their names, as they are stored.
 Reader = Callable[[Sequence[str]], Mapping[str, Any]]
 
@@ -66,14 +69,38 @@ def open_stored(
     return dataset, tables
 
 
+@contextmanager
+def translate_group_damage(location: Location, group: str | None) -> Iterator[None]:
+    """Say of a group of a store that is damaged what it is and what makes it whole.
+
+    Raises
+    ------
+    StoreError
+        In place of an error that tells of damage; what a store or a network refuses passes.
+    """
+    try:
+        yield
+    except Exception as error:
+        cause = error.__cause__ if isinstance(error, NpczarrError) else error
+        if group is None or not isinstance(cause, _OF_DAMAGE) or isinstance(error, MissingStoreError):
+            raise
+        raise StoreError(
+            f"{location.shown}: {group} is damaged ({type(cause).__name__}: {first_line(cause)}); "
+            f"{advice_for(f'{group}/')}"
+        ) from error
+
+
 def _labels_in(dataset: xr.Dataset) -> list[str]:
     """Names of the variables that label a dimension."""
     return [str(name) for name, variable in dataset.variables.items() if variable.dims == (name,)]
 
 
 def _missing(location: Location, group: str | None) -> MissingStoreError:
-    what, maker = ("store", "convert") if group is None else (f"group {group!r}", group.partition("/")[0])
-    return MissingStoreError(f"{location.shown}: no {what} here; check the path, or make one with npczarr {maker}")
+    if group is not None and is_derived(group):
+        advice = f"check its name, or make it, also where it was half written, with `{command_of(group)}`"
+        return MissingStoreError(f"{location.shown}: no result {group!r} here; {advice}")
+    what = "store" if group is None else f"group {group!r}"
+    return MissingStoreError(f"{location.shown}: no {what} here; check the path, or make one with npczarr convert")
 
 
 def tables_of(
@@ -169,7 +196,8 @@ class LazyTables:
             wanted = [name for name in names if name not in self._loaded]
             if wanted:
                 store = location.open(read_only=True)
-                with translate_errors(store, "read the tables"), ThreadPoolExecutor(_AT_ONCE) as pool:
+                reading = translate_errors(store, "read the tables")
+                with translate_group_damage(location, group), reading, ThreadPoolExecutor(_AT_ONCE) as pool:
                     list(pool.map(lambda name: variables[name].load(), wanted))
                 self._loaded.update(wanted)
             return {name: variables[name].values for name in names}

@@ -12,16 +12,17 @@ import zarr
 from numpy.typing import NDArray
 
 from npczarr.errors import GeometryError, StoreError
+from npczarr.model.derived import command_of, is_derived
 from npczarr.model.geometry import Grid
-from npczarr.model.schema import ROW_DIGEST, STATUSES, STORED
+from npczarr.model.schema import RESAMPLING, ROW_DIGEST, STATUSES, STORED
 from npczarr.store.catalog import CATALOG_KEY, differing_columns
 from npczarr.store.chunks import digest, is_padding
 from npczarr.store.contents import Contents
-from npczarr.store.hierarchy import labels, members_below
-from npczarr.store.location import keys_below
+from npczarr.store.hierarchy import RESIZING, labels, members_below
+from npczarr.store.location import exists, keys_below
 from npczarr.store.metadata import consolidated_problems, schema_problems
 from npczarr.store.scans import StoredScan, as_stored
-from npczarr.store.seal import digest_row, read_seal, seal_of
+from npczarr.store.seal import DECODING, digest_row, read_seal, seal_of
 from npczarr.store.storage_errors import first_line
 from npczarr.store.whole import is_written_whole
 
@@ -46,6 +47,18 @@ class Finding:
 def check_schema_of(root: zarr.Group) -> list[Finding]:
     """Hold arrays, dimensions, types and units against the schema."""
     return [Finding("", "", problem) for problem in schema_problems(root)]
+
+
+def check_interrupted(root: zarr.Group) -> list[Finding]:
+    """Say where a run was interrupted as it changed the sizes of arrays: what else is found then is no damage."""
+    if not exists(root.store, RESIZING):
+        return []
+    again = "npczarr resample" if RESAMPLING in root.attrs else "npczarr convert"
+    problem = (
+        "patients, sequences or columns are being added, or a run was interrupted as it added them; run "
+        f"`{again}` again to complete it"
+    )
+    return [Finding("", "", problem)]
 
 
 def check_consolidated(root: zarr.Group) -> list[Finding]:
@@ -77,7 +90,7 @@ def check_tables(root: zarr.Group, *, results: bool) -> list[Finding]:
 
 def _table_problem(root: zarr.Group, path: str, table: Any, *, whole: bool) -> str:  # noqa: ANN401 - a zarr array
     """Say what is wrong with a table; "" where nothing is."""
-    mend = "validate with --against SOURCE --repair" if "/" not in path else "measure again"
+    mend = f"run `{command_of(path)}` again" if is_derived(path) else "validate with --against SOURCE --repair"
     if table.nbytes > _LARGEST_TABLE:
         return f"{table.shape} values, too many for a table of scans; convert into a new store"
     try:
@@ -115,9 +128,13 @@ def check_seal(root: zarr.Group, *, held: bool) -> list[Finding]:
     changed = list(dict.fromkeys([*sealed.changed, *sealed.differences(seal_of(Contents(root)))]))
     if not changed:
         return []
+    mend = "repair it from its source (--against SOURCE --repair)"
+    paths = [part.removeprefix("attributes of ") for part in changed if part != DECODING]
+    if paths and all(is_derived(path) for path in paths):
+        mend = " and ".join(dict.fromkeys(f"run `{command_of(path)}` again" for path in paths))
     problem = (
-        f"changed since npczarr sealed it, by another program or by damage: {', '.join(changed)}; repair it from its "
-        "source (--against SOURCE --repair), or accept it as it is (--seal)"
+        f"changed since npczarr sealed it, by another program or by damage: {', '.join(changed)}; {mend}, or accept it "
+        "as it is (--seal)"
     )
     return [Finding("", "", problem)]
 

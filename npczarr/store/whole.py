@@ -10,7 +10,8 @@ from typing import Any, Self
 from zarr.abc.store import ByteRequest, Store
 from zarr.storage import WrapperStore
 
-from npczarr.errors import StoreError
+from npczarr.errors import AbsentChunkError
+from npczarr.model.derived import advice_for
 from npczarr.model.schema import COORDINATES
 from npczarr.store.zarr_library import Buffer, BufferPrototype
 
@@ -47,14 +48,13 @@ class WholeArrays(WrapperStore[Store]):
 
         Raises
         ------
-        StoreError
+        AbsentChunkError
             If it is a chunk and absent.
         """
         found = await self._store.get(key, prototype, byte_range)
         if found is None and self.whole and _CHUNK.fullmatch(key):
-            raise StoreError(
-                f"{self}: {key} is absent or may not be read, and its array cannot do without; restore it from a copy, "
-                "or convert into a new store"
+            raise AbsentChunkError(
+                f"{self}: {key} is absent or may not be read, and its array cannot do without; {advice_for(key)}"
             )
         return found
 

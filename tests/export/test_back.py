@@ -126,6 +126,8 @@ def test_a_conversion_that_takes_an_imported_mask_away_says_so_in_the_store(copy
     assert lost(copy) == []
     (source / "data/MRI-Segments/001/ROI-T1.nii").unlink()
     npc.convert(source, copy, workers=0)
+    assert lost(copy) == [], "a mask that the source has lost is no other one"
+    npc.convert(source, copy, rewrite=["001/T1WI"], workers=0)
     assert lost(copy) == [f"{GONE}: the source has none"]
     assert npc.validate(copy, against=source, workers=0) == ()
 
@@ -181,7 +183,7 @@ def test_a_source_whose_mask_changed_since_an_import_is_told_apart(copy, cohort,
     assert "neither the one that was imported nor the one that it replaced" in found[0].problem
     path.unlink()
     (found,) = npc.validate(copy, against=source, workers=0)
-    assert "since then the source's mask is gone" in found.problem
+    assert "stored with a mask, but the source has none that can be used: no mask" in found.problem
 
 
 @pytest.mark.slow

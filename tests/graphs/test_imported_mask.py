@@ -126,7 +126,7 @@ def test_a_mask_for_a_scan_without_one_stays_until_the_source_has_one(source, ed
     own = path.read_bytes()
     without_a_slice(path, tmp_path / "added/001/ROI-T2.nii")
     path.unlink()
-    npc.convert(source, edited, workers=0)
+    npc.convert(source, edited, rewrite=["001/T2WI"], workers=0)
     assert str(row(edited, "T2WI").mask_status.values) == "missing"
     import_masks(edited, tmp_path / "added")
     before = row(edited, "T2WI")

@@ -181,11 +181,16 @@ def test_one_absurd_header_does_not_bend_the_layout_of_the_others(cohort, conver
 
 
 @pytest.mark.slow
-def test_a_scan_that_becomes_absurd_leaves_no_voxels_of_its_earlier_version(tmp_path):
+def test_a_scan_that_becomes_absurd_stays_and_leaves_no_voxels_where_it_is_asked_for(tmp_path):
     write_cohort(tmp_path / "source", patients=("001",), tables={})
     npc.convert(tmp_path / "source", tmp_path / "a.zarr", workers=0)
     long(60000, 1)(next((tmp_path / "source").rglob("T1WI")))
+    before = npc.open(tmp_path / "a.zarr").load()
     again = npc.convert(tmp_path / "source", tmp_path / "a.zarr", workers=0)
+    assert again.status.values.tolist() == [["warning", "ok", "ok"]]
+    assert again.attrs["source_worse"] == ["001/T1WI"]
+    assert npc.open(tmp_path / "a.zarr").load().identical(before)
+    again = npc.convert(tmp_path / "source", tmp_path / "a.zarr", rewrite=["001/T1WI"], workers=0)
     assert again.status.values.tolist() == [["refused", "ok", "ok"]]
     assert npc.validate(tmp_path / "a.zarr", workers=0) == ()
     assert not list((tmp_path / "a.zarr").glob("image/c/0/0/*/*/*"))

@@ -106,10 +106,10 @@ def test_a_source_of_new_labels_is_appended_and_one_of_known_series_elsewhere_is
 
 
 @pytest.mark.slow
-def test_a_series_that_vanished_is_cleared_though_its_mask_stayed(source, copy, tmp_path):
+def test_a_series_that_vanished_is_cleared_where_it_is_asked_for_though_its_mask_stayed(source, copy, tmp_path):
     less = part(source, tmp_path / "less", "001", "002", "003")
     shutil.rmtree(less / SERIES / "002/T1WI")
-    result = npc.convert(less, copy, workers=0)
+    result = npc.convert(less, copy, rewrite=["002/T1WI"], workers=0)
     gone = result.sel(patient="002", sequence="T1WI")
     assert (gone.status, gone.action, gone.message) == ("missing", "none", "a mask but no images")
     for name in ("image", "mask"):
