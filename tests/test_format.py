@@ -18,7 +18,7 @@ import xxhash
 import zarr
 
 import npczarr as npc
-from npczarr.model.results import AGREEMENT, MORPHOLOGY
+from npczarr.model.results import AGREEMENT, MESSAGE, MORPHOLOGY
 from npczarr.model.schema import INDEXES, RATER, SCAN_TABLES, STATUSES, voxel_variables
 from npczarr.store.describe import root_attributes
 
@@ -47,7 +47,11 @@ def arrays() -> str:
 def results() -> str:
     rows = [
         (group, f"`{variable.name}`", ", ".join(variable.dims), variable.units or "", variable.description)
-        for group, variables in (("`morphology`", MORPHOLOGY), ("`agreement`, `score/…`", AGREEMENT))
+        for group, variables in (
+            ("`morphology`", MORPHOLOGY),
+            ("`agreement`, `score/…`", AGREEMENT),
+            ("`score/…`", (MESSAGE,)),
+        )
         for variable in variables
     ]
     return table("| group | array | dimensions | units | what it holds |", rows)

@@ -123,7 +123,8 @@ def _tell(found: tuple[Any, ...], where: str, as_json: bool) -> None:
         return
     for one in found:
         if one.message and one.status != "kept":
-            show.out.print(f"[{_STYLES[one.status]}]{one.status:8}[/] {one.patient}/{one.sequence}", end="  ")
+            scan = "/".join(filter(None, (one.patient, one.sequence)))
+            show.out.print(f"[{_STYLES[one.status]}]{one.status:8}[/] {scan}", end="  ")
             show.out.print(one.message, markup=False)
     counts = Counter(one.status for one in found)
     show.out.print(", ".join(f"{n} {status}" for status, n in counts.items()) + f"  {where}", markup=False)

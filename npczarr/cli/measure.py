@@ -38,6 +38,9 @@ Csv = Annotated[
 ]
 
 
+_LISTED = 10  # kinds of messages on the terminal
+
+
 def _labels(given: list[str] | None) -> str | list[str] | None:
     return None if not given else given[0] if len(given) == 1 else given
 
@@ -145,7 +148,7 @@ def score(
 
         dataset = npczarr.open(store, storage_options=as_options(storage_option))
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # of predictions of no scan, which are printed already
+            warnings.simplefilter("ignore", UserWarning)  # of predictions, which are printed already
             rows = npczarr.lesions(
                 dataset, predictions, label=_labels(label), config=config, storage_options=as_options(source_option)
             )
@@ -167,17 +170,37 @@ def _compare(
     from npczarr.model.results import AGREEMENT_TABLE, LESION_TABLE
 
     result, failures = _measure(store, measure, storage_option, parameters, where)
+    messages = _messages(result) if measure == "score" else {}
     rows = [
         {**row, "sequence": f"{row['sequence']} {name}".strip()}
         for name, one in _parts(result, ("label",))
         for row in summary(one, (*AGREEMENT_TABLE, *LESION_TABLE))
     ]
     if as_json:
-        typer.echo(json.dumps({"summary": rows, "failures": failures}, indent=1))
+        said = [{"patient": p, "sequence": s, "message": text} for (p, s), text in messages.items()]
+        told = {"warnings": said} if measure == "score" else {}
+        typer.echo(json.dumps({"summary": rows, "failures": failures, **told}, indent=1))
     else:
         show.intervals(rows)
+        _show_messages(messages)
         show.failed(failures)
     return bool(failures)
+
+
+def _messages(result: Any) -> dict[tuple[str, str], str]:  # noqa: ANN401 - a Dataset
+    from npczarr.graphs.predicted_masks import messages_of
+
+    return messages_of(result)
+
+
+def _show_messages(messages: dict[tuple[str, str], str]) -> None:
+    """Print what was found in reading predictions, counted; --json and --csv have that of each scan."""
+    from rich.markup import escape
+
+    from npczarr.model.messages import group_messages
+
+    for line in group_messages(messages, "prediction", most=_LISTED):
+        show.out.print(f"[yellow]warning[/] {escape(line)}")
 
 
 def _parts(result: Any, dims: tuple[str, ...]) -> list[tuple[str, Any]]:  # noqa: ANN401 - Numbers
@@ -207,7 +230,8 @@ def _measure(
     from npczarr.graphs.visits import add_visits
 
     csv = where.pop("csv", None)
-    with show.progress() as draw:
+    with show.progress() as draw, warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # of what was found in predictions, which is printed at the end
         result, failures = measure_store(
             store,
             measure,

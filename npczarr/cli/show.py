@@ -296,4 +296,5 @@ def flagged(result: Numbers, flags: Mapping[str, tuple[tuple[str, ...], NDArray[
 def failed(failures: list[dict[str, str]]) -> None:
     """Print scans that could not be measured."""
     for failure in failures:
-        out.print("[red]failed[/] " + escape(f"{failure['patient']}/{failure['sequence']}  {failure['problem']}"))
+        where = "/".join(filter(None, (failure["patient"], failure["sequence"])))
+        out.print("[red]failed[/] " + escape(f"{where}  {failure['problem']}"))

@@ -12,13 +12,16 @@ from typing import Any
 import dask.array as da
 import numpy as np
 from dask._task_spec import TaskRef  # the base of a Future of distributed, which need not be installed
-from dask.base import optimize, tokenize
-from dask.core import get_dependencies
+from dask.array.optimization import optimize
+from dask.base import tokenize
+from dask.core import flatten, get_dependencies
+from dask.delayed import Delayed
 from dask.highlevelgraph import HighLevelGraph
 from dask.local import get_sync
 from numpy.typing import NDArray
 
 from npczarr import freed_memory
+from npczarr.model.schema import TEXT
 
 _LARGEST = 32 * 2**20  # bytes of voxels in a batch of several blocks, which are read one after the other
 _FEWEST = 32  # batches, where there are as many blocks: so that several workers end at the same time
@@ -27,6 +30,8 @@ Key = Any  # of a Dask graph: text, or a tuple of text and numbers
 Place = tuple[slice, ...]
 #: Geometry of a block of scans and their voxels, to the results of the block.
 BlockFunction = Callable[..., NDArray[Any]]
+#: Results of a block, and its texts, None where there are none.
+BlockResult = tuple[NDArray[Any], NDArray[Any] | None]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -55,8 +60,12 @@ def in_batches(
     shape: tuple[int, ...],
     *,
     name: str,
-) -> da.Array:
+    texts: da.Array | None = None,
+) -> tuple[da.Array, da.Array | None]:
     """Build the lazy array of ``function(table, *blocks)``: one Dask task for many small blocks, and one that joins.
+
+    What is made from the same tasks as the blocks, such as what is said of a file as it is read, comes out beside it:
+    no task runs twice.
 
     Parameters
     ----------
@@ -70,34 +79,60 @@ def in_batches(
         What the function returns for each scan.
     name
         Name of the tasks.
+    texts
+        A text for each scan, objects on all axes of the blocks but the last three; None if there are none.
 
     Returns
     -------
-    dask.array.Array
-        (…, *shape) in one chunk.
+    tuple
+        Numbers (…, *shape) and texts (…), each in one chunk.
     """
     scans = blocks[0].shape[:-3]
     blocks = [block if block.chunks == blocks[0].chunks else block.rechunk(blocks[0].chunks) for block in blocks]
-    name = f"{name}-{tokenize(function, [block.name for block in blocks], table)}"
-    inputs = [*blocks, table.rechunk(-1)] if isinstance(table, da.Array) else list(blocks)
-    optimized = optimize(*inputs)
+    told = [] if texts is None else [texts.rechunk(blocks[0].chunks[:-3])]
+    name = f"{name}-{tokenize(function, [block.name for block in (*blocks, *told)], table)}"
+    inputs = [*blocks, *told, *([table.rechunk(-1)] if isinstance(table, da.Array) else [])]
     graph: dict[Key, Any] = {key: value for array in inputs for key, value in _on_workers(array)}
-    for array in optimized:
-        graph.update(array.__dask_graph__())
-    whole_table = (optimized[-1].name, *(0 for _ in table.shape)) if isinstance(table, da.Array) else None
+    graph.update(_optimized(inputs))
+    whole_table = (inputs[-1].name, *(0 for _ in table.shape)) if isinstance(table, da.Array) else None
     tasks: dict[Key, Any] = {}
     places: list[Place] = []
     for at, place in _places(blocks[0]):
         known = table[place] if whole_table is None else (operator.getitem, whole_table, place)
-        tasks[("block", len(places))] = (function, known, *((block.name, *at, 0, 0, 0) for block in blocks))
+        text = (told[0].name, *at) if told else None
+        keys = ((block.name, *at, 0, 0, 0) for block in blocks)
+        tasks[("block", len(places))] = (_with_text, text, function, known, *keys)
         places.append(place)
     layer, batches = _layer(name, graph, tasks, _blocks_in_batch(blocks))
     chosen = [tuple(places[first : first + size]) for first, size in batches]
     parts = [(name, i) for i in range(len(batches))]
-    joined = f"join-{name}"
-    layer[(joined, *(0 for _ in (*scans, *shape)))] = (join_blocks, parts, _Places(tuple(chosen)), (*scans, *shape))
-    whole = HighLevelGraph({joined: layer}, {joined: set()})
-    return da.Array(whole, joined, chunks=tuple((n,) for n in (*scans, *shape)), dtype=np.float64)
+    held = _Places(tuple(chosen))
+    numbers = _joined(f"join-{name}", join_blocks, (parts, held, (*scans, *shape)), name, layer)
+    return numbers, _joined(f"join-texts-{name}", join_texts, (parts, held, scans), name, layer) if told else None
+
+
+def _joined(
+    joined: str, join: BlockFunction, arguments: tuple[Any, ...], name: str, batches: Mapping[Key, Any]
+) -> da.Array:
+    """Build the array, in one chunk, that a function joins from all batches; the last argument is its shape."""
+    shape = arguments[-1]
+    layers = {name: batches, joined: {(joined, *(0 for _ in shape)): (join, *arguments)}}
+    whole = HighLevelGraph(layers, {name: set(), joined: {name}})
+    dtype = np.float64 if join is join_blocks else TEXT
+    return da.Array(whole, joined, chunks=tuple((n,) for n in shape), dtype=dtype)
+
+
+def values_of(arrays: Sequence[da.Array]) -> list[Delayed]:
+    """Return the values of arrays of one chunk each, to be computed; no task that several of them need runs twice."""
+    name = f"values-{tokenize([array.name for array in arrays])}"
+    whole = HighLevelGraph({name: _optimized(arrays)}, {name: set()})
+    return [Delayed((array.name, *(0 for _ in array.shape)), whole, layer=name) for array in arrays]
+
+
+def _optimized(arrays: Sequence[da.Array]) -> dict[Key, Any]:
+    """Optimize graphs as one: Dask, given several arrays, fuses what two of them need into both."""
+    graph = HighLevelGraph.merge(*(array.dask for array in arrays))
+    return dict(optimize(graph, list(flatten([array.__dask_keys__() for array in arrays]))))
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +142,11 @@ class _Places:
     of_batch: tuple[tuple[Place, ...], ...]
 
 
-def run_batch(batch: Batch, values: list[Any]) -> list[NDArray[Any]]:
+def _with_text(text: Any, function: BlockFunction, *arguments: NDArray[Any]) -> BlockResult:  # noqa: ANN401
+    return function(*arguments), text
+
+
+def run_batch(batch: Batch, values: list[Any]) -> list[BlockResult]:
     """Run the tasks of a batch one after the other, in this thread."""
     freed_memory.keep()
     graph = {**batch.tasks, **dict(zip(batch.inputs, values, strict=True))}
@@ -115,12 +154,21 @@ def run_batch(batch: Batch, values: list[Any]) -> list[NDArray[Any]]:
     return list(found)
 
 
-def join_blocks(parts: list[list[NDArray[Any]]], places: _Places, shape: tuple[int, ...]) -> NDArray[np.float64]:
-    """Lay the blocks of all batches into one array."""
+def join_blocks(parts: list[list[BlockResult]], places: _Places, shape: tuple[int, ...]) -> NDArray[np.float64]:
+    """Lay the numbers of the blocks of all batches into one array."""
     result = np.full(shape, np.nan)
     for values, of_batch in zip(parts, places.of_batch, strict=True):
-        for block, place in zip(values, of_batch, strict=True):
+        for (block, _), place in zip(values, of_batch, strict=True):
             result[place] = block
+    return result
+
+
+def join_texts(parts: list[list[BlockResult]], places: _Places, shape: tuple[int, ...]) -> NDArray[Any]:
+    """Lay the texts of the blocks of all batches into one array."""
+    result = np.full(shape, "", dtype=TEXT)
+    for values, of_batch in zip(parts, places.of_batch, strict=True):
+        for (_, text), place in zip(values, of_batch, strict=True):
+            result[place] = text
     return result
 
 

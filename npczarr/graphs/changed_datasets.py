@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from npczarr.errors import ParameterError
 from npczarr.model.geometry import AXES, Grid
 from npczarr.model.schema import EXTENT, SCAN, TEXT
+from npczarr.store.axis_order import in_axis_order
 
 _OPEN = "open it with npczarr.open or xr.open_zarr from a store"
 _FIRST = "take the scan of the whole cohort first, then select in it"
@@ -35,8 +36,8 @@ def check_voxels(dataset: xr.Dataset, *names: str) -> None:
     Raises
     ------
     ParameterError
-        If one is not there or has other dimensions, or the Dataset was cut, padded, turned round or coarsened along z,
-        y or x.
+        If one is not there or has other dimensions, the Dataset was cut, padded, turned round or coarsened along z, y
+        or x, or its tables lack one of these axes.
     """
     if not isinstance(dataset, xr.Dataset):
         raise ParameterError(
@@ -51,8 +52,9 @@ def check_voxels(dataset: xr.Dataset, *names: str) -> None:
                 f"{name}: expected the dimensions z, y and x, found {', '.join(map(str, dataset[name].dims))}; {_OPEN} "
                 "and keep the names of its dimensions"
             )
-    if "shape" not in dataset.variables or "axis" not in dataset["shape"].dims:
+    if "shape" not in dataset.variables:
         return  # who needs it names it
+    dataset = in_axis_order(dataset)
     _check_positions(dataset)
     for axis, size in _sizes_of_store(dataset):
         if dataset.sizes[axis] != size:

@@ -16,10 +16,12 @@ from dask.delayed import delayed
 from numpy.typing import ArrayLike, NDArray
 
 from npczarr.errors import ParameterError
+from npczarr.graphs.batches import values_of
 from npczarr.graphs.changed_datasets import check_voxels, check_whole, scan_labels
 from npczarr.graphs.label_dim import LabelChoice, check_named, chosen_labels, names_in, only
 from npczarr.graphs.map_scans import in_order, scan_geometry, whole_scans
 from npczarr.graphs.mask_arguments import agreed_spacing, check_same_grid, label_pair, read_mask_argument
+from npczarr.graphs.predicted_masks import no_messages, warn_of_messages
 from npczarr.graphs.predictions import read_predictions, warn_of_unmatched
 from npczarr.graphs.visits import add_visits
 from npczarr.kernels.lesions import MATCH_IOU, Lesions, match_lesions
@@ -71,7 +73,9 @@ def lesions(
     Warns
     -----
     UserWarning
-        If predictions are of no scan of the store; of a selection of its scans, the others are left out.
+        If predictions are of no scan of the store; of a selection of its scans, the others are left out. If something
+        must be known of a prediction before its lesions are trusted, as :func:`npczarr.score` says it; each text is in
+        ``attrs["messages"]``, by ``"<patient>/<sequence>"``.
 
     Notes
     -----
@@ -81,24 +85,29 @@ def lesions(
     check_voxels(dataset, "mask")
     labels = chosen_labels(dataset["mask"], label)
     known = tuple(names_in(dataset["mask"].attrs, dataset["mask"].dtype).values())
-    rows: list[dict[str, Any]] = []
-    tasks: list[Any] = []
+    pairs: list[dict[str, str]] = []
+    spacings: list[tuple[float, ...]] = []
+    parts: list[da.Array] = []
     lead = tuple(dim for dim in in_order(dataset)["mask"].dims if dim not in (*AXES, "rater"))
     scans = scan_labels(dataset, lead)
-    for keys, a, b, geometry in _pairs(dataset, lead, predictions, config, storage_options):
+    for key, (a, b, said), geometry in _pairs(dataset, lead, predictions, config, storage_options):
         check_whole(geometry[..., :3], dataset.sizes)
         for at in np.ndindex(*geometry.shape[:-1]):
             z, y, x, *spacing, there = geometry[at]
             if not there or min(z, y, x) <= 0:
                 continue
             window = (*at, slice(int(z)), slice(int(y)), slice(int(x)))
-            names = {dim: scans[dim][at] for dim in SCAN}
-            for name, number in labels:
-                rows.append({**names, **({} if name is None else {"label": name}), **keys})
-                numbers = () if number is None else known
-                tasks.append(delayed(_rows)(a[window], b[window], tuple(spacing), number, iou, numbers))
-    found = compute(*tasks)
-    return _as_frame([{**key, **row} for key, several in zip(rows, found, strict=True) for row in several], SCAN)
+            pairs.append({**{dim: str(scans[dim][at]) for dim in SCAN}, **key})
+            spacings.append(tuple(spacing))
+            parts += [a[window], b[window], said[at]]
+    values = values_of(parts)
+    scans_in_turn = zip(values[::3], values[1::3], values[2::3], spacings, strict=True)
+    found = compute(*(delayed(_of_labels)(*scan, labels, known, iou) for scan in scans_in_turn))
+    messages = {(one[SCAN[0]], one[SCAN[1]]): said for one, (_, said) in zip(pairs, found, strict=True) if said}
+    warn_of_messages(messages, stacklevel=2)
+    frame = _as_frame([{**one, **row} for one, (rows, _) in zip(pairs, found, strict=True) for row in rows], SCAN)
+    frame.attrs["messages"] = {"/".join(key): text for key, text in messages.items()}
+    return frame
 
 
 def compare_lesions(
@@ -141,22 +150,27 @@ def _pairs(
     predictions: str | Path | None,
     config: str | Path | None,
     storage_options: Mapping[str, Any] | None,
-) -> Iterator[tuple[dict[str, str], da.Array, da.Array, NDArray[np.float64]]]:
-    """Give each pair of readings: its name, the masks on the scans, z, y, x, and the geometry of the scans."""
+) -> Iterator[tuple[dict[str, str], tuple[da.Array, da.Array, da.Array], NDArray[np.float64]]]:
+    """Give each pair of readings: its name, the masks on the scans, z, y, x, and the geometry of the scans.
+
+    With the masks comes what is said of each scan as the second is read.
+    """
     mask = dataset["mask"]
     if predictions is not None:
         warn_of_unmatched(dataset, predictions, config=config, storage_options=storage_options)
-        other, there, _ = read_predictions(dataset, predictions, config=config, storage_options=storage_options)
-        yield {}, _voxels(mask, lead), _voxels(other, lead), _on(dataset, lead, scan_geometry(dataset, there))
+        other = read_predictions(dataset, predictions, config=config, storage_options=storage_options)
+        masks = _voxels(mask, lead), _voxels(other.mask, lead), other.messages.transpose(*lead).data
+        yield {}, masks, _on(dataset, lead, scan_geometry(dataset, other.there))
         return
     raters = [str(rater) for rater in mask["rater"].values] if "rater" in mask.dims else []
     if len(raters) < 2:
         raise ParameterError("expected predictions, or a store of masks by two or more raters; give one of them")
     geometry = _on(dataset, lead, scan_geometry(dataset.drop_dims("rater")))
+    nothing = no_messages(xr.DataArray(geometry[..., 0])).data
     for i, j in combinations(range(len(raters)), 2):
         name = {"pair": f"{raters[i]} - {raters[j]}"} if len(raters) > 2 else {}
         a, b = (_voxels(mask.isel(rater=one, drop=True), lead) for one in (i, j))
-        yield name, a, b, geometry
+        yield name, (a, b, nothing), geometry
 
 
 def _voxels(mask: xr.DataArray, lead: Sequence[Any]) -> da.Array:
@@ -169,6 +183,24 @@ def _on(dataset: xr.Dataset, lead: Sequence[Any], geometry: xr.DataArray) -> NDA
     sizes = {dim: dataset.sizes[dim] for dim in lead}
     values: NDArray[np.float64] = geometry.variable.set_dims({**sizes, "geometry": geometry.sizes["geometry"]}).values
     return values
+
+
+def _of_labels(
+    a: NDArray[Any],
+    b: NDArray[Any],
+    said: Any,  # noqa: ANN401 - text, or an array of one
+    spacing_zyx_mm: Sequence[float],
+    labels: Sequence[tuple[str | None, int | None]],
+    known: Sequence[int],
+    iou: float,
+) -> tuple[list[dict[str, Any]], str]:
+    """Rows of one scan, of each label, and what is said of it."""
+    rows = []
+    for name, number in labels:
+        named = {} if name is None else {"label": name}
+        found = _rows(a, b, spacing_zyx_mm, number, iou, () if number is None else known)
+        rows += [{**named, **row} for row in found]
+    return rows, str(np.asarray(said, dtype=object)[()])
 
 
 def _rows(

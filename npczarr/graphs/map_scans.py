@@ -18,7 +18,9 @@ from npczarr.graphs.batches import in_batches
 from npczarr.graphs.changed_datasets import whole_texts
 from npczarr.graphs.label_dim import check_named, names_in, only
 from npczarr.model.geometry import AXES
+from npczarr.model.results import MESSAGE
 from npczarr.model.schema import SCAN, STORED, Variable
+from npczarr.store.axis_order import in_axis_order
 
 _LAST = ("affine_row", "affine_column", "axis", *AXES)
 Row = NDArray[np.float64]
@@ -35,6 +37,7 @@ def map_scans(
     name: str,
     labels: Sequence[int | None] = (None,),
     readings: Sequence[tuple[int, ...]] | None = None,
+    messages: xr.DataArray | None = None,
     **parameters: Any,  # noqa: ANN401
 ) -> xr.Dataset:
     """Build the lazy Dataset of ``kernel(*masks, spacing, **parameters)`` for every scan.
@@ -57,11 +60,14 @@ def map_scans(
         Numbers of the labels to measure, one after the other; None for whatever is above 0.
     readings
         Which of the masks the kernel takes together, by their numbers; by default all of them.
+    messages
+        What is said of each scan as its masks are read, on the dimensions before z, y, x; None if nothing is.
 
     Returns
     -------
     xarray.Dataset
-        On `pair` (the readings), `label`, and the dimensions of the masks before z, y, x.
+        On `pair` (the readings), `label`, and the dimensions of the masks before z, y, x; with the messages as
+        `message` on the latter.
     """
     lead = masks[0].transpose(..., *AXES).dims[:-3]
     several = any(number is not None for number in labels)
@@ -77,8 +83,10 @@ def map_scans(
         sum(3 if "axis" in variable.dims else 1 for variable in registry),
     )
     table = geometry.transpose(*lead, "geometry").data
-    numbers = in_batches(rows, [mask.data for mask in voxels], table, rows.shape, name=name)
-    return _as_dataset(numbers, ("pair", "label", *lead), registry, _labels(masks[0], lead))
+    texts = None if messages is None else messages.transpose(*lead).data
+    numbers, said = in_batches(rows, [mask.data for mask in voxels], table, rows.shape, name=name, texts=texts)
+    result = _as_dataset(numbers, ("pair", "label", *lead), registry, _labels(masks[0], lead))
+    return result if said is None else result.assign({MESSAGE.name: (lead, said, MESSAGE.all_attributes())})
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +148,8 @@ class _Rows:
 def scan_geometry(dataset: xr.Dataset, there: xr.DataArray | None = None) -> xr.DataArray:
     """Shape and spacing of every scan, and whether it is to be measured: on its own dimensions and `geometry`.
 
+    Along `geometry` are the shape and the spacing in mm, each along z, y and x, whatever the order of `axis` is.
+
     Parameters
     ----------
     dataset
@@ -150,11 +160,12 @@ def scan_geometry(dataset: xr.Dataset, there: xr.DataArray | None = None) -> xr.
     Raises
     ------
     ParameterError
-        If the Dataset lacks what a cohort store has.
+        If the Dataset lacks what a cohort store has, or one of the three axes.
     """
     for name in ("shape", "spacing"):
         if name not in dataset:
             raise ParameterError(f"the Dataset has no {name!r}; open it with npczarr.open or xr.open_zarr from a store")
+    dataset = in_axis_order(dataset)
     parts = [dataset[name].astype(np.float64).rename(axis="geometry") for name in ("shape", "spacing")]
     has_mask = masks_there(dataset)
     if has_mask is None:
@@ -189,8 +200,16 @@ def masks_there(dataset: xr.Dataset) -> xr.DataArray | None:
 
 
 def in_order(dataset: xr.Dataset) -> xr.Dataset:
-    """Give every variable its dimensions in the order of a store; a Dataset may have been transposed."""
-    return dataset.transpose(*SCAN, "rater", ..., *_LAST, missing_dims="ignore")
+    """Give every variable its dimensions in the order of a store, and its values along `axis` in the order z, y, x.
+
+    A Dataset may have been transposed.
+
+    Raises
+    ------
+    ParameterError
+        If one of the three axes is not there.
+    """
+    return in_axis_order(dataset).transpose(*SCAN, "rater", ..., *_LAST, missing_dims="ignore")
 
 
 def whole_scans(voxels: xr.DataArray) -> xr.DataArray:

@@ -154,7 +154,7 @@ def _positions(mask: xr.DataArray, axis: str, name: str) -> NDArray[np.float64] 
 def _spacing_along(axis: str, positions: NDArray[np.float64] | None, mask: xr.DataArray, name: str) -> float | None:
     """Voxel size along one axis, by its positions; of a single slice, or without positions, by `spacing`."""
     if positions is None or len(positions) < 2:
-        return float(mask.coords["spacing"]) if "spacing" in mask.coords else None
+        return _only_spacing(axis, mask)
     steps = np.diff(positions)
     step = float(steps.mean())
     if not np.isfinite(step) or step == 0 or np.abs(steps - step).max() > _EQUAL * abs(step):
@@ -163,6 +163,14 @@ def _spacing_along(axis: str, positions: NDArray[np.float64] | None, mask: xr.Da
             f"{steps.max():g} mm; resample it to one voxel size"
         )
     return abs(step)
+
+
+def _only_spacing(axis: str, mask: xr.DataArray) -> float | None:
+    """Voxel size by the scalar `spacing`; None along other axes than the one that it was selected of."""
+    of = mask.coords.get("axis")
+    if "spacing" not in mask.coords or (of is not None and str(of.values) != axis):
+        return None
+    return float(mask.coords["spacing"])
 
 
 def _length(value: Any, given: Any) -> float:  # noqa: ANN401 - whatever the user gave

@@ -22,6 +22,7 @@ from npczarr.model.schema import Variable
 
 # kernels are imported by what runs them: with numba they take half a second, and many a command measures nothing
 if TYPE_CHECKING:
+    from npczarr.graphs.predicted_masks import PredictedMasks
     from npczarr.kernels.patterns import Method
 
 _METHOD = "lorensen"
@@ -76,7 +77,8 @@ def agreement(dataset: xr.Dataset, *, tolerance: float = TOLERANCE_MM, label: La
     dataset
         A store of raters, or any selection of it: `mask` has a `rater` dimension.
     tolerance
-        In mm: how far apart two surfaces may lie and still count as the same, for `surface_dice`.
+        In mm: how far apart two surfaces may lie and still count as the same, for `surface_dice`; a distance above it
+        by no more than a millionth of it counts too.
     label
         As for :func:`npczarr.morphology`.
 
@@ -104,11 +106,12 @@ def agreement(dataset: xr.Dataset, *, tolerance: float = TOLERANCE_MM, label: La
 
 
 def compare_scans(
-    dataset: xr.Dataset, mask: xr.DataArray, there: xr.DataArray, tolerance: float, label: LabelChoice = None
+    dataset: xr.Dataset, predicted: PredictedMasks, tolerance: float, label: LabelChoice = None
 ) -> xr.Dataset:
-    """Compare a cohort's masks with others on the same arrays, where there are others; lazy."""
-    geometry = scan_geometry(dataset, there)
-    return _compared([_mask(dataset), mask], geometry, tolerance, label, name="score").squeeze("pair")
+    """Compare a cohort's masks with predicted ones on the same arrays, where there are any; lazy."""
+    geometry, masks = scan_geometry(dataset, predicted.there), [_mask(dataset), predicted.mask]
+    result = _compared(masks, geometry, tolerance, label, name="score", messages=predicted.messages)
+    return result.squeeze("pair")
 
 
 def measure_mask(
@@ -168,7 +171,7 @@ def compare_masks(
     spacing
         As for :func:`npczarr.measure_mask`.
     tolerance
-        In mm, for `surface_dice`.
+        In mm, for `surface_dice`, as for :func:`npczarr.agreement`.
     label
         Label to compare, of DataArrays whose attributes name several.
 
@@ -211,7 +214,13 @@ def _mask(dataset: xr.Dataset) -> xr.DataArray:
 
 
 def _compared(
-    masks: Sequence[xr.DataArray], geometry: xr.DataArray, tolerance: float, label: LabelChoice, *, name: str
+    masks: Sequence[xr.DataArray],
+    geometry: xr.DataArray,
+    tolerance: float,
+    label: LabelChoice,
+    *,
+    name: str,
+    messages: xr.DataArray | None = None,
 ) -> xr.Dataset:
     """Compare each mask with each that follows it, along `pair`."""
     _check_tolerance(tolerance)
@@ -220,7 +229,15 @@ def _compared(
         masks[0],
         label,
         lambda labels: map_scans(
-            _compare_scan, masks, geometry, AGREEMENT, name=name, labels=labels, readings=pairs, tolerance_mm=tolerance
+            _compare_scan,
+            masks,
+            geometry,
+            AGREEMENT,
+            name=name,
+            labels=labels,
+            readings=pairs,
+            messages=messages,
+            tolerance_mm=tolerance,
         ),
     )
 

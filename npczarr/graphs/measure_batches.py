@@ -11,20 +11,27 @@ from typing import Any
 import dask
 import numpy as np
 import xarray as xr
-import zarr
 from numpy.typing import NDArray
 
 from npczarr.errors import NpczarrError, ReadOnlyError, SourceError
 from npczarr.graphs.measure import agreement, morphology
 from npczarr.model.progress import Meter, OnProgress
 from npczarr.model.results import VERSION, Failure
-from npczarr.model.schema import SCAN
+from npczarr.model.schema import SCAN, TEXT
 from npczarr.runner import Runner, active_client
 from npczarr.store.hierarchy import open_group
 from npczarr.store.lease import Lease, hold_lease
 from npczarr.store.location import Location
 from npczarr.store.open import open_location
-from npczarr.store.results import INPUTS, input_digests, read_result, write_result
+from npczarr.store.results import (
+    INPUTS,
+    WRITTEN_BY,
+    StoredResult,
+    input_digests,
+    read_result,
+    say_damage,
+    write_result,
+)
 
 _BATCH = 64  # patients to a task: opening the store for each costs as much as measuring thirty scans
 
@@ -70,7 +77,7 @@ def measure_and_keep(
     patients = [str(label) for label in dataset["patient"].values]
     # a store that is measured already needs no lease, nor its seal
     root = open_group(location.open(read_only=True), location.shown, mode="r")
-    result, todo = _already_measured(root, path, template, digests, provenance)
+    result, todo = _already_measured(read_result(root, path).result, template, digests, provenance)
     if not todo:
         Meter(on_progress, 0, "patients", {"kept": len(patients)})
         return result.assign(input_digest=(SCAN, digests)).assign_attrs(provenance, kept=1), tuple(missed)
@@ -80,7 +87,9 @@ def measure_and_keep(
         Runner(workers, scheduler, idle="here" if threads else "processes") as runner,
     ):
         root = open_group(location.open(read_only=lease is None), location.shown, mode="r" if lease is None else "r+")
-        result, todo = _already_measured(root, path, template, digests, provenance)
+        kept = read_result(root, path)
+        say_damage(location.shown, kept.damage)
+        result, todo = _already_measured(kept.result, template, digests, provenance)
         batches = [tuple(todo[i : i + _BATCH]) for i in range(0, len(todo), _BATCH)]
         meter = Meter(on_progress, len(todo), "patients", {"kept": len(patients) - len(todo)})
         parameters = tuple(sorted(chosen.items()))
@@ -88,7 +97,7 @@ def measure_and_keep(
         failures = _measure_all(runner, tasks, result, patients, template, meter)
         result["input_digest"] = (SCAN, digests)
         if todo and lease is not None:
-            written_by = {**provenance, "npczarr_version": version("npczarr")}
+            written_by = {**provenance, WRITTEN_BY: version("npczarr")}
             with lease.writing():
                 write_result(root, path, _stored_form(result, failures), written_by)
     return result.assign_attrs(provenance, kept=int(lease is not None)), (*failures, *missed)
@@ -182,9 +191,12 @@ def _chosen(dataset: xr.Dataset, patients: tuple[str, ...]) -> xr.Dataset:
 
 
 def _nothing(template: xr.Dataset) -> xr.Dataset:
-    """Return a result of which nothing is known yet: NaN everywhere, `patient` first."""
+    """Return a result of which nothing is known yet: NaN everywhere, texts empty, `patient` first."""
     ordered = template.transpose("patient", "sequence", ...)
-    empty = {name: (v.dims, np.full(v.shape, np.nan), v.attrs) for name, v in ordered.data_vars.items()}
+    empty = {}
+    for name, variable in ordered.data_vars.items():
+        values = np.full(variable.shape, np.nan) if variable.dtype.kind == "f" else np.full(variable.shape, "", TEXT)
+        empty[name] = (variable.dims, values, variable.attrs)
     return ordered.assign(empty)
 
 
@@ -211,21 +223,22 @@ def _one_by_one(dataset: xr.Dataset, measure: Callable[[xr.Dataset], xr.Dataset]
                 scans.append(lazy.compute())
             except NpczarrError as error:
                 failures.append(Failure(str(patient), str(sequence), str(error)))
-                scans.append(xr.full_like(lazy, np.nan).compute())
+                scans.append(_nothing(lazy).compute())
         lines.append(xr.concat(scans, dim="sequence", data_vars="minimal"))
     return xr.concat(lines, dim="patient", data_vars="minimal"), failures
 
 
 def _already_measured(
-    root: zarr.Group, path: str, template: xr.Dataset, digests: NDArray[Any], provenance: Mapping[str, Any]
+    found: StoredResult | None, template: xr.Dataset, digests: NDArray[Any], provenance: Mapping[str, Any]
 ) -> tuple[xr.Dataset, list[str]]:
     """Take over what the store says of patients whose scans are as they were measured, and name the others."""
-    result, found = _nothing(template), read_result(root, path)
+    result = _nothing(template)
     patients = [str(label) for label in template["patient"].values]
     if found is None or any(found.attributes.get(key) != value for key, value in provenance.items()):
         return result, patients
     stored = found.as_dataset()
-    if "input_digest" not in stored or stored.sizes["sequence"] != result.sizes["sequence"]:
+    complete = {"input_digest", *result.data_vars} <= set(stored.variables)
+    if not complete or stored.sizes["sequence"] != result.sizes["sequence"]:
         return result, patients
     rows = {str(label): i for i, label in enumerate(stored["patient"].values)}
     measured = stored["input_digest"].transpose(*SCAN).values

@@ -77,6 +77,12 @@ def measure_store(
         The whole result, in memory; and the scans that could not be measured (NaN in the result), with the predictions
         that are of no scan.
 
+    Warns
+    -----
+    UserWarning
+        If something must be known of predictions before their scores are trusted; `message` of the result says it of
+        each scan.
+
     Raises
     ------
     NpczarrError
@@ -87,7 +93,7 @@ def measure_store(
     chosen = arguments_of(measure, given, source_options)
     path = result_path(measure, name, chosen)
     location = locate(store, storage_options)
-    return measure_and_keep(
+    result, failures = measure_and_keep(
         location,
         measure,
         path,
@@ -97,3 +103,8 @@ def measure_store(
         break_lock=break_lock,
         on_progress=on_progress,
     )
+    if measure == "score":
+        from npczarr.graphs.predicted_masks import messages_of, warn_of_messages
+
+        warn_of_messages(messages_of(result), stacklevel=2)
+    return result, failures

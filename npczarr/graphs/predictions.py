@@ -13,11 +13,12 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from npczarr.errors import ParameterError, SourceError
-from npczarr.graphs.changed_datasets import check_voxels, whole_texts
+from npczarr.graphs.changed_datasets import check_voxels, scan_labels, whole_texts
 from npczarr.graphs.convert_scan import source_digest
 from npczarr.graphs.label_dim import names_in
 from npczarr.graphs.map_scans import in_order
 from npczarr.graphs.predicted_files import lay_files
+from npczarr.graphs.predicted_masks import PredictedMasks, no_messages
 from npczarr.graphs.predicted_stores import lay_store, unmatched_in_store
 from npczarr.model.geometry import AXES
 from npczarr.model.label_set import TUMOR, Labels, labels_of_store, renumbered
@@ -66,12 +67,12 @@ class Predictions:
         dataset = open_location(location)
         if "rater" in dataset.dims:
             raise ParameterError(f"{location.shown}: holds the masks of raters; predictions are shown beside one mask")
-        mask, there, _ = read_predictions(dataset, predictions, config=config, storage_options=source_options)
-        self._mask = mask.transpose(*SCAN, *AXES)
+        found = read_predictions(dataset, predictions, config=config, storage_options=source_options)
+        self._mask = found.mask.transpose(*SCAN, *AXES)
         self._shape = np.asarray(dataset["shape"].transpose(*SCAN, ...).values)
         stored = (self._shape > 0).all(axis=-1)
         #: Index of patient and sequence of every scan that has a prediction.
-        self.places = tuple((int(p), int(s)) for p, s in np.argwhere(there.transpose(*SCAN).values & stored))
+        self.places = tuple((int(p), int(s)) for p, s in np.argwhere(found.there.transpose(*SCAN).values & stored))
         if not self.places:
             raise SourceError(
                 f"{redacted(str(predictions))}: none of the predicted masks is of a patient and sequence in "
@@ -101,8 +102,8 @@ def read_predictions(
     *,
     config: str | Path | None,
     storage_options: Mapping[str, Any] | None,
-) -> tuple[xr.DataArray, xr.DataArray, str]:
-    """Lay predicted masks on a cohort's arrays, lazily; where there are any, and the digest of their files.
+) -> PredictedMasks:
+    """Lay predicted masks on a cohort's arrays, lazily.
 
     Parameters and errors are those of :func:`score`.
     """
@@ -112,26 +113,29 @@ def read_predictions(
     for name in ("shape", "affine"):
         if name not in dataset.variables:
             raise ParameterError(f"the Dataset has no {name!r}; open it with npczarr.open or xr.open_zarr from a store")
-    dataset = whole_texts(dataset)
-    mask = in_order(dataset)["mask"]
+    dataset = whole_texts(in_order(dataset))
+    mask = dataset["mask"]
     if 0 in mask.shape:
-        none = np.zeros(mask.shape, dtype=np.uint8)
-        return xr.DataArray(none, dims=mask.dims), xr.DataArray(none.any(axis=(-3, -2, -1)), dims=mask.dims[:-3]), ""
+        none = xr.DataArray(np.zeros(mask.shape, dtype=np.uint8), dims=mask.dims)
+        there = none.any(AXES)
+        return PredictedMasks(none, there, no_messages(there), "")
     place = locate(predictions, storage_options)
     if get(place.open(read_only=True), "zarr.json") is not None:
-        return lay_store(dataset, open_location(place), place.shown)
+        masks, there, digest = lay_store(dataset, open_location(place), place.shown)
+        return PredictedMasks(masks, there, no_messages(there), digest)
     rules = load_config(config)
     source = open_source(predictions, storage_options, rules.limits)
-    found = sort_masks(source.files(), rules, _labels(dataset, SCAN[1]))
+    found = sort_masks(source.files(), rules, _labels(dataset, SCAN[1]), _stored(dataset))
     labels = labels_of_predictions(rules.labels, dataset, place.shown)
     scans = {key: replace(scan, labels=labels) for key, scan in found.scans.items()}
-    if not scans:
+    if not scans and not found.of_nobody:
         raise SourceError(
             f"{redacted(str(predictions))}: no predicted mask found; expected them named as in the source, "
             "patient/ROI-T1.nii, or a TOML file (config) that says how they are named"
         )
-    mask, there = lay_files(in_order(dataset), source, scans)
-    return mask, there, "".join(source_digest(scan) for scan in scans.values())
+    return PredictedMasks(
+        *lay_files(dataset, source, scans), digest="".join(source_digest(scan) for scan in scans.values())
+    )
 
 
 def unmatched_predictions(
@@ -141,7 +145,7 @@ def unmatched_predictions(
     config: str | Path | None = None,
     storage_options: Mapping[str, Any] | None = None,
 ) -> dict[tuple[str, str], str]:
-    """Return why predicted masks are of no scan of a cohort, by their patient and sequence.
+    """Return why predicted masks are of no scan of a cohort, by patient and sequence, "" where their names tell none.
 
     Parameters and errors are those of :func:`score`.
     """
@@ -151,12 +155,14 @@ def unmatched_predictions(
     rules = load_config(config)
     source = open_source(predictions, storage_options, rules.limits)
     patients, sequences = (_labels(dataset, dim) for dim in SCAN)
-    found = sort_masks(source.files(), rules, sequences)
+    found = sort_masks(source.files(), rules, sequences, _stored(dataset))
     hint = "name it as an export does, or describe the names in a TOML file (config)"
     reasons = {
         key: f"prediction {path.rpartition('/')[2]}: its name stands for none of {', '.join(sequences)}; {hint}"
         for path, key in found.unnamed.items()
     }
+    for path, patient in found.of_nobody.items():
+        reasons[patient, ""] = f"prediction {path.rpartition('/')[2]}: no scan of this patient in the store"
     for key in found.scans:
         if key[0] not in patients or key[1] not in sequences:
             reasons[key] = _NOT_THERE
@@ -176,8 +182,9 @@ def warn_of_unmatched(
     found = unmatched_predictions(dataset, predictions, config=config, storage_options=storage_options)
     if found:
         key, reason = min(found.items())
+        first = "/".join(filter(None, key))
         warnings.warn(
-            f"{len(found)} predicted masks are of no scan of the store, the first {'/'.join(key)}: {reason}",
+            f"{len(found)} predicted masks are of no scan of the store, the first {first}: {reason}",
             UserWarning,
             stacklevel=5,
         )
@@ -187,6 +194,18 @@ def _labels(dataset: xr.Dataset, dim: str) -> list[str]:
     if dim not in dataset.coords:
         raise ParameterError(f"the Dataset has no coordinate {dim!r}, which tells of what each mask is")
     return [str(label) for label in dict.fromkeys(dataset[dim].values.ravel())]
+
+
+def _stored(dataset: xr.Dataset) -> set[tuple[str, str]]:
+    """Patient and sequence of every scan that has voxels."""
+    dataset = in_order(dataset)
+    lead = dataset["mask"].dims[:-3]
+    labels = scan_labels(dataset, lead)
+    sizes = {dim: dataset.sizes[dim] for dim in lead}
+    shape = dataset["shape"].variable.set_dims({**sizes, "axis": len(AXES)}).values
+    has_voxels = (shape > 0).all(axis=-1)
+    patients, sequences = (labels[dim][has_voxels] for dim in SCAN)
+    return set(zip(patients, sequences, strict=True))
 
 
 def labels_of_predictions(declared: Labels, dataset: xr.Dataset, url: str) -> Labels:

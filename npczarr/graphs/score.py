@@ -35,7 +35,7 @@ def score(
         RTSTRUCT; or another store with the same scans. Their labels are the store's own numbers and names, unless the
         configuration declares others.
     tolerance
-        In mm, for `surface_dice`.
+        In mm, for `surface_dice`, as for :func:`npczarr.agreement`.
     config
         TOML file that describes the layout of the predictions, and their labels.
     label
@@ -46,7 +46,10 @@ def score(
     Returns
     -------
     xarray.Dataset
-        As :func:`npczarr.agreement`, on (patient, sequence); NaN where there is no prediction or no reference.
+        As :func:`npczarr.agreement`, on (patient, sequence); NaN where there is no prediction or no reference. What
+        must be known of a prediction before its numbers are trusted is in `message`, as :func:`npczarr.import_masks`
+        says it of the same file: values that no label names, a guessed threshold, another grid; "" where there is
+        nothing, and of predictions in a store, which says it itself.
         Predictions of other scans are left out; :func:`npczarr.measure_store`, which sees the whole cohort, names them.
 
     Raises
@@ -56,9 +59,10 @@ def score(
     ParameterError
         If the predictions are a store of other scans or labels, or the cohort has no such label.
     """
-    mask, there, digest = read_predictions(dataset, predictions, config=config, storage_options=storage_options)
-    result = compare_scans(dataset, mask, there, tolerance, label)
-    predicted = xxhash.xxh3_128_hexdigest(digest.encode())
-    return result.assign_attrs(
-        measure="score", tolerance_mm=tolerance, predictions_digest=predicted, predicted_scans=int(there.sum())
+    predicted = read_predictions(dataset, predictions, config=config, storage_options=storage_options)
+    return compare_scans(dataset, predicted, tolerance, label).assign_attrs(
+        measure="score",
+        tolerance_mm=tolerance,
+        predictions_digest=xxhash.xxh3_128_hexdigest(predicted.digest.encode()),
+        predicted_scans=int(predicted.there.sum()),
     )

@@ -39,7 +39,8 @@ class Agreement:
     average_a_to_b_mm, average_b_to_a_mm
         Average distance from each surface to the other.
     surface_dice, surface_overlap_a, surface_overlap_b
-        Fraction within the tolerance of the other surface: of both surfaces together, of a's, of b's.
+        Fraction within the tolerance of the other surface, or a millionth of it more: of both surfaces together, of
+        a's, of b's.
     lesions_a, lesions_b
         26-connected pieces.
     lesion_tp, lesion_fp, lesion_fn, lesion_f1
@@ -91,7 +92,8 @@ def compare(
     spacing_zyx_mm
         Voxel size.
     tolerance_mm
-        How far apart two surfaces may lie and still count as the same, for the surface overlaps.
+        How far apart two surfaces may lie and still count as the same, for the surface overlaps; a millionth of it more
+        counts too.
     window
         Three slices known to hold the tumor of both; voxels outside are not read.
 

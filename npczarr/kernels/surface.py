@@ -27,6 +27,9 @@ from npczarr.kernels.ordering import by_distance
 from npczarr.kernels.patterns import cell_patterns, pieces
 
 Floats = NDArray[np.float64]
+#: A distance above the tolerance by no more than this part of it counts as within. Voxel sizes and tolerances are round
+#: numbers, so that many a distance equals the tolerance; spacings of float32 affines are exact to a ten-millionth.
+TIE = 1e-6
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -141,7 +144,8 @@ def assd(distances: SurfaceDistances) -> float:
 def surface_overlaps(distances: SurfaceDistances, tolerance_mm: float) -> tuple[float, float]:
     """Return the fraction of each surface, a's then b's, that lies within the tolerance of the other.
 
-    Where one mask is empty both are 0; the surface-distance package gives NaN for the empty side.
+    A distance above the tolerance by no more than a millionth of it counts as within: spacings are no more exact. Where
+    one mask is empty both are 0; the surface-distance package gives NaN for the empty side.
 
     Raises
     ------
@@ -160,6 +164,8 @@ def surface_overlaps(distances: SurfaceDistances, tolerance_mm: float) -> tuple[
 def surface_dice(distances: SurfaceDistances, tolerance_mm: float) -> float:
     """Return the fraction of both surfaces together that lies within the tolerance of the other one.
 
+    A distance above the tolerance by no more than a millionth of it counts as within: spacings are no more exact.
+
     Raises
     ------
     ParameterError
@@ -174,7 +180,8 @@ def _near_areas(distances: SurfaceDistances, tolerance_mm: float) -> tuple[float
     if not (math.isfinite(tolerance_mm) and tolerance_mm >= 0):
         raise ParameterError(f"tolerance_mm: expected a finite distance of 0 mm or more, found {tolerance_mm!r}")
     sides = ((distances.a_to_b_mm, distances.a_within_mm2), (distances.b_to_a_mm, distances.b_within_mm2))
-    near_a, near_b = (_area_within(within, int(np.searchsorted(d, tolerance_mm, "right"))) for d, within in sides)
+    furthest_mm = tolerance_mm * (1 + TIE)
+    near_a, near_b = (_area_within(within, int(np.searchsorted(d, furthest_mm, "right"))) for d, within in sides)
     return near_a, near_b
 
 

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from npczarr.model.schema import SCAN, Variable
 
-VERSION = 3  # of the definitions below: a stored result of another version is computed again
+VERSION = 4  # of the definitions below: a stored result of another version is computed again
 _PER_AXIS = (*SCAN, "axis")
 #: Of surface Dice, in mm.
 TOLERANCE_MM = 2.0
@@ -64,7 +64,7 @@ AGREEMENT: tuple[Variable, ...] = (
     Variable("assd", SCAN, "float64", "average symmetric surface distance, weighted by area", "mm"),
     Variable("average_a_to_b", SCAN, "float64", "average distance from the surface of A to that of B", "mm"),
     Variable("average_b_to_a", SCAN, "float64", "average distance from the surface of B to that of A", "mm"),
-    Variable("surface_dice", SCAN, "float64", "fraction of both surfaces within the tolerance of the other", "1"),
+    Variable("surface_dice", SCAN, "float64", "fraction of both surfaces within 1.000001 tolerances of the other", "1"),
     Variable("voxels_a", SCAN, "float64", "voxels of A: the reference, or the first rater", "1"),
     Variable("voxels_b", SCAN, "float64", "voxels of B: the prediction, or the second rater", "1"),
     Variable("lesions_a", SCAN, "float64", "26-connected pieces of A", "1"),
@@ -75,6 +75,9 @@ AGREEMENT: tuple[Variable, ...] = (
     Variable("lesion_f1", SCAN, "float64", "2 TP / (2 TP + FP + FN): detection of lesions", "1"),
     Variable("lesion_dice", SCAN, "float64", "mean Dice of the matched lesions; 0 where none is matched", "1"),
 )
+
+#: Of a score, beside what is in AGREEMENT.
+MESSAGE = Variable("message", SCAN, "string", "what must be known of the prediction before its numbers are trusted")
 
 #: What the paper's Table 2 shows, and what is printed of an agreement.
 TABLE_2 = ("volume", "surface_area", "max_diameter", "surface_regularity")

@@ -32,7 +32,7 @@ def glance_blocks(inputs: ReportInputs, contents: Contents) -> list[Block]:
         ("patients", f"{people}"),
         *((("visits", f"{visits}"),) if people < visits else ()),
         (f"scans stored, of {there.size}", f"{int(there.sum())}"),
-        ("tumors outlined", f"{int(masked.sum())}"),
+        (f"outlines of {inputs.label}" if inputs.label else "tumors outlined", f"{int(masked.sum())}"),
         ("scanner models", f"{len(about['scanners'])}"),
         ("field strength, T", " and ".join(f"{n:g}" for n in strengths) or "not stated"),
         ("of voxels", _bytes(about["voxel_bytes"])),

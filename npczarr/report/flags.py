@@ -8,7 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from npczarr.errors import ParameterError
+from npczarr.model.geometry import AXES
 from npczarr.model.results import Numbers
+from npczarr.store.axis_order import axis_places
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -35,7 +37,7 @@ def quality(result: xr.Dataset, *, volume_ratio: float = VOLUME_RATIO) -> xr.Dat
     Raises
     ------
     ParameterError
-        If the ratio is not above 1.
+        If the ratio is not above 1, or the result lacks one of the axes z, y and x.
     """
     import xarray as xr
 
@@ -49,7 +51,7 @@ def quality(result: xr.Dataset, *, volume_ratio: float = VOLUME_RATIO) -> xr.Dat
 def flags_of(result: Numbers, *, volume_ratio: float = VOLUME_RATIO) -> dict[str, tuple[tuple[str, ...], NDArray[Any]]]:
     """Return what :func:`quality` does, each flag as its dimensions and values."""
     volume, start, stop = (result[name] for name in ("volume", "touches_start", "touches_stop"))
-    z = [str(axis) for axis in result["axis"].values].index("z")
+    z = _place_of_z(result)
     ends = (np.asarray(start.values) > 0) | (np.asarray(stop.values) > 0)
     largest = smallest = np.asarray(volume.values)
     if "sequence" in volume.dims:
@@ -65,3 +67,16 @@ def flags_of(result: Numbers, *, volume_ratio: float = VOLUME_RATIO) -> dict[str
         "volume_ratio": (patient, ratio),
         "volumes_disagree": (patient, ratio > volume_ratio),
     }
+
+
+def _place_of_z(result: Numbers) -> int:
+    """Return where z is along `axis`."""
+    start = result["touches_start"]
+    sizes = dict(zip((str(dim) for dim in start.dims), np.asarray(start.values).shape, strict=True))
+    named = {"axis": result["axis"]} if "axis" in _names(result) else {}
+    return axis_places(named, sizes, where="the result")[AXES.index("z")]
+
+
+def _names(result: Numbers) -> set[str]:
+    """Names of what a result holds, with its coordinates; to iterate over an ``xarray.Dataset`` leaves these out."""
+    return {str(name) for name in getattr(result, "variables", result)}

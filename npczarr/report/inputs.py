@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from npczarr.errors import ParameterError, unknown_label
 from npczarr.model.label_set import TUMOR, flag_names
 from npczarr.model.options import redacted
 from npczarr.model.progress import OnProgress
+from npczarr.model.schema import SCAN, STORED
 from npczarr.report.blocks import Absent
 from npczarr.report.flags import quality
 from npczarr.report.quality import findings, score_table
@@ -56,7 +58,8 @@ class ReportInputs:
     Attributes
     ----------
     name, about, dataset
-        The store as it was given, its description by :func:`npczarr.info`, and the cohort.
+        The store as it was given, its description by :func:`npczarr.info`, and the cohort. Its `mask_voxels` and
+        `mask_touches_end_slice` are those of the label: NaN where its mask could not be read.
     label
         Label of the masks that the report is on; "" where the store has one alone.
     morphology, agreement
@@ -103,6 +106,7 @@ def read_inputs(
     with runner:
         cohort = StoredCohort(location)
         scored = score_scans(cohort, runner, label=number, on_progress=on_progress)
+    dataset = _with_extents(dataset, scored) if label else dataset
     flagged = quality(morphology.result) if isinstance(morphology, Measured) else None
     return ReportInputs(
         redacted(str(store)),
@@ -115,8 +119,19 @@ def read_inputs(
         review_table(location),
         scored,
         score_table(scored),
-        findings(dataset, scored, flagged),
+        findings(dataset, scored, flagged, label=label),
     )
+
+
+def _with_extents(dataset: xr.Dataset, scored: Mapping[tuple[str, str], ScoredScan]) -> xr.Dataset:
+    """Put the extent of one label in the place of that of all labels, which the conversion found."""
+    masked = np.isin(dataset["mask_status"].transpose(*SCAN).values.astype(object), STORED)
+    voxels, ends = (np.where(masked, np.nan, 0.0) for _ in range(2))
+    for (p, patient), (s, sequence) in product(*(enumerate(dataset[dim].values) for dim in SCAN)):
+        seen = scored.get((str(patient), str(sequence)))
+        if seen is not None and seen.mask_voxels is not None:
+            voxels[p, s], ends[p, s] = seen.mask_voxels, float(bool(seen.touches_end_slice))
+    return dataset.assign(mask_voxels=(SCAN, voxels), mask_touches_end_slice=(SCAN, ends))
 
 
 def _morphology(
@@ -128,6 +143,8 @@ def _morphology(
 ) -> Measured | Absent:
     """Read what was measured of the masks as they are now."""
     command = f"npczarr morphology {shlex.quote(redacted(str(store)))}"
+    if "morphology" in about["damaged"]:
+        return Absent("The morphology in this store is damaged, or was half written.", command)
     if "morphology" not in about["results"]:
         return Absent("The tumors of this store were not measured.", command)
     found = _held(
@@ -162,9 +179,11 @@ def _agreement(
             "convert the raters' files first (npczarr convert inner_reliability.zip reliability.zarr)"
         )
     if several:
-        results = about["results"] if reliability is None else info(raters, storage_options=storage_options)["results"]
+        of_raters = about if reliability is None else info(raters, storage_options=storage_options)
         command = f"npczarr agreement {named}"
-        if "agreement" not in results:
+        if "agreement" in of_raters["damaged"]:
+            return Absent("The agreement in this store is damaged, or was half written.", command)
+        if "agreement" not in of_raters["results"]:
             return Absent("The raters of this store were not compared.", command)
         found = open_store(raters, group="agreement", storage_options=storage_options)
         return _of_label(_held(found, dataset, "agreement", command), label)

@@ -19,6 +19,7 @@ from npczarr.model.geometry import AXES, Grid
 from npczarr.report.panel import Panel, panel_of
 from npczarr.report.patient_figure import draw_panel
 from npczarr.report.style import COLUMN_INCHES, blank, short, styled
+from npczarr.store.axis_order import in_axis_order
 
 _PERCENTILES = (1.0, 99.5)  # of the slice, shown as black and white
 _ORANGE = np.array([230, 159, 0])  # the color of every outline
@@ -40,7 +41,8 @@ def median_patient(dataset: xr.Dataset) -> str:
     there = imaged(dataset)
     if not there.any():
         raise ParameterError("no patient has an image")
-    cubic_mm = (dataset["mask_voxels"] * dataset["spacing"].prod("axis", skipna=False)).reset_coords(drop=True)
+    voxel_mm3 = in_axis_order(dataset)["spacing"].prod("axis", skipna=False)
+    cubic_mm = (dataset["mask_voxels"] * voxel_mm3).reset_coords(drop=True)
     outlined = cubic_mm.where(there & (cubic_mm > 0))
     count = outlined.notnull().sum("sequence")
     volume = outlined.mean("sequence").where(count == count.max())
@@ -56,6 +58,7 @@ def read_panels(dataset: xr.Dataset, patient: str) -> list[Panel]:
     if not rows.size:
         raise unknown_label("patient", patient, dataset["patient"].values)
     panels = []
+    dataset = in_axis_order(dataset)
     for s, sequence in enumerate(dataset["sequence"].values):
         one = dataset.isel(patient=int(rows[0]), sequence=s)
         if bool(imaged(one)):

@@ -36,7 +36,7 @@ def patients_blocks(inputs: ReportInputs, contents: Contents) -> list[Block]:
     contents.tables["tumors_by_patient"] = frame.set_axis(flat, axis=1)
     measured = not isinstance(inputs.morphology, Absent)
     notes = ["Click a heading to sort. Positions are those of the first and last slice with tumor, along the normal."]
-    if not measured and not inputs.label:
+    if not measured:
         notes.append("Volumes are voxel counts times voxel size; `npczarr morphology STORE` measures the surface.")
     blocks.append(as_table(frame, "Tumors by patient", sortable=True, notes=notes))
     return blocks
@@ -157,8 +157,6 @@ def _volumes_cm3(inputs: ReportInputs) -> pd.DataFrame:
     patients, sequences = labels(inputs.dataset, "patient"), labels(inputs.dataset, "sequence")
     if not isinstance(inputs.morphology, Absent):
         volumes = _of_cohort(inputs.morphology, "volume", patients, sequences) / _MM3
-    elif inputs.label:  # the voxels of one label were not counted
-        volumes = pd.DataFrame(np.nan, index=patients, columns=sequences)
     else:
         voxel_mm3 = numbers(inputs.dataset, "spacing").prod(axis=2)
         values = numbers(inputs.dataset, "mask_voxels")[..., 0] * voxel_mm3 / _MM3

@@ -12,6 +12,7 @@ import xarray as xr
 
 from npczarr.report.scored_scans import ScoredScan
 from npczarr.report.scores import SCORES
+from npczarr.store.axis_order import in_axis_order
 
 RESOLUTION_RATIO = 1.5  # a voxel so many times larger or smaller than is usual in its sequence
 OUTLYING = 3.5  # modified z score, Iglewicz and Hoaglin, How to Detect and Handle Outliers, 1993
@@ -57,6 +58,8 @@ def findings(
     dataset: xr.Dataset,
     scored: Mapping[tuple[str, str], ScoredScan] | None = None,
     flags: xr.Dataset | None = None,
+    *,
+    label: str = "",
 ) -> pd.DataFrame:
     """List every problem of every scan.
 
@@ -68,6 +71,8 @@ def findings(
         What :func:`npczarr.report.scored_scans.score_scans` gives; without it voxels give no findings.
     flags
         What :func:`npczarr.quality` gives of the cohort's morphology; without it shapes and volumes give no findings.
+    label
+        Label of which the masks' numbers are, in `dataset` and in the others; "" where masks have one alone.
 
     Returns
     -------
@@ -75,26 +80,27 @@ def findings(
         `patient`, `sequence` (``"all"`` where it concerns the patient), `problem` (a key of ``PROBLEMS``), `reason` in
         words, `evidence`; in the order of the store's patients, the worst of a scan first.
     """
-    patients, sequences = ([str(label) for label in dataset[dim].values] for dim in ("patient", "sequence"))
-    rows = _of_scans(dataset, patients, sequences) + _resolution(dataset, patients, sequences)
+    dataset = in_axis_order(dataset)
+    patients, sequences = ([str(name) for name in dataset[dim].values] for dim in ("patient", "sequence"))
+    rows = _of_scans(dataset, patients, sequences, label) + _resolution(dataset, patients, sequences)
     if flags is not None:
-        rows += _of_shapes(flags, dataset)
+        rows += _of_shapes(flags, dataset, label)
     if scored is not None:
         rows += [(*scan, "damaged", seen.problem, "") for scan, seen in scored.items() if seen.problem]
         rows += _of_scores(score_table(scored))
     places = [*patients], ["all", *sequences], [*PROBLEMS]
-    ranks = [{label: rank for rank, label in enumerate(labels)} for labels in places]
-    rows.sort(key=lambda row: tuple(rank[label] for rank, label in zip(ranks, row, strict=False)))
+    ranks = [{name: rank for rank, name in enumerate(names)} for names in places]
+    rows.sort(key=lambda row: tuple(rank[name] for rank, name in zip(ranks, row, strict=False)))
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
-def _of_scans(dataset: xr.Dataset, patients: list[str], sequences: list[str]) -> list[Row]:
+def _of_scans(dataset: xr.Dataset, patients: list[str], sequences: list[str], label: str) -> list[Row]:
     """List what the conversion found in each scan."""
     tables = {name: dataset[name].values for name in _USED if name in dataset}
     rows: list[Row] = []
     for (p, patient), (s, sequence) in product(enumerate(patients), enumerate(sequences)):
         one = {name: values[p, s] for name, values in tables.items()}
-        rows += [(patient, sequence, *found) for found in _of_conversion(one)]
+        rows += [(patient, sequence, *found) for found in _of_conversion(one, label)]
     return rows
 
 
@@ -131,37 +137,41 @@ def _axes_in_words(axes: str) -> str:
     return f"reversed along {' and '.join(axes.split())}" if axes else "same direction"
 
 
-def _of_conversion(one: Mapping[str, Any]) -> list[tuple[str, str, str]]:
-    """List what the conversion found in one scan."""
-    status, message, evidence = str(one["status"]), str(one["message"]), _evidence(one)
+def _of_conversion(one: Mapping[str, Any], label: str) -> list[tuple[str, str, str]]:
+    """List what the conversion found in one scan, and what there is of the label."""
+    status, message, evidence = str(one["status"]), str(one["message"]), _evidence(one, label)
     masked = str(one.get("mask_status", "")) in ("ok", "warning")
-    empty = masked and int(one["mask_voxels"]) == 0
+    empty = masked and one["mask_voxels"] == 0
+    nothing = f"the mask holds no {label}" if label else "the mask is empty"
     found = []
     if status == "warning":
         unmasked = {"refused": "mask refused", "missing": "no mask"}.get(str(one.get("mask_status", "")), "warning")
-        found.append(("empty mask" if empty else unmasked, message or PROBLEMS[status], evidence))
+        told = "; ".join(filter(None, (message, nothing))) if empty and label else message or PROBLEMS[status]
+        found.append(("empty mask" if empty else unmasked, told, evidence))
     elif status != "ok":
         found.append((status, message or PROBLEMS[status], evidence))
     elif empty:
-        found.append(("empty mask", "the mask is empty", evidence))
-    if masked and int(one["mask_touches_end_slice"]):
-        found.append(("end slice", "tumor on the first or last slice: it may go on outside the volume", evidence))
+        found.append(("empty mask", nothing, evidence))
+    if masked and one["mask_touches_end_slice"] > 0:
+        reason = f"{label or 'tumor'} on the first or last slice: it may go on outside the volume"
+        found.append(("end slice", reason, evidence))
     return found
 
 
-def _evidence(one: Mapping[str, Any]) -> str:
+def _evidence(one: Mapping[str, Any], label: str) -> str:
     parts = []
     if int(np.prod(one["shape"])):
         sizes = " × ".join(str(int(n)) for n in one["shape"])
         parts.append(f"{sizes} voxels of {' × '.join(f'{n:.4g}' for n in one['spacing'])} mm (z, y, x)")
     if str(one.get("mask_status", "")) in ("ok", "warning"):
-        parts.append(f"{int(one['mask_voxels'])} voxels of tumor")
+        if np.isfinite(one["mask_voxels"]):
+            parts.append(f"{int(one['mask_voxels'])} voxels of {label or 'tumor'}")
         if one["mask_affine_error"] > 0.01:
             parts.append(f"mask grid {one['mask_affine_error']:.2f} mm off")
         if str(one["mask_axes_flipped"]):
             parts.append(f"mask file reversed along {one['mask_axes_flipped']}")
         if one["mask_inside_fraction"] < 1:
-            parts.append(f"{one['mask_inside_fraction']:.1%} of the tumor inside")
+            parts.append(f"{one['mask_inside_fraction']:.1%} of {'all labels' if label else 'the tumor'} inside")
     return "; ".join(parts)
 
 
@@ -185,20 +195,21 @@ def _resolution(dataset: xr.Dataset, patients: list[str], sequences: list[str]) 
     return rows
 
 
-def _of_shapes(flags: xr.Dataset, dataset: xr.Dataset) -> list[Row]:
+def _of_shapes(flags: xr.Dataset, dataset: xr.Dataset, label: str) -> list[Row]:
     """List what the morphology found, without what the conversion has found already."""
+    what = label or "tumor"
     rows = []
-    known = [str(label) for label in dataset["patient"].values]
-    for patient in (str(label) for label in flags["patient"].values):
+    known = [str(name) for name in dataset["patient"].values]
+    for patient in (str(name) for name in flags["patient"].values):
         one = flags.sel(patient=patient)
         if patient not in known:
             continue
         for s, sequence in enumerate(one["sequence"].values):
             if bool(one["several_pieces"].values[s]):
-                rows.append((patient, str(sequence), "several pieces", "the tumor is in more than one piece", ""))
+                rows.append((patient, str(sequence), "several pieces", f"the {what} is in more than one piece", ""))
         if bool(one["volumes_disagree"]):
             ratio = f"largest volume over smallest {float(one['volume_ratio']):.2f}"
-            rows.append((patient, "all", "sequences disagree", "the sequences' tumor volumes differ", ratio))
+            rows.append((patient, "all", "sequences disagree", f"the sequences' {what} volumes differ", ratio))
     return rows
 
 

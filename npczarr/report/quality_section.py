@@ -53,7 +53,8 @@ def quality_blocks(inputs: ReportInputs, contents: Contents) -> list[Block]:
             ),
         )
     )
-    blocks.append(as_table(_coverage(inputs), "Coverage: where tumors lie in their volumes"))
+    what = f"where {inputs.label} lies in its" if inputs.label else "where tumors lie in their"
+    blocks.append(as_table(_coverage(inputs), f"Coverage: {what} volumes"))
     orientation = mask_orientation(inputs.dataset)
     if len(orientation):
         blocks.append(
@@ -143,17 +144,18 @@ def _sequences(inputs: ReportInputs) -> list[str]:
 
 
 def _coverage(inputs: ReportInputs) -> pd.DataFrame:
-    """Count masks that are empty, cut off or off the grid, for each sequence."""
+    """Count masks that are empty, cut off or off the grid, for each sequence; the last two are of masks whole."""
     dataset = inputs.dataset
     masked = np.isin(dataset["mask_status"].values.astype(object), ("ok", "warning"))
     voxels, ends = dataset["mask_voxels"].values, dataset["mask_touches_end_slice"].values > 0
     inside = dataset["mask_inside_fraction"].values
+    whole = ", all labels" if inputs.label else ""
     counts = {
         "masks": masked,
         "empty": masked & (voxels == 0),
         "at the first or last slice": masked & ends,
-        "partly outside the image": masked & (inside < 1),
-        "resampled or off the grid": masked
+        f"partly outside the image{whole}": masked & (inside < 1),
+        f"resampled or off the grid{whole}": masked
         & (dataset["mask_status"].values.astype(object) == "warning")
         & (voxels > 0),
     }

@@ -16,7 +16,7 @@ from npczarr.report.blocks import Absent, Block, Figures, Words, as_table
 from npczarr.report.contents import Contents
 from npczarr.report.inputs import ReportInputs
 from npczarr.report.outlined_figure import median_patient
-from npczarr.report.table_text import at_first_visits, describe_visits, first_visits
+from npczarr.report.table_text import at_first_visits, describe_visits, first_visits, labels
 
 
 def tumors_blocks(inputs: ReportInputs, contents: Contents) -> list[Block]:
@@ -69,16 +69,11 @@ _LIMITS = (
 
 def _of_label(inputs: ReportInputs) -> xr.Dataset:
     """Return the cohort with the masks of the report's label alone."""
-    dataset, morphology = inputs.dataset, inputs.morphology
     if not inputs.label:
-        return dataset
-    mask = dataset["mask"]
+        return inputs.dataset
+    mask = inputs.dataset["mask"]
     number = flag_names(mask.attrs)[inputs.label]
-    chosen = dataset.assign(mask=(mask == number).astype(mask.dtype))
-    if isinstance(morphology, Absent):
-        return chosen
-    voxels = morphology["voxel_count"].reindex_like(dataset["mask_voxels"]).fillna(0)
-    return chosen.assign(mask_voxels=voxels.astype("int64"))
+    return inputs.dataset.assign(mask=(mask == number).astype(mask.dtype))
 
 
 def _panel(dataset: xr.Dataset, contents: Contents) -> Block:
@@ -158,12 +153,14 @@ def _survival(dataset: xr.Dataset, contents: Contents, name: str, time: str, eve
         times = figures.survival_times(dataset, time=time, event=event)
     except NpczarrError as error:
         return [Absent(f"{title}: {error}.")]
-    people = first_visits(dataset).sizes["patient"]
+    people = len(labels(first_visits(dataset), "patient"))
+    left_out = f"; left out: {times.attrs['left_out']}" if times.attrs["left_out"] else ""
     curves = contents.drawn(
         f"{name}_by_stage",
         f"{title} by clinical stage",
-        "Kaplan-Meier curves; ticks where patients left observation alive. Below, the number still observed. Log-rank "
-        f"test over the stages shown. {len(times)} of {people} patients have stage, time and event.",
+        "Kaplan-Meier curves, each up to the last observation; ticks where patients left it without the event. Below, "
+        "the number still observed. Log-rank test over the stages shown. "
+        f"{len(times)} of {people} patients have stage, time and event{left_out}. {times.attrs['assumed']}".rstrip(),
         lambda: figures.survival_curves(times, ylabel=title),
     )
     if isinstance(curves, Absent):
@@ -174,7 +171,8 @@ def _survival(dataset: xr.Dataset, contents: Contents, name: str, time: str, eve
 
 _SURVIVAL = (
     "95 % limits: exponential Greenwood (Kalbfleisch and Prentice 1980), as lifelines computes them. Stages of fewer "
-    "than five patients have no curve and no estimate."
+    "than five patients have no curve and no estimate; a stage none of whose patients was observed so long has no "
+    "estimate either, unless all had the event before."
 )
 
 
@@ -186,13 +184,18 @@ def _survival_text(frame: pd.DataFrame) -> pd.DataFrame:
     medians = [f"{n:g}" if np.isfinite(n) else "not reached" for n in frame["median_months"]]
     text["median, months"] = np.where(enough, medians, "too few")
     at = f"{frame['at'].iloc[0]:g}"
+    estimates = frame[["survival", "lower", "upper", "followed_months"]].itertuples(index=False, name=None)
     text[f"at {at} months [95 %]"] = [
-        f"{a:.2f} [{b:.2f}, {c:.2f}]" if shown else ""
-        for shown, (a, b, c) in zip(
-            enough, frame[["survival", "lower", "upper"]].itertuples(index=False, name=None), strict=True
-        )
+        _estimate_text(*numbers) if shown else "" for shown, numbers in zip(enough, estimates, strict=True)
     ]
     return text
+
+
+def _estimate_text(survival: float, lower: float, upper: float, followed_months: float) -> str:
+    """Write survival with its limits, or how long the group was observed where that is too short."""
+    if np.isnan(survival):
+        return f"followed to {followed_months:g} months"
+    return f"{survival:.2f} [{lower:.2f}, {upper:.2f}]"
 
 
 def raters_blocks(inputs: ReportInputs, contents: Contents) -> list[Block]:

@@ -43,7 +43,8 @@ def _definitions(inputs: ReportInputs, contents: Contents) -> list[Block]:
         "1987) of each mask, closed at the border; surface regularity is V / (4/3 π R³) with R = √(S / 4π).",
         "Spacing is measured from slice positions; header fields are shown unchanged.",
         "Dice = 2 |A ∩ B| / (|A| + |B|); Jaccard = |A ∩ B| / |A ∪ B|; surface distances as DeepMind's surface-distance "
-        "package defines them (Nikolov et al., J Med Internet Res 2021, doi 10.2196/26151).",
+        "package defines them (Nikolov et al., J Med Internet Res 2021, doi 10.2196/26151); a distance above a "
+        "tolerance by no more than a millionth of it counts as within it.",
         "Limits of agreement: Bland and Altman, Lancet 1986; 327: 307-310. Survival: Kaplan and Meier, J Am Stat Assoc "
         "1958; 53: 457-481. Log-rank test: Mantel, Cancer Chemother Rep 1966; 50: 163-170. Box plots: Tukey, "
         "Exploratory Data Analysis, 1977. Colors: Okabe and Ito, Color Universal Design, 2008.",

@@ -11,6 +11,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from npczarr.model.schema import SCAN
+from npczarr.store.axis_order import in_axis_order
 from npczarr.store.measured import changed_scans, is_held
 from npczarr.store.subjects import subjects_of, unordered_visits, visit_places
 
@@ -27,10 +28,16 @@ def labels(dataset: xr.Dataset, dim: str) -> list[str]:
 
 
 def numbers(dataset: xr.Dataset, name: str) -> Floats:
-    """Values of a variable as (patient, sequence, 1 or axis); NaN where the store has none."""
+    """Values of a variable as (patient, sequence, 1 or z, y, x); NaN where the store has none.
+
+    Raises
+    ------
+    ParameterError
+        If its values along `axis` are not those of z, y and x.
+    """
     if name not in dataset.variables:
         return np.full((*_sizes(dataset), 1), np.nan)
-    values = _whole(dataset, name, SCAN).astype(np.float64)
+    values = _whole(in_axis_order(dataset[[name]]), name, SCAN).astype(np.float64)
     return values if values.ndim > len(SCAN) else values[..., None]
 
 

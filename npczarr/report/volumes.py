@@ -41,7 +41,7 @@ _SPANS = (2.0, 25.0)  # highest over lowest ratio: up to these, the first and th
 
 @styled
 def volume_by_stage(dataset: xr.Dataset, morphology: xr.Dataset, stage: str = "t_stage") -> Figure:
-    """Tumor volume by stage, for each sequence, on a logarithmic axis.
+    """Tumor volume by stage, for each sequence, on a logarithmic axis; n counts patients with a volume.
 
     Parameters
     ----------
@@ -74,7 +74,8 @@ def volume_by_stage(dataset: xr.Dataset, morphology: xr.Dataset, stage: str = "t
         axes.plot([], [], MARKERS[0], color=color, markersize=4, label=sequence)
     axes.set_yscale("log")
     plain_numbers(axes.yaxis)
-    axes.set_xticks(range(len(labels)), [f"{label}\nn = {len(chosen[label])}" for label in labels])
+    counts = [int(chosen[label].notna().any(axis=1).sum()) for label in labels]
+    axes.set_xticks(range(len(labels)), [f"{label}\nn = {n}" for label, n in zip(labels, counts, strict=True)])
     axes.set_xlim(-0.6, len(labels) - 0.4)
     axes.set_ylabel("Tumor volume, cm³")
     axes.grid(axis="y")

@@ -95,7 +95,7 @@ def read_columns(
 ) -> dict[str, NDArray[Any]]:
     """Read columns from their arrays, by name; each (patients, sequences), or (patients, 1).
 
-    Numbers of a result are NaN for a scan that changed after it was measured.
+    Numbers of a result are NaN, and its texts empty, for a scan that changed after it was measured.
     """
     if not columns:
         return {}
@@ -156,7 +156,8 @@ def _values(table: xr.Variable, column: Column, measured: Mapping[str, NDArray[n
     if SCAN[1] not in table.dims:
         values = values[:, np.newaxis]
     if values.dtype.kind not in "biuf":  # text is compared as Python compares it
-        return values.astype(object).astype(str).astype(object)
+        texts = values.astype(object).astype(str).astype(object)
+        return np.where(measured[column.group], texts, "") if column.group else texts
     if column.group:
         return np.where(measured[column.group], values.astype(float), np.nan)
     return values

@@ -9,6 +9,7 @@ import xarray as xr
 from xarray.core import indexing
 
 from npczarr.model.schema import COORDINATES, STORED
+from npczarr.store.axis_order import AXIS, IN_ORDER, axis_places
 from npczarr.store.origin import Held, held_by, is_as_stored
 
 #: By name, what the tables say of one scan.
@@ -42,12 +43,34 @@ class DatasetTables:
             Index by dimension.
         names
             Tables that are asked for, if they are there; by default all.
+
+        Returns
+        -------
+        dict
+            By name; along `axis` in the order z, y, x.
+
+        Raises
+        ------
+        ParameterError
+            If the tables lack one of the three axes.
         """
         current = self._load()
         found = {n: _entry(variable, place) for n, variable in current.items() if names is None or n in names}
+        found = self._in_axis_order(found)
         lazy = {name: one for name, one in found.items() if not in_memory(one) and self._is_wanted(name)}
         if lazy:
             found |= {str(name): one for name, one in xr.Dataset(lazy).load().variables.items()}
+        return found
+
+    def _in_axis_order(self, found: dict[str, xr.Variable]) -> dict[str, xr.Variable]:
+        """Lay entries of a scan along `axis` as a store has them."""
+        along = {name: one for name, one in found.items() if AXIS in one.dims or name in ("shape", "spacing")}
+        if not along:
+            return found
+        variables = self._dataset.variables
+        for name, one in along.items():
+            places = axis_places(variables, one.sizes, where=name)
+            found[name] = one if places == IN_ORDER else one.isel({AXIS: places})
         return found
 
     def _tables(self) -> Iterator[tuple[str, xr.Variable]]:

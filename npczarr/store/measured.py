@@ -12,6 +12,7 @@ import zarr
 from numpy.typing import NDArray
 
 from npczarr.model.schema import SCAN
+from npczarr.store.axis_order import in_axis_order
 from npczarr.store.hierarchy import dims_of, groups_of, read_tables
 from npczarr.store.results import INPUT_DIGEST, INPUTS, RESULTS, input_digests
 
@@ -27,16 +28,20 @@ def results_of(root: zarr.Group) -> Iterator[tuple[str, zarr.Group]]:
             yield name, group
 
 
-def count_changed(root: zarr.Group, dataset: xr.Dataset) -> dict[str, int]:
+def count_changed(root: zarr.Group, dataset: xr.Dataset, damaged: Collection[str] = ()) -> dict[str, int]:
     """Count the scans that changed since they were measured, for each result of a store; only tables are read.
 
     Parameters
     ----------
     root, dataset
         The store, and its cohort.
+    damaged
+        Paths of results that cannot be used, of which nothing is counted.
     """
     counts = {}
     for path, group in results_of(root):
+        if path in damaged:
+            continue
         needed = {name: group.get(name) for name in (INPUT_DIGEST, *SCAN)}
         if all(isinstance(one, zarr.Array) for one in needed.values()):
             tables = read_tables(needed)
@@ -72,7 +77,7 @@ def changed_scans(result: xr.Dataset, dataset: xr.Dataset) -> NDArray[np.bool_]:
 
 
 def on_scans(result: xr.Dataset, dataset: xr.Dataset, now: NDArray[Any] | None = None) -> xr.Dataset:
-    """Lay the numbers of a result on the scans of a cohort; NaN for those that were not measured as they are now.
+    """Lay a result on the scans of a cohort; NaN, and no text, for those that were not measured as they are now.
 
     Parameters
     ----------
@@ -87,10 +92,10 @@ def on_scans(result: xr.Dataset, dataset: xr.Dataset, now: NDArray[Any] | None =
     places = np.ix_(*_places(result, dataset))
     variables = {}
     for name, variable in result.data_vars.items():
-        if variable.dtype.kind == "f" and set(SCAN) <= set(variable.dims):
+        if name != INPUT_DIGEST and variable.dtype.kind in "fTO" and set(SCAN) <= set(variable.dims):
             ordered = variable.variable.transpose(*SCAN, ...)
             values = ordered.values[places].copy()
-            values[measured != now] = np.nan
+            values[measured != now] = np.nan if variable.dtype.kind == "f" else ""
             kept = tuple(str(dim) for dim in variable.dims)
             variables[name] = xr.Variable(ordered.dims, values, ordered.attrs).transpose(*kept)
     coords = {dim: result[dim].variable for dim in _SPREAD if dim in result.coords}
@@ -104,8 +109,14 @@ def held_to(result: xr.Dataset, dataset: xr.Dataset) -> xr.Dataset:
 
 
 def inputs_of(dataset: xr.Dataset) -> xr.Dataset:
-    """Load what the results of a cohort depend on, on (patient, sequence, …)."""
-    return _on_scan_dims(dataset[list(INPUTS)], INPUTS).transpose(*SCAN, ...).compute()
+    """Load what the results of a cohort depend on, on (patient, sequence, …), along `axis` in the order z, y, x.
+
+    Raises
+    ------
+    ParameterError
+        If one of the three axes is not there.
+    """
+    return _on_scan_dims(in_axis_order(dataset[list(INPUTS)]), INPUTS).transpose(*SCAN, ...).compute()
 
 
 def _on_scan_dims(dataset: xr.Dataset, names: Collection[str]) -> xr.Dataset:

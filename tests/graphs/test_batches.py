@@ -60,7 +60,7 @@ def test_any_blocks_give_what_they_give_together(made, lazy_table):
     blocks = made(voxels)
     assert blocks.shape == voxels.shape
     known = da.from_array(table, chunks=(50, 3, 2)) if lazy_table else table
-    lazy = in_batches(sums, [blocks, blocks + 1], known, (2,), name="sums")
+    lazy, _ = in_batches(sums, [blocks, blocks + 1], known, (2,), name="sums")
     np.testing.assert_array_equal(lazy.compute(scheduler="sync"), sums(table, voxels, voxels + 1))
     np.testing.assert_array_equal(lazy[3:5].compute(scheduler="threads"), sums(table, voxels, voxels + 1)[3:5])
     assert len([key for key in lazy.dask if str(key[0]).startswith("sums")]) <= 60
@@ -70,13 +70,13 @@ def test_blocks_in_other_chunks_are_joined_or_cut():
     voxels, table = np.random.default_rng(4).integers(0, 9, (5, 3, 2, 4, 3)), np.zeros((5, 3, 1))
     for one, other in ((1, 2), (3, 1)):
         blocks = [da.from_array(voxels, chunks=(n, 1, -1, -1, -1)) for n in (one, other)]
-        lazy = in_batches(sums, blocks, table, (2,), name="sums")
+        lazy, _ = in_batches(sums, blocks, table, (2,), name="sums")
         np.testing.assert_array_equal(lazy.compute(scheduler="sync"), sums(table, voxels, voxels))
 
 
 def test_large_blocks_are_a_task_each():
     voxels = da.zeros((4, 1, 40, 512, 512), chunks=(1, 1, -1, -1, -1), dtype=np.int32)
-    assert tasks_of(in_batches(sums, [voxels], np.zeros((4, 1, 1)), (1,), name="sums"))["sums"] == 4
+    assert tasks_of(in_batches(sums, [voxels], np.zeros((4, 1, 1)), (1,), name="sums")[0])["sums"] == 4
 
 
 def test_measuring_takes_at_most_two_tasks_a_scan_and_their_names_can_be_read(many, raters):

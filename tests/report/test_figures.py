@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 import npczarr as npc
 from npczarr.errors import ParameterError
 from npczarr.report import figures, outlined_figure, style, survival
+from npczarr.report.survival_times import survival_times
 
 MAGIC = {"png": b"\x89PNG", "svg": b"<?xml", "pdf": b"%PDF"}
 SEQUENCES = ["T1WI", "T2WI", "CE-T1WI"]
@@ -44,7 +45,7 @@ def drawings(dataset, morphology, agreement):
         "stage": lambda: figures.volume_by_stage(dataset, morphology),
         "volumes": lambda: figures.volume_agreement(morphology),
         "resolution": lambda: figures.resolution(dataset),
-        "survival": lambda: survival.survival_curves(survival.survival_times(dataset)),
+        "survival": lambda: survival.survival_curves(survival_times(dataset)),
         "panel": lambda: outlined_figure.outlined_panel(dataset),
     }
 
@@ -74,7 +75,7 @@ def test_figures_of_a_whole_cohort_are_one_column_wide_or_one_and_a_half(cohort,
 def test_one_patient_or_one_sequence_is_drawn_or_said(cohort, morphology, agreement):
     one = [data.isel(patient=[0]) for data in (cohort, morphology, agreement)]
     drawn = {name: outcome(draw) for name, draw in drawings(*one).items()}
-    assert "no group has 5 patients" in drawn.pop("survival")
+    assert "column 'Death event' has 1 and no 0" in drawn.pop("survival")
     assert all(isinstance(figure, Figure) for figure in drawn.values())
     single = [data.sel(sequence=["T2WI"]) for data in (cohort, morphology, agreement)]
     found = {name: outcome(draw) for name, draw in drawings(*single).items()}
@@ -178,7 +179,7 @@ def test_a_group_of_four_has_no_curve():
 def test_survival_reads_events_and_orders_stages(cohort):
     words = np.array(["Dead", "alive", "1", "0", "?", "yes"], dtype=object)
     dataset = cohort.assign_coords(death=("patient", words), clinical_stage=("patient", list("321123")))
-    found = survival.survival_times(dataset)
+    found = survival_times(dataset)
     assert found["event"].loc[["001", "002", "003", "004", "006"]].tolist() == [True, False, True, False, True]
     assert list(dict.fromkeys(found["group"])) == ["1", "2", "3"]
     assert "005" not in found.index
@@ -196,3 +197,10 @@ def test_drawing_changes_no_settings_and_is_the_same_each_time(cohort, morpholog
         first, second = (style.encoded(figures.volume_by_stage(cohort, morphology), "svg") for _ in range(2))
         assert dict(mpl.rcParams) == before
     assert first == second == style.encoded(figures.volume_by_stage(cohort, morphology), "svg")
+
+
+def test_a_stage_counts_the_patients_who_have_a_volume():
+    volumes = measured(np.array([[1e3, np.nan], [0.0, np.nan], [np.nan, np.nan], [np.nan, 2e3]]))
+    stages = xr.Dataset({"t_stage": ("patient", ["T3", "T3", "T3", "T4"])}, coords={"patient": volumes["patient"]})
+    (axes,) = figures.volume_by_stage(stages, volumes).axes
+    assert [tick.get_text() for tick in axes.get_xticklabels()] == ["T3\nn = 1", "T4\nn = 1"]

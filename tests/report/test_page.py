@@ -367,9 +367,13 @@ def test_a_label_that_was_not_measured_has_no_number_of_another(labeled, tmp_pat
     shutil.copytree(labeled, copy)
     shutil.rmtree(copy / "morphology")
     consolidate(zarr.open_group(copy))
-    html = write_report(copy, tmp_path / "r.html", label="node").read_text("utf-8")
+    html = write_report(copy, tmp_path / "r.html", label="node", tables=tmp_path).read_text("utf-8")
     assert "were not measured" in html
-    assert "Volume, cm³" not in html
+    assert "Volumes are voxel counts times voxel size" in html
+    scan = npc.open(copy).npc.scan("001", "T1WI")
+    expected = float((scan.mask == 2).sum() * scan.spacing.prod()) / 1000
+    with (tmp_path / "tumors_by_patient.csv").open(encoding="utf-8-sig") as file:
+        assert float(next(csv.DictReader(file))["Volume, cm³ T1WI"]) == pytest.approx(expected, abs=0.006)
 
 
 @pytest.mark.slow
