@@ -332,7 +332,7 @@ def test_a_store_that_is_not_there_is_a_file_not_found_error(tmp_path, store):
         lambda: npc.resample_store(nowhere, tmp_path / "new.zarr", spacing=1.0),
         lambda: npc.export_scans(nowhere, tmp_path / "out", format="nifti"),
     ):
-        with pytest.raises(MissingStoreError, match="check the path|check its name") as raised:
+        with pytest.raises(MissingStoreError, match=r"check the path|check its name") as raised:
             call()
         assert isinstance(raised.value, FileNotFoundError)
         assert isinstance(raised.value, npc.StoreError)
