@@ -12,9 +12,10 @@ from npczarr import freed_memory
 from npczarr.graphs.resample_plan import ScanPlan
 from npczarr.kernels.scan import intensities, resample_image, resample_outline, target_grid
 from npczarr.model.geometry import Floats, Grid, Shape, covered_fraction
+from npczarr.model.records import PADDING
 from npczarr.model.resampling import Resampling
 from npczarr.model.schema import STORED
-from npczarr.store.chunks import digest
+from npczarr.store.chunks import digest, without_padding
 
 #: Variables that a resampling makes anew and that may depend on voxels, in the order of a line of :func:`table_of`.
 PLACED = ("affine", "z_mm", "rescale_slope", "rescale_intercept")
@@ -66,7 +67,7 @@ def image_block(
         target = _target(request, plan, None if tumor is None else tumor[at])
         depth = own[0]
         numbers = inputs.slope[at][depth], inputs.intercept[at][depth]
-        values, _ = resample_image(request, image[at][own], *numbers, plan.own, target)
+        values, _ = resample_image(request, _known(image[at][own]), *numbers, plan.own, target)
         result[at][_window(target)] = values
     return result
 
@@ -125,7 +126,7 @@ def table_of(
     own = _window(plan.own)
     target = _target(request, plan, tumor)
     depth = own[0]
-    first = image[own] if image is not None and plan.has_image else np.zeros((1, 1, 1))
+    first = _known(image[own]) if image is not None and plan.has_image else np.zeros((1, 1, 1))
     plain = request if image is not None and plan.has_image else Resampling()
     numbers = intensities(plain, first, slope[depth], intercept[depth])
     parts = [target.affine.ravel(), _padded(target.axis_positions_mm()[0], extent[0])]
@@ -187,6 +188,11 @@ def _facts(
     outline = mask[whole]
     ends = bool(outline[..., 0, :, :].any() or outline[..., -1, :, :].any())
     return [of_image, digest(outline), int(np.count_nonzero(outline)), int(ends), status, message]
+
+
+def _known(values: NDArray[Any]) -> NDArray[Any]:
+    """Return a scan's values with NaN for padding, which a Dataset holds that was opened with mask_and_scale=False."""
+    return without_padding(values, PADDING.get(values.dtype.name, np.nan))
 
 
 def outside_remark(mask: NDArray[Any], plan: ScanPlan, target: Grid) -> str:

@@ -158,6 +158,16 @@ def is_padding(values: Any, fill: float) -> Any:  # noqa: ANN401 - a scalar or a
     return np.isnan(values) if math.isnan(fill) else values == fill
 
 
+def without_padding(values: NDArray[Any], padding: float) -> NDArray[Any]:
+    """Return values with NaN for padding, as xarray decodes them; whole numbers stay what they are if there is none."""
+    outside = is_padding(values, padding)
+    if math.isnan(padding) or not outside.any():
+        return values
+    known = values.astype(np.result_type(values, np.float32))
+    known[outside] = np.nan
+    return known
+
+
 def digest(array: NDArray[Any]) -> str:
     """XXH3-128 of the voxels in C order, little endian, as hexadecimal digits."""
     little = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<"))

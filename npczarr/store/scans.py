@@ -8,7 +8,6 @@ digest.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -22,7 +21,7 @@ from npczarr.errors import StoreError
 from npczarr.model.geometry import Floats, Grid, Shape
 from npczarr.model.label_set import TUMOR
 from npczarr.model.schema import STORED
-from npczarr.store.chunks import digest, is_padding
+from npczarr.store.chunks import digest, is_padding, without_padding
 from npczarr.store.objects import times_of_reading
 from npczarr.store.voxels import VoxelArray, Window
 from npczarr.store.watch import Watch
@@ -140,15 +139,7 @@ class StoredScan:
         Stored whole numbers stay what they are where there is no padding; else they become floats that hold them, as
         xarray decodes them. Otherwise as :meth:`image`.
         """
-        values, padding = self.image(window, verify=verify), self.image_array.padding
-        if math.isnan(padding):
-            return values
-        outside = is_padding(values, padding)
-        if not outside.any():
-            return values
-        known = values.astype(np.result_type(values, np.float32))
-        known[outside] = np.nan
-        return known
+        return without_padding(self.image(window, verify=verify), self.image_array.padding)
 
     def mask(self, window: Window | None = None, *, verify: bool = True) -> NDArray[np.uint8]:
         """(z, y, x) labels, or (rater, z, y, x) in a store of several raters; otherwise as :meth:`image`."""

@@ -72,6 +72,15 @@ def test_the_command_line_gives_the_same(made, tmp_path):
     xr.testing.assert_equal(npc.open(tmp_path / "out.zarr").image.variable.compute(), lazy.image.variable.compute())
 
 
+def test_padding_that_xarray_did_not_decode_is_unknown_too(made):
+    request = {"spacing": (4, 4, 2.5), "normalize": "zscore"}
+    plain = xr.open_zarr(made["training"], mask_and_scale=False)
+    assert plain.image.dtype == np.int16
+    found, expected = (npc.resample(ds, **request).compute() for ds in (plain, npc.open(made["training"])))
+    for name in ("image", "rescale_slope", "rescale_intercept"):
+        np.testing.assert_array_equal(found[name].values, expected[name].values)
+
+
 def test_a_stored_scan_has_no_value_where_there_is_padding(made):
     for purpose in PURPOSES:
         decoded = npc.open(made[purpose]).image
