@@ -169,9 +169,9 @@ class _Sorted:
         self.strays = left
 
     def give_masks(self, alone: str, scans: Collection[Key]) -> None:
-        """Give a mask whose path names no sequence to every scan of its patient, or to `alone` if there is none."""
+        """Give a mask whose path names no sequence to the sequence `alone`, or to all if no rule says which that is."""
         by_patient: dict[str, list[Key]] = {}
-        for key in scans:
+        for key in scans if alone == OF_NO_SEQUENCE else ():
             by_patient.setdefault(key[0], []).append(key)
         for patient, masks in self.masks_of_all.items():
             for key in by_patient.get(patient, [(patient, alone)]):

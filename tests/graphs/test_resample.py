@@ -275,7 +275,7 @@ def test_changed_scans_and_other_requests(store, cohort, tmp_path):
     source = tmp_path / "primary_data"
     shutil.copytree(cohort / "primary_data", source)
     (source / "data/MRI-Segments/001/ROI-T1.nii").unlink()
-    npc.convert(source, copy, workers=0)
+    npc.convert(source, copy, workers=0, rewrite=["001/T1WI"])
     again = npc.resample_store(copy, out, spacing=(2, 1, 1), workers=0)
     assert again.action.sel(patient="001", sequence="T1WI") == "replaced"
     assert (again.action == "replaced").sum() == 1
