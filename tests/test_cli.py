@@ -336,6 +336,7 @@ def test_a_csv_file_of_any_measure_may_be_replaced(columns, tmp_path):
     assert measures_file(tmp_path / "a.csv") == tmp_path / "a.csv"
 
 
+@pytest.mark.slow
 def test_a_csv_file_of_measures_is_written_again(store, tmp_path, capsys, monkeypatch):
     copy, csv = tmp_path / "s.zarr", tmp_path / "tumors.csv"
     shutil.copytree(store, copy)

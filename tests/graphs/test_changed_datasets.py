@@ -181,6 +181,7 @@ def test_a_changed_scan_is_refused_where_a_measure_of_its_mask_takes_its_coordin
     assert npc.measure_mask(scan.isel(cut).mask)["voxel_count"] > 0
 
 
+@pytest.mark.slow
 def test_what_keeps_every_scan_in_its_place_is_measured(store, tmp_path):
     ds = npc.open(store)
     expected = npc.morphology(ds).volume.compute()
@@ -260,6 +261,7 @@ def test_values_that_no_label_has_are_refused(changed, labelled):
             use()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("label", [None, "tumor"])
 def test_any_value_above_0_is_the_only_label(label, store):
     ds = npc.open(store)
@@ -315,6 +317,7 @@ with Client(processes=False, n_workers=1, threads_per_worker=1, dashboard_addres
     subprocess.run([sys.executable, "-c", program], check=True, timeout=120)
 
 
+@pytest.mark.slow
 def test_one_scan_of_lazy_tables_is_as_in_the_cohort(dataset, store, exported, raters):
     chunked = dataset.chunk(patient=1, sequence=1)
     for one in (chunked.isel(patient=1, sequence=0), chunked.sel(patient=["002"], sequence=["T1WI"]).squeeze()):

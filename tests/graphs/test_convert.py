@@ -376,6 +376,7 @@ def test_a_folder_that_holds_something_else_is_refused(cohort, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
 
 
+@pytest.mark.slow
 def test_masks_that_are_given_up_are_named(cohort, tmp_path):
     source, store = tmp_path / "source", tmp_path / "a.zarr"
     shutil.copytree(cohort / "primary_data", source)
@@ -388,6 +389,7 @@ def test_masks_that_are_given_up_are_named(cohort, tmp_path):
     assert npc.convert(source, store, workers=0).attrs["masks_gone"] == []
 
 
+@pytest.mark.slow
 def test_a_source_of_masks_alone_is_refused_and_empties_no_store(cohort, tmp_path):
     source, store = tmp_path / "source", tmp_path / "a.zarr"
     shutil.copytree(cohort / "primary_data", source)

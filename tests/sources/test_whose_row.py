@@ -152,6 +152,7 @@ def test_accented_names_of_macos_are_those_of_tables(read):
     assert ages(read("ID,Age\nMüller,10\n", [apart])) == [10]
 
 
+@pytest.mark.slow
 def test_patients_whose_labels_are_alike_come_in_the_same_order_in_every_run():
     code = (
         "from npczarr.model.cohort import File\n"

@@ -70,6 +70,7 @@ def test_the_engine_opens_it_in_place(packed):
     )
 
 
+@pytest.mark.slow
 def test_over_http_by_ranges_and_not_whole(packed):
     made, store = packed
     with ranges_over_http(made.path.parent) as (url, requests):

@@ -306,6 +306,7 @@ def _damage(store, how):
         (store / "review/zarr.json").write_text("{")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "how", ["damaged chunk", "absent chunk", "damaged metadata", "absent metadata", "damaged group"]
 )
