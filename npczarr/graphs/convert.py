@@ -9,6 +9,7 @@ from typing import Any
 
 import xarray as xr
 import zarr
+from zarr.abc.store import Store
 
 from npczarr.errors import ParameterError, SourceError
 from npczarr.graphs.convert_scan import ScanTask, missing_row, source_digest, write_scan
@@ -144,12 +145,8 @@ def convert(
         fresh = is_new(opened)
         if fresh:
             layout = _survey(runner, origin, cohort, codec, dtype)
-            attributes = root_attributes(layout.dtype, rated=bool(cohort.raters), of=rules.cohort)
             with lease.writing():
-                names = label_names(rules.labels)
-                create(
-                    opened, cohort.patients, cohort.sequences, layout, attributes, cohort.raters, names, tables.columns
-                )
+                _create(opened, cohort, layout, rules, tables)
         root = open_group(opened, target.shown)
         stranger, new_columns = False, fresh
         if not fresh:
@@ -162,10 +159,10 @@ def convert(
             with lease.writing():
                 new_columns = add_columns(root, over_store(root, cohort, tables, strangers=stranger))
         writer = StoreWriter(root, target, layout, lease, clear=not fresh, limits=origin.limits)
-        imported = {} if replace else imported_masks(target, root, rewrite)
         held = None if fresh or stranger else HeldScans(target, root, rewrite)
-        work = _work(root, origin, cohort, imported, held, replace=replace)
+        imported = {} if replace else imported_masks(target, root, rewrite)
         status = Rows(root).read("status")
+        work = _work(root, origin, cohort, imported, held, replace=replace)
         remarks = [*patients_gone(status, cohort.patients), *sequences_gone(status, cohort)]
         result = writer.run(runner, work, rewrite, on_progress)
         if new_columns or changed(result):
@@ -174,6 +171,13 @@ def convert(
                 add_history(root, "convert", options)
     remarks += remarks_on_names(cohort.patients, result.attrs["named"])
     return result.assign_attrs(_oddities(cohort, tables), remarks=remarks)
+
+
+def _create(store: Store, cohort: Cohort, layout: Layout, rules: SourceConfig, tables: Tables) -> None:
+    """Make a store without voxels."""
+    attributes = root_attributes(layout.dtype, rated=bool(cohort.raters), of=rules.cohort)
+    names = label_names(rules.labels)
+    create(store, cohort.patients, cohort.sequences, layout, attributes, cohort.raters, names, tables.columns)
 
 
 def _oddities(cohort: Cohort, tables: Tables) -> dict[str, list[str]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import zarr
@@ -115,14 +115,7 @@ def sequences_gone(status: Mapping[Key, Any], cohort: Cohort) -> list[str]:
     """
     lost = scans_gone(status, cohort)
     gone = ["/".join(key) for key in status if key in lost and key[1] not in cohort.sequences]
-    if not gone:
-        return []
-    named = ", ".join(gone[:_NAMED]) + (" …" if len(gone) > _NAMED else "")
-    many = len(gone) > 1
-    return [
-        f"the store holds {len(gone)} scan{'s' * many} of sequences that this source does not have, and keeps "
-        f"{'them' if many else 'it'}: {named}"
-    ]
+    return _say_gone(gone, f"scan{'s' * (len(gone) > 1)} of sequences")
 
 
 def patients_gone(status: Mapping[Key, Any], patients: Collection[str]) -> list[str]:
@@ -153,11 +146,12 @@ def patients_gone(status: Mapping[Key, Any], patients: Collection[str]) -> list[
     known = set(patients)
     held = dict.fromkeys(patient for (patient, _), one in status.items() if one in STORED)
     gone = [patient for patient in held if patient not in known]
-    if not gone or len(gone) == len(held):
+    return [] if len(gone) == len(held) else _say_gone(gone, f"patient{'s' * (len(gone) > 1)}")
+
+
+def _say_gone(gone: Sequence[str], what: str) -> list[str]:
+    if not gone:
         return []
     named = ", ".join(gone[:_NAMED]) + (" …" if len(gone) > _NAMED else "")
-    many = len(gone) > 1
-    return [
-        f"the store holds {len(gone)} patient{'s' * many} that this source does not have, and keeps "
-        f"{'them' if many else 'it'}: {named}"
-    ]
+    it = "them" if len(gone) > 1 else "it"
+    return [f"the store holds {len(gone)} {what} that this source does not have, and keeps {it}: {named}"]

@@ -14,7 +14,7 @@ import zarr
 from npczarr.errors import SourceError, StoreError
 from npczarr.graphs.compare_scans import compare_scans
 from npczarr.graphs.convert_scan import clear_scan
-from npczarr.graphs.held_scan import HeldScan, HeldScans, keep_held
+from npczarr.graphs.held_scan import HeldScans, keep_held
 from npczarr.graphs.run_result import REMEMBERED, run_result, with_lost_import
 from npczarr.model.layout import Layout, padding_remark
 from npczarr.model.limits import Limits
@@ -151,7 +151,9 @@ class StoreWriter:
                         else:
                             queue.append(task.key)
                             continue
-                    became = self._take(row, work, rows, sure=isinstance(outcome, Row))
+                    sure = isinstance(outcome, Row)
+                    row = rows[task.key] = self._settled(row, work, sure=sure)
+                    became = self._take(row, clear=self._clear or not sure)
                     meter.add(counts={became: 1}, bytes=row.source_bytes)
         finally:
             self._flush()
@@ -181,16 +183,15 @@ class StoreWriter:
                 if (status[key], digests[key]) == (row.values["status"], row.values["source_digest"]):
                     kept += 1
                 else:
-                    absent[key] = keep_held(row, _held(work, key))
+                    absent[key] = self._settled(row, work)
             else:
                 queue.append(key)
         cleared = [key for key, row in absent.items() if not row.kept]
         self._rows.mark_pending([*queue, *(key for key in cleared if status[key] in STORED)])
         queue.reverse()
-        rows: dict[Key, Row] = {}
-        counts = Counter(self._take(row, work, rows) for row in absent.values())
+        counts = Counter(self._take(row, clear=self._clear) for row in absent.values())
         counts["kept"] += kept
-        return queue, rows, counts
+        return queue, absent, counts
 
     def _place(self, key: Key) -> ScanPlace:
         return ScanPlace(self._target, self._rows.place(key), self._layout, self._clear, self._lease.token)
@@ -200,17 +201,29 @@ class StoreWriter:
             key = queue.pop()
             yield work.task(key, self._place(key))
 
-    def _take(self, row: Row, work: Work, rows: dict[Key, Row], *, sure: bool = True) -> str:
-        """Note what became of a scan; its row is written with others, every few seconds.
+    def _settled(self, row: Row, work: Work, *, sure: bool = True) -> Row:
+        """Return what is to become of a scan, given what its source gives and what the store held before.
 
         Parameters
         ----------
         row, work
-            What became of it, as a worker says.
-        rows
-            Takes the row.
+            What a worker says of it, or that there is nothing of it.
         sure
-            Whether the worker ended; one that died may have written in part.
+            Whether its voxels are as they were or as the row says; a worker that died may have written in part.
+        """
+        held = None if work.held is None else work.held.get((row.patient, row.sequence))
+        held = held if held is None or sure else replace(held, sure=False)
+        return with_lost_import(keep_held(row, held), self._before)
+
+    def _take(self, row: Row, *, clear: bool) -> str:
+        """Note what became of a scan; its row is written with others, every few seconds.
+
+        Parameters
+        ----------
+        row
+            What became of it.
+        clear
+            Whether voxels of another version may be there, which go if there are none now.
 
         Returns
         -------
@@ -218,11 +231,10 @@ class StoreWriter:
             What became of it, in a word.
         """
         key = row.patient, row.sequence
-        row = rows[key] = with_lost_import(keep_held(row, _held(work, key, sure=sure)), self._before)
         if row.declined or row.kept:
             self._untouched[key] = str(row.values.get("status", self._before["status"][key]))
         else:
-            if row.values["status"] not in STORED and (self._clear or not sure):
+            if clear and row.values["status"] not in STORED:
                 clear_scan(replace(self._place(key), clear=True), self._raters)
             self._unwritten.append(row)
         if time.monotonic() - self._flushed > self._pause:
@@ -270,12 +282,6 @@ def _refusal(key: Key, work: Work, message: str) -> Row:
     """Return the row of a scan that no worker could refuse."""
     values = {"status": "refused", "mask_status": "refused", "message": message, "source_digest": work.digests[key]}
     return Row(*key, values)
-
-
-def _held(work: Work, key: Key, *, sure: bool = True) -> HeldScan | None:
-    """Return what the store holds of a scan and keeps; None where that is nothing, or may go."""
-    found = None if work.held is None else work.held.get(key)
-    return found if found is None or sure else replace(found, sure=False)
 
 
 def _name(work: Work, task: Task) -> str:

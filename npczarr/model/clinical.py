@@ -236,6 +236,10 @@ def time_in(text: str, *, given: str, wanted: str) -> float | None:
     return value if unit == wanted else value * _MONTHS_PER[unit] / _MONTHS_PER[wanted]
 
 
+#: 30 years in months: times that reach beyond it without a unit are more likely days.
+LONG_MONTHS = 360
+
+
 def is_missing_code(number: float) -> bool:
     """Return whether a number is a code for a missing value: -1, or only nines.
 

@@ -9,11 +9,9 @@ from numpy.typing import NDArray
 
 from npczarr.errors import ParameterError
 from npczarr.model.categories import canonical, ranked
-from npczarr.model.clinical import CLINICAL, MISSING, time_in, unit_of
+from npczarr.model.clinical import CLINICAL, LONG_MONTHS, MISSING, time_in, unit_of
 from npczarr.model.events import read_events
 from npczarr.report.table_text import Floats, first_visits, is_of_patients, many, some
-
-_LONG_MONTHS = 360  # 30 years: times that reach beyond it without a unit are more likely days
 
 
 def survival_times(
@@ -96,7 +94,7 @@ def _read_months(dataset: xr.Dataset, name: str) -> tuple[Floats, str]:
     if unit_of(column) if column else units:
         return months, ""
     longest = float(np.nanmax(months, initial=0.0, where=np.isfinite(months)))
-    if longest > _LONG_MONTHS and unit == "month":
+    if longest > LONG_MONTHS and unit == "month":
         raise ParameterError(
             f"{name.replace('_', ' ')} has no unit in the name of its column and would be up to {longest:g} months: "
             f"write the unit there, as in '{column or name} (days)', and convert again"

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from npczarr.model.categories import canonical
-from npczarr.model.clinical import MISSING, ClinicalField, is_missing_code, time_in, unit_of
+from npczarr.model.clinical import LONG_MONTHS, MISSING, ClinicalField, is_missing_code, time_in, unit_of
 from npczarr.model.events import EVENTS, read_events
 
 At = tuple[int, ...]  # of a patient, or of a patient and a sequence
@@ -23,7 +23,6 @@ _DECIMAL_COMMA = re.compile(r"[-+]?\d+,\d{1,2}")
 _THOUSANDS = re.compile(r"[-+]?[1-9]\d{0,2}(?:\.\d{3})+(?!\d)")
 _DECIMAL_POINT = re.compile(r"[-+]?(?!0\d)\d*\.\d+")
 _FEW = 0.1  # of a column's entries
-_LONG_MONTHS = 360  # 30 years: times that reach beyond it without a unit are more likely days
 
 _TNM = re.compile(
     r"[acpry]*(t(?:is|x|[0-4])[a-d]?)[\s,;/]*[acpry]*(n(?:x|[0-3])[a-d]?)[\s,;/]*[acpry]*(m(?:x|[01])[a-d]?)",
@@ -185,7 +184,7 @@ def _missing_codes(
 def _long_months(name: str, numbers: Mapping[At, float]) -> list[str]:
     """Warn of times in months that are rather days."""
     longest = max(numbers.values(), default=0.0)
-    if longest <= _LONG_MONTHS:
+    if longest <= LONG_MONTHS:
         return []
     return [
         f"{name}: taken as months, up to {longest:g}; if it is not, write the unit into the column's name, as in "
