@@ -10,17 +10,15 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
-from npczarr.graphs.stale_columns import is_missing, stale_columns, tells_who
+from npczarr.graphs.stale_columns import stale_columns, tells_who
 from npczarr.model.cohort import Cohort
 from npczarr.model.division import SPLIT
 from npczarr.model.events import EVENTS
-from npczarr.model.schema import SCAN, Variable
+from npczarr.model.schema import SCAN
+from npczarr.sources.column_values import is_missing
+from npczarr.sources.joined_columns import AND, COLUMN, TABLE, Column
 from npczarr.sources.tables import Tables
 from npczarr.store.hierarchy import array, dtype_of, labels
-
-Column = tuple[Variable, NDArray[Any]]
-_COLUMN = "source_column"  # attribute of a column of a table
-_AND = "; "  # between the names of the columns of several sources
 
 
 def without_identities(tables: Tables, keep: Collection[str]) -> Tables:
@@ -28,7 +26,7 @@ def without_identities(tables: Tables, keep: Collection[str]) -> Tables:
     kept = frozenset(name.casefold() for name in keep)
     columns, warnings = {}, list(tables.warnings)
     for name, (variable, values) in tables.columns.items():
-        column = str(variable.attributes.get("source_column", name))
+        column = str(variable.attributes.get(COLUMN, name))
         if tells_who(name, column, kept):
             warnings.append(
                 f"column {column!r}: left out, for it may tell who the patients are; take it with --keep {column!r}"
@@ -73,9 +71,11 @@ def over_store(
             continue
         found = array(root, name) if name in root else None
         old = None if found is None else found[...]
+        if found is not None and old is not None and not strangers:
+            column = _with_unused(column, old, str(found.attrs.get(TABLE, "")), at, tables)
         joined = _joined(column, old, at, (len(patients), len(sequences)))
         if found is not None:
-            joined = _named_by_both(joined, str(found.attrs.get(_COLUMN, "")), _without(found[...], at))
+            joined = _named_by_both(joined, str(found.attrs.get(COLUMN, "")), _without(found[...], at))
             tables.warnings += _type_change(name, dtype_of(found), joined[0].dtype)
         spread[name] = joined
     stale, remarks = stale_columns(root, cohort, tables, strangers=strangers)
@@ -99,13 +99,33 @@ def _type_change(name: str, before: str, now: str) -> tuple[str, ...]:
     )
 
 
+def _with_unused(
+    column: Column, old: NDArray[Any], before: str, at: tuple[list[int], list[int]], tables: Tables
+) -> Column:
+    """Keep what the store has of a table that could not be used now, where the other tables say nothing."""
+    variable, values = column
+    unused = sorted(tables.unused.intersection(before.split(AND)))
+    if not unused or (old.dtype.kind in "TO") != (variable.dtype == "string") or old.ndim != values.ndim:
+        return column
+    held = old[np.ix_(*at[: old.ndim])].astype(values.dtype)
+    lost = is_missing(values) & ~is_missing(held)
+    if not lost.any():
+        return column
+    tables.warnings += (
+        f"column {variable.name!r}: {lost.sum()} values of {AND.join(unused)} stay as they were, for it could not "
+        "be used",
+    )
+    names = AND.join(dict.fromkeys([*str(variable.attributes[TABLE]).split(AND), *unused]))
+    return dataclasses.replace(variable, attributes={**variable.attributes, TABLE: names}), np.where(lost, held, values)
+
+
 def _named_by_both(column: Column, before: str, others: NDArray[Any]) -> Column:
     """Name an endpoint by the columns of all its sources: what 1 means depends on every one of the names."""
     variable, values = column
     if variable.name not in EVENTS or not before or is_missing(others).all():
         return column
-    names = sorted({*before.split(_AND), str(variable.attributes[_COLUMN])})
-    return dataclasses.replace(variable, attributes={**variable.attributes, _COLUMN: _AND.join(names)}), values
+    names = sorted({*before.split(AND), *str(variable.attributes[COLUMN]).split(AND)})
+    return dataclasses.replace(variable, attributes={**variable.attributes, COLUMN: AND.join(names)}), values
 
 
 def _joined(

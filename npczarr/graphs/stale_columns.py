@@ -13,12 +13,13 @@ from npczarr.model.cohort import Cohort
 from npczarr.model.division import SPLIT
 from npczarr.model.identifiers import identifies_by_name
 from npczarr.model.schema import STORED, Variable
+from npczarr.sources.column_values import is_missing
+from npczarr.sources.joined_columns import AND, COLUMN, TABLE
 from npczarr.sources.tables import Tables
 from npczarr.store.hierarchy import ZarrArray, arrays_of, dims_of, dtype_of, labels, read_tables
 from npczarr.store.rows import Rows
 
 Column = tuple[Variable, NDArray[Any]]
-_TABLE, _COLUMN = "source_table", "source_column"  # attributes of a column of a table
 _ADDED_BY_XARRAY = ("_FillValue", "coordinates")  # attributes on its copies
 _NOT_GIVEN = "that the source's tables do not give"
 _TELLING = "that may tell who the patients are"
@@ -82,14 +83,8 @@ def tells_who(name: str, column: str, kept: Collection[str]) -> bool:
     return identifies_by_name(column) and not {name.casefold(), column.casefold()} & {*kept}
 
 
-def is_missing(values: NDArray[Any]) -> NDArray[np.bool_]:
-    """Return where a column has no value: NaN, or an empty text."""
-    missing: NDArray[np.bool_] = np.isnan(values) if values.dtype.kind == "f" else values == ""
-    return missing
-
-
 def _is_of_table(found: ZarrArray) -> bool:
-    return _TABLE in found.attrs and SPLIT not in found.attrs and found.dtype.kind in "fTO"
+    return TABLE in found.attrs and SPLIT not in found.attrs and found.dtype.kind in "fTO"
 
 
 def _with_other_scans(root: zarr.Group, cohort: Cohort) -> list[str]:
@@ -101,13 +96,13 @@ def _with_other_scans(root: zarr.Group, cohort: Cohort) -> list[str]:
 
 def _why(name: str, found: ZarrArray, tables: Tables, *, strangers: bool) -> tuple[str, str]:
     """Say which columns this is one of, and why the values of the source's patients stay in it; "" where they go."""
-    table = str(found.attrs[_TABLE])
-    if tells_who(name, str(found.attrs.get(_COLUMN, name)), tables.kept):
+    table = str(found.attrs[TABLE])
+    if tells_who(name, str(found.attrs.get(COLUMN, name)), tables.kept):
         return _TELLING, ""
     if strangers:
         return "of the patients who were replaced", ""
-    if table in tables.unused:
-        return f"of {table}", "stay as they were, for it could not be used"
+    if unused := sorted(tables.unused.intersection(table.split(AND))):
+        return f"of {AND.join(unused)}", "stay as they were, for it could not be used"
     if not tables.used:
         return "of earlier tables", "stay as they were, for the source has no table"
     return _NOT_GIVEN, ""

@@ -91,7 +91,7 @@ def _read_months(dataset: xr.Dataset, name: str) -> tuple[Floats, str]:
             f"'{column or name} (months)', and convert again"
         )
     months *= time_in("1", given=unit, wanted="month") or 1.0
-    if unit_of(column) if column else units:
+    if all(map(unit_of, column.split("; "))) if column else units:  # of each of its tables
         return months, ""
     longest = float(np.nanmax(months, initial=0.0, where=np.isfinite(months)))
     if longest > LONG_MONTHS and unit == "month":

@@ -204,3 +204,9 @@ def _number(text: str) -> float | None:
         return None if "_" in text else float(text)  # to Python 1_2 is twelve, in a table it is a code
     except ValueError:
         return None
+
+
+def is_missing(values: NDArray[Any]) -> NDArray[np.bool_]:
+    """Return where a column has no value: NaN, or an empty text."""
+    missing: NDArray[np.bool_] = np.isnan(values) if values.dtype.kind == "f" else values == ""
+    return missing

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -17,18 +17,45 @@ from npczarr.model.cohort import Cohort, File
 from npczarr.model.schema import RESERVED, SCAN, VISIT, VISIT_ORDER, Variable
 from npczarr.model.visit_order import VISIT_TIME, describe_unordered, places_of_visits
 from npczarr.sources.column_remarks import name_codes, name_empty
-from npczarr.sources.column_values import may_group_thousands, read_values, split_tnm
+from npczarr.sources.column_values import ColumnValues, may_group_thousands, read_values, split_tnm
 from npczarr.sources.config import SourceConfig
 from npczarr.sources.csv_files import WORKBOOK, parse_csv, separator_of
 from npczarr.sources.files import Source, refusal_reason
-from npczarr.sources.table_rows import At, PlacedRows, place_rows
+from npczarr.sources.joined_columns import COLUMN, TABLE, Apart, Column, contradictions, join, name_apart
+from npczarr.sources.table_rows import At, PlacedRows, Row, place_rows
 
 _LONGEST_LABEL = 80
 _SESSIONS = re.compile(r"(?:.*/)?sub-([^/]+)_sessions\.tsv")
 _FEW = 6
-Columns = dict[str, tuple[Variable, NDArray[Any]]]
+Columns = dict[str, Column]
 #: Column, the field that a part of it is, and the part.
 _Part = tuple[str, ClinicalField, Mapping[At, str]]
+
+
+@dataclass(slots=True, eq=False)
+class _Table:
+    """A table while its columns are placed.
+
+    Parameters
+    ----------
+    file, placed
+        The table, and its rows.
+    header
+        Names of its columns.
+    thousands
+        Whether it may write 1234 as 1.234.
+    given
+        Names in the store of the columns that it gave.
+    apart
+        Those that contradict an earlier table.
+    """
+
+    file: File
+    placed: PlacedRows
+    header: frozenset[str]
+    thousands: bool
+    given: set[str] = field(default_factory=set)
+    apart: list[Apart] = field(default_factory=list)
 
 
 @dataclass(slots=True, eq=False)
@@ -62,9 +89,10 @@ def read_tables(source: Source, cohort: Cohort, config: SourceConfig) -> Tables:
     columns = _visit_columns(cohort, config)
     warnings = [f"{file.path}: {WORKBOOK}; the table was left out" for file in cohort.strays if _is_workbook(file)]
     used = set()
+    placer = _Placer(cohort, config, columns)
     for file, rows, thousands in _tables(source, cohort, warnings):
         try:
-            found = _add(rows, file, cohort, config, columns, thousands)
+            found = placer.add(rows, file, thousands=thousands)
             warnings += [f"{file.path}: {warning}" for warning in found]
             used.add(file.name)
         except SourceError as error:
@@ -129,37 +157,81 @@ def _tables(source: Source, cohort: Cohort, warnings: list[str]) -> Iterator[tup
         yield first, of_sessions, False
 
 
-def _add(
-    rows: Sequence[Mapping[str, str]],
-    file: File,
-    cohort: Cohort,
-    config: SourceConfig,
-    columns: Columns,
-    thousands: bool,
-) -> list[str]:
-    """Add a table's columns; return what could not be placed."""
-    if not rows:
-        raise SourceError("no rows below the header")
-    placed = place_rows(rows, cohort, config)
-    every = dict.fromkeys(name for row in rows for name in row)
-    names = [name for name in every if name not in placed.keys]
-    meanings = _meanings(names, placed, config)
-    warnings = list(placed.warnings)
-    if not meanings and _should_be_known(names, placed, file, config):
-        warnings.append(_nothing_known(names))
-    warnings += name_empty(names, rows, placed)
-    parts: list[_Part] = []
-    for name in names:
-        values = {at: row.get(name, "") for at, row in placed.rows.items()}
-        known = meanings.get(name)
-        if known is not None and (stages := _tnm_parts(name, known, values)):
-            parts += stages
-            known = None
-        warnings += _place(name, known, values, placed, file, config, columns, thousands)
-    for name, stage, part in parts:  # last: a column of T alone says it better
-        if stage.name not in columns:
-            _place(name, stage, part, placed, file, config, columns)
-    return warnings
+class _Placer:
+    """Places the columns of one table after another, each among those of the tables before it."""
+
+    def __init__(self, cohort: Cohort, config: SourceConfig, columns: Columns) -> None:
+        self._cohort, self._config, self._columns = cohort, config, columns
+        self._headers: dict[str, frozenset[str]] = {}  # by column, those of the tables that gave it
+
+    def add(self, rows: Sequence[Row], file: File, *, thousands: bool) -> list[str]:
+        """Add a table's columns; return what could not be placed."""
+        if not rows:
+            raise SourceError("no rows below the header")
+        placed = place_rows(rows, self._cohort, self._config)
+        every = dict.fromkeys(name for row in rows for name in row)
+        names = [name for name in every if name not in placed.keys]
+        meanings = _meanings(names, placed, self._config)
+        warnings = list(placed.warnings)
+        if not meanings and _should_be_known(names, placed, file, self._config):
+            warnings.append(_nothing_known(names))
+        warnings += name_empty(names, rows, placed)
+        table = _Table(file, placed, frozenset(every), thousands)
+        parts: list[_Part] = []
+        for name in names:
+            values = {at: row.get(name, "") for at, row in placed.rows.items()}
+            known = meanings.get(name)
+            if known is not None and (stages := _tnm_parts(name, known, values)):
+                parts += stages
+                known = None
+            warnings += self._place(name, known, values, table)
+        for name, stage, part in parts:  # last: a column of T alone says it better
+            if stage.name not in table.given:
+                self._place(name, stage, part, table)
+        return [*warnings, *name_apart(table.apart, self._cohort.patients)]
+
+    def _place(self, name: str, known: ClinicalField | None, entries: Mapping[At, str], table: _Table) -> list[str]:
+        """Make one variable of one column: a known clinical field, or the column as it is; return what to look at."""
+        # in lower case: some file systems make one folder of "age" and "Age"
+        used = {label.lower() for label in (*self._columns, *RESERVED)}
+        label = _label(name, table.file, self._config, ()) if known is None else known.name
+        values, column = self._read(name, label, known, entries, table)
+        before = self._like(label, table, is_known=known is not None)
+        differ = None if before is None else contradictions(before, column)
+        if before is not None and differ == ():
+            column = join(before, column)
+        elif label.lower() in used:
+            free = _label(name, table.file, self._config, used)
+            values, column = self._read(name, free, None, entries, table)
+            if before is not None:
+                table.apart.append(Apart(before[0], free, differ or ()))
+            label = free
+        self._columns[label] = column
+        self._headers.setdefault(label, table.header)
+        table.given.add(label)
+        return [*values.warnings, *name_codes(name, values, entries)]
+
+    def _read(
+        self, name: str, label: str, known: ClinicalField | None, entries: Mapping[At, str], table: _Table
+    ) -> tuple[ColumnValues, Column]:
+        meanings = self._config.values.get(known.name, {}) if known else {}
+        values = read_values(name, entries, table.placed.shape, known, meanings, thousands=table.thousands)
+        numeric = values.column.dtype.kind == "f"
+        variable = Variable(
+            label,
+            SCAN[: len(table.placed.shape)],
+            "float64" if numeric else "string",
+            name if known is None else known.description,
+            known.units if known is not None and numeric else None,
+            {TABLE: table.file.name, COLUMN: name, **values.attributes},
+        )
+        return values, (variable, values.column)
+
+    def _like(self, label: str, table: _Table, *, is_known: bool) -> Column | None:
+        """Return the column of an earlier table that means the same: a clinical field, or one of the same header."""
+        if label in table.given or not (is_known or self._headers.get(label) == table.header):
+            return None
+        return self._columns.get(label)
 
 
 def _meanings(names: Sequence[str], placed: PlacedRows, config: SourceConfig) -> dict[str, ClinicalField]:
@@ -192,40 +264,7 @@ def _nothing_known(names: Sequence[str]) -> str:
     )
 
 
-def _place(
-    name: str,
-    known: ClinicalField | None,
-    entries: Mapping[At, str],
-    placed: PlacedRows,
-    file: File,
-    config: SourceConfig,
-    columns: Columns,
-    thousands: bool = False,
-) -> list[str]:
-    """Make one variable of one column: a known clinical field, or the column as it is; return what to look at."""
-    # in lower case: some file systems make one folder of "age" and "Age"
-    used = {name.lower() for name in (*columns, *RESERVED)}
-    if known is not None and known.name in used:
-        known = None
-    meanings = config.values.get(known.name, {}) if known else {}
-    values = read_values(name, entries, placed.shape, known, meanings, thousands=thousands)
-    numeric = values.column.dtype.kind == "f"
-    label = known.name if known is not None else _label(name, file, config, used)
-    columns[label] = (
-        Variable(
-            label,
-            SCAN[: len(placed.shape)],
-            "float64" if numeric else "string",
-            name if known is None else known.description,
-            known.units if known is not None and numeric else None,
-            {"source_table": file.name, "source_column": name, **values.attributes},
-        ),
-        values.column,
-    )
-    return [*values.warnings, *name_codes(name, values, entries)]
-
-
-def _label(name: str, file: File, config: SourceConfig, used: set[str]) -> str:
+def _label(name: str, file: File, config: SourceConfig, used: Collection[str]) -> str:
     """Name a column that is no clinical field: as it is called, with its table's name where that is taken."""
     # a label names a folder or an object of every store: no separators, nothing that a file system refuses
     label = re.sub(r'[\s/\\:*?"<>|\x00-\x1f\x7f]+', "_", name.strip()).lstrip("_.")[:_LONGEST_LABEL] or "unnamed"

@@ -236,3 +236,20 @@ def test_a_column_is_deleted_once(source, convert, tmp_path):
     assert add_columns(root, {"age": None})
     assert not add_columns(root, {"age": None})
     assert "age" not in xr.open_zarr(tmp_path / "s.zarr")
+
+
+def test_values_of_one_of_two_hospitals_stay_where_its_table_cannot_be_used(source, convert):
+    (source / "clinical.csv").write_text("PatientID,Age,Ward\n1,50,north\n")
+    (source / "south.csv").write_text("PatientID,Age,Ward\n2,60,south\n")
+    joined = {"age": [50, 60], "Ward": ["north", "south"]}
+    assert convert(source)[0] == joined
+    for _ in range(2):
+        (source / "south.csv").write_text("no table")
+        columns, said = convert(source)
+        assert columns == joined
+        assert "column 'age': 1 values of south.csv stay as they were, for it could not be used" in said
+    (source / "south.csv").write_text("PatientID,Age,Ward\n2,,east\n")
+    columns, said = convert(source)
+    np.testing.assert_array_equal(columns["age"], [50, np.nan])
+    assert columns["Ward"] == ["north", "east"]
+    assert "stay" not in said

@@ -313,3 +313,46 @@ def test_a_starting_map_of_no_table_says_which_file(tmp_path, content):
         path.write_bytes(content)
     with pytest.raises(SourceError, match=r"clinical\.csv: "):
         starting_map([path])
+
+
+def test_tables_of_two_hospitals_are_one_column_each(read):
+    tables = read(
+        north="ID,age,sex,dose,note\n1,50,M,70,a\n2,999,F,66,",
+        south="ID,age,sex,dose,note\n10,61,F,60,c\n2,52,F,,b\n",
+        later="ID,Sex,Alter\n1,m,50\n",
+    )
+    assert values(tables, "age") == [50, 52, 61]
+    assert values(tables, "sex") == ["M", "F", "F"]
+    assert values(tables, "dose") == [70, 66, 60]
+    assert values(tables, "note") == ["a", "b", "c"]
+    assert set(tables.columns) == {"age", "sex", "dose", "note"}
+    variable, _ = tables.columns["age"]
+    assert variable.attributes == {
+        "source_table": "north.csv; south.csv; later.csv",
+        "source_column": "age; Alter",
+        "missing_codes": ["999"],
+    }
+    assert not [warning for warning in tables.warnings if "kept apart" in warning]
+
+
+def test_tables_that_contradict_each_other_are_kept_apart_and_named(read):
+    tables = read(
+        a="ID,age,death,dose\n1,50,1,70\n2,60,0,66\n",
+        b="ID,age,death,dose\n2,65,0,66\n10,61,1,high\n",
+    )
+    assert np.array_equal(values(tables, "age"), [50, 60, np.nan], equal_nan=True)
+    assert np.array_equal(values(tables, "b_age"), [np.nan, 65, 61], equal_nan=True)
+    assert values(tables, "death") == ["1", "0", "1"]
+    assert values(tables, "b_dose") == ["", "66", "high"]
+    said = [warning for warning in tables.warnings if "kept apart" in warning]
+    assert said == [
+        "b.csv: age, dose: other values than a.csv of 1 patient (002), so what this table says is kept apart, as "
+        "b_age, b_dose; correct one of the tables, and convert again"
+    ]
+
+
+def test_columns_of_one_name_in_tables_that_differ_stay_apart(read):
+    tables = read(tumor="ID,age,volume\n1,50,4.5\n", brain="ID,volume\n2,1400\n")
+    assert np.array_equal(values(tables, "volume"), [4.5, np.nan, np.nan], equal_nan=True)
+    assert np.array_equal(values(tables, "brain_volume"), [np.nan, 1400, np.nan], equal_nan=True)
+    assert not [warning for warning in tables.warnings if "kept apart" in warning]

@@ -1,0 +1,87 @@
+"""A column that several tables give: one where they agree, as tables of two hospitals do, apart where they do not."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from npczarr.model.schema import Variable
+from npczarr.sources.column_values import is_missing
+
+TABLE, COLUMN = "source_table", "source_column"  # attributes of a column
+AND = "; "  # between the names in them
+_FEW = 6
+Column = tuple[Variable, NDArray[Any]]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Apart:
+    """A column that two tables give differently.
+
+    Parameters
+    ----------
+    before
+        The column as an earlier table gave it.
+    label
+        Under what name the later table's is kept.
+    patients
+        Indices of the patients of whom they say different things; none where one holds text and the other numbers.
+    """
+
+    before: Variable
+    label: str
+    patients: tuple[int, ...]
+
+
+def contradictions(first: Column, second: Column) -> tuple[int, ...] | None:
+    """Return the patients of whom two columns say different things; None where their types tell them apart."""
+    (variable, held), (other, given) = first, second
+    if is_missing(held).all() or is_missing(given).all():
+        return ()
+    if (variable.dims, variable.dtype) != (other.dims, other.dtype):
+        return None
+    differ = ~is_missing(held) & ~is_missing(given) & (held != given)
+    return tuple(np.unique(np.nonzero(differ)[0]).tolist())
+
+
+def join(first: Column, second: Column) -> Column:
+    """Join two columns that contradict each other in nobody."""
+    (variable, held), (other, given) = first, second
+    if is_missing(given).all():
+        return first
+    if is_missing(held).all():
+        return second
+    attributes = {**other.attributes, **variable.attributes}
+    for name in (TABLE, COLUMN, "source_units"):
+        both = dict.fromkeys(
+            word for one in (variable, other) for word in str(one.attributes.get(name, "")).split(AND) if word
+        )
+        if both:
+            attributes[name] = AND.join(both)
+    codes = {code for one in (variable, other) for code in one.attributes.get("missing_codes", ())}
+    if codes:
+        attributes["missing_codes"] = sorted(codes)
+    return replace(variable, attributes=attributes), np.where(is_missing(held), given, held)
+
+
+def name_apart(apart: Sequence[Apart], patients: Sequence[str]) -> list[str]:
+    """Say which columns of a table are not what an earlier table says, and what they are called."""
+    said = []
+    for table in dict.fromkeys(str(one.before.attributes.get(TABLE, "")) for one in apart):
+        of_table = [one for one in apart if one.before.attributes.get(TABLE, "") == table]
+        whose = sorted({i for one in of_table for i in one.patients})
+        of = f"of {len(whose)} patient{'s'[: len(whose) > 1]} ({_listed([patients[i] for i in whose])})"
+        what = f"other values than {table} {of}" if whose else f"text where {table} has numbers, or the reverse"
+        said.append(
+            f"{_listed([one.before.name for one in of_table])}: {what}, so what this table says is kept apart, as "
+            f"{_listed([one.label for one in of_table])}; correct one of the tables, and convert again"
+        )
+    return said
+
+
+def _listed(words: Sequence[str]) -> str:
+    return ", ".join(words[:_FEW]) + (", …" if len(words) > _FEW else "")
