@@ -14,15 +14,19 @@ from npczarr.graphs.stale_columns import stale_columns, tells_who
 from npczarr.model.cohort import Cohort
 from npczarr.model.division import SPLIT
 from npczarr.model.events import EVENTS
+from npczarr.model.identifiers import EXACT_DATE
 from npczarr.model.schema import SCAN
+from npczarr.model.visit_order import VISIT_TIME
 from npczarr.sources.column_values import is_missing
 from npczarr.sources.joined_columns import AND, COLUMN, TABLE, Column
 from npczarr.sources.tables import Tables
 from npczarr.store.hierarchy import array, dtype_of, labels
 
+_MOST = 0.5  # of the entries of a column
+
 
 def without_identities(tables: Tables, keep: Collection[str]) -> Tables:
-    """Leave out the columns whose names say that they tell who the patients are, and say so."""
+    """Leave out the columns that tell who the patients are by their names, or by the dates in them, and say so."""
     kept = frozenset(name.casefold() for name in keep)
     columns, warnings = {}, list(tables.warnings)
     for name, (variable, values) in tables.columns.items():
@@ -31,9 +35,23 @@ def without_identities(tables: Tables, keep: Collection[str]) -> Tables:
             warnings.append(
                 f"column {column!r}: left out, for it may tell who the patients are; take it with --keep {column!r}"
             )
-        else:
-            columns[name] = variable, values
+            continue
+        dated = 0 if {name.casefold(), column.casefold()} & kept else _count_dates(values)
+        if dated > _MOST * (~is_missing(values)).sum() and name != VISIT_TIME:
+            warnings.append(f"column {column!r}: left out, for it holds exact dates; take it with --keep {column!r}")
+            continue
+        if dated:
+            why = ", for visits are ordered by their dates" if name == VISIT_TIME else ""
+            entries = (
+                "1 entry with an exact date is kept" if dated == 1 else f"{dated} entries with exact dates are kept"
+            )
+            warnings.append(f"column {column!r}: {entries}{why}; write --keep {column!r} if that is right")
+        columns[name] = variable, values
     return dataclasses.replace(tables, columns=columns, warnings=tuple(warnings), kept=kept)
+
+
+def _count_dates(values: NDArray[Any]) -> int:
+    return 0 if values.dtype.kind == "f" else sum(bool(EXACT_DATE.search(text)) for text in values.ravel())
 
 
 def over_store(

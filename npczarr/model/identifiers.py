@@ -49,6 +49,10 @@ _UMLAUTS = str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue", "ø": "oe", "å": 
 _SHORTEST = 3  # letters of a part of a name that is searched for
 _SHORTEST_IDEOGRAPHIC = 2  # characters of a name in a script of words without spaces
 _FIRST_IDEOGRAPH = 0x3040  # kana, then the ideographs, then Hangul
+#: A day of a year, such as 2019-03-04 or 4.3.2019.
+EXACT_DATE = re.compile(
+    r"(?<!\d)\d{1,2}[./-]\d{1,2}[./-](19|20)\d\d(?!\d)|(?<!\d)(19|20)\d\d[./-]\d{1,2}[./-]\d{1,2}(?!\d)"
+)
 _SHORTEST_WITHIN = 5  # letters of a part of a name that is searched for within other words
 
 

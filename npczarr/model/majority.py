@@ -11,15 +11,15 @@ from npczarr.model.geometry import Floats, Grid, Shape, index_map
 
 _TIE = 1e-3  # of a voxel's volume: NIfTI affines are float32, and a tie must not depend on their rounding
 _PARALLEL_VOXELS = 0.05  # axes that part by less over the whole mask run along one another
-_MOST_SAMPLES = 8  # along one axis of a voxel
+_MOST_SAMPLES = 9  # along one axis of a voxel
 
 
 def resample_majority(mask: NDArray[np.uint8], source: Grid, target: Grid) -> NDArray[np.uint8]:
     """Mark each voxel of ``target`` of whose volume at least half is tumor; a tie is tumor.
 
     Where the axes of the grids run along one another, in any order and direction, the volume is exact, whatever the
-    sizes of the voxels. Else it is sampled at points that lie at most half a voxel of ``source`` apart, eight along an
-    axis at most. What lies outside ``source`` is background.
+    sizes of the voxels. Else it is sampled at points that lie at most a quarter of a voxel of ``source`` apart, nine
+    along an axis at most. What lies outside ``source`` is background.
 
     Parameters
     ----------
@@ -135,20 +135,38 @@ def _overlaps(centers: Floats, width: float, count: int) -> NDArray[np.float32]:
 
 
 def _sampled(mask: NDArray[np.uint8], source: Grid, target: Grid) -> NDArray[np.bool_]:
+    """Count points: placed evenly about the center of a voxel, so that a plane beside the center never gets a half."""
     matrix = index_map(target, source)
     steps = np.linalg.norm(matrix[:3, :3], axis=0)  # of x, y, z of the target, in voxels of the source
-    counts = np.clip(np.ceil(2 * steps), 1, _MOST_SAMPLES).astype(int)
-    points = np.array(list(product(*[(np.arange(n) + 0.5) / n - 0.5 for n in counts])))
-    shifts = points @ matrix[:3, :3].T
+    axes = [_points(n) for n in np.clip(np.ceil(4 * steps).astype(int) | 1, 3, _MOST_SAMPLES)]
+    shifts = np.array(list(product(*[places for places, _ in axes]))) @ matrix[:3, :3].T
+    weights = [float(np.prod(one)) for one in product(*[weights for _, weights in axes])]
+    half = sum(weights) / 2
     z, y, x = (np.arange(n) for n in target.shape_zyx)
     result = np.zeros(target.shape_zyx, dtype=np.bool_)
     for k in z:  # slice by slice, so that the index arrays stay small
         base = [row[0] * x[None, :] + row[1] * y[:, None] + row[2] * k + row[3] for row in matrix[:3]]
-        hits = np.zeros(target.shape_zyx[1:], dtype=np.int32)
-        for shift in shifts:
-            hits += _values_at(mask, source.shape_zyx, [one + move for one, move in zip(base, shift, strict=True)])
-        result[k] = 2 * hits >= len(shifts)
+        hits = np.zeros(target.shape_zyx[1:], dtype=np.float32)
+        for shift, weight in zip(shifts, weights, strict=True):
+            at = [one + move for one, move in zip(base, shift, strict=True)]
+            hits += np.float32(weight) * _values_at(mask, source.shape_zyx, at)
+        result[k] = hits >= half
     return result
+
+
+def _points(count: int) -> tuple[Floats, Floats]:
+    """Places of an odd number of points along an axis of a voxel, and their weights.
+
+    The middle one is two, of half the weight, on either side of the center: where faces of both grids meet there, one
+    is inside and the other is not, and the tie does not hang on rounding.
+    """
+    places = (np.arange(count) + 0.5) / count - 0.5
+    middle = count // 2
+    weights = np.insert(np.ones(count), middle, 0.5)
+    weights[middle + 1] = 0.5
+    places = np.insert(places, middle, -_TIE)
+    places[middle + 1] = _TIE
+    return places, weights
 
 
 def _values_at(mask: NDArray[np.uint8], shape_zyx: Shape, index_xyz: list[Floats]) -> NDArray[np.uint8]:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import csv
 import io
-import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from npczarr.errors import SourceError
 from npczarr.model.clinical import PATIENT_ALIASES, SESSION_ALIASES, plain
-from npczarr.model.identifiers import identifies_by_name, identity_words, is_plain_visit, tells_who
+from npczarr.model.identifiers import EXACT_DATE, identifies_by_name, identity_words, is_plain_visit, tells_who
 from npczarr.privacy.names import Renamed
 from npczarr.sources.config import SourceConfig
 from npczarr.sources.csv_files import parse_csv
@@ -19,7 +18,6 @@ from npczarr.sources.labels import natural
 from npczarr.sources.table_rows import find_column, patient_key, session_key
 
 Row = dict[str, str]
-_DATE = re.compile(r"(?<!\d)\d{1,2}[./-]\d{1,2}[./-](19|20)\d\d(?!\d)|(?<!\d)(19|20)\d\d[./-]\d{1,2}[./-]\d{1,2}(?!\d)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +129,7 @@ def _words_of(row: Row, left_out: Sequence[str], keys: _Keys, new: Row) -> froze
 def _without_words(row: Row, kept: Sequence[str], words: frozenset[str], emptied: Counter[str], keys: _Keys) -> Row:
     values = {name: row[name] for name in kept}
     for name in kept:
-        if name not in (keys.patient, keys.session) and (tells_who(row[name], words) or _DATE.search(row[name])):
+        if name not in (keys.patient, keys.session) and (tells_who(row[name], words) or EXACT_DATE.search(row[name])):
             values[name] = ""
             emptied[name] += 1
     return values

@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
+from npczarr.model.events import read_events
 from npczarr.sources.column_values import ColumnValues
+from npczarr.sources.joined_columns import Column
 from npczarr.sources.table_rows import At, PlacedRows, Row
 
 _NUMBER = re.compile(r"[-+]?\d+([.,]\d+)?")
@@ -42,6 +44,21 @@ def name_codes(name: str, values: ColumnValues, entries: Mapping[At, str]) -> li
         return []
     entered = "1 entry" if count == 1 else f"{count} entries"
     return [f"{name}: {entered} ({_listed(codes)}) taken for not known, and left empty"]
+
+
+def name_events(columns: Mapping[str, Column]) -> list[str]:
+    """Name the column that may say who has died, where times of survival are known and deaths are not."""
+    if "overall_survival" not in columns or "death" in columns:
+        return []
+    for label, (variable, values) in columns.items():
+        entries = {str(entry).strip() for entry in values.ravel()} if variable.dtype == "string" else set()
+        events = read_events("death", sorted(entries), "status")  # in which a mere "yes" says nothing
+        if not events.problem and {True, False} <= {*events.observed} and not any(map(_NUMBER.fullmatch, entries)):
+            return [
+                f"no column is known to say who has died, so there is no survival; if {label!r} does ("
+                f"{_listed(sorted(entries - {''}))}), say so in a TOML file: [columns] {label!r} = 'death'"
+            ]
+    return []
 
 
 def _listed(words: Sequence[str]) -> str:

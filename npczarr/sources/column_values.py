@@ -19,6 +19,8 @@ At = tuple[int, ...]  # of a patient, or of a patient and a sequence
 _CODE = re.compile(r"[-+]?(?:0\d|\d{16})")
 _COMMA = re.compile(r"[-+]?\d+,\d+")
 _DECIMAL_COMMA = re.compile(r"[-+]?\d+,\d{1,2}")
+#: 1,234 and 1,234,567: thousands where decimals have a point.
+_GROUPED_BY_COMMAS = re.compile(r"[-+]?[1-9]\d{0,2}(?:,\d{3})+")
 #: 1.234 and 1.234.567: thousands where decimals have a comma.
 _THOUSANDS = re.compile(r"[-+]?[1-9]\d{0,2}(?:\.\d{3})+(?!\d)")
 _DECIMAL_POINT = re.compile(r"[-+]?(?!0\d)\d*\.\d+")
@@ -76,7 +78,7 @@ def read_values(
     meanings
         Meaning by entry, from the configuration; such entries are replaced in the store.
     thousands
-        Whether the table may write 1234 as 1.234, as :func:`may_group_thousands` says.
+        Whether the table may write 1234 as 1.234, as :func:`may_group_thousands` says; 1,5 is a number in it.
     """
     if known is not None and known.dtype == "string":
         return _text(name, known, {at: (meanings or {}).get(text, text) for at, text in entries.items()}, shape)
@@ -90,7 +92,9 @@ def read_values(
         return ColumnValues(_filled(shape, entries, ""), warnings=(doubt,))
     if known is not None:
         return _times(name, known, entries, shape)
-    numbers = {at: _number(text) for at, text in entries.items() if text.lower() not in MISSING}
+    given = {at: text for at, text in entries.items() if text.lower() not in MISSING}
+    point = thousands and _has_decimal_commas(list(given.values()))
+    numbers = {at: _number(text.replace(",", ".") if point else text) for at, text in given.items()}
     others = [entries[at] for at, number in numbers.items() if number is None]
     if not numbers or others or any(_CODE.match(entries[at]) for at in numbers):
         return ColumnValues(_filled(shape, entries, ""), warnings=_nearly_numbers(name, others, len(numbers)))
@@ -108,6 +112,17 @@ def may_group_thousands(rows: Sequence[Mapping[str, str]], separator: str) -> bo
         return True
     pointed = (entry for entry in entries if _DECIMAL_POINT.fullmatch(entry))
     return separator == ";" and all(_THOUSANDS.fullmatch(entry) for entry in pointed)
+
+
+def _has_decimal_commas(entries: Sequence[str]) -> bool:
+    """Whether the commas of a column are decimal ones beyond doubt: 1,234 alone may be a thousand.
+
+    >>> _has_decimal_commas(["1,70", "2"]), _has_decimal_commas(["1,234"]), _has_decimal_commas(["1,5", "1.5"])
+    (True, False, False)
+    """
+    commas = [text for text in entries if "," in text]
+    decimal = bool(commas) and all(_COMMA.fullmatch(text) for text in commas)
+    return decimal and not all(map(_GROUPED_BY_COMMAS.fullmatch, commas)) and not any("." in text for text in entries)
 
 
 def _nearly_numbers(name: str, others: Sequence[str], count: int) -> tuple[str, ...]:

@@ -9,6 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from npczarr.model.categories import canonical
+from npczarr.model.clinical import plain
+from npczarr.model.events import EVENTS
 from npczarr.model.schema import Variable
 from npczarr.sources.column_values import is_missing
 
@@ -29,7 +32,7 @@ class Apart:
     label
         Under what name the later table's is kept.
     patients
-        Indices of the patients of whom they say different things; none where one holds text and the other numbers.
+        Indices of the patients of whom they say different things; none where the columns are of different kinds.
     """
 
     before: Variable
@@ -38,14 +41,29 @@ class Apart:
 
 
 def contradictions(first: Column, second: Column) -> tuple[int, ...] | None:
-    """Return the patients of whom two columns say different things; None where their types tell them apart."""
+    """Return the patients of whom two columns say different things; None where the columns are of different kinds.
+
+    Of different kinds are numbers and text, codes of events in columns of different names, and text that would mean
+    something else beside that of the other: "M" is a man beside "F", and a woman beside "H".
+    """
     (variable, held), (other, given) = first, second
-    if is_missing(held).all() or is_missing(given).all():
+    there, added = ~is_missing(held), ~is_missing(given)
+    if not (there.any() and added.any()):
         return ()
     if (variable.dims, variable.dtype) != (other.dims, other.dtype):
         return None
-    differ = ~is_missing(held) & ~is_missing(given) & (held != given)
-    return tuple(np.unique(np.nonzero(differ)[0]).tolist())
+    if variable.name in EVENTS and plain(str(variable.attributes[COLUMN])) != plain(str(other.attributes[COLUMN])):
+        return None
+    if variable.dtype == "string":
+        together = _meaning(variable.name, np.where(there, held, given))
+        held, given = _meaning(variable.name, held), _meaning(variable.name, given)
+        if (together[there] != held[there]).any() or (together[added & ~there] != given[added & ~there]).any():
+            return None
+    return tuple(np.unique(np.nonzero(there & added & (held != given))[0]).tolist())
+
+
+def _meaning(name: str, entries: NDArray[Any]) -> NDArray[Any]:
+    return np.array(canonical(name, entries.ravel().tolist()), dtype=object).reshape(entries.shape)
 
 
 def join(first: Column, second: Column) -> Column:
@@ -75,7 +93,7 @@ def name_apart(apart: Sequence[Apart], patients: Sequence[str]) -> list[str]:
         of_table = [one for one in apart if one.before.attributes.get(TABLE, "") == table]
         whose = sorted({i for one in of_table for i in one.patients})
         of = f"of {len(whose)} patient{'s'[: len(whose) > 1]} ({_listed([patients[i] for i in whose])})"
-        what = f"other values than {table} {of}" if whose else f"text where {table} has numbers, or the reverse"
+        what = f"other values than {table} {of}" if whose else f"entries of another kind than those of {table}"
         said.append(
             f"{_listed([one.before.name for one in of_table])}: {what}, so what this table says is kept apart, as "
             f"{_listed([one.label for one in of_table])}; correct one of the tables, and convert again"

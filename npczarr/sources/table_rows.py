@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from npczarr.model.clinical import SEQUENCE_ALIASES, SESSION_ALIASES, plain
@@ -67,7 +67,7 @@ def place_rows(rows: Sequence[Row], cohort: Cohort, config: SourceConfig) -> Pla
     for row in _visits_first(rows, session):
         found = left_out.check_patient(row[patient], people.find(row[patient]))
         people_rows = [i for name in found for i in people.rows(name, row.get(session, "") if session else "")]
-        left_out.strangers += bool(found) and not people_rows
+        left_out.visits[row.get(session, "") if session else ""] += bool(found) and not people_rows
         places: list[At] = [(i,) for i in people_rows]
         if sequence is not None and places:
             of_scan = left_out.check_sequence(row.get(sequence, ""), sequences.find(row.get(sequence, "")))
@@ -80,7 +80,7 @@ def place_rows(rows: Sequence[Row], cohort: Cohort, config: SourceConfig) -> Pla
     hints = [] if config.patient else _hints_at_numbers(strange, cohort, none_found=not placed)
     shape = (len(cohort.patients),) if sequence is None else (len(cohort.patients), len(cohort.sequences))
     keys = tuple(name for name in (patient, session, sequence) if name is not None)
-    return PlacedRows(placed, keys, shape, (*doubts, *left_out.remarks(), *hints))
+    return PlacedRows(placed, keys, shape, (*doubts, *left_out.remarks(cohort), *hints))
 
 
 def _hints_at_numbers(strange: Sequence[str], cohort: Cohort, *, none_found: bool) -> list[str]:
@@ -120,6 +120,7 @@ class _LeftOut:
     by_scan: bool
     strangers: int = 0
     unclear: dict[str, str] = field(default_factory=dict)
+    visits: Counter[str] = field(default_factory=Counter)
     sequences: Counter[str] = field(default_factory=Counter)
     repeated: set[At] = field(default_factory=set)
 
@@ -139,7 +140,7 @@ class _LeftOut:
         self.sequences[entry] += len(found) != 1
         return found if len(found) == 1 else ()
 
-    def remarks(self) -> tuple[str, ...]:
+    def remarks(self, cohort: Cohort) -> tuple[str, ...]:
         """Say which rows were left out, and which are not the only ones of their patient."""
         said = [f"{self.strangers} rows of patients who have no folder"] if self.strangers else []
         if self.unclear:
@@ -147,13 +148,25 @@ class _LeftOut:
             said.append(
                 f"rows of {len(self.unclear)} patients were left out; write them as folders are called: {shown}"
             )
-        if others := +self.sequences:
-            shown = ", ".join(repr(entry) for entry in list(others)[:_FEW]) + (", …" if len(others) > _FEW else "")
-            said.append(f"{others.total()} rows of sequences that the images have not ({shown}) were left out")
+        for what, entries in (("visits", +self.visits), ("sequences", +self.sequences)):
+            if entries:
+                shown = _few(repr(entry) for entry in entries)
+                said.append(f"{entries.total()} rows of {what} that the images have not ({shown}) were left out")
         if self.repeated:
-            whose = "scans" if self.by_scan else "patients"
-            said.append(f"{len(self.repeated)} {whose} have several rows; the first is kept")
+            several = len(self.repeated) > 1
+            whose = ("scan" if self.by_scan else "patient") + ("s have" if several else " has")
+            shown = _few(" ".join(_labels(at, cohort)) for at in sorted(self.repeated))
+            said.append(f"{len(self.repeated)} {whose} several rows that differ ({shown}); the first is kept")
         return tuple(said)
+
+
+def _labels(at: At, cohort: Cohort) -> list[str]:
+    return [labels[i] for i, labels in zip(at, (cohort.patients, cohort.sequences), strict=False)]
+
+
+def _few(words: Iterable[str]) -> str:
+    found = list(words)
+    return ", ".join(found[:_FEW]) + (", …" if len(found) > _FEW else "")
 
 
 def find_column(names: Sequence[str], aliases: Sequence[str], config: SourceConfig, meaning: str) -> str | None:

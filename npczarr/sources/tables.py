@@ -16,7 +16,7 @@ from npczarr.model.clinical import CLINICAL, ClinicalField, known_field
 from npczarr.model.cohort import Cohort, File
 from npczarr.model.schema import RESERVED, SCAN, VISIT, VISIT_ORDER, Variable
 from npczarr.model.visit_order import VISIT_TIME, describe_unordered, places_of_visits
-from npczarr.sources.column_remarks import name_codes, name_empty
+from npczarr.sources.column_remarks import name_codes, name_empty, name_events
 from npczarr.sources.column_values import ColumnValues, may_group_thousands, read_values, split_tnm
 from npczarr.sources.config import SourceConfig
 from npczarr.sources.csv_files import WORKBOOK, parse_csv, separator_of
@@ -97,6 +97,7 @@ def read_tables(source: Source, cohort: Cohort, config: SourceConfig) -> Tables:
             used.add(file.name)
         except SourceError as error:
             warnings.append(f"{file.path}: {error}; the table was left out")
+    warnings += name_events(columns)
     unused = {file.name for file in cohort.tables} - used
     return Tables(columns, (*warnings, *_unordered(cohort, config, columns)), frozenset(used), frozenset(unused))
 
@@ -196,6 +197,7 @@ class _Placer:
         used = {label.lower() for label in (*self._columns, *RESERVED)}
         label = _label(name, table.file, self._config, ()) if known is None else known.name
         values, column = self._read(name, label, known, entries, table)
+        twice: list[str] = []
         before = self._like(label, table, is_known=known is not None)
         differ = None if before is None else contradictions(before, column)
         if before is not None and differ == ():
@@ -205,11 +207,14 @@ class _Placer:
             values, column = self._read(name, free, None, entries, table)
             if before is not None:
                 table.apart.append(Apart(before[0], free, differ or ()))
+            elif known is not None and label in table.given:
+                first = self._columns[label][0].attributes[COLUMN]
+                twice = [f"{label} is column {first!r}; column {name!r} is kept apart, as {free}"]
             label = free
         self._columns[label] = column
         self._headers.setdefault(label, table.header)
         table.given.add(label)
-        return [*values.warnings, *name_codes(name, values, entries)]
+        return [*values.warnings, *twice, *name_codes(name, values, entries)]
 
     def _read(
         self, name: str, label: str, known: ClinicalField | None, entries: Mapping[At, str], table: _Table

@@ -53,9 +53,10 @@ def open_store(
         A result beside it, such as ``"morphology"``.
     where
         Which patients: comparisons of columns of the cohort with values, and ``in``, ``and``, ``or``, ``not``, such as
-        ``"t_stage in ('T3', 'T4') and status == 'ok'"``. What differs between sequences must hold for all of them.
-        Results are columns as in ``"morphology.volume > 5000"``, reviews as in ``"review.decision != 'exclude'"``. The
-        catalog of the store chooses, at any size, and nothing is read of the other patients.
+        ``"t_stage in ('T3', 'T4') and status == 'ok'"``. What differs between sequences must hold for all of
+        which anyone has a scan. Results are columns as in ``"morphology.volume > 5000"``, reviews as in
+        ``"review.decision != 'exclude'"``. The catalog of the store chooses, at any size, and nothing is read of the
+        other patients.
     dask
         One Dask chunk per scan. Without Dask values are read when they are looked at: the least delay for one slice.
     storage_options

@@ -26,6 +26,8 @@ from npczarr.store.review import review_table
 from npczarr.store.storage_errors import translate_damage
 
 CATALOG = "catalog"
+STATUS = "status"
+_IS_THERE = f"{STATUS} not in ('missing', '')"
 _NOT_CARRIED = (
     "{}: holds no review; marks of the store that it was resampled from count here once npczarr resample is run again"
 )
@@ -59,7 +61,7 @@ def select_patients(location: Location, where: str, sequences: Sequence[str] | N
         Such as ``"t_stage in ('T3', 'T4') and morphology.volume > 5000"``. What differs between sequences must hold for
         all.
     sequences
-        Labels of those that count; by default all.
+        Labels of those that count; by default all of which the store has a scan.
 
     Raises
     ------
@@ -84,17 +86,21 @@ def select_patients(location: Location, where: str, sequences: Sequence[str] | N
         check_schema(root.attrs.asdict(), location.shown)
         known = labels(root, SCAN[1])
         shape = int(array(root, SCAN[0]).shape[0]), len(known)
-        columns, by = _columns(root, location, where, shape)
-    counted = [i for i, label in enumerate(known) if sequences is None or label in sequences]
-    rows = np.broadcast_to(select(where, columns), shape)[:, counted]
-    return Selection(np.flatnonzero(rows.all(axis=1)), by)
+        wanted = names if sequences else tuple(dict.fromkeys((*names, STATUS)))
+        columns, by = _columns(root, location, where, wanted, shape)
+    rows = np.broadcast_to(select(where, columns), shape)
+    if sequences:
+        counted = np.isin(known, list(sequences))
+    else:
+        there = np.broadcast_to(select(_IS_THERE, columns), shape).any(axis=0)
+        counted = there if there.any() else ~there
+    return Selection(np.flatnonzero(rows[:, counted].all(axis=1)), by)
 
 
 def _columns(
-    root: zarr.Group, location: Location, where: str, shape: tuple[int, int]
+    root: zarr.Group, location: Location, where: str, names: Sequence[str], shape: tuple[int, int]
 ) -> tuple[Mapping[str, NDArray[Any] | Texts], str]:
     """Return the columns of a selection by name, and what they were read from."""
-    names = names_in(where)
     columns, by, lasting = _from_catalog(root, names, shape)
     rest = [name for name in names if name not in columns]
     if not rest:

@@ -253,3 +253,17 @@ def test_values_of_one_of_two_hospitals_stay_where_its_table_cannot_be_used(sour
     np.testing.assert_array_equal(columns["age"], [50, np.nan])
     assert columns["Ward"] == ["north", "east"]
     assert "stay" not in said
+
+
+def test_columns_of_exact_dates_are_left_out_whatever_they_are_called(source, convert):
+    (source / "clinical.csv").write_text(
+        "PatientID,OP,acq_time,note\n1,2019-03-04,2019-03-04,seen 4.3.2019\n2,,,none\n"
+    )
+    columns, said = convert(source)
+    assert columns == {"acq_time": ["2019-03-04", ""], "note": ["seen 4.3.2019", "none"]}
+    assert "column 'OP': left out, for it holds exact dates; take it with --keep 'OP'" in said
+    assert "column 'acq_time': 1 entry with an exact date is kept, for visits are ordered by their dates" in said
+    assert "column 'note': 1 entry with an exact date is kept; write --keep 'note' if that is right" in said
+    columns, said = convert(source, keep=["OP", "note", "acq_time"])
+    assert columns["OP"] == ["2019-03-04", ""]
+    assert "exact date" not in said

@@ -181,6 +181,24 @@ def test_the_volume_is_exact_for_voxels_of_any_size(seed, sizes, shift, shape):
     assert_array_equal(resample_majority(mask, source, target)[clear], (shares >= 0.5)[clear])
 
 
+@pytest.mark.parametrize("degrees", [-2, 3, 5, 15, 45])
+def test_a_mask_on_a_turned_grid_neither_grows_nor_shrinks(degrees):
+    turn = np.deg2rad(degrees)
+    affine = np.diag([0.8, 0.8, 3, 1.0])
+    affine[:3, 3] = -affine[:3, :3] @ [6, 6, 3]
+    target = Grid((7, 13, 13), affine)
+    turned = np.eye(4)
+    turned[:2, :2] = [[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]]
+    source = Grid(target.shape_zyx, turned @ affine)
+    z, y, x = np.indices(source.shape_zyx)
+    mask = (((z - 3) / 2.6) ** 2 + ((y - 6) / 5.2) ** 2 + ((x - 6) / 4.3) ** 2 <= 1).astype(np.uint8)
+    shares = volume_shares(mask, source, target)
+    clear = abs(shares - 0.5) > 0.03  # farther than brute force errs
+    found = resample_majority(mask, source, target)
+    assert_array_equal(found[clear], (shares >= 0.5)[clear])
+    assert abs(found.sum() / (shares >= 0.5).sum() - 1) < 0.02
+
+
 def test_a_rotated_grid_is_sampled():
     target = oblique_grid((6, 8, 8), seed=1, spacing_zyx_mm=(3, 1, 1))
     turned = oblique_grid((40, 40, 40), seed=2, spacing_zyx_mm=(0.7, 0.7, 0.7))

@@ -145,6 +145,20 @@ def test_unknown_columns_are_kept_as_they_are(read):
     assert tables.columns["Note"][0].dtype == "string"
 
 
+@pytest.mark.parametrize(
+    ("table", "expected"),
+    [
+        ("ID;Size\n1;1,70\n2;2\n10;NA\n", [1.7, 2, np.nan]),
+        ('ID,Size\n1,"1,705"\n2,"0,5"\n', [1.705, 0.5, np.nan]),
+        ("ID;Size\n1;1,234\n2;12,500\n", ["1,234", "12,500", ""]),  # or thousands
+        ("ID;Size\n1;1,5\n2;1.5\n", ["1,5", "1.5", ""]),
+    ],
+)
+def test_decimal_commas_are_numbers_where_they_are_beyond_doubt(read, table, expected):
+    found = values(read(info=table), "Size")
+    assert found == expected if isinstance(expected[0], str) else np.array_equal(found, expected, equal_nan=True)
+
+
 def test_one_word_makes_a_column_text_and_keeps_every_entry(read):
     assert values(read(info="ID,Dose\n1,70\n2,about 66\n10,NA\n"), "Dose") == ["70", "about 66", "NA"]
     assert values(read(info="ID,Age\n1,50\n2,>80\n"), "age") == ["50", ">80", ""]
@@ -160,7 +174,7 @@ def test_rows_of_strangers_and_repeated_rows_are_counted(read):
     assert values(tables, "age")[:2] == [50, 60]
     assert tables.warnings == (
         "info.csv: 2 rows of patients who have no folder",
-        "info.csv: 1 patients have several rows; the first is kept",
+        "info.csv: 1 patient has several rows that differ (002); the first is kept",
     )
 
 
@@ -323,7 +337,7 @@ def test_tables_of_two_hospitals_are_one_column_each(read):
     )
     assert values(tables, "age") == [50, 52, 61]
     assert values(tables, "sex") == ["M", "F", "F"]
-    assert values(tables, "dose") == [70, 66, 60]
+    assert values(tables, "dose") == [70, 66, 60]  # the third table says m for M, which is the same
     assert values(tables, "note") == ["a", "b", "c"]
     assert set(tables.columns) == {"age", "sex", "dose", "note"}
     variable, _ = tables.columns["age"]
@@ -356,3 +370,44 @@ def test_columns_of_one_name_in_tables_that_differ_stay_apart(read):
     assert np.array_equal(values(tables, "volume"), [4.5, np.nan, np.nan], equal_nan=True)
     assert np.array_equal(values(tables, "brain_volume"), [np.nan, 1400, np.nan], equal_nan=True)
     assert not [warning for warning in tables.warnings if "kept apart" in warning]
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "label"),
+    [
+        ("ID,sex\n1,M\n2,F\n", "ID,sex\n10,H\n2,M\n", "sex"),  # mujer
+        ("ID,Death\n1,1\n2,0\n", "ID,Vital status\n10,1\n", "death"),
+        ("ID,age\n1,50\n", "ID,age\n10,about 60\n", "age"),
+    ],
+)
+def test_entries_that_would_mean_something_else_beside_the_others_stay_apart(read, first, second, label):
+    tables = read(a=first, b=second)
+    assert values(tables, label)[2] in ("", None) or np.isnan(values(tables, label)[2])
+    assert [
+        warning
+        for warning in tables.warnings
+        if f"b.csv: {label}: entries of another kind than those of a.csv" in warning
+    ]
+
+
+def test_a_second_column_of_one_field_in_a_table_is_named(read):
+    tables = read(a="ID,T,cT\n1,T1,T2\n2,T2,T2\n")
+    assert values(tables, "t_stage") == ["T1", "T2", ""]
+    assert values(tables, "cT") == ["T2", "T2", ""]
+    assert [w for w in tables.warnings if w == "a.csv: t_stage is column 'T'; column 'cT' is kept apart, as cT"]
+
+
+@pytest.mark.parametrize(
+    ("header", "entries", "named"),
+    [
+        ("Status", ["dead", "alive"], True),
+        ("Status", ["verstorben", "lebt"], True),
+        ("Status", ["1", "0"], False),
+        ("Ward", ["north", "south"], False),
+        ("Death", ["dead", "alive"], False),
+        ("Smoker", ["yes", "no"], False),
+    ],
+)
+def test_a_column_that_may_say_who_has_died_is_named(read, header, entries, named):
+    tables = read(a=f"ID,OS (months),{header}\n1,20,{entries[0]}\n2,30,{entries[1]}\n")
+    assert any("no column is known to say who has died" in warning for warning in tables.warnings) == named

@@ -191,7 +191,7 @@ def test_a_column_none_of_whose_entries_is_a_sequence_has_another_meaning(read):
 
 def test_patients_with_several_rows_are_counted_and_not_their_rows(read):
     (warning,) = read("ID,Age\n1,10\n1,11\n1,12\n2,20\n2,21\n").warnings
-    assert warning == "clinical.csv: 2 patients have several rows; the first is kept"
+    assert warning == "clinical.csv: 2 patients have several rows that differ (001, 002); the first is kept"
 
 
 def test_a_workbook_is_said_to_be_one(tmp_path):
@@ -203,3 +203,9 @@ def test_a_workbook_is_said_to_be_one(tmp_path):
     tables = read_tables(open_source(tmp_path), Cohort(("1",), ("A",), {}, strays=files), SourceConfig())
     (warning,) = tables.warnings
     assert warning.startswith("clinical.xlsx: a workbook of Excel")
+
+
+def test_rows_of_visits_that_nobody_has_are_not_called_strangers(read):
+    visits = {"001_V1": Visit("001", "V1"), "002_V1": Visit("002", "V1"), "002_V2": Visit("002", "V2")}
+    tables = read("ID,Visit,Age\n1,V9,10\n2,V2,20\n", patients=tuple(visits), visits=visits)
+    assert tables.warnings[0] == "clinical.csv: 1 rows of visits that the images have not ('V9') were left out"

@@ -53,6 +53,22 @@ def test_a_selection_travels_to_other_processes_and_notices_changes(store, tmp_p
         lazily.compute()
 
 
+@pytest.mark.filterwarnings("ignore:.*whole tables were read")  # the catalog is older than the tables
+def test_a_sequence_of_which_nobody_has_a_scan_does_not_count(store, tmp_path):
+    part = shutil.copytree(store, tmp_path / "a.zarr")
+    ds = npc.open(part)
+    lacking = str(ds.sequence.values[1])
+    where = "echo_time > 0"
+    everybody = list(npc.open(part, where=where).patient.values)
+    assert everybody
+    with npc.store.lease.hold_lease(locate(part).open(), "a.zarr"):
+        rows = Rows(open_group(locate(part).open(), "a.zarr"))
+        for last, patients in ((False, ds.patient.values[1:]), (True, ds.patient.values[:1])):
+            rows.amend({(str(p), lacking): {"status": "missing", "echo_time": np.nan} for p in patients})
+            expected = everybody if last else [p for p in everybody if p == ds.patient.values[0]]
+            assert list(npc.open(part, where=where).patient.values) == expected
+
+
 def test_a_selection_of_many_is_the_same(store, monkeypatch):
     few = npc.open(store, where="patient != '001'").compute()
     monkeypatch.setattr(npc.store.open, "_MANY", 0)
