@@ -92,7 +92,7 @@ def select_patients(location: Location, where: str, sequences: Sequence[str] | N
     if sequences:
         counted = np.isin(known, list(sequences))
     else:
-        there = np.broadcast_to(select(_IS_THERE, columns), shape).any(axis=0)
+        there: NDArray[np.bool_] = np.asarray(np.broadcast_to(select(_IS_THERE, columns), shape).any(axis=0))
         counted = there if there.any() else ~there
     return Selection(np.flatnonzero(rows[:, counted].all(axis=1)), by)
 
