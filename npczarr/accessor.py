@@ -167,7 +167,8 @@ class CohortAccessor:
             Label; may be left out where the Dataset holds one patient.
         slice
             A whole number is a slice of the first sequence, counted from 0; a float is a position `z` in mm; by default
-            the slice with the largest tumor. The other sequences show the nearest slice to that place.
+            the slice with the largest tumor. The other sequences show the nearest slice to that place. Above each slice
+            stands its number counted from 1, as in the viewer: ``slice=5`` is shown as "slice 6 of 14".
         sequences
             Labels; by default all of which the store holds a scan.
         percentiles

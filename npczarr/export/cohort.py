@@ -91,9 +91,10 @@ def export_scans(
         Local folder: new, empty, or of an earlier export of the same kind.
     format
         ``"tiff"``, slices scaled over the whole volume; ``"nifti"``, ``"ome-zarr"``, stored values, NaN outside the
-        field of view; ``"png"``, the slice with most tumor and its outline; ``"seg"``, ``"rtstruct"``, the mask alone
-        as a DICOM object; ``"nnunet"``, real values as a dataset of nnU-Net version 2, a case for each patient
-        whose sequences lie on one grid; who is for testing and who is held out, the columns `fold` and `split` say.
+        field of view; ``"png"``, the slice with most tumor, upright, with its outline and the patient's sides;
+        ``"seg"``, ``"rtstruct"``, the mask alone as a DICOM object; ``"nnunet"``, real values as a dataset of nnU-Net
+        version 2, a case for each patient whose sequences lie on one grid; who is for testing and who is held out, the
+        columns `fold` and `split` say.
     size
         Resample in-plane to ``size`` x ``size``; None keeps the matrix.
     patients, sequences

@@ -27,12 +27,14 @@ def write(scan: ScanVoxels, folder: Path, bits: int) -> tuple[list[Path], list[s
     """Write ``<sequence>.nii.gz`` and ``ROI-<mask>.nii.gz``; return the files and remarks on them.
 
     Stored values are kept bit for bit, but NaN, of floats, stands for padding; where all slices share one rescale it is
-    the header's scl_slope and scl_inter.
+    the header's scl_slope and scl_inter. The NIfTI reader of ITK takes NaN for 0, and scales that as any other value.
     """
     affine = RAS_TO_LPS @ scan.grid.affine
-    files, notes = [], outside_remarks(scan.image, scan.sequence, "NaN")
+    files, notes = [], []
     if scan.image is not None:
         scale = (float(scan.slope[0]), float(scan.intercept[0])) if scan.one_scale else (1.0, 0.0)
+        outside = outside_remarks(scan.image, scan.sequence, "NaN")
+        notes += [f"{one}, which ITK (SimpleITK, 3D Slicer) reads as {scale[1]:g}" for one in outside]
         if not scan.one_scale:
             notes.append("the rescale differs from slice to slice: stored values were written, without it")
         files.append(folder / f"{check_name(scan.sequence)}.nii.gz")

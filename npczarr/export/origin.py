@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from io import BytesIO
 
 import pydicom
+from pydicom.charset import default_encoding
 from pydicom.dataset import Dataset
 
 from npczarr.errors import SourceError
@@ -24,6 +25,7 @@ OF_STUDY = (
 )  # fmt: skip
 
 _LONGEST_STUDY_ID = 16
+_REPLACEMENT = "\ufffd"  # stands for bytes that could not be decoded
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,10 +85,29 @@ def _study(scan: Scan, files: OriginFiles) -> Dataset:
         if isinstance(content, Exception):
             continue
         with quiet():
-            dataset = pydicom.dcmread(BytesIO(content), force=True, stop_before_pixels=True)
+            dataset = _header(content)
             if str(dataset.get("SOPInstanceUID", "")) in scan.instance_uids:
-                return _kept(dataset)
+                kept = _kept(dataset)
+                return kept if _is_decoded(kept) else _kept_as_latin(_header(content))
     raise SourceError("the first slice of the series cannot be read again; check the source")
+
+
+def _header(content: bytes) -> Dataset:
+    return pydicom.dcmread(BytesIO(content), force=True, stop_before_pixels=True)
+
+
+def _is_decoded(kept: Dataset) -> bool:
+    """Whether the text could be read by the character set that its file names."""
+    return not any(_REPLACEMENT in str(element.value) for element in kept)
+
+
+def _kept_as_latin(dataset: Dataset) -> Dataset:
+    """Return the fields read as Latin-1, which has a character for every byte: two patients stay two."""
+    implicit, little_endian = dataset.original_encoding
+    dataset.set_original_encoding(implicit, little_endian, default_encoding)
+    kept = _kept(dataset)
+    del kept.SpecificCharacterSet
+    return kept
 
 
 def _kept(dataset: Dataset) -> Dataset:

@@ -13,7 +13,7 @@ from pydicom.uid import RTStructureSetStorage
 
 from npczarr.errors import SourceError
 from npczarr.export.colors import color_of
-from npczarr.export.dicom_header import MANUFACTURER, encoded, image_headers, software_version
+from npczarr.export.dicom_header import MANUFACTURER, encoded, image_headers, remarks, software_version
 from npczarr.export.mask_names import mask_stem
 from npczarr.export.outlines import outlines
 from npczarr.export.scan import ScanVoxels
@@ -45,8 +45,8 @@ def write(scan: ScanVoxels, folder: Path, bits: int) -> tuple[list[Path], list[s
         if contours:
             _add(made, number, label, contours, str(images[0].FrameOfReferenceUID))
     path = folder / f"{mask_stem(scan.sequence)}.dcm"
-    write_whole(path, encoded(made))
-    return [path], [] if scan.z_spacing_known else ["one slice, distance to the next unknown: 1 mm was written"]
+    write_whole(path, encoded(made, images[0]))
+    return [path], remarks(scan)
 
 
 def _header(scan: ScanVoxels, images: Sequence[Dataset]) -> Dataset:

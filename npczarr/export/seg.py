@@ -10,7 +10,7 @@ import numpy as np
 from pydicom.sr.coding import Code
 
 from npczarr.errors import SourceError
-from npczarr.export.dicom_header import MANUFACTURER, encoded, image_headers, software_version
+from npczarr.export.dicom_header import MANUFACTURER, encoded, image_headers, remarks, software_version
 from npczarr.export.mask_names import mask_stem
 from npczarr.export.scan import ScanVoxels
 from npczarr.export.terms import Term, terms_of
@@ -46,10 +46,11 @@ def write(scan: ScanVoxels, folder: Path, bits: int) -> tuple[list[Path], list[s
             software_versions=software_version(),
             device_serial_number="0",
             content_label="MASK",
+            specific_character_set=None,  # `encoded` sets it; highdicom refuses some that are of the standard
         )
     path = folder / f"{mask_stem(scan.sequence)}.dcm"
-    write_whole(path, encoded(made))
-    return [path], [] if scan.z_spacing_known else ["one slice, distance to the next unknown: 1 mm was written"]
+    write_whole(path, encoded(made, images[0]))
+    return [path], remarks(scan)
 
 
 def _by_segment(mask: np.ndarray, count: int) -> np.ndarray:

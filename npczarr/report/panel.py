@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from npczarr.errors import ParameterError
 from npczarr.model.geometry import AXES, Floats
 from npczarr.model.schema import STORED
-from npczarr.report.slice_view import SliceView
+from npczarr.model.slice_view import SliceView
 
 LARGEST = "largest tumor"
 SliceChoice = int | float | Literal["largest tumor"] | None

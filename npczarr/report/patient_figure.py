@@ -14,8 +14,8 @@ from matplotlib.patheffects import Stroke
 from numpy.typing import NDArray
 
 from npczarr.errors import ParameterError
-from npczarr.report.panel import Panel, SliceChoice, choose_slices, largest_tumor, panel_of
-from npczarr.report.slice_view import SliceView
+from npczarr.model.slice_view import SliceView
+from npczarr.report.panel import Panel, SliceChoice, choose_slices, panel_of
 from npczarr.report.style import COLORS, OUTLINE, encoded, short, styled
 from npczarr.store.dataset_voxels import known_voxels
 
@@ -48,7 +48,8 @@ def patient_figure(
     slice
         A whole number is a slice of the first scan, counted from 0; a float is a position `z` in mm; by default the
         slice with the largest tumor in any scan. The other scans show their slice nearest to that place in the
-        patient, or, where their frame of reference is another one, their own largest tumor.
+        patient, or, where their frame of reference is another one, their own largest tumor. Above each slice stands its
+        number counted from 1, as in the viewer: ``slice=5`` is shown as "slice 6 of 14".
     percentiles
         Percentiles of the slice that are shown as black and white.
     figure
@@ -73,8 +74,7 @@ def patient_figure(
             _blank(axes, panel, "does not reach this level")
         else:
             draw_panel(axes, panel, level, (low, high), frame)
-    shown = next(i for i, level in enumerate(_reference_first(panels, levels)) if level is not None)
-    figure.suptitle(_title(panels[shown], levels[shown]), x=0.01, ha="left", fontsize=9)
+    figure.suptitle(_title(panels[0].scan), x=0.01, ha="left", fontsize=9)
     _rater_legend(figure, panels)
     return figure
 
@@ -97,19 +97,11 @@ def _checked(percentiles: Any) -> tuple[float, float]:  # noqa: ANN401 - any arg
     return low, high
 
 
-def _reference_first(panels: list[Panel], levels: list[int | None]) -> list[int | None]:
-    """Hide every level but the reference's, if it has one: the title is about that."""
-    at = largest_tumor(panels)
-    return levels if levels[at] is None else [level if i == at else None for i, level in enumerate(levels)]
-
-
-def _title(panel: Panel, index: int | None) -> str:
-    scan = panel.scan
+def _title(scan: xr.Dataset) -> str:
+    """Name the patient and the stage, which are every panel's; the slice is each panel's own."""
     stages = [str(scan[name].values) for name in ("t_stage", "n_stage") if name in scan]
     parts = [f"Patient {short(str(scan['patient'].values), 40)}" if "patient" in scan.variables else ""]
     parts.append(" ".join(stage for stage in stages if stage and stage != "nan"))
-    if index is not None:
-        parts.append(f"slice {index} at z = {panel.z_mm[index]:.1f} mm")
     return ", ".join(part for part in parts if part)
 
 
@@ -144,8 +136,9 @@ def draw_panel(axes: Axes, panel: Panel, index: int, percentiles: tuple[float, f
             path_effects=[Stroke(linewidth=1.2, foreground="black"), Stroke(linewidth=0)],
         )  # fmt: skip
     _scale(axes, view, (left, right, bottom, top))
-    name = short(panel.sequence)
-    axes.set_title(f"{name}\nslice {index}, z = {panel.z_mm[index]:.1f} mm", fontsize=7, fontweight="normal", pad=3)
+    # counted from 1, as the viewer and exported files count slices
+    place = f"slice {index + 1} of {len(panel.z_mm)}, z = {panel.z_mm[index]:.1f} mm"
+    axes.set_title(f"{short(panel.sequence)}\n{place}", fontsize=7, fontweight="normal", pad=3)
 
 
 _EDGES = {

@@ -8,8 +8,8 @@ import numpy as np
 
 from npczarr.kernels.scan import real_values
 from npczarr.model.progress import Meter, OnProgress
+from npczarr.model.slice_view import SliceView
 from npczarr.report.scores import Scores, score_image
-from npczarr.report.slice_view import SliceView
 from npczarr.report.thumbnail import Thumbnail, thumbnail
 from npczarr.runner import Runner
 from npczarr.store.cohort import StoredCohort

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from npczarr.report.slice_view import SliceView
+from npczarr.model.slice_view import SliceView
 
 PIXELS = 200  # a side; 277 pictures of that size are about 3 MB
 _ORANGE = np.array([230, 159, 0], np.uint8)  # the color of every outline

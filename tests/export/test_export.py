@@ -9,12 +9,15 @@ import tifffile
 import zarr
 from ome_zarr_models.v05 import Image as OmeImage
 from ome_zarr_models.v05 import ImageLabel, Labels
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 
 import npczarr as npc
 from npczarr.errors import ParameterError
 from npczarr.export.cohort import export_scans
-from npczarr.export.png import draw
+from npczarr.export.png import _EDGES, _LETTER, draw, write
+from npczarr.export.scan import ScanVoxels
+from npczarr.model.geometry import Grid
+from npczarr.model.slice_view import SliceView
 from tests.export.conftest import stored
 
 BAD = {("003", "T1WI"): "absent"}
@@ -171,8 +174,74 @@ def test_png_shows_the_largest_slice_in_square_pixels(store, tmp_path):
         assert drawn.max() == pytest.approx((voxels.max() + 1) * scale, abs=scale)
 
 
+def view_of(shape_zyx, affine):
+    grid = Grid(shape_zyx, affine)
+    return SliceView(grid.affine, grid.axis_positions_mm(), grid.spacing_zyx_mm)
+
+
 def test_a_drawn_pixel_of_1_to_4_is_not_square():
-    assert draw(np.zeros((10, 40), np.uint8), None, 4.0, 1.0).size == (768, 768)
+    view = view_of((1, 10, 40), np.diag([1.0, 4.0, 3.0, 1.0]))
+    assert draw(np.zeros((10, 40), np.uint8), None, view).size == (768, 768)
+
+
+def letter_at(picture, where, letter):
+    """Whether a letter, and no other side's, is what stands at an edge of a black picture."""
+    across, down, anchor = _EDGES[where]
+    shown = {}
+    for other in "RLAPIS":
+        drawn = Image.new("RGB", picture.size)
+        place = across * (picture.width - 1), down * (picture.height - 1)
+        ImageDraw.Draw(drawn).text(place, other, fill="white", font=ImageFont.load_default(_LETTER), anchor=anchor)
+        box = drawn.getbbox()
+        shown[other] = np.abs(np.asarray(picture.crop(box), int) - np.asarray(drawn.crop(box), int)).mean()
+    return min(shown, key=shown.get) == letter and shown[letter] < 1
+
+
+#: ImageOrientationPatient, and what stands at the left, the right, the top and the bottom of its picture.
+ORIENTATIONS = [
+    ((1, 0, 0, 0, 1, 0), "RLAP"),
+    ((-1, 0, 0, 0, -1, 0), "RLAP"),
+    ((1, 0, 0, 0, -1, 0), "RLAP"),
+    ((0, 1, 0, 1, 0, 0), "RLAP"),
+    ((0, 1, 0, 0, 0, -1), "APSI"),
+    ((0, 0, 1, 0, -1, 0), "APSI"),
+    ((1, 0, 0, 0, 0, -1), "RLSI"),
+    ((0, 0, 1, -1, 0, 0), "RLSI"),
+]
+
+
+@pytest.mark.parametrize(("orientation", "sides"), ORIENTATIONS)
+def test_png_is_upright_and_lettered_whatever_the_storage(tmp_path, orientation, sides):
+    along_x, along_y = np.array(orientation, float).reshape(2, 3)
+    shape, (y_mm, x_mm) = (3, 40, 60), (1.5, 0.5)
+    affine = np.eye(4)
+    affine[:3, :3] = np.stack([along_x * x_mm, along_y * y_mm, np.cross(along_x, along_y) * 4.0], axis=1)
+    ends = dict(zip("LPSRAI", (*np.eye(3), *-np.eye(3)), strict=True))
+    # bright where the patient's side is the one at the left and at the top, so at the upper left corner of the picture
+    index = np.moveaxis(np.indices(shape)[::-1], 0, -1)
+    points = (index - (np.array(shape[::-1]) - 1) / 2) @ affine[:3, :3].T
+    image = np.where((points @ ends[sides[0]] > 6) & (points @ ends[sides[2]] > 6), 1000, 0).astype(np.int16)
+    mask = np.zeros(shape, np.uint8)
+    mask[1] = image[1] > 0
+    scan = ScanVoxels("1", "T1", image, mask, Grid(shape, affine), np.ones(3), np.zeros(3), True)
+    ((path,), notes) = write(scan, tmp_path, 8)
+    assert notes == []
+    with Image.open(path) as picture:
+        assert picture.text["sides"] == "left {}, right {}, top {}, bottom {}".format(*sides)
+        turned = abs(along_x @ ends[sides[0]]) < 0.5
+        width_mm, height_mm = (60.0, 30.0) if turned else (30.0, 60.0)
+        assert picture.size == (round(768 * width_mm / 60), round(768 * height_mm / 60))
+        pixels = np.asarray(picture)
+        red, blue = pixels[..., 0].astype(int), pixels[..., 2].astype(int)
+    rows, columns = np.nonzero(red - blue > 200)  # the outline
+    assert rows.max() < 0.5 * picture.height
+    assert columns.max() < 0.5 * picture.width
+    quarter = pixels[: picture.height // 8, : picture.width // 8]
+    assert quarter[4:, 4:].mean() > 230
+    rest = pixels[picture.height // 2 :, picture.width // 2 :]
+    assert rest.mean() < 5
+    for where, letter in zip(("left", "right", "top", "bottom"), sides, strict=True):
+        assert letter_at(picture, where, letter)
 
 
 def test_a_second_run_writes_only_what_is_not_there(store, tmp_path):

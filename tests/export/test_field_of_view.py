@@ -5,6 +5,7 @@ import json
 import nibabel
 import numpy as np
 import pytest
+import SimpleITK as sitk
 import tifffile
 import zarr
 from PIL import Image
@@ -43,9 +44,10 @@ def exported(floats, training, tmp_path):
             (one,) = export_scans(url, folder, format=format, workers=0, **options)
             assert one.status == "written"
             said.append(one.message)
-        assert said[0] == said[1]
-        assert "of T2WI lies outside its field of view" in said[0]
-        return *folders.values(), said[0]
+        told = [message.partition(", which ITK")[0] for message in said]
+        assert told[0] == told[1]
+        assert "of T2WI lies outside its field of view" in told[0]
+        return *folders.values(), said
 
     return export
 
@@ -62,8 +64,13 @@ def test_nifti_holds_nan(exported, size):
     floats, training, said = exported("nifti", size=size, **SCAN)
     found, expected = (nibabel.load(out / "001/T2WI.nii.gz").get_fdata() for out in (training, floats))
     same(found, expected)
-    assert said.endswith("NaN there")
-    assert f"{np.isnan(expected).mean():.1%}" in said
+    for out, message in zip((floats, training), said, strict=True):
+        assert f"{np.isnan(expected).mean():.1%}" in message
+        told, _, value = message.partition(" there, which ITK (SimpleITK, 3D Slicer) reads as ")
+        assert told.endswith("NaN")
+        by_itk = sitk.GetArrayFromImage(sitk.ReadImage(out / "001/T2WI.nii.gz"))
+        np.testing.assert_allclose(by_itk[np.isnan(expected.T)], float(value), rtol=1e-4)
+    assert said[0].endswith(" reads as 0")
 
 
 def test_ome_zarr_holds_nan(exported):

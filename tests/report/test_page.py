@@ -21,9 +21,9 @@ from npczarr.cli.report import report
 from npczarr.errors import ParameterError, StoreError, UnknownLabelError
 from npczarr.model.geometry import Grid
 from npczarr.model.review import Mark
+from npczarr.model.slice_view import SliceView
 from npczarr.report.page import write_report
 from npczarr.report.scores import score_image
-from npczarr.report.slice_view import SliceView
 from npczarr.report.thumbnail import thumbnail
 from npczarr.store.location import locate
 from npczarr.store.review import Review

@@ -78,14 +78,14 @@ class SliceView:
     def padded_centers_mm(self) -> tuple[Floats, Floats]:
         """Positions of the voxel centers as drawn, with one more voxel at each end."""
         padded = []
-        for centers, step in zip(self.centers_mm(), self._steps(), strict=True):
+        for centers, step in zip(self.centers_mm(), self.steps_mm, strict=True):
             padded.append(np.concatenate([[centers[0] - step], centers, [centers[-1] + step]]))
         return padded[0], padded[1]
 
     @property
     def extent_mm(self) -> tuple[float, float, float, float]:
         """Outer edges of the slice: left, right, bottom, top."""
-        (across, down), (wide, high) = self.centers_mm(), self._steps()
+        (across, down), (wide, high) = self.centers_mm(), self.steps_mm
         return (
             float(across[0] - wide / 2),
             float(across[-1] + wide / 2),
@@ -127,7 +127,8 @@ class SliceView:
         point: Floats = np.linalg.solve(self._directions.T, along)
         return point
 
-    def _steps(self) -> tuple[float, float]:
+    @property
+    def steps_mm(self) -> tuple[float, float]:
         """Voxel size across and down."""
         _, y, x = self.spacing_zyx_mm.tolist()
         return (y, x) if self._turn[0] else (x, y)
