@@ -73,7 +73,7 @@ def _no_tumor(mask: BidsFile, images: Sequence[BidsFile], *, has_labels: bool) -
     """
     words = {image.suffix for image in images}
     says = [part for part in mask.entities if part.startswith(_SAY_OF_WHAT) and part.partition("-")[2] not in words]
-    advice = f'if it is, name it: [sequences] NAME = {{ folder = "{images[0].name}", mask = "{mask.name}" }}'
+    advice = f"if it is, name it: [sequences] {_advised_rule(mask, images)}"
     if says and not any(_TUMOR.search(part.partition("-")[2]) for part in says):
         return f"{', '.join(says)} does not say that it is of a tumor (tumor, lesion, GTV or ROI); {advice}"
     if mask.suffix == "dseg" and not says and not has_labels:
@@ -83,6 +83,14 @@ def _no_tumor(mask: BidsFile, images: Sequence[BidsFile], *, has_labels: bool) -
     if any(part.removeprefix("space-") not in own for part in spaces):
         return f"no image is in its space, {', '.join(spaces)}; if one is, name the mask in [sequences]"
     return ""
+
+
+def _advised_rule(mask: BidsFile, images: Sequence[BidsFile]) -> str:
+    """Write the rule that names a mask, of the image that its space or else its name tells; of none in particular."""
+    spaces = {part.removeprefix("space-") for part in mask.entities if part.startswith("space-")}
+    in_space = [image for image in images if image.suffix in spaces] or images
+    meant = _drawn_on(mask, in_space, {image.name for image in in_space})
+    return f'NAME = {{ folder = "{meant[0].name if meant else "…"}", mask = "{mask.name}" }}'
 
 
 def _not_told(mask: BidsFile, images: Sequence[BidsFile], taken: Collection[str]) -> str:

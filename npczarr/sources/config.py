@@ -42,7 +42,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -151,6 +151,8 @@ def load_config(path: str | Path | None) -> SourceConfig:
     given = _layout(text.get("layout", {}), f"{path}, [layout]")
     if "sequences" in text:
         given["sequences"] = tuple(_rule(name, rule, str(path)) for name, rule in text["sequences"].items())
+        if any("{sequence}" in pattern for pattern in given.get("images", SourceConfig().images)):
+            _check_folders(given["sequences"], f"{path}, [sequences]")
     return SourceConfig(
         **given,
         visits=_visits(text.get("sessions", {}), f"{path}, [sessions]"),
@@ -251,6 +253,34 @@ def _rule(name: str, rule: Any, path: str) -> SequenceRule:  # noqa: ANN401 - pa
     if not (isinstance(folder, str) and isinstance(mask, str) and folder and mask):
         raise SourceError(f"{where}: folder and mask must be text, got {rule!r}")
     return SequenceRule(name, folder, mask, parse_where(rule.get("where", {}), f"{where}.where"))
+
+
+def _check_folders(rules: Sequence[SequenceRule], where: str) -> None:
+    """Refuse rules that name one folder and do not say which of its images are whose."""
+    by_folder: dict[str, list[SequenceRule]] = {}
+    for rule in rules:
+        by_folder.setdefault(rule.folder.lower(), []).append(rule)
+    for sharing in by_folder.values():
+        check_shared(sharing, f"{where}: ")
+
+
+def check_shared(rules: Sequence[SequenceRule], place: str = "") -> None:
+    """Refuse rules for one folder unless each has a `where`, which says which of its images are whose.
+
+    Raises
+    ------
+    SourceError
+        If one of several has none; `place` begins the message.
+    """
+    without = [rule.name for rule in rules if not rule.where]
+    if len(rules) < 2 or not without:
+        return
+    named = " and ".join(f'{rule.name} (folder = "{rule.folder}")' for rule in rules)
+    raise SourceError(
+        f"{place}{named} name the same folder, and {' and '.join(without)} {'have' if len(without) > 1 else 'has'} no "
+        "rule `where`, so nothing tells which of its images are whose; give each of them one that the images of the "
+        'others do not meet, such as where = { DiffusionBValue = "0" }, or write out more of the names of the folders'
+    )
 
 
 def _cohort(table: Any, where: str) -> Mapping[str, str]:  # noqa: ANN401 - parsed TOML

@@ -18,6 +18,9 @@ _NUMBERS = (
     "EchoTime", "RepetitionTime", "InversionTime", "FlipAngle", "DiffusionBValue", "TemporalPositionIdentifier",
     "TriggerTime",
 )  # fmt: skip
+_COMPARED = _NUMBERS[:5]
+#: Fields of text, which may name a person: only that they differ may be said.
+_TEXTS = ("SeriesDescription", "ProtocolName")
 _TIMES = ("AcquisitionTime", "FrameAcquisitionDateTime", "AcquisitionNumber")
 #: Fields that are parsed to tell frames apart.
 TELLING = (*_NUMBERS, *_TIMES)
@@ -29,12 +32,17 @@ _LONGEST_FAULT = 100
 def describe_series(series: Sequence[Images]) -> list[str]:
     """Describe each of several series by its size and by the fields in which they differ."""
     features = [_features(images) for images in series]
-    names = [n for n in (*_NUMBERS[:4], "ImageType", "orientation") if len({f.get(n) for f in features}) > 1]
+    names = [n for n in (*_COMPARED, "ImageType", "orientation") if len({f.get(n) for f in features}) > 1]
     described = []
     for feature in features:
         differing = [f"{name} {feature[name]}" if feature[name] else f"no {name}" for name in names]
         described.append(", ".join([f"{feature['slices']} slices of {feature['matrix']}", *differing]))
     return described
+
+
+def unshown_differences(series: Sequence[Images]) -> list[str]:
+    """Name the fields of text in which series differ."""
+    return [name for name in _TEXTS if len({field_values(images[0][0], 0, name) for images in series}) > 1]
 
 
 def list_series(series: Sequence[Images], faults: Sequence[str]) -> str:
@@ -58,7 +66,9 @@ def advise_series(series: Sequence[Images]) -> str:
         values = [_values_of(images, name) for images in series]
         if len(set(values)) == len(values) and all(values):
             return _example(name, values[0].split(", ")[0])
-    return _example("SeriesDescription", "*t1*")
+    orientations = [_orientation(*images[0]) for images in series]
+    by_orientation = len(set(orientations)) > 1 and all(orientations)
+    return _example("SeriesDescription", "*tra*" if by_orientation else "*t1*")
 
 
 def describe_frames(shared: Sequence[Sequence[int]], frames: Sequence[Frame]) -> str:
@@ -91,7 +101,7 @@ def describe_frames(shared: Sequence[Sequence[int]], frames: Sequence[Frame]) ->
 
 def _features(images: Images) -> dict[str, str]:
     first = images[0][0]
-    features = {name: _values_of(images, name) for name in (*_NUMBERS[:4], "ImageType")}
+    features = {name: _values_of(images, name) for name in (*_COMPARED, "ImageType")}
     return features | {
         "slices": str(sum(len(indices) for _, indices in images)),
         "matrix": f"{first.get('Rows')} x {first.get('Columns')}",

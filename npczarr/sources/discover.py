@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from npczarr.errors import SourceError
 from npczarr.model.cohort import Cohort, File, ScanFiles, Visit
 from npczarr.sources.bids import sort_bids
-from npczarr.sources.config import SourceConfig
+from npczarr.sources.config import SourceConfig, check_shared
 from npczarr.sources.file_kinds import describe_kinds
 from npczarr.sources.files import Source
 from npczarr.sources.group_series import by_headers, group_series, is_grouped
 from npczarr.sources.labels import Tokens, natural, visible_files
+from npczarr.sources.other_formats import endings_not_read, remarks_on_formats
 from npczarr.sources.patterns import PathPattern, path_regex
 from npczarr.sources.rater_files import sort_raters
 from npczarr.sources.structure_files import assign_structures, of_patient
@@ -23,21 +25,6 @@ Key = tuple[str, str]
 #: Sequence of images, and of masks, whose paths tell none.
 OF_NO_SEQUENCE = "image"
 _SIDECAR = re.compile(r"\.(json|bval|bvec)$", re.IGNORECASE)
-_OTHER_IMAGES = (
-    ".nrrd",
-    ".mha",
-    ".mhd",
-    ".mgz",
-    ".mgh",
-    ".img",
-    ".npy",
-    ".npz",
-    ".png",
-    ".jpg",
-    ".jpeg",
-    ".tif",
-    ".tiff",
-)
 _NIFTI = re.compile(r"\.nii(\.gz)?$", re.IGNORECASE)
 
 
@@ -64,6 +51,7 @@ def discover(source: Source, config: SourceConfig) -> Cohort:
         cohort = other if other.patients or not cohort.patients else cohort
     if not cohort.patients:
         raise _nothing_found(source, files, cohort, config)
+    cohort = replace(cohort, not_taken=(*cohort.not_taken, *remarks_on_formats(cohort.strays)))
     return assign_structures(cohort, config)
 
 
@@ -84,7 +72,7 @@ def sort_files(files: Sequence[File], config: SourceConfig, scans: Collection[Ke
     for file in visible:
         layout.sort(file, found)
     found.give_sidecars()
-    found.give_masks(layout.sequence_of_lone_masks, found.images if scans is None else scans)
+    found.give_masks(layout.sequences_of_lone_masks, found.images if scans is None else scans)
     keys = found.images.keys() | found.masks.keys()
     rules = {rule.name: rule.where for rule in config.sequences}
     cohort = Cohort(
@@ -115,6 +103,7 @@ class _Sorted:
     strays: list[File] = field(default_factory=list)
     visits: dict[str, Visit] = field(default_factory=dict)
     homes: dict[str, str] = field(default_factory=dict)
+    shared: Counter[tuple[str, tuple[str, ...], tuple[str, ...]]] = field(default_factory=Counter)
     readings: dict[str, str] = field(default_factory=dict)  # another one by that which was taken, where there are two
 
     @property
@@ -141,6 +130,10 @@ class _Sorted:
         if pattern and (other := pattern.other_reading(match)):
             self.readings.setdefault(_reading(match), _reading(other))
 
+    def note_shared(self, what: str, taken: Iterable[str], others: Iterable[str] = ()) -> None:
+        """Count a file whose name fits several rules: it was given to those `taken`, and not to the others."""
+        self.shared[what, tuple(taken), tuple(others)] += 1
+
     def doubts(self) -> Iterator[str]:
         """Say what names leave open: which part is whose, and whether folders of the patients are those of visits."""
         if self.readings:
@@ -149,6 +142,13 @@ class _Sorted:
                 f"names of {len(self.readings)} scans or masks fit the pattern in more than one way: {taken} was read, "
                 f"and not {other}; if that is wrong, name the sequences in [sequences] of the TOML file, or write out "
                 "more of the pattern"
+            )
+        for (what, given_to, others), count in self.shared.items():
+            rest = f", and not to {' and '.join(others)}" if others else ""
+            advice = "give each of these rules a `where`, or " if others else ""
+            yield (
+                f"{count} files: the names of their {what} fit several rules of [sequences]; they went to "
+                f"{' and '.join(given_to)}{rest}; if that is wrong, {advice}write out more of the names in the rules"
             )
         folders = set(self.homes.values())
         if len(folders) > 1 and not self.has_sessions:
@@ -159,22 +159,25 @@ class _Sorted:
 
     def give_sidecars(self) -> None:
         """Give the JSON file beside a NIfTI image to its scan."""
-        stems = {
-            _stem(file.path): files for files in self.images.values() for file in files if _NIFTI.search(file.path)
-        }
+        stems: dict[str, list[list[File]]] = {}
+        for files in self.images.values():
+            for file in files:
+                if _NIFTI.search(file.path):
+                    stems.setdefault(_stem(file.path), []).append(files)
         left: list[File] = []
         for file in self.strays:
             beside = stems.get(_stem(file.path)) if _SIDECAR.search(file.path) else None
-            (left if beside is None else beside).append(file)
+            for files in beside or [left]:
+                files.append(file)
         self.strays = left
 
-    def give_masks(self, alone: str, scans: Collection[Key]) -> None:
-        """Give a mask whose path names no sequence to the sequence `alone`, or to all if no rule says which that is."""
+    def give_masks(self, alone: tuple[str, ...], scans: Collection[Key]) -> None:
+        """Give a mask whose path names no sequence to the sequences `alone`, or to all if no rule says which."""
         by_patient: dict[str, list[Key]] = {}
-        for key in scans if alone == OF_NO_SEQUENCE else ():
+        for key in scans if alone == (OF_NO_SEQUENCE,) else ():
             by_patient.setdefault(key[0], []).append(key)
         for patient, masks in self.masks_of_all.items():
-            for key in by_patient.get(patient, [(patient, alone)]):
+            for key in by_patient.get(patient, [(patient, sequence) for sequence in alone]):
                 self.masks.setdefault(key, []).extend(masks)
 
 
@@ -182,6 +185,7 @@ class _Layout:
     """The patterns of a configuration, compiled."""
 
     def __init__(self, config: SourceConfig) -> None:
+        self._rules = {rule.name: rule for rule in config.sequences}
         self._folders = Tokens((rule.folder, rule.name) for rule in config.sequences)
         self._masks = Tokens((rule.mask, rule.name) for rule in config.sequences)
         groups = self._folders.group("sequence")
@@ -189,7 +193,7 @@ class _Layout:
         of_scans = [pattern for pattern in config.masks if not of_patient(pattern, config)]
         self._mask_patterns = [path_regex(pattern, self._masks.group("mask") | groups) for pattern in of_scans]
         self._table_patterns = [path_regex(pattern, {}) for pattern in config.tables]
-        self.sequence_of_lone_masks = self._masks.name(OF_NO_SEQUENCE)
+        self.sequences_of_lone_masks = self._masks.names(OF_NO_SEQUENCE)
         # where images are files beside their masks, the pattern of the mask says more
         self._masks_first = any(".nii" in pattern.lower() for pattern in config.images)
 
@@ -202,21 +206,45 @@ class _Layout:
         elif image is not None:
             found.note_readings(image, image_pattern)
             token = image.groupdict().get("sequence")
-            sequence = OF_NO_SEQUENCE if token is None else self._folders.name(token)
-            found.images.setdefault((found.patient(image), sequence), []).append(file)
+            patient = found.patient(image)
+            for sequence in (OF_NO_SEQUENCE,) if token is None else self._of_folder(token, found):
+                found.images.setdefault((patient, sequence), []).append(file)
         elif _match(self._table_patterns, file)[0]:
             found.tables.append(file)
         else:
             found.strays.append(file)
 
+    def _of_folder(self, token: str, found: _Sorted) -> tuple[str, ...]:
+        """Sequences that a folder is of: each whose rule names it, if all of these have a `where`; else the exact one.
+
+        Raises
+        ------
+        SourceError
+            If several rules name the folder alike, and not each says which of its images it takes.
+        """
+        fitting = [self._rules[name] for names in self._folders.fitting(token).values() for name in names]
+        exact = [rule for rule in fitting if rule.folder.lower() == token.lower()]
+        if not exact or all(rule.where for rule in fitting):
+            check_shared(fitting)
+            return tuple(rule.name for rule in fitting) or (token,)
+        check_shared(exact)
+        if others := [rule.name for rule in fitting if rule not in exact]:
+            found.note_shared("folders", [rule.name for rule in exact], others)
+        return tuple(rule.name for rule in exact)
+
     def _add_mask(self, file: File, match: re.Match[str], found: _Sorted) -> None:
         patient, groups = found.patient(match), match.groupdict()
         if token := groups.get("sequence"):
-            found.masks.setdefault((patient, self._folders.name(token)), []).append(file)
+            sequences = self._of_folder(token, found)
         elif token := groups.get("mask"):
-            found.masks.setdefault((patient, self._masks.name(token)), []).append(file)
+            sequences = self._masks.names(token)
+            if len(self._masks.fitting(token)) > 1 < len(sequences):
+                found.note_shared("masks", sequences)
         else:
             found.masks_of_all.setdefault(patient, []).append(file)
+            return
+        for sequence in sequences:
+            found.masks.setdefault((patient, sequence), []).append(file)
 
 
 def _match(patterns: Iterable[PathPattern], file: File) -> tuple[re.Match[str] | None, PathPattern | None]:
@@ -238,7 +266,7 @@ def _nothing_found(source: Source, files: Sequence[File], cohort: Cohort, config
     folders = ", ".join(rule.folder for rule in config.sequences) or "any name"
     left = "; ".join(cohort.not_taken[:3])
     series = f" Series that were found but not taken: {left}." if left else ""
-    others = sorted({ending for file in files for ending in _OTHER_IMAGES if file.name.lower().endswith(ending)})
+    others = endings_not_read(files)
     convert = f" Images in {', '.join(others)} are not read; save them as NIfTI." if others else ""
     images, masks, raters = (" or ".join(one) for one in (config.images, config.masks, config.raters))
     return SourceError(

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from npczarr.errors import SourceError
-from npczarr.model.alike import told_as_one
 from npczarr.model.cohort import Cohort, File, ScanFiles, Visit, Where
 from npczarr.sources.config import SequenceRule, SourceConfig
 from npczarr.sources.differences import describe_series
@@ -16,47 +15,15 @@ from npczarr.sources.files import Source
 from npczarr.sources.guess import GUESSED, Guess, guess_sequence
 from npczarr.sources.headers import STRUCTURES, quiet
 from npczarr.sources.labels import Tokens, natural, visible_files
+from npczarr.sources.meant_series import Series, choose_series_of, count_guesses, frames_of_header, images_of
 from npczarr.sources.patient_folders import Owner, owner_of_files
 from npczarr.sources.patterns import path_regex
 from npczarr.sources.survey import Group, Surveyed, group_images, survey, value_of
 from npczarr.sources.where import keywords_of, unmet
 
 Key = tuple[str, str]
-_NOBODY = (
-    "neither a folder nor a header field names the patient: give each patient a folder, or name the field in a TOML "
-    'file ([layout] patient = "PatientID") if its values may be labels of a store'
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Series:
-    """A series as its headers describe it, and what it was taken for.
-
-    Parameters
-    ----------
-    patient
-        Label; "" where no header names one.
-    sequence
-        Name in the store; "" where it was taken for none.
-    reason
-        Why it was taken, or not; it holds no text of the header.
-    doubt
-        What its header leaves open.
-    described
-        Slices, matrix and times.
-    description
-        SeriesDescription, for the eyes of the user only: it may name a person.
-    group
-        The images.
-    """
-
-    patient: str
-    sequence: str
-    reason: str
-    doubt: str
-    described: str
-    description: str
-    group: Group
+#: Number of an image of its group, and of a frame in it.
+Frame = tuple[int, int]
 
 
 def is_grouped(config: SourceConfig) -> bool:
@@ -81,7 +48,7 @@ def group_series(source: Source, files: Sequence[File], config: SourceConfig) ->
         If a sequence has neither a rule nor a built-in guess, or nothing tells patients apart.
     """
     found = find_series(source, files, config)
-    taken, not_taken = choose_series_of(found.series)
+    taken, not_taken = choose_series_of(found.series, sessions=found.has_sessions)
     keys = {(one.patient, one.sequence) for one in taken}
     masks, rest = _masks(found.others, config, found.owner, keys)
     tables, strays = _tables(rest, config)
@@ -98,7 +65,7 @@ def group_series(source: Source, files: Sequence[File], config: SourceConfig) ->
         tables=tuple(tables),
         strays=(*strays, *found.odd),
         visits=visits if any(visit.session for visit in visits.values()) else {},
-        guesses=tuple(_count_guesses(taken)),
+        guesses=tuple(count_guesses(taken)),
         not_taken=tuple(not_taken),
         numbers=_numbers(taken),
     )
@@ -146,6 +113,11 @@ class FoundSeries:
     owner: Owner
     structures: dict[str, list[File]] = field(default_factory=dict)
 
+    @property
+    def has_sessions(self) -> bool:
+        """Whether paths tell visits apart."""
+        return any(visit.session for visit in self.owner.visits.values())
+
 
 def find_series(
     source: Source,
@@ -159,7 +131,8 @@ def find_series(
     images, others = _survey(source, visible, config, on_file)
     owner = owner_of_files(images, config)
     owned = [replace(image, owner=owner.label(image)) for image in images]
-    series = [_describe(group, _rules(config)) for group in group_images([image for image in owned if not image.kind])]
+    groups = group_images([image for image in owned if not image.kind])
+    series = [one for group in groups for one in _describe(group, _rules(config))]
     structures: dict[str, list[File]] = {}
     for image in owned:
         if image.kind in STRUCTURES and image.owner:
@@ -192,95 +165,73 @@ def _rules(config: SourceConfig) -> tuple[SequenceRule, ...]:
     return rules
 
 
-def _describe(group: Group, rules: Iterable[SequenceRule]) -> Series:
-    """Say what a series is taken for, and why."""
+def _describe(group: Group, rules: Sequence[SequenceRule]) -> list[Series]:
+    """Say what a series is taken for, and why; its frames may be those of several sequences."""
     with quiet():
-        images, sequence, guess = _apply(group, rules)
-        frames = [(image.header, _frames(image)) for image in images.images]
         description = " ".join(str(value) for value in value_of(group.header, "SeriesDescription"))
-        described = _described(frames)
-    return Series(group.owner, sequence, guess.reason, guess.doubt, described, description, images)
+        parts = _apply(group, rules)
+        described = [describe_series([images_of(images)])[0] for images, _ in parts]
+    return [
+        Series(group.owner, guess.sequence, guess.reason, guess.doubt, words, description, images)
+        for (images, guess), words in zip(parts, described, strict=True)
+    ]
 
 
-def _apply(group: Group, rules: Iterable[SequenceRule]) -> tuple[Group, str, Guess]:
-    """Find the one rule that a series meets; rules with conditions go before built-in ones."""
-    met: dict[str, Group] = {}
-    guessable = []
+def _apply(group: Group, rules: Sequence[SequenceRule]) -> list[tuple[Group, Guess]]:
+    """Find the rules that frames of a series meet, one each; rules with conditions go before built-in ones."""
+    met: dict[str, set[Frame]] = {}
     for rule in rules:
-        if not rule.where:
-            guessable.append(rule.name)
-            continue
-        meeting = tuple(image for image in group.images if any(_meets(rule, image)))
-        if meeting:
-            met[rule.name] = replace(group, images=meeting)
-    if len(met) > 1:
-        return group, "", Guess("", f"meets the rules of {' and '.join(met)}; make them exclude each other")
+        if rule.where and (frames := _meeting(rule, group)):
+            met[rule.name] = frames
+    several = [name for name, frames in met.items() if any(frames & met[other] for other in met if other != name)]
+    if several:
+        return [(group, Guess("", f"meets the rules of {' and '.join(several)}; make them exclude each other"))]
     if met:
-        ((name, meeting_group),) = met.items()
-        return meeting_group, name, Guess(name, "meets the rule `where` of the configuration")
+        return [
+            (_part(group, frames), Guess(name, "meets the rule `where` of the configuration"))
+            for name, frames in met.items()
+        ]
     guess = _guess(group.images[0])
-    if guess.sequence in guessable:
-        return group, guess.sequence, guess
+    if guess.sequence in [rule.name for rule in rules if not rule.where]:
+        return [(group, guess)]
     reason = f"{guess.sequence} ({guess.reason}), which is not asked for" if guess.sequence else guess.reason
-    return group, "", Guess("", reason)
+    return [(group, Guess("", reason))]
+
+
+def _meeting(rule: SequenceRule, group: Group) -> set[Frame]:
+    """Find the frames of a series that meet a rule."""
+    return {
+        (at, index)
+        for at, image in enumerate(group.images)
+        for index in frames_of_header(image)
+        if unmet(rule.where, image.header, index) is None
+    }
+
+
+def _part(group: Group, frames: set[Frame]) -> Group:
+    """Keep the images of which frames are meant; the rule `where` of the scan chooses among the frames of a file."""
+    meant = {at for at, _ in frames}
+    return replace(group, images=tuple(image for at, image in enumerate(group.images) if at in meant))
 
 
 def _guess(image: Surveyed) -> Guess:
     """Guess by the header of an image; of a multi-frame file all frames must be of one kind."""
-    guesses = [guess_sequence(image.header, index) for index in _frames(image)]
+    guesses = [guess_sequence(image.header, index) for index in frames_of_header(image)]
     kinds = dict.fromkeys(guess.sequence or "none of the three" for guess in guesses)
     if len(kinds) == 1:
         return guesses[0]
     return Guess("", f"its frames are of several kinds ({', '.join(kinds)}); choose by a rule `where`")
 
 
-def _meets(rule: SequenceRule, image: Surveyed) -> Iterable[bool]:
-    return (unmet(rule.where, image.header, index) is None for index in _frames(image))
-
-
-def _frames(image: Surveyed) -> tuple[int, ...]:
-    groups = image.header.get("PerFrameFunctionalGroupsSequence") or ()
-    return tuple(range(len(groups))) or (0,)
-
-
-def _described(frames: Sequence[tuple[object, tuple[int, ...]]]) -> str:
-    (described,) = describe_series([frames])  # type: ignore[list-item]
-    return described
-
-
-def choose_series_of(series: Sequence[Series]) -> tuple[list[Series], list[str]]:
-    """Take the one series of each patient and sequence; list those that are none, or one of several."""
-    by_key: dict[Key, list[Series]] = {}
-    left: dict[str, int] = {}
-    for one in series:
-        if one.sequence and one.patient:
-            by_key.setdefault((one.patient, one.sequence), []).append(one)
-        else:
-            reason = one.reason if one.patient else _NOBODY
-            left[reason] = left.get(reason, 0) + 1
-    taken, not_taken = [], []
-    for (patient, sequence), several in sorted(by_key.items()):
-        if len(several) == 1:
-            taken += several
-            continue
-        listed = "; ".join(f"({i}) {one.described}, {one.reason}" for i, one in enumerate(several, 1))
-        not_taken.append(f"{patient}/{sequence}: {len(several)} series may be meant, none was taken: {listed}")
-    not_taken += [f"{count} series: {reason}" for reason, count in sorted(left.items(), key=lambda item: -item[1])]
-    return taken, not_taken
-
-
-def _count_guesses(taken: Sequence[Series]) -> list[str]:
-    lines = sorted(f"{one.sequence}: {one.reason}" + (f" ({one.doubt})" if one.doubt else "") for one in taken)
-    return [f"{count} series taken for {line}" for count, line in told_as_one(lines)]
-
-
 def _masks(
     files: Sequence[File], config: SourceConfig, owner: Owner, keys: set[Key]
 ) -> tuple[dict[Key, list[File]], list[File]]:
     """Find masks by the patterns of the configuration; the rest of the files."""
-    tokens = Tokens((called, rule.name) for rule in _rules(config) for called in (rule.mask, rule.folder, rule.name))
-    groups = tokens.group("mask") | tokens.group("sequence")
-    patterns = [path_regex(pattern, groups) for pattern in config.masks]
+    rules = _rules(config)
+    by_mask = Tokens((rule.mask, rule.name) for rule in rules)
+    otherwise = Tokens((called, rule.name) for rule in rules for called in (rule.folder, rule.name))
+    tokens = Tokens((called, rule.name) for rule in rules for called in (rule.mask, rule.folder, rule.name))
+    patterns = [path_regex(pattern, tokens.group("mask") | tokens.group("sequence")) for pattern in config.masks]
     masks: dict[Key, list[File]] = {}
     rest = []
     for file in files:
@@ -288,13 +239,17 @@ def _masks(
         if match is None:
             rest.append(file)
             continue
-        for key in _masked(match.groupdict(), owner, tokens, keys):
+        patient = owner.named(Visit(match["patient"], match.groupdict().get("session") or ""))
+        token = match.groupdict().get("mask") or match.groupdict().get("sequence")
+        sequences = _called(token, by_mask, otherwise) if token else [one for who, one in keys if who == patient]
+        given = [(patient, sequence) for sequence in sequences if (patient, sequence) in keys]
+        for key in given:
             masks.setdefault(key, []).append(file)
+        if not given:
+            rest.append(file)
     return masks, rest
 
 
-def _masked(found: Mapping[str, str], owner: Owner, tokens: Tokens, keys: set[Key]) -> list[Key]:
-    """List the scans that a mask is of: every one of the patient where its path names no sequence."""
-    patient = owner.named(Visit(found["patient"], found.get("session") or ""))
-    token = found.get("mask") or found.get("sequence")
-    return [(patient, tokens.name(token))] if token else [key for key in keys if key[0] == patient]
+def _called(token: str, by_mask: Tokens, otherwise: Tokens) -> tuple[str, ...]:
+    """Sequences of a mask: each whose `mask` names it, else those that are called so."""
+    return (by_mask if by_mask.fitting(token) else otherwise).names(token)

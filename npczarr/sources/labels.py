@@ -6,6 +6,7 @@ import fnmatch
 import re
 from collections.abc import Iterable, Sequence
 
+from npczarr.errors import SourceError
 from npczarr.model.cohort import File
 
 LONGEST_PATH, DEEPEST_PATH = 1000, 40
@@ -15,6 +16,8 @@ IGNORED = re.compile(r"(^|/)(__MACOSX/|\.|Thumbs\.db$|desktop\.ini$)", re.IGNORE
 class Tokens:
     """Names of sequences by how folders or masks call them; letter case does not matter, ``*`` is any text.
 
+    Several sequences may be called alike: those of one folder, and those that share a mask.
+
     Parameters
     ----------
     pairs
@@ -22,7 +25,10 @@ class Tokens:
     """
 
     def __init__(self, pairs: Iterable[tuple[str, str]]) -> None:
-        self._names = {token.lower(): name for token, name in pairs}
+        self._names: dict[str, tuple[str, ...]] = {}
+        for token, name in pairs:
+            known = self._names.get(token.lower(), ())
+            self._names[token.lower()] = (*known, *(one for one in (name,) if one not in known))
 
     def group(self, name: str) -> dict[str, str]:
         """Expression of a group of this name, for a pattern; none where any name is taken."""
@@ -30,12 +36,33 @@ class Tokens:
         parts = [re.escape(token).replace(r"\*", "[^/]*") for token in longest_first]
         return {name: "|".join(parts)} if parts else {}
 
-    def name(self, token: str) -> str:
-        """Name in the store; the token itself where nothing is said of it."""
+    def fitting(self, token: str) -> dict[str, tuple[str, ...]]:
+        """Names in the store of every token that fits: the one letter for letter, then those with ``*``."""
         lower = token.lower()
-        if lower in self._names:
-            return self._names[lower]
-        return next((name for glob, name in self._names.items() if "*" in glob and fnmatch.fnmatch(lower, glob)), token)
+        globs = (glob for glob in self._names if "*" in glob and glob != lower and fnmatch.fnmatch(lower, glob))
+        return {called: self._names[called] for called in (*(one for one in (lower,) if one in self._names), *globs)}
+
+    def names(self, token: str) -> tuple[str, ...]:
+        """Every name in the store that is called so: letter for letter, else by ``*``; the token itself if none is."""
+        if token.lower() in self._names:
+            return self._names[token.lower()]
+        return tuple(dict.fromkeys(name for names in self.fitting(token).values() for name in names)) or (token,)
+
+    def name(self, token: str) -> str:
+        """Return the one name in the store, as :meth:`names` does.
+
+        Raises
+        ------
+        SourceError
+            If several are called so, and only one can be meant.
+        """
+        name, *others = self.names(token)
+        if others:
+            raise SourceError(
+                f"{token} fits {', '.join((name, *others))} of [sequences], expected one of them: change how they are "
+                "called until each file fits one"
+            )
+        return name
 
 
 def visible_files(files: Sequence[File]) -> tuple[list[File], list[File]]:

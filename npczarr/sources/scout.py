@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from npczarr.errors import SourceError
-from npczarr.model.alike import told_as_one
 from npczarr.model.cohort import Cohort, File, subject_of
 from npczarr.model.progress import Meter, OnProgress
 from npczarr.model.visit_order import order_visits
@@ -19,17 +18,20 @@ from npczarr.sources.config import SequenceRule, SourceConfig
 from npczarr.sources.discover import sort_files
 from npczarr.sources.file_kinds import describe_kinds, group_strays
 from npczarr.sources.files import Source, open_source
-from npczarr.sources.group_series import FoundSeries, Series, by_headers, choose_series_of, find_series
+from npczarr.sources.group_series import FoundSeries, by_headers, find_series
 from npczarr.sources.labels import visible_files
+from npczarr.sources.meant_series import choose_series_of
 from npczarr.sources.named_labels import is_named, remarks_on_names
+from npczarr.sources.other_formats import remarks_on_formats
 from npczarr.sources.rater_files import sort_raters
+from npczarr.sources.scout_headers import header_toml
+from npczarr.sources.scout_masks import scout_masks
 from npczarr.sources.scout_nifti import scout_nifti
 from npczarr.sources.toml_text import quoted
 
 _NIFTI = re.compile(r"\.nii(\.gz)?$", re.IGNORECASE)
 _VISITS = "{patient}/{session}/{sequence}/**"
 _MOST_LINES = 40
-_LONGEST = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +68,7 @@ def scout(
 ) -> Scouted:
     """Look at a source, and write the configuration from which to start.
 
-    Nothing is converted. Of DICOM files the headers are read, of other layouts only the names.
+    Nothing is converted. Headers are read of DICOM files and of NIfTI images, elsewhere only names.
 
     Parameters
     ----------
@@ -104,7 +106,7 @@ def scout(
     ):
         if cohort is not None and cohort.has_images:
             return _known_layout(layout, cohort)
-    return _of_nifti(files) or _by_headers(opened, files, on_progress)
+    return _by_headers(opened, files, on_progress)
 
 
 def _of_visits(files: Sequence[File]) -> Scouted | None:
@@ -139,6 +141,7 @@ def _of_visits(files: Sequence[File]) -> Scouted | None:
         ),
         "",
         *(f"# belongs to no scan, {line}" for line in group_strays([file.path for file in cohort.strays])),
+        *(f"# NOTE: {line}" for line in remarks_on_formats(cohort.strays)),
     ]
     text = "\n".join(lines) + "\n"
     return _with_remarks(Scouted("visits", len(cohort.patients), sum(counts.values()), text), cohort.patients)
@@ -147,7 +150,8 @@ def _of_visits(files: Sequence[File]) -> Scouted | None:
 def _with_remarks(found: Scouted, patients: Collection[str], named: Collection[str] = ()) -> Scouted:
     """Say where labels of patients are names of persons; `named` are those that headers have."""
     remarks = remarks_on_names(patients, named)
-    return replace(found, toml="".join(f"# NOTE: {one}\n" for one in remarks) + found.toml, remarks=tuple(remarks))
+    toml = "".join(f"# NOTE: {one}\n" for one in remarks) + found.toml
+    return replace(found, toml=toml, remarks=(*remarks, *found.remarks))
 
 
 def _order(sessions: Sequence[str]) -> list[str]:
@@ -163,12 +167,14 @@ def _order(sessions: Sequence[str]) -> list[str]:
     ]
 
 
-def _of_nifti(files: Sequence[File]) -> Scouted | None:
+def _of_nifti(source: Source, files: Sequence[File]) -> Scouted | None:
     """Describe NIfTI files by the patterns of their names; None where there are none."""
-    found = scout_nifti(files)
+    found = scout_nifti(files, source)
     if found is None:
         return None
-    return _with_remarks(Scouted("NIfTI", len(found.patients), found.scans, found.toml, found.remarks), found.patients)
+    return _with_remarks(
+        Scouted("NIfTI", len(found.patients), found.scans, found.toml, (), found.remarks), found.patients
+    )
 
 
 def _known_layout(layout: str, cohort: Cohort) -> Scouted:
@@ -181,6 +187,7 @@ def _known_layout(layout: str, cohort: Cohort) -> Scouted:
         *(f"#   {sequence}: {count} scans" for sequence, count in counts.items()),
         *(f"# not taken: {line}" for line in cohort.not_taken),
         *(f"# belongs to no scan, {line}" for line in group_strays([file.path for file in cohort.strays])),
+        *(f"# NOTE: {line}" for line in remarks_on_formats(cohort.strays)),
     ]
     if layout == "BIDS":
         lines += ["#", "# To choose sequences and to name them otherwise:", "# [sequences]"]
@@ -190,6 +197,39 @@ def _known_layout(layout: str, cohort: Cohort) -> Scouted:
 
 
 def _by_headers(source: Source, files: Sequence[File], on_progress: OnProgress | None) -> Scouted:
+    """Describe DICOM series by their headers; without any, NIfTI files by their names."""
+    found, patient = _read_series(source, files, on_progress)
+    taken, not_taken = choose_series_of(found.series, sessions=found.has_sessions, shown=True)
+    people = {one.patient for one in found.series} - {""}
+    nifti = None if taken else _of_nifti(source, files)
+    if nifti is not None and (not found.series or nifti.patients > len(people)):
+        return nifti if not found.series else _beside_series(nifti, len(found.series))
+    if not found.series:
+        visible, _ = visible_files(files)
+        raise SourceError(
+            f"{source.shown}: no DICOM series, no BIDS dataset, no cohort in the published layout and no folders with "
+            f"NIfTI images; there are {describe_kinds(visible)}"
+        )
+    masks = scout_masks(found, files)
+    text = header_toml(found, taken, not_taken, patient, masks)
+    patients = {one.patient for one in taken}
+    named = {one.patient for one in taken if is_named(subject_of(one.patient), one.group.header)}
+    scouted = Scouted("headers", len(patients), len(taken), text, tuple(not_taken), masks.doubts)
+    return _with_remarks(scouted, patients, named)
+
+
+def _beside_series(nifti: Scouted, series: int) -> Scouted:
+    """Say that there are DICOM series too, none of which would be taken."""
+    doubt = (
+        f"{series} DICOM series are there too, of fewer patients than the NIfTI files and none of a known kind; they "
+        "are left out here. If they are the images, say which is which by their headers: images = "
+        '"{patient}/**", and SEQUENCE = { where = { SeriesDescription = "*…*" } } in [sequences]'
+    )
+    return replace(nifti, toml=f"# NOT SURE: {doubt}\n{nifti.toml}", remarks=(*nifti.remarks, doubt))
+
+
+def _read_series(source: Source, files: Sequence[File], on_progress: OnProgress | None) -> tuple[FoundSeries, str]:
+    """Read the headers; also return the field that names patients, where folders do not."""
     config = by_headers(SourceConfig())
     meter: list[Meter] = []
 
@@ -199,94 +239,8 @@ def _by_headers(source: Source, files: Sequence[File], on_progress: OnProgress |
         meter[0].add(counts={})
 
     try:
-        found = find_series(source, files, config, on_file=count)
-        patient = ""
+        return find_series(source, files, config, on_file=count), ""
     except SourceError as error:
         if "PatientID" not in str(error):
             raise
-        patient = "PatientID"
-        found = find_series(source, files, replace(config, images=("**",), patient=patient))
-    if not found.series:
-        visible, _ = visible_files(files)
-        raise SourceError(
-            f"{source.shown}: no DICOM series, no BIDS dataset, no cohort in the published layout and no folders with "
-            f"NIfTI images; there are {describe_kinds(visible)}"
-        )
-    taken, not_taken = choose_series_of(found.series)
-    text = _toml(found, taken, not_taken, patient)
-    patients = {one.patient for one in taken}
-    named = {one.patient for one in taken if is_named(subject_of(one.patient), one.group.header)}
-    return _with_remarks(Scouted("headers", len(patients), len(taken), text, tuple(not_taken)), patients, named)
-
-
-def _toml(found: FoundSeries, taken: Sequence[Series], not_taken: Sequence[str], patient: str) -> str:
-    """Write the configuration, with what each series was taken for in comments."""
-    people = {one.patient for one in found.series} - {""}
-    lines = [
-        "# Written by `npczarr scout`: correct it, then npczarr convert SOURCE STORE --config THIS_FILE",
-        f"# {len(found.series)} series of {len(people)} patients; {len(taken)} would be taken.",
-        "# Descriptions are from the headers of the images: read them before you give this file away.",
-        "",
-        "[layout]",
-    ]
-    lines += _owner_lines(found, patient)
-    lines += [
-        f"masks = {quoted('{patient}/ROI-{mask}.nii*')}  # how files of masks are named, if there are any",
-        "",
-        "# Conditions on header fields say which series is which, such as",
-        '#   T1WI = { where = { SeriesDescription = "*t1*", EchoTime = "<30", ImageType = "!DERIVED" } }',
-        "# T1WI, T2WI and CE-T1WI without conditions are found by built-in rules.",
-        "[sequences]",
-    ]
-    for rule in SourceConfig().sequences:
-        count = sum(one.sequence == rule.name for one in taken)
-        line = f"{rule.name} = {{ mask = {quoted(rule.mask)} }}"
-        lines.append(f"{line}  # {count} scans" if count else f"# {line}  # none was found")
-    if not taken:
-        lines.append('# SEQUENCE = { where = { SeriesDescription = "*…*" } }')
-    lines += ["", "# Taken, by kind:", *_kinds([one for one in found.series if one in taken])]
-    reasons = [f"#   {_one_line(line, 400)}" for line in not_taken[:_MOST_LINES]]
-    lines += ["", "# Not taken:", *(reasons or ["#   none"])]
-    lines += ["", "# Not taken, by kind:", *_kinds([one for one in found.series if one not in taken])]
-    lines += ["", "# Other files:", *(f"#   {line}" for line in group_strays([file.path for file in found.others]))]
-    return "\n".join(lines) + "\n"
-
-
-def _owner_lines(found: FoundSeries, patient: str) -> list[str]:
-    """Say how patients are told apart."""
-    if not patient:
-        return [f"images = {quoted(_pattern(found))}"]
-    return [
-        "# Folders do not tell patients apart. This header field names them, and its values become the labels of",
-        "# the store: they must not identify a person.",
-        f'patient = "{patient}"',
-    ]
-
-
-def _pattern(found: FoundSeries) -> str:
-    """Write the pattern of the patients' folders: those above them are spelled out."""
-    path = found.series[0].group.files[0].path.split("/")
-    above = [re.sub(r"[{}*]", "*", folder) for folder in path[: found.owner.depth]]
-    return "/".join([*above, "{patient}/**"])
-
-
-def _kinds(series: Sequence[Series]) -> list[str]:
-    """List series that look alike on one line: what they are taken for, why, and how they describe themselves."""
-    kinds: dict[tuple[str, str], list[str]] = {}
-    for one in series:
-        described = re.sub(r"^\d+ slices of \d+ x \d+(, )?", "", one.described)
-        why = (f", {described}" if described else "") + f" ({_one_line(one.reason, 200)})"
-        kinds.setdefault((one.sequence or "-", one.description), []).append(why)
-    every = ((n, *kind, why) for kind, whys in kinds.items() for n, why in told_as_one(whys))
-    counted = sorted(every, key=lambda line: -line[0])
-    lines = [
-        f"#   {n} x {sequence}: {quoted(_one_line(description, _LONGEST))}{why}"
-        for n, sequence, description, why in counted[:_MOST_LINES]
-    ]
-    more = len(counted) - _MOST_LINES
-    return [*lines, *([f"#   and {more} more kinds"] if more > 0 else [])] or ["#   none"]
-
-
-def _one_line(text: str, longest: int) -> str:
-    shown = re.sub(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+", " ", text)
-    return shown if len(shown) <= longest else f"{shown[: longest - 1]}…"
+        return find_series(source, files, replace(config, images=("**",), patient="PatientID")), "PatientID"

@@ -12,7 +12,10 @@ from npczarr.model.cohort import Cohort, File
 from npczarr.sources.config import SequenceRule, SourceConfig
 from npczarr.sources.discover import sort_files
 from npczarr.sources.file_kinds import group_strays
+from npczarr.sources.files import Source
 from npczarr.sources.nifti_names import NamePatterns, patterns_of
+from npczarr.sources.other_formats import remarks_on_formats
+from npczarr.sources.scout_volumes import count_volumes
 from npczarr.sources.toml_text import quoted
 
 _NIFTI = re.compile(r"\.nii(\.gz)?$", re.IGNORECASE)
@@ -29,19 +32,30 @@ class ScoutedNifti:
     remarks: tuple[str, ...]
 
 
-def scout_nifti(files: Sequence[File]) -> ScoutedNifti | None:
-    """Describe NIfTI files by the patterns of their names; None where there are none."""
+def scout_nifti(files: Sequence[File], source: Source | None = None) -> ScoutedNifti | None:
+    """Describe NIfTI files by the patterns of their names; None where there are none.
+
+    Parameters
+    ----------
+    files
+        Every file of the source.
+    source
+        Where to read the headers of images, which say how many volumes each holds; None if only names are known.
+    """
     patterns = patterns_of(files)
     if patterns is None:
         return None
     cohort, failed = _sort(files, patterns)
-    remarks = (*failed, *patterns.doubts, *_left_open(cohort, patterns))
+    doubts = (*failed, *patterns.doubts, *_left_open(cohort, patterns))
+    refused, notes = (0, []) if source is None else _of_several_volumes(source, cohort)
+    notes += remarks_on_formats(cohort.strays)
     counts = Counter(sequence for (_, sequence), scan in cohort.scans.items() if scan.images)
     lines = [
         "# Written by `npczarr scout`: correct it, then npczarr convert SOURCE STORE --config THIS_FILE",
         f"# {len(cohort.patients)} patients by the names of NIfTI files:",
         *(f"#   {sequence}: {count} scans" for sequence, count in counts.most_common(_MOST_LINES)),
-        *(f"# NOT SURE: {remark}" for remark in remarks[:_MOST_LINES]),
+        *(f"# NOTE: {note}" for note in notes),
+        *(f"# NOT SURE: {doubt}" for doubt in doubts[:_MOST_LINES]),
         "",
         "[layout]",
         f"images = {_listed(patterns.images)}",
@@ -51,7 +65,23 @@ def scout_nifti(files: Sequence[File]) -> ScoutedNifti | None:
         "",
         *(f"# belongs to no scan, {line}" for line in group_strays([file.path for file in cohort.strays])),
     ]
-    return ScoutedNifti(cohort.patients, sum(counts.values()), "\n".join(lines) + "\n", remarks)
+    return ScoutedNifti(cohort.patients, counts.total() - refused, "\n".join(lines) + "\n", (*notes, *doubts))
+
+
+def _of_several_volumes(source: Source, cohort: Cohort) -> tuple[int, list[str]]:
+    """Count the images that hold several volumes, which are refused, and say so."""
+    images = [file for scan in cohort.scans.values() for file in scan.images if _NIFTI.search(file.path)]
+    volumes = count_volumes(source, images)
+    several = {number: count for number, count in sorted(volumes.items()) if number > 1}
+    if not several:
+        return 0, []
+    numbers = " or ".join(f"{number}" for number in several)
+    refused = sum(several.values())
+    return refused, [
+        f"{refused} of {len(images)} images hold {numbers} volumes (channels or times); convert takes one volume each "
+        "and refuses these: split each into a file for every channel, such as NAME_0000.nii.gz and NAME_0001.nii.gz, "
+        "and scout again"
+    ]
 
 
 def _sort(files: Sequence[File], patterns: NamePatterns) -> tuple[Cohort, list[str]]:

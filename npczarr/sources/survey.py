@@ -23,9 +23,9 @@ _HEAD = 2**16  # of a file is read first; few headers are longer
 _AT_ONCE = 64
 _SAME_COSINES = 0.02  # direction cosines that differ by less are one orientation
 _FIELDS = (
-    "SpecificCharacterSet", "SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "PatientID", "PatientName", "Rows",
-    "Columns", "NumberOfFrames", "ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "FlipAngle",
-    "TemporalPositionIdentifier", "TriggerTime", "SharedFunctionalGroupsSequence",
+    "SpecificCharacterSet", "SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID", "PatientID",
+    "PatientName", "Rows", "Columns", "NumberOfFrames", "ImagePositionPatient", "ImageOrientationPatient",
+    "PixelSpacing", "FlipAngle", "TemporalPositionIdentifier", "TriggerTime", "SharedFunctionalGroupsSequence",
     "PerFrameFunctionalGroupsSequence", "PixelData", "FloatPixelData", "DoubleFloatPixelData",
 )  # fmt: skip
 #: Fields by which images of one series at one position are told apart, in this order.

@@ -133,6 +133,23 @@ def test_a_mask_that_the_configuration_names_is_taken_whatever_it_is_of(tmp_path
     assert any(line.startswith("2 masks (dseg, label-tumor_mask) of 1: all would be of") for line in by_label.not_taken)
 
 
+@pytest.mark.parametrize(
+    ("images", "mask", "named"),
+    [
+        (("FLAIR", "T1w", "T2w"), "space-T1w_desc-brain_mask", "T1w"),
+        (("FLAIR", "acq-a_T1w", "acq-b_T1w"), "acq-b_space-T1w_desc-brain_mask", "acq-b_T1w"),
+        (("FLAIR", "T1w", "T2w"), "space-T2w_desc-T1w_label-brain_mask", "T2w"),
+        (("FLAIR", "T1w"), "desc-brain_mask", "…"),
+        (("FLAIR", "acq-a_T1w", "acq-b_T1w"), "space-T1w_desc-brain_mask", "…"),
+        (("FLAIR",), "desc-brain_mask", "FLAIR"),
+    ],
+)
+def test_the_advice_for_a_mask_names_the_image_of_its_space_or_none(images, mask, named):
+    cohort = sort(*(f"sub-1/anat/sub-1_{name}.nii.gz" for name in (*images, mask)))
+    (line,) = cohort.not_taken
+    assert line.endswith(f'name it: [sequences] NAME = {{ folder = "{named}", mask = "{mask}" }}')
+
+
 def test_a_mask_that_was_drawn_on_an_image_that_is_not_taken_is_not_given_to_another(tmp_path):
     (tmp_path / "a.toml").write_text('[sequences]\nT1WI = { folder = "T1w" }\n')
     paths = [f"sub-1/anat/sub-1_{name}.nii" for name in ("T1w", "T2w", "desc-T2w_mask")]

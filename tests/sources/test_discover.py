@@ -105,6 +105,17 @@ def test_where_nothing_is_found_the_message_says_what_was_looked_for(tmp_path):
         assert words in str(caught.value)
 
 
+def test_masks_in_formats_that_are_not_read_are_told_in_a_run_of_the_published_layout(tmp_path):
+    write_cohort(tmp_path, patients=("001",))
+    folder = next(tmp_path.rglob("T1WI")).parent
+    for name in ("ROI-T1.nrrd", "ROI-T2.nrrd", "look.png"):
+        (folder / name).write_bytes(b"x")
+    cohort = discover(open_source(tmp_path), SourceConfig())
+    assert len(cohort.strays) == 3
+    (line,) = cohort.not_taken
+    assert line.startswith("2 .nrrd: not read. If these are masks or images, save them as NIfTI")
+
+
 def test_a_toml_file_gives_another_layout(tmp_path):
     config = toml(
         tmp_path,
