@@ -69,6 +69,7 @@ class Predictions:
             raise ParameterError(f"{location.shown}: holds the masks of raters; predictions are shown beside one mask")
         found = read_predictions(dataset, predictions, config=config, storage_options=source_options)
         self._mask = found.mask.transpose(*SCAN, *AXES)
+        self._messages = found.messages.transpose(*SCAN)
         self._shape = np.asarray(dataset["shape"].transpose(*SCAN, ...).values)
         stored = (self._shape > 0).all(axis=-1)
         #: Index of patient and sequence of every scan that has a prediction.
@@ -94,6 +95,17 @@ class Predictions:
         z, y, x = (slice(int(n)) for n in self._shape[place])
         part = self._mask.isel(dict(zip(SCAN, place, strict=True)))[z, y, x]
         return np.ascontiguousarray(part.compute(scheduler="synchronous").values, dtype=np.uint8)
+
+    def message(self, place: tuple[int, int]) -> str:
+        """Say what must be known of the prediction of a scan before it is trusted, as a score says it; "" for nothing.
+
+        Raises
+        ------
+        SourceError
+            If its file cannot be read or does not fit the scan.
+        """
+        part = self._messages.isel(dict(zip(SCAN, place, strict=True)))
+        return str(part.compute(scheduler="synchronous").item())
 
 
 def read_predictions(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from npczarr.errors import ParameterError
 
@@ -27,13 +27,15 @@ class Mark:
         For ``"exclude"``: ``"coverage"``, ``"resolution"``, ``"artifact"`` or ``"other"``.
     note, reviewer
         Free text; whatever is written here is stored.
-    time, input_digest
+    time
         Filled in when the mark is kept.
+    input_digest
+        Digest of the scan that was seen; "" for the scan as it is when the mark is kept.
 
     Raises
     ------
     ParameterError
-        If decision and reason are not as described, or the note is too long.
+        If decision and reason are not as described, the note is too long, or a text cannot be written as UTF-8.
     """
 
     patient: str
@@ -46,6 +48,8 @@ class Mark:
     input_digest: str = ""
 
     def __post_init__(self) -> None:
+        for field in fields(self):
+            _check_text(field.name, getattr(self, field.name))
         if self.decision not in ("", *DECISIONS):
             raise ParameterError(f"decision must be one of {', '.join(DECISIONS)}, got {self.decision!r}")
         if self.decision == "exclude" and self.reason not in REASONS:
@@ -59,3 +63,13 @@ class Mark:
     def key(self) -> Key:
         """Patient and sequence."""
         return self.patient, self.sequence
+
+
+def _check_text(name: str, text: str) -> None:
+    try:
+        str.encode(text)  # a TypeError for what is no text
+    except UnicodeEncodeError as error:
+        raise ParameterError(
+            f"{name}: character {error.start + 1} is half of a surrogate pair, {text[error.start]!r}, which cannot be "
+            "written as UTF-8; leave it out"
+        ) from error

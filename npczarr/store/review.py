@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import xarray as xr
-import xxhash
 import zarr
 
 from npczarr.errors import LeaseError, ReadOnlyError, StoreError, unknown_label
@@ -23,6 +22,7 @@ from npczarr.store.create import add_table
 from npczarr.store.hierarchy import array, labels, open_group
 from npczarr.store.lease import hold_lease
 from npczarr.store.location import Location, delete_below, exists, get
+from npczarr.store.review_digests import input_digests
 from npczarr.store.review_file import append_marks, read_marks
 from npczarr.store.storage_errors import first_line
 from npczarr.store.zarr_library import consolidate
@@ -45,6 +45,10 @@ _TABLES = (
 )
 _INDEXES = tuple(variable for variable in INDEXES if variable.name in SCAN)
 SHOWN = ("decision", "reason", "note", "reviewer", "time")
+
+
+class ChangedScanError(StoreError):
+    """A scan is not as it was when it was looked at, so a decision on it is not kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +99,13 @@ class Review:
     def keep(self, marks: Sequence[Mark], *, wait: float = _WAIT) -> str:
         """Keep marks, each in place of an earlier one of its scan; they are there when this returns.
 
+        Parameters
+        ----------
+        marks
+            Those with an `input_digest` are of what was looked at; the others are of the scans as they are now.
+        wait
+            Seconds to wait for another writer.
+
         Returns
         -------
         str
@@ -106,6 +117,8 @@ class Review:
             If another process writes to the store for longer than `wait` seconds.
         UnknownLabelError
             If there is no such scan.
+        ChangedScanError
+            If a scan is another than the one that was looked at; none of the marks is kept.
         StoreError
             If a mark of one of these scans is there but cannot be read: nothing is written over it.
         """
@@ -156,31 +169,23 @@ def review_table(location: Location) -> xr.Dataset | None:
 
 def _that_hold(root: zarr.Group, marks: Mapping[Key, Mark]) -> dict[Key, Mark]:
     """Leave out marks that were taken back, and those of scans that have changed since."""
-    digests = input_digests(root)
+    digests = input_digests(root, marks)
     return {key: mark for key, mark in marks.items() if mark.decision and mark.input_digest == digests.get(key)}
 
 
-def input_digests(root: zarr.Group) -> dict[Key, str]:
-    """Digest of image and mask of each scan, by which a mark knows what was seen."""
-    images, masks = (array(root, name)[...] for name in ("image_digest", "mask_digest"))
-    return {
-        (patient, sequence): str(xxhash.xxh3_128_hexdigest(f"{images[p, s]} {masks[p, s]}".encode()))
-        for p, patient in enumerate(labels(root, "patient"))
-        for s, sequence in enumerate(labels(root, "sequence"))
-    }
-
-
-def _completed(root: zarr.Group, marks: Iterable[Mark]) -> list[Mark]:
-    """Add the time, and the digest of what is seen."""
-    digests = input_digests(root)
-    now = datetime.now(UTC).isoformat(timespec="seconds")
-    completed = []
+def _completed(root: zarr.Group, marks: Sequence[Mark]) -> list[Mark]:
+    """Add the time and, where a mark does not say what was seen, the digest of the scan as it is."""
+    digests = input_digests(root, [mark.key for mark in marks])
     for mark in marks:
         if mark.key not in digests:
             dim, at = ("sequence", 1) if mark.patient in labels(root, "patient") else ("patient", 0)
             raise unknown_label(dim, mark.key[at], labels(root, dim))
-        completed.append(Mark(**{**asdict(mark), "time": now, "input_digest": digests[mark.key]}))
-    return completed
+    if changed := [mark.key for mark in marks if mark.input_digest not in ("", digests[mark.key])]:
+        raise ChangedScanError(
+            f"{_names(changed)}: the scan has changed since this page was loaded; reload it and look again"
+        )
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    return [replace(mark, time=now, input_digest=digests[mark.key]) for mark in marks]
 
 
 def _parsed(text: str, key: Key) -> Mark | None:
@@ -210,12 +215,15 @@ def _readable(root: zarr.Group, shown: str) -> tuple[dict[Key, Mark], tuple[str,
 
 
 def _damage(scans: Sequence[Key], shown: str) -> str:
-    names = ", ".join("/".join(key) for key in scans[:_NAMED])
-    more = f" and {len(scans) - _NAMED} more" if len(scans) > _NAMED else ""
     return (
-        f"{shown}: the review's marks of {names}{more} are damaged; they count for nothing, and nothing is written "
+        f"{shown}: the review's marks of {_names(scans)} are damaged; they count for nothing, and nothing is written "
         f"over them. What was decided may still be read in the arrays decision, reason and note of the group. {_TO_DO}"
     )
+
+
+def _names(scans: Sequence[Key]) -> str:
+    names = ", ".join("/".join(key) for key in scans[:_NAMED])
+    return f"{names} and {len(scans) - _NAMED} more" if len(scans) > _NAMED else names
 
 
 def stored_marks(root: zarr.Group, shown: str) -> _Stored:

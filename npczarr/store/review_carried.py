@@ -13,7 +13,8 @@ from npczarr.model.schema import STORED
 from npczarr.store.cohort import open_consolidated
 from npczarr.store.hierarchy import array, labels
 from npczarr.store.location import Location
-from npczarr.store.review import Review, input_digests, stored_marks, write_marks
+from npczarr.store.review import Review, stored_marks, write_marks
+from npczarr.store.review_digests import input_digests
 
 
 def marks_to_carry(location: Location) -> dict[Key, Mark]:
@@ -28,7 +29,7 @@ def marks_to_carry(location: Location) -> dict[Key, Mark]:
     found = Review(location).every(root)
     if found.problems:
         raise StoreError("; ".join(found.problems))
-    digests = input_digests(root) if found.marks else {}
+    digests = input_digests(root, found.marks)
     return {key: mark for key, mark in found.marks.items() if mark.input_digest == digests.get(key)}
 
 
@@ -46,7 +47,7 @@ def carry_marks(root: zarr.Group, marks: Mapping[Key, Mark], shown: str) -> bool
         Whether anything changed.
     """
     held = stored_marks(root, shown).marks
-    digests, status = input_digests(root), array(root, "status")[...]
+    digests, status = input_digests(root, marks), array(root, "status")[...]
     places = {
         (patient, sequence): (p, s)
         for p, patient in enumerate(labels(root, "patient"))

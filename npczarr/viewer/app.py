@@ -16,6 +16,7 @@ from starlette.routing import Route
 
 from npczarr.errors import LeaseError, NpczarrError, ParameterError
 from npczarr.model.options import redacted
+from npczarr.store.review import ChangedScanError
 from npczarr.viewer.access import Access, is_this_machine
 from npczarr.viewer.desk import ReviewDesk
 from npczarr.viewer.objects import StoreObjects
@@ -146,7 +147,7 @@ async def _answered(work: Callable[[], dict[str, Any]]) -> Response:
     """Do what takes a while beside the server's loop; what is refused is said."""
     try:
         return JSONResponse(await run_in_threadpool(work))
-    except LeaseError as error:
+    except (LeaseError, ChangedScanError) as error:
         return PlainTextResponse(redacted(str(error)), 409)
     except ParameterError as error:
         return PlainTextResponse(redacted(str(error)), 400)

@@ -51,6 +51,8 @@ class ReviewDesk:
         ------
         ParameterError
             If the request is not one of the page's.
+        ChangedScanError
+            If a scan is another than the one that the page was drawn from.
         """
         marks = [Mark(**found, reviewer=self.reviewer) for found in _parsed(body)]
         where = self.review.keep(marks)
@@ -67,19 +69,21 @@ def draw_sample(patients: Sequence[str], count: int | None, seed: int) -> tuple[
     return tuple(patient for patient in patients if patient in drawn)
 
 
-_FIELDS = {"patient", "sequence", "decision", "reason", "note"}
+_FIELDS = {"patient", "sequence", "decision", "reason", "note", "input_digest"}
 
 
 def _parsed(body: bytes) -> list[dict[str, str]]:
     try:
         found = json.loads(body) if len(body) <= _LARGEST else None
-    except ValueError:
+    except (ValueError, RecursionError):
         found = None
     rows = found if isinstance(found, list) else []
     if not rows or not all(isinstance(row, dict) and set(row) == _FIELDS for row in rows):
-        raise ParameterError("expected a list of marks, each with patient, sequence, decision, reason and note")
+        raise ParameterError(f"expected a list of marks, each with {', '.join(sorted(_FIELDS))}")
     if not all(isinstance(value, str) for row in rows for value in row.values()):
         raise ParameterError("expected text in every field of a mark")
+    if not all(row["input_digest"] for row in rows):
+        raise ParameterError("expected in every mark the input_digest of the scan that was looked at")
     return rows
 
 

@@ -14,6 +14,9 @@ _NAME = r"(?!\.)[^/\\\x00-\x1f]{1,255}"
 #: What Zarr reads: metadata, and chunks by either separator. The lease of a writer is no such object.
 _KEY = re.compile(rf"(?:{_NAME}/){{0,8}}(?:zarr\.json|c(?:[/.]\d{{1,10}}){{0,8}})")
 
+#: What a page reads first. A packed store may be another file by then, with other places of its members.
+_FIRST = "zarr.json"
+
 
 class StoreObjects:
     """Reads the objects of one store, each whole.
@@ -54,6 +57,8 @@ class StoreObjects:
         """
         if not _KEY.fullmatch(key) or self._leaves_the_folder(key):
             return None
+        if key == _FIRST:
+            self._store = self.location.open(read_only=True)
         return get(self._store, key)
 
     def _leaves_the_folder(self, key: str) -> bool:

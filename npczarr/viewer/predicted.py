@@ -33,6 +33,16 @@ class PredictedMasks(Protocol):
         """
         ...
 
+    def message(self, place: tuple[int, int]) -> str:
+        """Say what must be known of a mask, as a score says it: another grid, values without a label; "" for nothing.
+
+        Raises
+        ------
+        NpczarrError
+            If it cannot be read.
+        """
+        ...
+
 
 def describe(masks: PredictedMasks | None) -> dict[str, Any] | None:
     """Return what the page must know of predictions before it reads one; valid JSON."""
@@ -40,5 +50,8 @@ def describe(masks: PredictedMasks | None) -> dict[str, Any] | None:
 
 
 def packed(masks: PredictedMasks, place: tuple[int, int]) -> bytes | None:
-    """Return one mask in C order, compressed by gzip; None where there is none."""
-    return gzip.compress(masks.mask(place).tobytes(), 1, mtime=0) if place in masks.places else None
+    """Return one mask in C order and after it, as UTF-8, its message; compressed by gzip. None where there is none."""
+    if place not in masks.places:
+        return None
+    message = masks.message(place).encode(errors="replace")
+    return gzip.compress(masks.mask(place).tobytes() + message, 1, mtime=0)

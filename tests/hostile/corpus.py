@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import gzip
 import io
+import json
 import random
 import shutil
 import struct
@@ -19,6 +20,7 @@ from pathlib import Path
 
 import pydicom
 import tifffile
+import zarr
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence as Items
 from pydicom.uid import JPEG2000Lossless, JPEGLosslessSV1, JPEGLSLossless, RLELossless
@@ -39,6 +41,7 @@ from npczarr.sources.nifti_image import peek_nifti, read_nifti_scan
 from npczarr.sources.raters import read_raters
 from npczarr.sources.structures.masks import draw_labels, read_object
 from npczarr.sources.tables import read_tables
+from npczarr.store.review_digests import input_digests
 from tests.builders import (
     SYNTAXES,
     blob,
@@ -408,7 +411,12 @@ def requests() -> list[bytes]:
              "/about.json", "/store/status/lease.json", "/assets/viewer.js", "/review.json",
              "/predictions/0/1")  # fmt: skip
     end = "Connection: close\r\n\r\n"
-    body = b'[{"patient": "001", "sequence": "T1WI", "decision": "accept", "reason": "", "note": "x"}]'
+    key = ("001", "T1WI")
+    seen = input_digests(zarr.open_group(found.store, mode="r"), [key])[key]
+    sent = dict(
+        zip(("patient", "sequence"), key, strict=True), decision="accept", reason="", note="x", input_digest=seen
+    )
+    body = json.dumps([sent]).encode()
     mark = f"Origin: http://127.0.0.1:{found.port}\r\nContent-Type: application/json\r\n"
     posted = f"POST /review.json{head}{mark}Content-Length: {len(body)}\r\n{end}".encode() + body
     return [*(f"GET {path}{head}{end}".encode() for path in paths), posted]

@@ -30,6 +30,7 @@ class Wire:
 
     def __init__(self, store: Path) -> None:
         self.port = 8123
+        self.store = store
         access = Access(self.port)
         self.cookie = f"{access.cookie}={access.exchange(access.token)}"
         objects = StoreObjects(locate(store))

@@ -11,14 +11,17 @@ from datetime import datetime, timedelta
 import numpy as np
 import pytest
 import xarray as xr
+import xxhash
 import zarr
 
 import npczarr as npc
-from npczarr.errors import LeaseError, ParameterError, StoreError, UnknownLabelError
+from npczarr.errors import LeaseError, ParameterError, ReadOnlyError, StoreError, UnknownLabelError
 from npczarr.model.review import REASONS, Mark
 from npczarr.store.lease import hold_lease
 from npczarr.store.location import locate
-from npczarr.store.review import Review
+from npczarr.store.review import ChangedScanError, Review, review_table
+from npczarr.store.review_carried import marks_to_carry
+from npczarr.store.review_digests import input_digests
 
 SEQUENCES = ("T1WI", "T2WI", "CE-T1WI")
 
@@ -72,6 +75,61 @@ def test_a_scan_that_changed_is_to_be_reviewed_again(mine):
     assert table.loc[("001", "T2WI"), "review.decision"] is None
 
 
+def change(root, name, value):
+    """Change an entry of 001/T2WI."""
+    entry = np.array(root[name][0, 1])
+    entry.flat[0] = value
+    root[name][0, 1] = entry
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("image_digest", "0" * 32), ("shape", 1), ("spacing", 0.25), ("affine", -7.5)]
+)
+def test_a_mark_counts_for_the_voxels_and_the_geometry_that_were_seen(mine, tmp_path, monkeypatch, name, value):
+    monkeypatch.chdir(tmp_path)
+    review = review_of(mine)
+    review.keep([Mark("001", sequence, "exclude", "other") for sequence in SEQUENCES])
+    change(zarr.open_group(mine), name, value)
+    assert set(review.read().marks) == {("001", "T1WI"), ("001", "CE-T1WI")}
+    assert set(marks_to_carry(locate(mine))) == {("001", "T1WI"), ("001", "CE-T1WI")}
+    assert review_table(locate(mine))["decision"].sel(patient="001").values.tolist() == ["exclude", "", "exclude"]
+
+
+def test_a_mark_of_another_definition_of_the_digest_counts_for_nothing(mine):
+    review_of(mine).keep([Mark("001", "T1WI", "accept"), Mark("001", "T2WI", "accept")])
+    root = zarr.open_group(mine)
+    kept = json.loads(str(root["review/mark"][0, 0]))
+    voxels = f"{root['image_digest'][0, 0]} {root['mask_digest'][0, 0]}"
+    root["review/mark"][0, 0] = json.dumps(kept | {"input_digest": xxhash.xxh3_128_hexdigest(voxels.encode())})
+    found = review_of(mine).read()
+    assert (set(found.marks), found.problems) == ({("001", "T2WI")}, ())
+
+
+@pytest.mark.parametrize("read_only", [False, True])
+def test_a_mark_of_a_scan_that_is_another_by_now_is_refused(mine, tmp_path, monkeypatch, read_only):
+    def refused(*_, **__):
+        raise ReadOnlyError("may be read only")
+
+    if read_only:
+        monkeypatch.setattr("npczarr.store.review.hold_lease", refused)
+    review, root = review_of(mine, tmp_path), zarr.open_group(mine)
+    marks = [Mark("001", s, "accept", input_digest=input_digests(root, [("001", s)])["001", s]) for s in SEQUENCES]
+    change(root, "affine", -7.5)
+    with pytest.raises(ChangedScanError, match=r"^001/T2WI: the scan has changed since this page was loaded; reload"):
+        review.keep(marks)
+    assert review.read().marks == {}
+    review.keep([marks[0], marks[2]])
+    assert set(review.read().marks) == {("001", "T1WI"), ("001", "CE-T1WI")}
+    assert not (mine / "status/lease.json").exists()
+
+
+@pytest.mark.parametrize("field", ["patient", "sequence", "decision", "reason", "note", "reviewer"])
+def test_text_that_no_file_can_hold_is_refused_in_words(field):
+    with pytest.raises(ParameterError, match=f"^{field}: character 2 is half of a surrogate pair") as refused:
+        Mark(**({"patient": "001", "sequence": "T1WI", "decision": "accept"} | {field: "a\ud800"}))
+    str(refused.value).encode()
+
+
 @pytest.mark.slow
 def test_marks_stay_with_their_patients_when_others_are_appended(cohort, tmp_path):
     made, part = tmp_path / "npc.zarr", tmp_path / "part"
@@ -115,8 +173,6 @@ def test_another_writer_is_waited_for_and_then_named(mine):
 
 
 def test_a_read_only_store_has_its_marks_in_a_csv_file(mine, tmp_path, monkeypatch):
-    from npczarr.errors import ReadOnlyError
-
     def refused(*_, **__):
         raise ReadOnlyError("may be read only")
 
@@ -138,6 +194,25 @@ def test_a_read_only_store_has_its_marks_in_a_csv_file(mine, tmp_path, monkeypat
     assert lines[0].startswith("patient,sequence,decision,reason")
     assert len(lines) == 6
     assert not (mine / "review").exists()
+
+
+@pytest.mark.slow
+def test_a_mark_of_a_resampled_scan_ends_with_the_geometry_that_was_seen(mine, tmp_path):
+    target = tmp_path / "resampled.zarr"
+
+    def carried():
+        npc.resample_store(mine, target, spacing=(6, 4, 4), workers=0)
+        return set(review_of(target).read().marks)
+
+    review_of(mine).keep([Mark("001", "T2WI", "exclude", "artifact"), Mark("002", "T1WI", "accept")])
+    assert carried() == {("001", "T2WI"), ("002", "T1WI")}
+    root = zarr.open_group(mine)
+    affine = root["affine"][0, 1]
+    affine[0] *= -1  # corrected headers: left and right change places
+    root["affine"][0, 1] = affine
+    assert carried() == {("002", "T1WI")}
+    review_of(mine).keep([Mark("001", "T2WI", "exclude", "artifact")])
+    assert carried() == {("001", "T2WI"), ("002", "T1WI")}
 
 
 @pytest.mark.slow

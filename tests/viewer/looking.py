@@ -5,6 +5,7 @@ import json
 import time
 
 import numpy as np
+import zarr
 
 WAIT = 30  # s; the machine may be busy
 RED = (255, 92, 57)  # the first color of the palette
@@ -160,3 +161,11 @@ def largest_distance(a: np.ndarray, b: np.ndarray) -> float:
     from scipy.spatial import cKDTree
 
     return max(cKDTree(a).query(b)[0].max(), cKDTree(b).query(a)[0].max())
+
+
+def turn_over(store, patient: int, sequence: int) -> None:
+    """Mirror the geometry of a scan as corrected headers would: its voxels stay, left and right change places."""
+    root = zarr.open_group(store)
+    affine = root["affine"][patient, sequence]
+    affine[0] *= -1
+    root["affine"][patient, sequence] = affine

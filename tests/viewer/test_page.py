@@ -13,12 +13,13 @@ from npczarr.graphs.predictions import Predictions
 from npczarr.model.geometry import RAS_TO_LPS
 from npczarr.store.zarr_library import consolidate
 from tests.viewer.conftest import FLIPS
-from tests.viewer.looking import RED, largest_distance, on_screen, outline_mm, screen_axes
+from tests.viewer.looking import RED, largest_distance, on_screen, outline_mm, screen_axes, turn_over
 from tests.viewer.serving import serve
 
 pytestmark = pytest.mark.slow
 PLANES = ("axial", "coronal", "sagittal")
 _NEAR = 2.0  # px
+CHANGED = "the scan has changed since this page was loaded; reload it and look again"
 
 
 def point(values) -> str:
@@ -417,6 +418,32 @@ def test_a_models_masks_lie_beside_the_truth_and_can_be_hidden(look, store, tmp_
         assert len(page.colored(0, RED))
 
 
+class Remarked:
+    """Predictions as files give them whose values or grid are not what they should be."""
+
+    name, places = "model", ((0, 0), (0, 1))
+
+    def __init__(self, store) -> None:
+        self._masks = [npc.open(store).npc.scan("001", sequence).mask.values for sequence in ("T1WI", "T2WI")]
+
+    def mask(self, place):
+        return self._masks[place[1]]
+
+    def message(self, place):
+        return "mask: the value 7 is that of no label; é" if place == (0, 1) else ""
+
+
+def test_what_must_be_known_of_a_prediction_is_said_in_its_pane(look, store):
+    with serve(store, predicted=Remarked(store)) as served, look(served, "patient=001") as page:
+        page.shows("001")
+        notes = page.run(
+            "return [...document.querySelectorAll('.pane')].map(p => p.querySelector('.note').textContent)"
+        )
+        assert notes == ["", "T2WI: prediction: mask: the value 7 is that of no label; é", ""]
+        assert len(page.colored(1)) > 0
+        assert page.console() == []
+
+
 def reddish(page) -> np.ndarray:
     """(n, 2) pixels of the first pane in a shade of the first color."""
     script = """
@@ -597,6 +624,95 @@ def test_a_decision_on_several_sequences_leaves_what_was_decided_on_one(look, st
         press("Take back")
         assert decided() == {}
         assert page.console() == []
+
+
+def test_a_decision_on_a_scan_that_changed_meanwhile_is_refused_and_what_was_typed_stays(look, store, tmp_path):
+    from npczarr.store.location import locate
+    from npczarr.store.review import Review
+
+    def press(name):
+        page.run(f"[...document.querySelectorAll('.review button')].find(b => b.textContent === '{name}').click()")
+
+    copy = tmp_path / "review.zarr"
+    shutil.copytree(store, copy)
+    with serve(copy) as served, look(served, "patient=001&sequence=T2WI") as page:
+        page.shows("001", "ahead")
+        turn_over(copy, 0, 1)
+        page.browser.find_element("css selector", ".review input").send_keys("moved")
+        page.run("document.querySelector('.review select').value = 'artifact'")
+        for name in ("Exclude", "Accept", "Take back"):
+            press(name)
+            page.until("return document.querySelector('.review .said').textContent.startsWith('not kept')")
+            assert page.text(".review .said") == f"not kept: 001/T2WI: {CHANGED}"
+            assert page.text(".review .state").startswith("T2WI: not reviewed")
+            assert page.run("return document.querySelector('.review input').value") == "moved"
+            assert page.run("return document.querySelector('.review select').value") == "artifact"
+            page.run("document.querySelector('.review .said').textContent = ''")
+        assert page.run("return document.querySelector('.npczarr h1').textContent") == "001"
+        assert Review(locate(copy)).read().marks == {}
+        page.go("patient=001&sequence=T2WI")
+        page.shows("001")
+        assert page.text(".pane .note") == ""
+        press("Accept")
+        page.until("return document.querySelector('.review .said').textContent === 'kept'")
+        assert set(Review(locate(copy)).read().marks) == {("001", "T2WI")}
+
+
+def test_the_page_and_the_server_know_a_scan_of_any_geometry_by_the_same_digest(look, turned, tmp_path):
+    from npczarr.store.location import locate
+    from npczarr.store.review import Review
+
+    copy = tmp_path / "turned.zarr"
+    shutil.copytree(turned[0], copy)
+    root = zarr.open_group(copy)
+    root["spacing"][1, 0] = np.nan
+    root["affine"][2, 0, 0, 1:] = (-0.0, 1e-7, -12345678901234567.0)
+    patients = root["patient"][:]
+    with serve(copy) as served, look(served) as page:
+        for patient in patients:
+            page.shows(patient)
+            page.keys("y")
+            page.until("return document.querySelector('.review .said').textContent === 'kept'")
+            page.run("document.querySelector('.review .said').textContent = ''")
+    assert {key[0] for key in Review(locate(copy)).read().marks} == set(patients)
+
+
+def test_a_scan_whose_geometry_changed_since_the_page_was_loaded_is_said(look, store, tmp_path):
+    copy = tmp_path / "turned.zarr"
+    shutil.copytree(store, copy)
+    with serve(copy) as served, look(served) as page:
+        page.shows("001", "ahead")
+        turn_over(copy, 1, 2)
+        page.keys("j")
+        page.shows("002")
+        notes = page.run(
+            "return [...document.querySelectorAll('.pane')].map(p => p.querySelector('.note').textContent)"
+        )
+        assert notes == ["", "", f"CE-T1WI: {CHANGED}"]
+        page.keys("4")
+        notes = page.run(
+            "return [...document.querySelectorAll('.pane')].map(p => p.querySelector('.note').textContent)"
+        )
+        assert notes == ["", "", CHANGED]
+        assert page.console() == []
+
+
+def test_a_packed_store_that_was_replaced_is_shown_by_a_page_that_is_loaded_anew(look, store, tmp_path):
+    copy, packed = tmp_path / "cohort.zarr", tmp_path / "cohort.zarr.zip"
+    shutil.copytree(store, copy)
+    npc.pack(copy, packed)
+    with serve(packed, csv_file=tmp_path / "marks.csv") as served, look(served) as page:
+        page.shows("001", "ahead")
+        turn_over(copy, 0, 1)
+        npc.measure_store(copy, "morphology")  # other places of all members
+        npc.pack(copy, packed, overwrite=True)
+        page.keys("y")
+        page.until(f"return document.querySelector('.review .said').textContent === 'not kept: 001/T2WI: {CHANGED}'")
+        page.go("patient=001")
+        page.shows("001")
+        page.keys("y")
+        page.shows("002")
+        assert "1 of 3 patients reviewed" in page.text(".review")
 
 
 def test_a_store_in_one_file_is_shown_and_its_marks_are_kept_beside_it(look, store, tmp_path):

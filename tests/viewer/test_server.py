@@ -12,18 +12,22 @@ import sys
 import time
 from pathlib import Path
 
+import nibabel
 import numpy as np
 import pytest
+import zarr
 
 import npczarr as npc
 from npczarr.errors import ParameterError, SourceError, StoreError
 from npczarr.graphs.predictions import Predictions
 from npczarr.store.location import locate
 from npczarr.store.review import Review
+from npczarr.store.review_digests import input_digests
 from npczarr.viewer.access import Access, is_this_machine
 from npczarr.viewer.desk import draw_sample
 from npczarr.viewer.objects import StoreObjects
 from npczarr.viewer.page import export_page, page_files
+from tests.viewer.looking import turn_over
 from tests.viewer.serving import serve
 
 
@@ -223,7 +227,16 @@ def post(served, marks, **headers):
     return answer.status, said
 
 
-MARK = {"patient": "001", "sequence": "T1WI", "decision": "accept", "reason": "", "note": ""}
+MARK = {
+    "patient": "001", "sequence": "T1WI", "decision": "accept", "reason": "", "note": "", "input_digest": "0" * 32
+}  # fmt: skip
+
+
+def seen(url, *marks):
+    """Marks as a page sends them that was drawn from the store as it is now."""
+    keys = [(mark["patient"], mark["sequence"]) for mark in marks]
+    digests = input_digests(zarr.open_group(url, mode="r"), keys)
+    return [mark | {"input_digest": digests[key]} for mark, key in zip(marks, keys, strict=True)]
 
 
 @pytest.fixture
@@ -235,7 +248,8 @@ def own(store, tmp_path):
 
 def test_marks_of_the_page_are_in_the_store_when_the_answer_comes(own):
     status, body = post(
-        own, [MARK, MARK | {"sequence": "T2WI", "decision": "exclude", "reason": "other", "note": "é<b>"}]
+        own,
+        seen(own.store, MARK, MARK | {"sequence": "T2WI", "decision": "exclude", "reason": "other", "note": "é<b>"}),
     )
     assert (status, json.loads(body)) == (200, {"where": "store", "file": ""})
     marks = Review(locate(own.store)).read().marks
@@ -266,6 +280,11 @@ def test_marks_of_other_pages_are_refused(own, headers):
         json.dumps([MARK | {"note": 1}]),
         json.dumps([MARK | {"decision": "maybe"}]), json.dumps([MARK | {"patient": "../x"}]),
         json.dumps([MARK | {"note": "x" * 30_000}]), json.dumps([MARK | {"reviewer": "someone else"}]),
+        json.dumps([MARK | {"note": "\ud800"}]), json.dumps([MARK | {"patient": "\udfff"}]),
+        json.dumps([MARK | {"decision": "\ud800"}]), json.dumps([MARK | {"reason": "\ud800"}]),
+        json.dumps([MARK | {"\ud800": ""}]), json.dumps([MARK | {"input_digest": "\ud800"}]),
+        json.dumps([MARK | {"input_digest": ""}]), json.dumps([{k: v for k, v in MARK.items() if k != "input_digest"}]),
+        "[" * 15_000,
     ],
 )  # fmt: skip
 def test_what_is_no_mark_is_refused_in_words(own, body):
@@ -273,6 +292,27 @@ def test_what_is_no_mark_is_refused_in_words(own, body):
     assert status == 400
     assert len(said) > 20
     assert not (Path(own.store) / "review").exists()
+
+
+CHANGED = "the scan has changed since this page was loaded; reload it and look again"
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_decision_on_a_scan_that_changed_since_the_page_was_loaded_is_refused(store, tmp_path, packed):
+    made = tmp_path / "own.zarr"
+    shutil.copytree(store, made)
+    marks = seen(made, MARK, MARK | {"sequence": "T2WI", "decision": "exclude", "reason": "other", "note": "n"})
+    turn_over(made, 0, 1)
+    shown = npc.pack(made, tmp_path / "own.zarr.zip").path if packed else made
+    with serve(shown, csv_file=tmp_path / "marks.csv") as running:
+        status, said = post(running, marks)
+        assert (status, said) == (409, f"001/T2WI: {CHANGED}")
+        assert Review(locate(shown), tmp_path / "marks.csv").read().marks == {}
+        assert not (tmp_path / "marks.csv").exists()
+        assert not (made / "review").exists()
+        assert post(running, seen(made, *marks))[0] == 200
+        marks = json.loads(running.ask("/review.json")[2])["marks"]
+        assert {mark["sequence"]: mark["decision"] for mark in marks} == {"T1WI": "accept", "T2WI": "exclude"}
 
 
 def test_sample_is_drawn_by_its_seed_and_listed_in_order():
@@ -302,6 +342,21 @@ def test_predictions_are_given_scan_by_scan(store, tmp_path):
         assert running.ask("/predictions/0/1")[0] == 404
         assert running.ask("/predictions/0/0", cookie=False)[0] == 403
         assert running.ask("/predictions/0/0", "PUT")[0] == 405
+
+
+def test_what_a_score_says_of_a_prediction_is_given_behind_its_voxels(store, tmp_path):
+    npc.export_scans(store, tmp_path / "model", format="nifti", patients=["001"], sequences=["T1WI"])
+    (file,) = (tmp_path / "model/001").glob("ROI*")
+    found = nibabel.load(file)
+    voxels = np.asarray(found.dataobj).astype(np.uint8)
+    voxels[0, 0, 0] = 7
+    nibabel.save(nibabel.Nifti1Image(voxels[:, :, :-1], found.affine), file)
+    score = npc.score(npc.open(store), tmp_path / "model")
+    said = str(score["message"].sel(patient="001", sequence="T1WI").values)
+    assert said
+    with serve(store, predicted=Predictions(store, tmp_path / "model")) as running:
+        content = gzip.decompress(running.ask("/predictions/0/0")[2])
+    assert content[npc.open(store).npc.scan("001", "T1WI").mask.size :].decode() == said
 
 
 def test_predictions_of_nobody_in_the_store_are_refused(store, tmp_path):

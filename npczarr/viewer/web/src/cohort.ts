@@ -136,6 +136,23 @@ export class Cohort {
     return table.values[table.dims.length > 1 ? patient * table.shape[1] + sequence : patient];
   }
 
+  /** What a table on (patient, sequence, …) says of a scan, in C order. */
+  entries(name: string, patient: number, sequence: number): (string | number)[] {
+    const table = this.#tables.get(name);
+    const size = (table?.shape ?? []).slice(2).reduce((product, n) => product * n, 1);
+    const start = (patient * this.sequences.length + sequence) * size;
+    return Array.from({ length: size }, (_, i) => table?.values[start + i] ?? "");
+  }
+
+  /** The same of each scan of a patient, as the store has it now. */
+  async entriesNow(name: string, patient: number): Promise<(string | number)[][]> {
+    const array = await this.array(name);
+    const { data } = await zarr.get(array, [zarr.slice(patient, patient + 1), ...array.shape.slice(1).map(() => null)]);
+    const values = Array.from(data as Iterable<string | number | bigint>, (value) => (typeof value === "bigint" ? Number(value) : value));
+    const size = values.length / this.sequences.length;
+    return this.sequences.map((_, sequence) => values.slice(sequence * size, (sequence + 1) * size));
+  }
+
   /** What a table on (patient, sequence, z) says of the slices of a scan; its chunks are kept. */
   async slices(name: string, patient: number, sequence: number, depth: number): Promise<Float64Array> {
     const array = await this.array(name);
@@ -165,17 +182,14 @@ export class Cohort {
   /** What the store says of a scan. */
   scan(patient: number, sequence: number): Scan {
     const say = (name: string): string => String(this.value(name, patient, sequence));
-    const of = (name: string, n: number): number[] => {
-      const start = (patient * this.sequences.length + sequence) * n;
-      return Array.from({ length: n }, (_, i) => (this.#tables.get(name)?.values as Values)[start + i]);
-    };
+    const of = (name: string): number[] => this.entries(name, patient, sequence) as number[];
     const status = say("status");
     const stored = STORED.includes(status);
     let grid: Grid | null = null;
     let problem = "";
     if (stored) {
       try {
-        grid = new Grid(of("shape", 3), of("affine", 16));
+        grid = new Grid(of("shape"), of("affine"));
       } catch (error) {
         problem = (error as Error).message;
       }
@@ -189,7 +203,7 @@ export class Cohort {
       message: say("message"),
       grid,
       problem,
-      knownSpacing: of("spacing", 3).every(Number.isFinite),
+      knownSpacing: of("spacing").every(Number.isFinite),
       hasImage: grid !== null && say("image_digest") !== "",
       hasMask: grid !== null && STORED.includes(say("mask_status")),
       imageDigest: say("image_digest"),

@@ -94,8 +94,7 @@ export class Results {
     const at = patient * this.#cohort.sequences.length + sequence;
     let found = this.#kept.get(at);
     if (found === undefined) {
-      const of = (name: string): number[] =>
-        Array.from({ length: 3 }, (_, i) => Number(this.#cohort.table(name)?.values[3 * at + i]));
+      const of = (name: string): number[] => this.#cohort.entries(name, patient, sequence).map(Number);
       const text = inputText(String(this.#cohort.value("mask_digest", patient, sequence)), of("shape"), of("spacing"));
       this.#hash.init();
       found = this.#hash.update(text).digest("hex");
@@ -107,7 +106,13 @@ export class Results {
 
 /** What the digest of a result's input is computed of, as Python writes it. */
 export function inputText(digest: string, shape: readonly number[], spacing: readonly number[]): string {
-  return `${digest} ([${shape.join(", ")}], [${spacing.map(pythonFloat).join(", ")}])`;
+  return `${digest} ${geometryText(shape, spacing)}`;
+}
+
+/** A shape and other geometry as Python writes a tuple of a list of integers and lists of floats. */
+export function geometryText(shape: readonly number[], ...rest: readonly (readonly number[])[]): string {
+  const texts = [shape.join(", "), ...rest.map((values) => values.map(pythonFloat).join(", "))];
+  return `(${texts.map((text) => `[${text}]`).join(", ")})`;
 }
 
 /** A float as Python's repr writes it. */

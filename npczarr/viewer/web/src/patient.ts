@@ -2,6 +2,7 @@
 import type { Cohort, Scan } from "./cohort.js";
 import type { Vector } from "./geometry.js";
 import type { Predictions } from "./predictions.js";
+import { CHANGED, changedSince } from "./seen.js";
 import { digest, largestSlice, Volume } from "./volume.js";
 
 /** One sequence of the patient that is shown. */
@@ -92,9 +93,11 @@ export class Patient {
         const predicted = this.#tried(series, series.predicted?.load() ?? Promise.resolve(), "the prediction cannot be read");
         await this.#tried(series, series.image?.load(sliceAt(series, at)) ?? Promise.resolve());
         await predicted;
-        await this.#verify(series);
+        if (series.predicted?.message) series.problems.push(`prediction: ${series.predicted.message}`);
       }),
     );
+    const changed = await changedSince(this.#cohort, this.index).catch((error: unknown) => error as Error);
+    await Promise.all(this.shown.map((series) => this.#verify(series, changed)));
   }
 
   async #scale({ image, scan }: Series): Promise<void> {
@@ -114,8 +117,13 @@ export class Patient {
     }
   }
 
-  async #verify(series: Series): Promise<void> {
+  async #verify(series: Series, changed: readonly boolean[] | Error): Promise<void> {
     const { image, masks, scan } = series;
+    if (changed instanceof Error) series.problems.push(`whether it has changed since this page was loaded cannot be read: ${changed.message}`);
+    else if (changed[scan.sequence]) {
+      series.problems.push(CHANGED);
+      return;
+    }
     const parts: [string, readonly Volume[], string][] = [
       ["image", image ? [image] : [], scan.imageDigest],
       ["mask", masks, scan.maskDigest],

@@ -31,9 +31,11 @@ export class Predictions {
       path: `/${this.name}`,
       store: { absent: new Set() },
       getChunk: async () => {
-        const data = await this.#objects.get(key);
-        if (data?.length !== x * y * z) throw new Error("the prediction does not have the voxels of the scan");
-        return { data, stride: [x * y * z, x * y * z, x * y, x, 1] };
+        const found = await this.#objects.get(key);
+        const size = x * y * z;
+        if (!found || found.length < size) throw new Error("the prediction does not have the voxels of the scan");
+        const message = new TextDecoder().decode(found.subarray(size)); // behind the voxels
+        return { data: found.subarray(0, size), stride: [size, size, x * y, x, 1], message };
       },
     };
     return new Volume(array, [patient, sequence], grid);

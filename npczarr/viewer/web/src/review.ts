@@ -10,6 +10,8 @@ export interface Mark {
   readonly decision: string;
   readonly reason: string;
   readonly note: string;
+  /** Digest of the scan that was looked at. */
+  readonly input_digest: string;
 }
 interface About {
   readonly marks: readonly Mark[];
@@ -85,6 +87,8 @@ type Label = Pick<Mark, "patient" | "sequence">;
 export interface BarActions {
   /** Labels of the scans that are shown. */
   scans(): readonly Label[];
+  /** Digest of a scan as it is drawn. */
+  seen(scan: Label): Promise<string>;
   /** Patients of the list, and those of them whose scans are all decided on. */
   progress(): readonly [number, number];
   kept(): void;
@@ -163,7 +167,8 @@ export class ReviewBar {
     const left = stay.length ? `; ${stay.map(({ sequence }) => sequence).join(", ")} as decided before` : "";
     this.#said.textContent = "keeping…";
     try {
-      const file = await this.#review.keep(marks);
+      const seen = await Promise.all(scans.map((scan) => this.#actions.seen(scan)));
+      const file = await this.#review.keep(marks.map((mark, i) => ({ ...mark, input_digest: seen[i] })));
       this.#said.textContent = (file ? `kept in ${file}` : "kept") + left;
     } catch (error) {
       this.#said.textContent = (error as Error).message;

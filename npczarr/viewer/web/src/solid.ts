@@ -100,7 +100,7 @@ export class Solid {
     this.#ruler.style.width = `${mm * pixelsPerMm}px`;
     this.#ruler.textContent = `${mm} mm`;
     this.#ruler.hidden = !faces.length;
-    this.#note.textContent = faces.length ? "" : this.#why(look);
+    this.#note.textContent = this.series.problems.join("\n") || (faces.length ? "" : this.#why(look));
     this.#note.hidden = this.#note.textContent === "";
     const [around, above] = look.turn.map((degrees) => number(degrees, 0));
     this.#canvas.setAttribute("aria-label",
@@ -108,8 +108,7 @@ export class Solid {
   }
 
   #why({ style }: SolidLook): string {
-    const { masks, predicted, problems } = this.series;
-    if (problems.length) return problems.join("\n");
+    const { masks, predicted } = this.series;
     if (!masks.length && !predicted) return "There is no mask of it.";
     if (style === "off") return "Masks are switched off (M).";
     return [...masks, predicted].some((mask) => mask && !mask.whole) ? "loading…" : "The masks that are drawn are empty.";

@@ -13,6 +13,7 @@ import type { Tool } from "./pane.js";
 import { Patients, type Patient, type Series } from "./patient.js";
 import { Predictions, type Predicted } from "./predictions.js";
 import { Review, ReviewBar, reviewColumns, warningsColumn, type BarActions } from "./review.js";
+import { digestSeen } from "./seen.js";
 import { Stage, type View } from "./stage.js";
 import { fromQuery, initial, normalized, toQuery, STATE_NAMES, type State } from "./state.js";
 import { helpDialog, Toolbar, type ToolbarActions } from "./toolbar.js";
@@ -183,6 +184,8 @@ export class Viewer implements View {
         this.#state.layout === "sequences" && !this.#state.sequence
           ? this.#labelsOf(this.#patient?.shown ?? [])
           : this.#labelsOf(this.#stage.series),
+      seen: ({ patient, sequence }) =>
+        digestSeen(this.cohort, this.cohort.patients.indexOf(patient), this.cohort.sequences.indexOf(sequence)),
       progress: () => {
         const rows = this.#list.rows;
         return [rows.length, rows.filter((index) => !isOpen(this.cohort, this.#review, index)).length];

@@ -10,7 +10,7 @@ export interface Chunked {
   readonly chunks: readonly number[];
   readonly path: string;
   readonly store: { readonly absent: ReadonlySet<string> };
-  getChunk(at: number[]): Promise<{ readonly data: unknown; readonly stride: readonly number[] }>;
+  getChunk(at: number[]): Promise<{ readonly data: unknown; readonly stride: readonly number[]; readonly message?: string }>;
 }
 const TYPES = {
   int8: Int8Array, uint8: Uint8Array, int16: Int16Array, uint16: Uint16Array,
@@ -31,6 +31,8 @@ export class Volume {
   readonly absent: string[] = [];
   /** Grows whenever voxels arrive. */
   version = 0;
+  /** What must be known of it before it is trusted. */
+  message = "";
   /** Why it cannot be read. */
   problem = "";
   readonly #array: Chunked;
@@ -133,6 +135,7 @@ export class Volume {
       if (key) this.absent.push(key);
     }
     const lead = this.#place.reduce((sum, index, axis) => sum + (index % sizes[axis]) * chunk.stride[axis], 0);
+    this.message = chunk.message ?? "";
     this.#copy(chunk.data as Voxels, lead, chunk.stride.slice(-3), at);
     this.problem = "";
     this.version++;

@@ -58,7 +58,7 @@ test("a mark is sent once", async () => {
   failing(0, () => Response.json({ marks: [], problems: [], sample: [], reasons: [] }));
   const review = await Review.open("review.json");
   const asked = failing(1, () => Response.json({ file: "" }));
-  const mark = { patient: "001", sequence: "T1WI", decision: "accept", reason: "", note: "" };
+  const mark = { patient: "001", sequence: "T1WI", decision: "accept", reason: "", note: "", input_digest: "" };
   await assert.rejects(review.keep([mark]), /may not be kept/);
   assert.deepEqual(asked, ["POST review.json"]);
   assert.equal(review.of("001", "T1WI"), undefined);

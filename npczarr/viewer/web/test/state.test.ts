@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { inputText, pythonFloat, type Column } from "../src/columns.js";
 import { listed, OPERATORS, type Filter } from "../src/filter.js";
+import { seenText } from "../src/seen.js";
 import { fromQuery, initial, toQuery, type State } from "../src/state.js";
 
 const state: State = {
@@ -67,4 +68,10 @@ test("numbers are written as Python writes them", () => {
   ];
   for (const [value, text] of cases) assert.equal(pythonFloat(value), text);
   assert.equal(inputText("ab", [1, 2, 3], [5.5, 0.43, Number.NaN]), "ab ([1, 2, 3], [5.5, 0.43, nan])");
+});
+
+test("what a mark is of is written as Python writes it", () => {
+  const affine = [0.5, 0, 0, -12.25, 0, -0, 1, 1e-7, 0, 0, 3, 1e16, 0, 0, 0, 1];
+  const text = "a b ([1, 2, 3], [5.5, nan, 1.0], [0.5, 0.0, 0.0, -12.25, 0.0, -0.0, 1.0, 1e-07, 0.0, 0.0, 3.0, 1e+16, 0.0, 0.0, 0.0, 1.0])";
+  assert.equal(seenText([["a"], ["b"], [1, 2, 3], [5.5, Number.NaN, 1], affine]), text);
 });
