@@ -13,7 +13,7 @@ from npczarr.errors import ParameterError
 from npczarr.graphs.describe import describe_cohort, describe_scan, is_scan
 from npczarr.model.geometry import AXES, Grid
 from npczarr.model.records import PADDING
-from npczarr.model.schema import RESAMPLING, STORED
+from npczarr.model.schema import PENDING, RESAMPLING, STATUSES, STORED
 from npczarr.store.dataset_voxels import VOXELS, DatasetVoxels, known_voxels
 from npczarr.store.entries import DatasetTables, Entries
 from npczarr.store.places import patients_of, place_of, sequences_of
@@ -268,7 +268,7 @@ def _grid_of(tables: Entries, label: str) -> Grid:
     Raises
     ------
     ParameterError
-        If its tables do not tell, or it has no voxels.
+        If its tables do not tell, or it has no voxels, or is being written.
     """
     if "shape" not in tables:
         raise ParameterError("the Dataset has no 'shape'; open it with npczarr.open or xr.open_zarr from a store")
@@ -276,7 +276,9 @@ def _grid_of(tables: Entries, label: str) -> Grid:
         others = ", ".join(str(dim) for dim in tables["shape"].dims if dim != "axis")
         raise ParameterError(f"{label}: the labels do not tell one scan, for 'shape' is also on {others}; select one")
     depth, rows, columns = (int(n) for n in tables["shape"].values)
+    status, message = (str(tables[name].values) if name in tables else "" for name in ("status", "message"))
+    if status == PENDING:
+        raise ParameterError(f"{label} is pending: {STATUSES[PENDING]}")
     if not min(depth, rows, columns):
-        status, message = (str(tables[name].values) if name in tables else "" for name in ("status", "message"))
         raise ParameterError(f"{label} has no image in the store: {status}, {message}")
     return Grid((depth, rows, columns), tables["affine"].values)

@@ -19,7 +19,7 @@ from npczarr.graphs.changed_datasets import whole_texts
 from npczarr.graphs.label_dim import check_named, names_in, only
 from npczarr.model.geometry import AXES
 from npczarr.model.results import MESSAGE
-from npczarr.model.schema import SCAN, STORED, Variable
+from npczarr.model.schema import PENDING, SCAN, STORED, Variable
 from npczarr.store.axis_order import in_axis_order
 
 _LAST = ("affine_row", "affine_column", "axis", *AXES)
@@ -178,18 +178,19 @@ def scan_geometry(dataset: xr.Dataset, there: xr.DataArray | None = None) -> xr.
 
 
 def masks_there(dataset: xr.Dataset) -> xr.DataArray | None:
-    """Where there is a mask, by what became of it or by its digest; None, with a warning, where nothing tells.
+    """Where there is a whole mask, by what became of it or by its digest; None, with a warning, where nothing tells.
 
     Warns
     -----
     UserWarning
         If the Dataset has neither: masks that are not there would count as empty.
     """
-    dataset = whole_texts(dataset[[name for name in ("mask_status", "mask_digest") if name in dataset]])
+    dataset = whole_texts(dataset[[name for name in ("status", "mask_status", "mask_digest") if name in dataset]])
+    whole = dataset["status"] != PENDING if "status" in dataset else True
     if "mask_status" in dataset:
-        return (dataset["mask_status"] == STORED[0]) | (dataset["mask_status"] == STORED[1])
+        return ((dataset["mask_status"] == STORED[0]) | (dataset["mask_status"] == STORED[1])) & whole
     if "mask_digest" in dataset:
-        return dataset["mask_digest"] != ""
+        return (dataset["mask_digest"] != "") & whole
     warnings.warn(
         "the Dataset has neither mask_status nor mask_digest, so that scans without a mask count as scans with an "
         "empty one; keep mask_status beside mask",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from importlib.metadata import version
@@ -17,7 +17,7 @@ from npczarr.errors import NpczarrError, ReadOnlyError, SourceError
 from npczarr.graphs.measure import agreement, morphology
 from npczarr.model.progress import Meter, OnProgress
 from npczarr.model.results import VERSION, Failure
-from npczarr.model.schema import SCAN, TEXT
+from npczarr.model.schema import PENDING, SCAN, STATUSES, TEXT
 from npczarr.runner import Runner, active_client
 from npczarr.store.hierarchy import open_group
 from npczarr.store.lease import Lease, hold_lease
@@ -71,7 +71,8 @@ def measure_and_keep(
             f"none of the predicted masks is of a patient and sequence in {location.shown}; name their folders as the "
             "store's patients"
         )
-    missed = [*_unmatched(dataset, measure, chosen), *_pending(dataset)]
+    pending = _pending(dataset)
+    missed = [*_unmatched(dataset, measure, chosen), *pending]
     provenance = {**template.attrs, "npczarr_results": VERSION}
     digests = input_digests({name: dataset[name].values for name in INPUTS})
     patients = [str(label) for label in dataset["patient"].values]
@@ -99,7 +100,12 @@ def measure_and_keep(
         if todo and lease is not None:
             written_by = {**provenance, WRITTEN_BY: version("npczarr")}
             with lease.writing():
-                write_result(root, path, _stored_form(result, failures), written_by)
+                write_result(
+                    root,
+                    path,
+                    _stored_form(result, [*failures, *(one for one in pending if one.patient in todo)]),
+                    written_by,
+                )
     return result.assign_attrs(provenance, kept=int(lease is not None)), (*failures, *missed)
 
 
@@ -116,10 +122,10 @@ def _unmatched(dataset: xr.Dataset, measure: str, chosen: Mapping[str, Any]) -> 
 
 def _pending(dataset: xr.Dataset) -> list[Failure]:
     """Name the scans of which there is nothing yet."""
-    problem = "pending: it is being written, or a run was interrupted; run npczarr convert again"
+    problem = f"{PENDING}: {STATUSES[PENDING]}"
     status = dataset["status"].transpose(*SCAN)
     labels = [dataset[dim].values for dim in SCAN]
-    return [Failure(str(labels[0][p]), str(labels[1][s]), problem) for p, s in np.argwhere(status.values == "pending")]
+    return [Failure(str(labels[0][p]), str(labels[1][s]), problem) for p, s in np.argwhere(status.values == PENDING)]
 
 
 def function_of(measure: str) -> Callable[..., xr.Dataset]:
@@ -248,8 +254,8 @@ def _already_measured(
     return result, [patient for i, patient in enumerate(patients) if i not in known]
 
 
-def _stored_form(result: xr.Dataset, failures: list[Failure]) -> xr.Dataset:
-    """Leave scans that failed without a digest, so that the next run tries them again."""
+def _stored_form(result: xr.Dataset, failures: Collection[Failure]) -> xr.Dataset:
+    """Leave scans that failed, or were pending, without a digest, so that the next run tries them again."""
     digests = result["input_digest"].copy(deep=True)
     for failure in failures:
         digests.loc[{"patient": failure.patient, "sequence": failure.sequence}] = ""

@@ -16,7 +16,7 @@ from npczarr.errors import NpczarrError, ParameterError, unknown_label
 from npczarr.graphs.changed_datasets import check_whole
 from npczarr.model.geometry import AXES, Floats, Grid, Shape
 from npczarr.model.resampling import Resampling
-from npczarr.model.schema import RESAMPLING, SCAN, SCHEMA_ATTRIBUTE, STORED
+from npczarr.model.schema import PENDING, RESAMPLING, SCAN, SCHEMA_ATTRIBUTE, STATUSES, STORED
 from npczarr.store.describe import json_schema
 
 
@@ -125,7 +125,11 @@ _Entries = Mapping[str, Any]
 def _plan_scan(scan: _Entries, reference: _Entries | None, request: Resampling) -> ScanPlan:
     own = _grid_of(scan)
     if own is None:
-        return ScanPlan(None, problem="not in the store that is resampled")
+        status = str(scan.get("status", ""))
+        where = "in the store that is resampled"
+        return ScanPlan(
+            None, problem=f"{PENDING} {where}: {STATUSES[PENDING]}" if status == PENDING else f"not {where}"
+        )
     known = _known(scan)
     base = None
     if reference is not None:
@@ -158,6 +162,8 @@ def _plan_scan(scan: _Entries, reference: _Entries | None, request: Resampling) 
 
 
 def _grid_of(scan: _Entries) -> Grid | None:
+    if str(scan.get("status", "")) == PENDING:
+        return None
     z, y, x = (int(n) for n in scan["shape"])
     return Grid((z, y, x), scan["affine"]) if min(z, y, x) > 0 else None
 

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from npczarr.model.schema import SCAN, Variable
 
-VERSION = 4  # of the definitions below: a stored result of another version is computed again
+VERSION = 5  # of the definitions below: a stored result of another version is computed again
 _PER_AXIS = (*SCAN, "axis")
 #: Of surface Dice, in mm.
 TOLERANCE_MM = 2.0

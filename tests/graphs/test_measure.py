@@ -383,4 +383,27 @@ def test_scans_that_are_pending_are_named_and_not_taken_for_measured(store, tmp_
     assert read_kept(location, "morphology", "morphology", {"method": "lorensen"}) is None
     _, failures = npc.measure_store(copy, "morphology")
     assert [(f.patient, f.sequence) for f in failures] == [("001", "T1WI")]
-    assert "run npczarr convert again" in failures[0].problem
+    assert "convert again to complete it" in failures[0].problem
+
+
+def test_a_pending_scan_has_no_number_and_is_measured_once_it_is_whole(store, tmp_path):
+    copy = shutil.copytree(store, tmp_path / "copy.zarr")
+    expected = npc.morphology(npc.open(store)).sel(patient="001", sequence="T1WI").compute()
+    rows = Rows(open_group(locate(copy).open(), str(copy)))
+    rows.mark_pending([("001", "T1WI")])
+    ds = npc.open(copy)
+    assert np.isnan(npc.morphology(ds).volume.sel(patient="001", sequence="T1WI"))
+    assert np.isnan(npc.morphology(ds.drop_vars("mask_status")).voxel_count.sel(patient="001", sequence="T1WI"))
+    resampled = npc.resample(ds, spacing=3).sel(patient="001", sequence="T1WI")
+    assert str(resampled.status.values) == "pending"
+    assert np.isnan(resampled.image.values).all()
+    with pytest.raises(ParameterError, match="001/T1WI is pending: being written, or left behind"):
+        ds.npc.scan("001", "T1WI")
+    npc.measure_store(copy, "morphology")
+    rows.amend({("001", "T1WI"): {"status": "ok"}})
+    found, failures = npc.measure_store(copy, "morphology")
+    assert failures == ()
+    xr.testing.assert_identical(
+        found[["volume", "voxel_count"]].sel(patient="001", sequence="T1WI").drop_attrs(),
+        expected[["volume", "voxel_count"]].drop_attrs(),
+    )
