@@ -23,8 +23,9 @@ def check_voxels(dataset: xr.Dataset, *names: str) -> None:
     """Check that a Dataset has these arrays of voxels, and each scan still in its place in them.
 
     Scans begin at the first voxel of their place, and their tables describe them whole; xarray selects voxels and
-    leaves the tables as they are. Voxels along y and x that were turned round, and those of a Dataset whose `shape`
-    does not say the size of the arrays, are not noticed.
+    leaves the tables as they are. Voxels along y and x that were turned round are not noticed here, but where a mask is
+    measured that then lies outside its scan; nor are those of a Dataset whose `shape` does not say the size of the
+    arrays.
 
     Parameters
     ----------

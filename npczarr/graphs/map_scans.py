@@ -126,6 +126,11 @@ class _Rows:
             window = (*at, slice(int(z)), slice(int(y)), slice(int(x)))
             whole = [mask[window] for mask in masks]
             self._check(whole, (z, y, x))
+            if any(_reaches_beyond(mask[at], whole[0].shape) for mask in masks):
+                raise ParameterError(
+                    f"a scan of {z:g} x {y:g} x {x:g} voxels (z, y, x) has voxels of its mask outside of them: the "
+                    "Dataset was turned round or moved; take the scan of the whole cohort first, then select in it"
+                )
             for i, number in enumerate(self.labels):
                 voxels = [only(mask, number) for mask in whole]
                 for j, reading in enumerate(self.readings):
@@ -143,6 +148,12 @@ class _Rows:
                 )
             if self.known:
                 check_named(mask, self.known)
+
+
+def _reaches_beyond(mask: NDArray[Any], shape: tuple[int, ...]) -> bool:
+    """Whether a mask with its padding (z, y, x) holds something beyond a scan of this shape."""
+    z, y, x = shape
+    return any(part.max(initial=0) > 0 for part in (mask[z:], mask[:z, y:], mask[:z, :y, x:]))
 
 
 def scan_geometry(dataset: xr.Dataset, there: xr.DataArray | None = None) -> xr.DataArray:

@@ -373,3 +373,13 @@ def test_one_sequence_or_patient_is_looked_at_as_several(dataset):
         flags = npc.quality(npc.morphology(one))
         assert not flags.volumes_disagree.any()
         npc.figures.resolution(one)
+
+
+def test_a_scan_that_was_moved_out_of_its_place_is_refused_where_its_mask_is_cut(store):
+    ds = npc.open(store)
+    room = (ds.sizes["x"] - ds.shape.sel(axis="x", drop=True)).where(ds.mask_voxels > 0, 0).values
+    assert room.max() > 0  # some scan is smaller than the largest
+    with pytest.raises(ParameterError, match=r"has voxels of its mask outside of them: the Dataset was turned round"):
+        npc.morphology(ds.roll(x=-int(ds.sizes["x"] // 2), roll_coords=False)).volume.compute()
+    moved = npc.morphology(ds.isel(y=slice(None)).roll(patient=1, roll_coords=True)).volume.compute()
+    xr.testing.assert_allclose(moved.sortby("patient"), npc.morphology(ds).volume.compute().sortby("patient"))
