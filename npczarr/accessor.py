@@ -276,9 +276,10 @@ def _grid_of(tables: Entries, label: str) -> Grid:
         others = ", ".join(str(dim) for dim in tables["shape"].dims if dim != "axis")
         raise ParameterError(f"{label}: the labels do not tell one scan, for 'shape' is also on {others}; select one")
     depth, rows, columns = (int(n) for n in tables["shape"].values)
-    status, message = (str(tables[name].values) if name in tables else "" for name in ("status", "message"))
+    status = str(tables["status"].values) if "status" in tables else ""
     if status == PENDING:
         raise ParameterError(f"{label} is pending: {STATUSES[PENDING]}")
     if not min(depth, rows, columns):
+        message = str(tables["message"].values) if "message" in tables else ""
         raise ParameterError(f"{label} has no image in the store: {status}, {message}")
     return Grid((depth, rows, columns), tables["affine"].values)
