@@ -55,15 +55,15 @@ WAYS = {
     "without its encoding": lambda ds, url: by_xarray(ds.drop_encoding(), url),
     "scans in one chunk": encoded(chunks=(1, 1, 6, 8, 9)),
     "chunks over patients": encoded(chunks=(2, 3, 2, 5, 9)),
-    "one chunk of all": encoded(chunks=(3, 3, 6, 8, 9)),
     "sharded": encoded(chunks=(1, 1, 2, 4, 3), shards=(1, 3, 6, 8, 9)),
-    "gzip": encoded(compressors=[GzipCodec(level=1)]),
-    "zstd, bit shuffle": encoded(compressors=[BloscCodec(cname="zstd", shuffle="bitshuffle")]),
+    "gzip, one chunk of all": encoded(chunks=(3, 3, 6, 8, 9), compressors=[GzipCodec(level=1)]),
+    "zstd, bit shuffle, keys as in Zarr 2": encoded(
+        compressors=[BloscCodec(cname="zstd", shuffle="bitshuffle")], chunk_key_encoding=SLASHES
+    ),
+    "big endian, dots in keys": encoded(
+        serializer=BytesCodec(endian="big"), compressors=[ZstdCodec()], chunk_key_encoding=DOTS
+    ),
     "uncompressed": encoded(compressors=None),
-    "big endian": encoded(serializer=BytesCodec(endian="big"), compressors=[ZstdCodec()]),
-    "dots in keys": encoded(chunk_key_encoding=DOTS),
-    "keys as in Zarr 2": encoded(chunk_key_encoding=SLASHES),
-    "another fill value": encoded(_FillValue=-1000),
     "another fill value of the array": encoded(fill_value=5),
     "floats, a scan in a chunk": encoded(only="image", dtype="float32", _FillValue=np.nan, chunks=(1, 1, 6, 8, 9)),
     "another fill value, a scan in a chunk": encoded(_FillValue=-1000, chunks=(1, 1, 6, 8, 9)),
