@@ -96,7 +96,7 @@ def _can_hold_its_text(dataset: Dataset) -> bool:
     if not all(name in python_encoding for name in names):
         return False
     with warnings.catch_warnings():
-        warnings.simplefilter("error")  # pydicom warns of names that exclude each other, and of text that it replaces
+        warnings.simplefilter("error", UserWarning)  # of names that exclude each other, and of text that is replaced
         try:
             # pydicom writes Latin-1 where the standard's default is ASCII
             encodings = ["ascii" if one == default_encoding else one for one in convert_encodings(names)]
