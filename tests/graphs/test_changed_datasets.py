@@ -140,6 +140,7 @@ def test_a_cut_store_of_another_program_is_refused_where_a_scan_lacks_voxels(cut
             use()
 
 
+@pytest.mark.slow
 def test_a_copy_of_a_cut_cohort_is_refused(store, tmp_path):
     xr.open_zarr(store, chunks=None).isel(y=slice(5, None)).to_zarr(tmp_path / "cut.zarr", consolidated=False)
     for opened in (npc.open, lambda url: xr.open_zarr(url, consolidated=False)):
@@ -375,6 +376,7 @@ def test_one_sequence_or_patient_is_looked_at_as_several(dataset):
         npc.figures.resolution(one)
 
 
+@pytest.mark.slow
 def test_a_scan_that_was_moved_out_of_its_place_is_refused_where_its_mask_is_cut(store):
     ds = npc.open(store)
     room = (ds.sizes["x"] - ds.shape.sel(axis="x", drop=True)).where(ds.mask_voxels > 0, 0).values

@@ -386,6 +386,7 @@ def test_scans_that_are_pending_are_named_and_not_taken_for_measured(store, tmp_
     assert "convert again to complete it" in failures[0].problem
 
 
+@pytest.mark.slow
 def test_a_pending_scan_has_no_number_and_is_measured_once_it_is_whole(store, tmp_path):
     copy = shutil.copytree(store, tmp_path / "copy.zarr")
     expected = npc.morphology(npc.open(store)).sel(patient="001", sequence="T1WI").compute()

@@ -164,6 +164,7 @@ def test_a_long_directory_is_read_whole(tmp_path):
     assert get(opened, "a/0000" + "x" * 40) == b"0"
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # rdflib's own, within mlcroissant
 def test_the_description_is_croissant(packed):
     made, _ = packed

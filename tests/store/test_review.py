@@ -256,6 +256,7 @@ class Clock:
         return datetime(2026, 1, 1, tzinfo=zone) + timedelta(minutes=self.minutes)
 
 
+@pytest.mark.slow
 def test_marks_in_the_csv_file_of_a_packed_store_count(mine, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     review_of(mine).keep([Mark("001", "T1WI", "exclude", "artifact")])

@@ -279,6 +279,7 @@ def test_reading_and_converting_again_write_no_seal(source, copy):
     assert LEASE_KEY not in before
 
 
+@pytest.mark.slow
 def test_a_row_s_digest_covers_every_entry(copy):
     dataset = xr.open_zarr(copy).load()
     at = {"patient": 0, "sequence": 0}

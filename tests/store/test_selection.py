@@ -53,6 +53,7 @@ def test_a_selection_travels_to_other_processes_and_notices_changes(store, tmp_p
         lazily.compute()
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*whole tables were read")  # the catalog is older than the tables
 def test_a_sequence_of_which_nobody_has_a_scan_does_not_count(store, tmp_path):
     part = shutil.copytree(store, tmp_path / "a.zarr")

@@ -312,6 +312,7 @@ def test_patients_may_be_added_and_none_left_out(undivided, tmp_path):
     assert export(undivided, out) == {"001": "kept", "002": "kept", "003": "written"}
 
 
+@pytest.mark.slow
 def test_a_folder_of_something_else_is_refused_and_left_as_it_is(aligned, undivided, tmp_path):
     out = tmp_path / "out"
     (out / "imagesTr").mkdir(parents=True)
@@ -370,6 +371,7 @@ def test_a_case_that_cannot_be_read_leaves_no_files(undivided, tmp_path):
     assert cases(tmp_path / "out") == {"Tr": ["001", "003"], "Ts": []}
 
 
+@pytest.mark.slow
 def test_a_test_patient_needs_no_mask(undivided, tmp_path):
     url = tmp_path / "s.zarr"
     ds = npc.open(undivided).load()
