@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -125,11 +125,7 @@ _Entries = Mapping[str, Any]
 def _plan_scan(scan: _Entries, reference: _Entries | None, request: Resampling) -> ScanPlan:
     own = _grid_of(scan)
     if own is None:
-        status = str(scan.get("status", ""))
-        where = "in the store that is resampled"
-        return ScanPlan(
-            None, problem=f"{PENDING} {where}: {STATUSES[PENDING]}" if status == PENDING else f"not {where}"
-        )
+        return ScanPlan(None, problem=_why_absent(scan))
     known = _known(scan)
     base = None
     if reference is not None:
@@ -137,18 +133,39 @@ def _plan_scan(scan: _Entries, reference: _Entries | None, request: Resampling) 
         if base is None:
             return ScanPlan(None, problem=f"there is no {request.like} to lay it on: {reference['status']}")
         known = tuple(a and b for a, b in zip(known, _known(reference), strict=True))
-    needs = [
-        part is not None or request.like is not None or request.window is not None
-        for part in (request.spacing or (None,) * 3)
-    ]
-    for axis, is_known, needed in zip(AXES, known, needs, strict=True):
-        if needed and not is_known:
-            return ScanPlan(None, problem=f"its voxel size along {axis} is not known, so it cannot be resampled")
+    if axis := _unknown_axis(known, request):
+        return ScanPlan(None, problem=f"its voxel size along {axis} is not known, so it cannot be resampled")
     try:
         grid = request.grid(own, base)
     except NpczarrError as error:
         return ScanPlan(None, problem=str(error))
     has_mask = "mask_status" not in scan or str(scan["mask_status"]) in STORED
+    has_image = "image_digest" not in scan or bool(str(scan["image_digest"]))
+    z, y, x = known
+    return ScanPlan(
+        own, base, grid, (z, y, x), has_image, has_mask, remark="; ".join(_remarks(scan, reference, request))
+    )
+
+
+def _why_absent(scan: _Entries) -> str:
+    where = "in the store that is resampled"
+    return f"{PENDING} {where}: {STATUSES[PENDING]}" if _is_pending(scan) else f"not {where}"
+
+
+def _is_pending(scan: _Entries) -> bool:
+    return str(scan.get("status", "")) == PENDING
+
+
+def _unknown_axis(known: Sequence[bool], request: Resampling) -> str:
+    """Return the first axis along which the voxel size is needed and not known; "" where there is none."""
+    anyhow = request.like is not None or request.window is not None
+    parts = request.spacing or (None,) * 3
+    needs = zip(AXES, known, parts, strict=True)
+    return next((axis for axis, is_known, part in needs if not is_known and (anyhow or part is not None)), "")
+
+
+def _remarks(scan: _Entries, reference: _Entries | None, request: Resampling) -> list[str]:
+    """Say what a scan that is resampled lacks."""
     placed = scan if reference is None else reference
     tumor = "mask_voxels" not in placed or int(placed["mask_voxels"]) > 0
     remarks = [] if tumor or not request.needs_tumor else ["no tumor: the window is about the middle of the volume"]
@@ -156,13 +173,11 @@ def _plan_scan(scan: _Entries, reference: _Entries | None, request: Resampling) 
         remarks.append(
             f"laid on the grid of {request.like}, which has another frame of reference: they may not be aligned"
         )
-    has_image = "image_digest" not in scan or bool(str(scan["image_digest"]))
-    z, y, x = known
-    return ScanPlan(own, base, grid, (z, y, x), has_image, has_mask, remark="; ".join(remarks))
+    return remarks
 
 
 def _grid_of(scan: _Entries) -> Grid | None:
-    if str(scan.get("status", "")) == PENDING:
+    if _is_pending(scan):
         return None
     z, y, x = (int(n) for n in scan["shape"])
     return Grid((z, y, x), scan["affine"]) if min(z, y, x) > 0 else None

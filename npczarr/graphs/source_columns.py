@@ -41,13 +41,15 @@ def without_identities(tables: Tables, keep: Collection[str]) -> Tables:
             warnings.append(f"column {column!r}: left out, for it holds exact dates; take it with --keep {column!r}")
             continue
         if dated:
-            why = ", for visits are ordered by their dates" if name == VISIT_TIME else ""
-            entries = (
-                "1 entry with an exact date is kept" if dated == 1 else f"{dated} entries with exact dates are kept"
-            )
-            warnings.append(f"column {column!r}: {entries}{why}; write --keep {column!r} if that is right")
+            warnings.append(_dates_are_kept(name, column, dated))
         columns[name] = variable, values
     return dataclasses.replace(tables, columns=columns, warnings=tuple(warnings), kept=kept)
+
+
+def _dates_are_kept(name: str, column: str, count: int) -> str:
+    why = ", for visits are ordered by their dates" if name == VISIT_TIME else ""
+    entries = "1 entry with an exact date is kept" if count == 1 else f"{count} entries with exact dates are kept"
+    return f"column {column!r}: {entries}{why}; write --keep {column!r} if that is right"
 
 
 def _count_dates(values: NDArray[Any]) -> int:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from npczarr.model import words
 from npczarr.model.clinical import CLINICAL, MISSING, fold, plain
+from npczarr.model.messages import first_of
 
 #: Names of such columns in a store.
 EVENTS = ("death", "progression")
@@ -150,7 +151,7 @@ def _of_languages(endpoint: str) -> tuple[str, str]:
 
 def _problem(endpoint: str, column: str, odd: Sequence[str]) -> str:
     """Say which entries are not certain, why, and what to do."""
-    shown = ", ".join(odd[:_SHOWN]) + (", …" if len(odd) > _SHOWN else "")
+    shown = first_of(odd, _SHOWN)
     if all(map(_is_number, odd)):
         why = "codes differ between tables; 0 and 1 are understood where the column's name is an event, such as Death"
     else:

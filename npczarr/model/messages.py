@@ -1,12 +1,21 @@
-"""Messages of many scans as few lines: those that differ only in their numbers are counted together."""
+"""Much said in few words: the first of many, and messages of many scans that differ only in their numbers."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 _NUMBER = re.compile(r"\d+(\.\d+)?")
 _PLURAL = re.compile(r"\bvoxels\b")
+
+
+def first_of(words: Sequence[str], most: int = 6) -> str:
+    """Join words by commas, and leave out those beyond the first.
+
+    >>> first_of(["a", "b", "c"]), first_of(["a", "b", "c"], 2)
+    ('a, b, c', 'a, b, …')
+    """
+    return ", ".join(words[:most]) + (", …" if len(words) > most else "")
 
 
 def group_messages(messages: Mapping[tuple[str, str], str], what: str, *, most: int) -> list[str]:

@@ -6,12 +6,12 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 
 from npczarr.model.events import read_events
+from npczarr.model.messages import first_of
 from npczarr.sources.column_values import ColumnValues
-from npczarr.sources.joined_columns import Column
+from npczarr.sources.joined_columns import COLUMN, Column
 from npczarr.sources.table_rows import At, PlacedRows, Row
 
 _NUMBER = re.compile(r"[-+]?\d+([.,]\d+)?")
-_FEW = 6
 
 
 def name_empty(names: Sequence[str], rows: Sequence[Row], placed: PlacedRows) -> list[str]:
@@ -19,7 +19,7 @@ def name_empty(names: Sequence[str], rows: Sequence[Row], placed: PlacedRows) ->
     empty = [name for name in names if _has_entries(name, rows) and not _has_entries(name, placed.rows.values())]
     if not empty:
         return []
-    return [f"no patient of this cohort has a value of {len(empty)} of its {len(names)} columns: {_listed(empty)}"]
+    return [f"no patient of this cohort has a value of {len(empty)} of its {len(names)} columns: {first_of(empty)}"]
 
 
 def _has_entries(name: str, rows: Iterable[Row]) -> bool:
@@ -43,23 +43,20 @@ def name_codes(name: str, values: ColumnValues, entries: Mapping[At, str]) -> li
     if not count:
         return []
     entered = "1 entry" if count == 1 else f"{count} entries"
-    return [f"{name}: {entered} ({_listed(codes)}) taken for not known, and left empty"]
+    return [f"{name}: {entered} ({first_of(codes)}) taken for not known, and left empty"]
 
 
 def name_events(columns: Mapping[str, Column]) -> list[str]:
     """Name the column that may say who has died, where times of survival are known and deaths are not."""
     if "overall_survival" not in columns or "death" in columns:
         return []
-    for label, (variable, values) in columns.items():
+    for variable, values in columns.values():
         entries = {str(entry).strip() for entry in values.ravel()} if variable.dtype == "string" else set()
         events = read_events("death", sorted(entries), "status")  # in which a mere "yes" says nothing
         if not events.problem and {True, False} <= {*events.observed} and not any(map(_NUMBER.fullmatch, entries)):
+            column = str(variable.attributes[COLUMN])
             return [
-                f"no column is known to say who has died, so there is no survival; if {label!r} does ("
-                f"{_listed(sorted(entries - {''}))}), say so in a TOML file: [columns] {label!r} = 'death'"
+                f"no column is known to say who has died, so there is no survival; if {column!r} does ("
+                f"{first_of(sorted(entries - {''}))}), say so in a TOML file: [columns] {column!r} = 'death'"
             ]
     return []
-
-
-def _listed(words: Sequence[str]) -> str:
-    return ", ".join(words[:_FEW]) + (", …" if len(words) > _FEW else "")

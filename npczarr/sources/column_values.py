@@ -92,9 +92,14 @@ def read_values(
         return ColumnValues(_filled(shape, entries, ""), warnings=(doubt,))
     if known is not None:
         return _times(name, known, entries, shape)
+    return _numbers_or_text(name, entries, shape, commas=thousands)
+
+
+def _numbers_or_text(name: str, entries: Mapping[At, str], shape: tuple[int, ...], *, commas: bool) -> ColumnValues:
+    """Read a column that nobody knows; `commas`: whether its numbers may have decimal commas."""
     given = {at: text for at, text in entries.items() if text.lower() not in MISSING}
-    point = thousands and _has_decimal_commas(list(given.values()))
-    numbers = {at: _number(text.replace(",", ".") if point else text) for at, text in given.items()}
+    decimal = commas and _has_decimal_commas(list(given.values()))
+    numbers = {at: _number(text.replace(",", ".") if decimal else text) for at, text in given.items()}
     others = [entries[at] for at, number in numbers.items() if number is None]
     if not numbers or others or any(_CODE.match(entries[at]) for at in numbers):
         return ColumnValues(_filled(shape, entries, ""), warnings=_nearly_numbers(name, others, len(numbers)))

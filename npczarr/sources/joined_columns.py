@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 from npczarr.model.categories import canonical
 from npczarr.model.clinical import plain
 from npczarr.model.events import EVENTS
+from npczarr.model.messages import first_of
 from npczarr.model.schema import Variable
 from npczarr.sources.column_values import is_missing
 
 TABLE, COLUMN = "source_table", "source_column"  # attributes of a column
 AND = "; "  # between the names in them
-_FEW = 6
 Column = tuple[Variable, NDArray[Any]]
 
 
@@ -92,14 +92,10 @@ def name_apart(apart: Sequence[Apart], patients: Sequence[str]) -> list[str]:
     for table in dict.fromkeys(str(one.before.attributes.get(TABLE, "")) for one in apart):
         of_table = [one for one in apart if one.before.attributes.get(TABLE, "") == table]
         whose = sorted({i for one in of_table for i in one.patients})
-        of = f"of {len(whose)} patient{'s'[: len(whose) > 1]} ({_listed([patients[i] for i in whose])})"
+        of = f"of {len(whose)} patient{'s'[: len(whose) > 1]} ({first_of([patients[i] for i in whose])})"
         what = f"other values than {table} {of}" if whose else f"entries of another kind than those of {table}"
         said.append(
-            f"{_listed([one.before.name for one in of_table])}: {what}, so what this table says is kept apart, as "
-            f"{_listed([one.label for one in of_table])}; correct one of the tables, and convert again"
+            f"{first_of([one.before.name for one in of_table])}: {what}, so what this table says is kept apart, as "
+            f"{first_of([one.label for one in of_table])}; correct one of the tables, and convert again"
         )
     return said
-
-
-def _listed(words: Sequence[str]) -> str:
-    return ", ".join(words[:_FEW]) + (", …" if len(words) > _FEW else "")

@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from npczarr.model.clinical import SEQUENCE_ALIASES, SESSION_ALIASES, plain
 from npczarr.model.cohort import Cohort
+from npczarr.model.messages import first_of
 from npczarr.sources.config import SourceConfig
 from npczarr.sources.entry_labels import EntryLabels
 from npczarr.sources.patient_column import choose_patient_column
@@ -65,9 +66,9 @@ def place_rows(rows: Sequence[Row], cohort: Cohort, config: SourceConfig) -> Pla
     placed: dict[At, Row] = {}
     left_out = _LeftOut(frozenset(row[patient].strip() for row in rows), by_scan=sequence is not None)
     for row in _visits_first(rows, session):
+        visit = row.get(session, "") if session else ""
         found = left_out.check_patient(row[patient], people.find(row[patient]))
-        people_rows = [i for name in found for i in people.rows(name, row.get(session, "") if session else "")]
-        left_out.visits[row.get(session, "") if session else ""] += bool(found) and not people_rows
+        people_rows = left_out.check_visit(visit, found, [i for name in found for i in people.rows(name, visit)])
         places: list[At] = [(i,) for i in people_rows]
         if sequence is not None and places:
             of_scan = left_out.check_sequence(row.get(sequence, ""), sequences.find(row.get(sequence, "")))
@@ -135,6 +136,11 @@ class _LeftOut:
         self.strangers += not found
         return found
 
+    def check_visit(self, entry: str, found: tuple[str, ...], rows: list[int]) -> list[int]:
+        """Return the rows of a patient's visit, and note where the patient has none of this name."""
+        self.visits[entry] += bool(found) and not rows
+        return rows
+
     def check_sequence(self, entry: str, found: tuple[str, ...]) -> tuple[str, ...]:
         """Return the sequence that an entry means, and note where there is none or several."""
         self.sequences[entry] += len(found) != 1
@@ -150,23 +156,18 @@ class _LeftOut:
             )
         for what, entries in (("visits", +self.visits), ("sequences", +self.sequences)):
             if entries:
-                shown = _few(repr(entry) for entry in entries)
+                shown = first_of([repr(entry) for entry in entries])
                 said.append(f"{entries.total()} rows of {what} that the images have not ({shown}) were left out")
         if self.repeated:
             several = len(self.repeated) > 1
             whose = ("scan" if self.by_scan else "patient") + ("s have" if several else " has")
-            shown = _few(" ".join(_labels(at, cohort)) for at in sorted(self.repeated))
+            shown = first_of([" ".join(_labels(at, cohort)) for at in sorted(self.repeated)])
             said.append(f"{len(self.repeated)} {whose} several rows that differ ({shown}); the first is kept")
         return tuple(said)
 
 
 def _labels(at: At, cohort: Cohort) -> list[str]:
     return [labels[i] for i, labels in zip(at, (cohort.patients, cohort.sequences), strict=False)]
-
-
-def _few(words: Iterable[str]) -> str:
-    found = list(words)
-    return ", ".join(found[:_FEW]) + (", …" if len(found) > _FEW else "")
 
 
 def find_column(names: Sequence[str], aliases: Sequence[str], config: SourceConfig, meaning: str) -> str | None:

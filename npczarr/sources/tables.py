@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from npczarr.errors import SourceError
 from npczarr.model.clinical import CLINICAL, ClinicalField, known_field
 from npczarr.model.cohort import Cohort, File
+from npczarr.model.messages import first_of
 from npczarr.model.schema import RESERVED, SCAN, VISIT, VISIT_ORDER, Variable
 from npczarr.model.visit_order import VISIT_TIME, describe_unordered, places_of_visits
 from npczarr.sources.column_remarks import name_codes, name_empty, name_events
@@ -26,7 +27,6 @@ from npczarr.sources.table_rows import At, PlacedRows, Row, place_rows
 
 _LONGEST_LABEL = 80
 _SESSIONS = re.compile(r"(?:.*/)?sub-([^/]+)_sessions\.tsv")
-_FEW = 6
 Columns = dict[str, Column]
 #: Column, the field that a part of it is, and the part.
 _Part = tuple[str, ClinicalField, Mapping[At, str]]
@@ -262,7 +262,7 @@ def _tnm_parts(name: str, known: ClinicalField, values: Mapping[At, str]) -> lis
 
 
 def _nothing_known(names: Sequence[str]) -> str:
-    shown = ", ".join(names[:_FEW]) + (", …" if len(names) > _FEW else "")
+    shown = first_of(names)
     return (
         f"none of its columns ({shown}) is a clinical field that is known by its name: all were kept as they are. If "
         "some hold age, sex, stage or survival, say so in a TOML file, which `npczarr columns` begins for you"
