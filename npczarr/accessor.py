@@ -13,7 +13,7 @@ from npczarr.errors import ParameterError
 from npczarr.graphs.describe import describe_cohort, describe_scan, is_scan
 from npczarr.model.geometry import AXES, Grid
 from npczarr.model.records import PADDING
-from npczarr.model.schema import PENDING, RESAMPLING, STATUSES, STORED
+from npczarr.model.schema import RESAMPLING, STATUSES, STORED
 from npczarr.store.dataset_voxels import VOXELS, DatasetVoxels, known_voxels
 from npczarr.store.entries import DatasetTables, Entries
 from npczarr.store.places import patients_of, place_of, sequences_of
@@ -277,8 +277,8 @@ def _grid_of(tables: Entries, label: str) -> Grid:
         raise ParameterError(f"{label}: the labels do not tell one scan, for 'shape' is also on {others}; select one")
     depth, rows, columns = (int(n) for n in tables["shape"].values)
     status = str(tables["status"].values) if "status" in tables else ""
-    if status == PENDING:
-        raise ParameterError(f"{label} is pending: {STATUSES[PENDING]}")
+    if status == "pending":
+        raise ParameterError(f"{label} is pending: {STATUSES['pending']}")
     if not min(depth, rows, columns):
         message = str(tables["message"].values) if "message" in tables else ""
         raise ParameterError(f"{label} has no image in the store: {status}, {message}")

@@ -19,7 +19,7 @@ from npczarr.graphs.changed_datasets import whole_texts
 from npczarr.graphs.label_dim import check_named, names_in, only
 from npczarr.model.geometry import AXES
 from npczarr.model.results import MESSAGE
-from npczarr.model.schema import PENDING, SCAN, STORED, Variable
+from npczarr.model.schema import SCAN, STORED, Variable
 from npczarr.store.axis_order import in_axis_order
 
 _LAST = ("affine_row", "affine_column", "axis", *AXES)
@@ -197,7 +197,7 @@ def masks_there(dataset: xr.Dataset) -> xr.DataArray | None:
         If the Dataset has neither: masks that are not there would count as empty.
     """
     dataset = whole_texts(dataset[[name for name in ("status", "mask_status", "mask_digest") if name in dataset]])
-    whole = dataset["status"] != PENDING if "status" in dataset else True
+    whole = dataset["status"] != "pending" if "status" in dataset else True
     if "mask_status" in dataset:
         return ((dataset["mask_status"] == STORED[0]) | (dataset["mask_status"] == STORED[1])) & whole
     if "mask_digest" in dataset:

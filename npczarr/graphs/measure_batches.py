@@ -17,7 +17,7 @@ from npczarr.errors import NpczarrError, ReadOnlyError, SourceError
 from npczarr.graphs.measure import agreement, morphology
 from npczarr.model.progress import Meter, OnProgress
 from npczarr.model.results import VERSION, Failure
-from npczarr.model.schema import PENDING, SCAN, STATUSES, TEXT
+from npczarr.model.schema import SCAN, STATUSES, TEXT
 from npczarr.runner import Runner, active_client
 from npczarr.store.hierarchy import open_group
 from npczarr.store.lease import Lease, hold_lease
@@ -122,10 +122,10 @@ def _unmatched(dataset: xr.Dataset, measure: str, chosen: Mapping[str, Any]) -> 
 
 def _pending(dataset: xr.Dataset) -> list[Failure]:
     """Name the scans of which there is nothing yet."""
-    problem = f"{PENDING}: {STATUSES[PENDING]}"
+    problem = f"pending: {STATUSES['pending']}"
     status = dataset["status"].transpose(*SCAN)
     labels = [dataset[dim].values for dim in SCAN]
-    return [Failure(str(labels[0][p]), str(labels[1][s]), problem) for p, s in np.argwhere(status.values == PENDING)]
+    return [Failure(str(labels[0][p]), str(labels[1][s]), problem) for p, s in np.argwhere(status.values == "pending")]
 
 
 def function_of(measure: str) -> Callable[..., xr.Dataset]:

@@ -16,7 +16,7 @@ from npczarr.errors import NpczarrError, ParameterError, unknown_label
 from npczarr.graphs.changed_datasets import check_whole
 from npczarr.model.geometry import AXES, Floats, Grid, Shape
 from npczarr.model.resampling import Resampling
-from npczarr.model.schema import PENDING, RESAMPLING, SCAN, SCHEMA_ATTRIBUTE, STATUSES, STORED
+from npczarr.model.schema import RESAMPLING, SCAN, SCHEMA_ATTRIBUTE, STATUSES, STORED
 from npczarr.store.describe import json_schema
 
 
@@ -149,11 +149,11 @@ def _plan_scan(scan: _Entries, reference: _Entries | None, request: Resampling) 
 
 def _why_absent(scan: _Entries) -> str:
     where = "in the store that is resampled"
-    return f"{PENDING} {where}: {STATUSES[PENDING]}" if _is_pending(scan) else f"not {where}"
+    return f"pending {where}: {STATUSES['pending']}" if _is_pending(scan) else f"not {where}"
 
 
 def _is_pending(scan: _Entries) -> bool:
-    return str(scan.get("status", "")) == PENDING
+    return str(scan.get("status", "")) == "pending"
 
 
 def _unknown_axis(known: Sequence[bool], request: Resampling) -> str:

@@ -31,8 +31,6 @@ STATUSES = {
 
 #: Statuses of a scan whose voxels are in the store.
 STORED = ("ok", "warning")
-#: Status of a scan whose voxels may be there in part.
-PENDING = "pending"
 
 
 @dataclass(frozen=True, slots=True)
