@@ -38,6 +38,7 @@ from npczarr.sources.config import SourceConfig, load_config
 from npczarr.sources.discover import discover
 from npczarr.sources.files import Source, open_source
 from npczarr.sources.named_labels import remarks_on_names
+from npczarr.sources.same_person import remarks_on_persons
 from npczarr.sources.tables import Tables, read_tables
 from npczarr.store.chunks import ScanPlace
 from npczarr.store.create import add_columns, check_place, create, is_new, resize
@@ -120,8 +121,9 @@ def convert(
         odd in tables (`table_warnings`), what series were taken for by their headers and which were not taken
         (`guesses`, `not_taken`), scans that have lost the mask that the store held (`masks_gone`), scans that stay as
         they are though their source has got worse (`source_worse`), patients and scans that the store holds and this
-        source does not have, and how many labels are names of persons (`remarks`), labels that are the name in the
-        headers (`named`), and what padding costs where it is much.
+        source does not have, how many labels are names of persons, and who may be one person (`remarks`), labels that
+        are the name in the headers (`named`), patients who share a PatientID (`same_number`), and what padding costs
+        where it is much.
 
     Raises
     ------
@@ -170,6 +172,7 @@ def convert(
             with lease.writing():
                 add_history(root, "convert", options)
     remarks += remarks_on_names(cohort.patients, result.attrs["named"])
+    remarks += remarks_on_persons(result.attrs["same_number"], Rows(root).read("study_digest"))
     return result.assign_attrs(_oddities(cohort, tables), remarks=remarks)
 
 

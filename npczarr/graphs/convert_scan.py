@@ -119,7 +119,7 @@ def write_scan(task: ScanTask) -> Row:
         values = task.imported.entered(values)
     elif mask is not None:
         values |= {"mask_digest": mask_digest, **mask.evidence}
-    return replace(_row(task, values, started), named=scan.named)
+    return replace(_row(task, values, started), named=scan.named, person=uid_digest(scan.person, task.salt))
 
 
 _OTHER_SERIES = (

@@ -12,6 +12,7 @@ import xarray as xr
 from npczarr.model.imported import imports_in, say_gone
 from npczarr.model.records import Row
 from npczarr.model.schema import SCAN, STORED, TEXT
+from npczarr.sources.same_person import who_share
 from npczarr.store.rows import Key
 
 #: Tables of which a run remembers what they held before it.
@@ -37,8 +38,8 @@ def run_result(
     -------
     xarray.Dataset
         On (patient, sequence): `status`, `message`, `mask_status`, `action` (written, replaced, kept or none),
-        `seconds`, `source_bytes`; in the attributes `masks_gone`, `source_worse`, and `named`: patients whose label is
-        the name in their headers.
+        `seconds`, `source_bytes`; in the attributes `masks_gone`, `source_worse`, `named` (patients whose label is
+        the name in their headers) and `same_number` (those who share a PatientID, one tuple each).
     """
     keys = [[(patient, sequence) for sequence in sequences] for patient in patients]
 
@@ -59,8 +60,9 @@ def run_result(
     names = {"patient": np.array(patients, TEXT), "sequence": np.array(sequences, TEXT)}
     worse = ["/".join(key) for key, row in rows.items() if row.kept]
     named = sorted({row.patient for row in rows.values() if row.named})
+    same_number = who_share((row.patient, row.person) for row in rows.values())
     attributes = {"masks_gone": _masks_gone(rows, before), "source_worse": worse, "named": named}
-    return xr.Dataset(variables, coords=names, attrs=attributes)
+    return xr.Dataset(variables, coords=names, attrs={**attributes, "same_number": same_number})
 
 
 def changed(result: xr.Dataset) -> bool:

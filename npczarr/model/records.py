@@ -46,6 +46,8 @@ class Scan:
         Contents of the RTSTRUCT and SEG files among its files.
     named
         Whether the label of its patient is the name in the header, which enters no record.
+    person
+        PatientID where it may tell persons apart, else ""; it enters no record.
     """
 
     image: NDArray[Any]
@@ -62,6 +64,7 @@ class Scan:
     instance_uids: tuple[str, ...] = field(default=(), repr=False)
     structures: tuple[bytes, ...] = field(default=(), repr=False)
     named: bool = False
+    person: str = field(default="", repr=False)
 
     def __post_init__(self) -> None:
         if self.image.shape != self.grid.shape_zyx or self.image.dtype.name not in PADDING:
@@ -116,6 +119,8 @@ class Row:
         Why nothing was written though the store holds the scan: what its source no longer gives.
     named
         Whether the label of its patient is the name in the header.
+    person
+        Salted digest of the PatientID where it may tell persons apart, else "".
     """
 
     patient: str
@@ -127,6 +132,7 @@ class Row:
     declined: str = ""
     kept: str = ""
     named: bool = False
+    person: str = field(default="", repr=False)
 
     @property
     def is_written(self) -> bool:

@@ -22,7 +22,7 @@ from npczarr.sources.files import Source, describe_files
 from npczarr.sources.frames import frames_of
 from npczarr.sources.headers import EMPTY, STRUCTURES, quiet, read_folder
 from npczarr.sources.image_types import is_localizer
-from npczarr.sources.named_labels import is_named
+from npczarr.sources.named_labels import is_named, number_of_person
 from npczarr.sources.nifti import NIFTI, grids
 from npczarr.sources.nifti_file import read_nifti_file
 from npczarr.sources.pixels import check_native
@@ -128,6 +128,7 @@ def read_scan(
             tuple(str(frame.dataset.get("SOPInstanceUID", "")) for frame in ordered),
             folder.structures,
             named=is_named(patient, first.dataset),
+            person=number_of_person(first.dataset),
         )
 
 

@@ -8,6 +8,7 @@ from pydicom.dataset import Dataset
 
 from npczarr.model.cohort import subject_of
 from npczarr.model.identifiers import is_persons_name, looks_like_name
+from npczarr.sources.fields import raw_text
 
 
 def is_named(patient: str, header: Dataset) -> bool:
@@ -16,6 +17,12 @@ def is_named(patient: str, header: Dataset) -> bool:
         return is_persons_name(patient, header.get("PatientName", ""), header.get("PatientID", ""))
     except Exception:  # damaged: pydicom names it in a dozen ways
         return False
+
+
+def number_of_person(header: Dataset) -> str:
+    """PatientID of a header; "" where it has no digit but 0, as what is written in the place of all alike."""
+    number = raw_text(header, "PatientID")
+    return number if any(char.isdigit() and char != "0" for char in number) else ""
 
 
 def remarks_on_names(patients: Collection[str], named: Collection[str] = ()) -> list[str]:

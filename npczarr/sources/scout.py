@@ -21,9 +21,10 @@ from npczarr.sources.files import Source, open_source
 from npczarr.sources.group_series import FoundSeries, by_headers, find_series
 from npczarr.sources.labels import visible_files
 from npczarr.sources.meant_series import choose_series_of
-from npczarr.sources.named_labels import is_named, remarks_on_names
+from npczarr.sources.named_labels import is_named, number_of_person, remarks_on_names
 from npczarr.sources.other_formats import remarks_on_formats
 from npczarr.sources.rater_files import sort_raters
+from npczarr.sources.same_person import remarks_on_persons, who_share
 from npczarr.sources.scout_headers import header_toml
 from npczarr.sources.scout_masks import scout_masks
 from npczarr.sources.scout_nifti import scout_nifti
@@ -214,7 +215,9 @@ def _by_headers(source: Source, files: Sequence[File], on_progress: OnProgress |
     text = header_toml(found, taken, not_taken, patient, masks)
     patients = {one.patient for one in taken}
     named = {one.patient for one in taken if is_named(subject_of(one.patient), one.group.header)}
-    scouted = Scouted("headers", len(patients), len(taken), text, tuple(not_taken), masks.doubts)
+    same_number = who_share((one.patient, number_of_person(one.group.header)) for one in taken)
+    doubts = (*masks.doubts, *remarks_on_persons(same_number, {}))
+    scouted = Scouted("headers", len(patients), len(taken), text, tuple(not_taken), doubts)
     return _with_remarks(scouted, patients, named)
 
 
