@@ -6,6 +6,7 @@ import struct
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from pathlib import PurePosixPath
 
 import numpy as np
 from pydicom.dataset import Dataset
@@ -20,7 +21,7 @@ from npczarr.sources.fields import text_values
 from npczarr.sources.file_kinds import describe_kinds
 from npczarr.sources.files import Source, describe_files
 from npczarr.sources.frames import frames_of
-from npczarr.sources.headers import EMPTY, STRUCTURES, quiet, read_folder
+from npczarr.sources.headers import EMPTY, STRUCTURES, Folder, quiet, read_folder
 from npczarr.sources.image_types import is_localizer
 from npczarr.sources.named_labels import is_named, number_of_person
 from npczarr.sources.nifti import NIFTI, grids
@@ -111,8 +112,7 @@ def read_scan(
         image, doubts = read_volume(ordered, chosen.stack.grid.shape_zyx, source.limits, clock)
         first = ordered[0]
         warnings = [*chosen.warnings, *chosen.stack.warnings, *remarks, *doubts]
-        if empty := folder.passed_over[EMPTY]:
-            warnings.append(f"{empty} empty file{'s'[: empty > 1]} in the folder: a first or last slice may be lost")
+        warnings += _may_be_lost(folder, files, chosen.uid)
         return Scan(
             image,
             chosen.stack.grid,
@@ -130,6 +130,30 @@ def read_scan(
             named=is_named(patient, first.dataset),
             person=number_of_person(first.dataset),
         )
+
+
+def _may_be_lost(folder: Folder, files: Sequence[File], uid: str) -> list[str]:
+    """Say which files of a folder may have been slices of the series: that a first or last one is missing shows not."""
+    if not (folder.not_dicom or folder.image_like or folder.passed_over[EMPTY]):
+        return []
+    others = [files[at] for at in folder.not_dicom]
+    images = [file for file in files if file not in others]
+    endings, sizes = {_ending(file) for file in images} - {""}, {file.size for file in images}
+    alike = [file for file in others if file.size in sizes or _ending(file) in endings]
+    kinds = [kind for series, kind in folder.image_like if uid and series == uid]
+    found = [
+        (folder.passed_over[EMPTY], "empty file{s} in the folder"),
+        (len(alike), "file{s} in the folder called or sized as the images are, but not DICOM"),
+        (len(kinds), f"file{{s}} of the series with pixels and a position, but by the header {' and '.join({*kinds})}"),
+    ]
+    lost = "a first or last slice may be lost"
+    return [f"{count} {what.format(s='s'[: count > 1])}: {lost}" for count, what in found if count]
+
+
+def _ending(file: File) -> str:
+    """Return the ending of a name in lower case; "" where it has no letter, as the last number of a UID."""
+    ending = PurePosixPath(file.name).suffix.lower()
+    return ending if any(char.isalpha() for char in ending) else ""
 
 
 def peek(source: Source, files: Sequence[File], *, where: Where = ()) -> Peeked:

@@ -51,7 +51,9 @@ def raw_value(dataset: Dataset, keyword: str | int) -> bytes | str | None:
     if tag not in dataset.keys():  # noqa: SIM118 - `in dataset` looks the tag up again
         return None
     item = dataset.get_item(tag)
-    return item.value if isinstance(item, RawDataElement) else str(item.value)
+    if isinstance(item, RawDataElement):
+        return item.value
+    return "" if item.value is None else str(item.value)
 
 
 def raw_text(dataset: Dataset, keyword: str) -> str:

@@ -7,11 +7,9 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
-import numpy as np
 from pydicom.dataset import Dataset
 
 from npczarr.errors import SourceError
-from npczarr.sources.acquisition import number
 from npczarr.sources.fields import raw_text, raw_value, text_values
 
 _FARTHEST_MM = 1e6  # beyond a kilometre numbers are damaged, and their squares may overflow
@@ -91,28 +89,38 @@ def _enhanced_frame(dataset: Dataset, index: int) -> Frame:
         group("PlanePositionSequence"),
         group("PlaneOrientationSequence"),
         group("PixelMeasuresSequence"),
-        transformation if "RescaleSlope" in transformation else dataset,
+        transformation if "RescaleSlope" in transformation or "RescaleIntercept" in transformation else dataset,
     )
 
 
 def _frame(
     dataset: Dataset, index: int, position: Dataset, orientation: Dataset, measures: Dataset, scale: Dataset
 ) -> Frame:
-    slope = number(scale, "RescaleSlope")
-    intercept = number(scale, "RescaleIntercept")
-    if np.isinf(slope) or np.isinf(intercept):
-        raise SourceError(
-            f"RescaleSlope {slope:g} and RescaleIntercept {intercept:g} must be finite; repair the headers"
-        )
     return Frame(
         dataset,
         index,
         _numbers(position, "ImagePositionPatient", 3),
         _numbers(orientation, "ImageOrientationPatient", 6),
         _pixel_spacing(measures),
-        1.0 if np.isnan(slope) else slope,
-        0.0 if np.isnan(intercept) else intercept,
+        _rescale(scale, "RescaleSlope", 1.0),
+        _rescale(scale, "RescaleIntercept", 0.0),
     )
+
+
+def _rescale(scale: Dataset, keyword: str, absent: float) -> float:
+    """Return one number of a field, or what holds where it is absent or empty."""
+    if not raw_text(scale, keyword):
+        return absent
+    try:
+        (value,) = _decimals(scale, keyword)
+    except (KeyError, TypeError, ValueError, OverflowError):
+        value = math.nan
+    if not math.isfinite(value):
+        raise SourceError(
+            f"the {keyword} of a slice is not one finite number, so its values cannot be compared with those of "
+            "others; repair the headers"
+        )
+    return value
 
 
 def _pixel_spacing(measures: Dataset) -> tuple[float, ...]:

@@ -53,11 +53,27 @@ _NEW_KINDS = {"1.2.840.10008.5.1.4.1.1.66.7": "Label Map Segmentation Storage"}
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Folder:
-    """The DICOM objects of a folder: images by series, structures as they are, and what was passed over, by kind."""
+    """The DICOM objects of a folder.
+
+    Parameters
+    ----------
+    series
+        Images by SeriesInstanceUID.
+    passed_over
+        What else there is, by kind.
+    structures
+        Contents of files that outline structures.
+    not_dicom
+        Places of the files that are no DICOM, in the order of the files.
+    image_like
+        SeriesInstanceUID and kind of objects that are no images by their kind, and have pixels with a position.
+    """
 
     series: Mapping[str, list[Dataset]]
     passed_over: Counter[str]
     structures: tuple[bytes, ...] = ()
+    not_dicom: tuple[int, ...] = ()
+    image_like: tuple[tuple[str, str], ...] = ()
 
 
 @contextmanager
@@ -91,7 +107,9 @@ def read_folder(
     series: dict[str, list[Dataset]] = {}
     passed_over: Counter[str] = Counter()
     structures: list[bytes] = []
-    for label, content in files:
+    not_dicom: list[int] = []
+    image_like: list[tuple[str, str]] = []
+    for at, (label, content) in enumerate(files):
         if isinstance(content, Exception):
             raise SourceError(f"{label} {refusal_reason(content)}")
         if not content:
@@ -99,16 +117,21 @@ def read_folder(
             continue
         dataset = _parse(label, content, limits, tags)
         kind = _kind(dataset)
-        if dataset is not None and kind and _cut_short(dataset, kind):
-            raise SourceError(f"{label} is a DICOM file that is cut short; copy it again from its origin")
         if kind:
             passed_over[kind] += 1
             structures += [content] if kind in STRUCTURES else []
-        else:
-            assert dataset is not None
+        if dataset is None:
+            not_dicom.append(at)
+            continue
+        uid = str(dataset.get("SeriesInstanceUID", ""))
+        if not kind:
             dataset.filename = label
-            series.setdefault(str(dataset.get("SeriesInstanceUID", "")), []).append(dataset)
-    return Folder(series, passed_over, tuple(structures))
+            series.setdefault(uid, []).append(dataset)
+        elif fault := _image_fault(dataset, kind):
+            raise SourceError(f"{label} is a DICOM file {fault}; copy it again from its origin")
+        elif kind not in STRUCTURES and _has_pixels(dataset) and "ImagePositionPatient" in dataset:
+            image_like.append((uid, kind))
+    return Folder(series, passed_over, tuple(structures), tuple(not_dicom), tuple(image_like))
 
 
 def _parse(label: str, content: bytes, limits: Limits, tags: Collection[int]) -> Dataset | None:
@@ -164,9 +187,8 @@ def _kind(dataset: Dataset | None) -> str | None:
     if dataset is None:
         return "not DICOM"
     kind = class_name(dataset)
-    has_pixels = "Rows" in dataset and any(name in dataset for name in _PIXELS)
     if not kind:
-        return None if has_pixels else _NO_IMAGE
+        return None if _has_pixels(dataset) else _NO_IMAGE
     if "Image Storage" not in kind or "Non-Image" in kind:
         return kind
     if (
@@ -175,16 +197,21 @@ def _kind(dataset: Dataset | None) -> str | None:
         and "PerFrameFunctionalGroupsSequence" not in dataset
     ):
         return kind  # a screenshot
-    return None if has_pixels else kind
+    return None if _has_pixels(dataset) else kind
 
 
-def _cut_short(dataset: Dataset, kind: str) -> bool:
-    """Whether an object without pixels is a truncated image: a lost first or last slice would go unnoticed."""
-    if any(name in dataset for name in _PIXELS):
-        return False
-    headless = "TransferSyntaxUID" not in dataset.file_meta
+def _has_pixels(dataset: Dataset) -> bool:
+    return "Rows" in dataset and any(name in dataset for name in _PIXELS)
+
+
+def _image_fault(dataset: Dataset, kind: str) -> str:
+    """Say how an object that is no slice is a damaged image: a lost first or last slice would go unnoticed."""
     is_image = "Image Storage" in kind and "Non-Image" not in kind
-    return is_image or (headless and (kind == _NO_IMAGE or bool(getattr(dataset, "preamble", None))))
+    if any(name in dataset for name in _PIXELS):
+        return "of an image without Rows in its header" if is_image and "Rows" not in dataset else ""
+    headless = "TransferSyntaxUID" not in dataset.file_meta
+    cut_short = is_image or (headless and (kind == _NO_IMAGE or bool(getattr(dataset, "preamble", None))))
+    return "that is cut short" if cut_short else ""
 
 
 def class_name(dataset: Dataset) -> str:

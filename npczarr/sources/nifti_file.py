@@ -150,7 +150,13 @@ def file_size(content: bytes, limits: Limits | None = None) -> int:
     if limits is not None:
         scaled = header.get_slope_inter() not in ((None, None), (1.0, 0.0))
         limits.check_voxels(voxels * max(itemsize, 8 if scaled else 1))  # scaled values are float64
-    return int(header.get_data_offset()) + voxels * itemsize
+    offset, least = int(header.get_data_offset()), int(header.single_vox_offset)
+    if offset < least:
+        raise SourceError(
+            f"the header says that the voxels begin at byte {offset} (vox_offset), within itself; expected {least} or "
+            "more: write the file again with a program that reads it as it is meant"
+        )
+    return offset + voxels * itemsize
 
 
 def read_affines(image: Any, what: str = "the mask") -> dict[str, Floats]:  # noqa: ANN401 - nibabel has no types

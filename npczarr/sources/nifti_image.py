@@ -241,7 +241,8 @@ def _place(image: Any, shape: Sequence[int]) -> tuple[Floats, tuple[str, ...]]: 
     """Return the affine, voxel index (x, y, z, 1) to LPS mm, of the sform, else of the qform; and what is odd."""
     x, y, z = shape
     grids: dict[str, Grid] = {}
-    for name, affine in read_affines(image, "the image").items():
+    affines = read_affines(image, "the image")
+    for name, affine in affines.items():
         sizes = np.abs(affine[:3, :3]).max(axis=0)
         # beyond a kilometre, or below a nanometre, numbers are damaged
         if np.isfinite(affine).all() and np.abs(affine).max() < 1e6 and sizes.min() > 1e-6:
@@ -253,7 +254,8 @@ def _place(image: Any, shape: Sequence[int]) -> tuple[Floats, tuple[str, ...]]: 
             "affine"
         )
     used, grid = next(iter(grids.items()))
-    warnings = [*say_units(image, "the image"), *_compare_forms(grids, used), *_compare_sizes(image, grid)]
+    warnings = [f"{name} of the image cannot be inverted, {used} was used" for name in affines if name not in grids]
+    warnings += [*say_units(image, "the image"), *_compare_forms(grids, used), *_compare_sizes(image, grid)]
     angles = grid.directions.T @ grid.directions - np.eye(3)
     if (shear := float(np.abs(angles).max())) > 10 * SHEAR_TOLERANCE:
         raise GeometryError(f"the {used} of the image is sheared ({shear:.3f}): its axes are not at right angles")

@@ -38,7 +38,8 @@ def decode(dataset: Dataset, remarks: list[str] | None = None) -> NDArray[Any]:
         raise SourceError("no integer pixel data in the image")
     shape = (int(dataset.get("NumberOfFrames", 1) or 1), int(dataset.Rows), int(dataset.Columns))
     if (dtype := _native_dtype(dataset)) is not None:
-        _check_length(dataset, dtype)
+        if (extra := _check_length(dataset, dtype)) > 1 and remarks is not None:
+            remarks.append(f"{extra} bytes are left over after the last pixel")
         return np.frombuffer(dataset.get_item("PixelData").value or b"", dtype, count=math.prod(shape)).reshape(shape)
     syntax = syntax_of(dataset)
     bits = _bits_to_decode(dataset)
@@ -68,18 +69,25 @@ def decode(dataset: Dataset, remarks: list[str] | None = None) -> NDArray[Any]:
 
 
 def check_native(dataset: Dataset) -> None:
-    """Refuse pixels that are not as many as the header says; compressed ones cannot be counted."""
+    """Refuse pixels that are not as many as the header says; compressed ones cannot be counted here."""
     dtype = _native_dtype(dataset)
     if dtype is not None and "PixelData" in dataset:
         _check_length(dataset, dtype)
 
 
-def _check_length(dataset: Dataset, dtype: np.dtype[Any]) -> None:
+def _check_length(dataset: Dataset, dtype: np.dtype[Any]) -> int:
+    """Return how many bytes are left over after the last pixel; one is the padding to an even length."""
     found = len(dataset.get_item("PixelData").value or b"")
-    frames = int(dataset.get("NumberOfFrames", 1) or 1)
-    expected = frames * int(dataset.Rows) * int(dataset.Columns) * dtype.itemsize
+    frames, rows, columns = int(dataset.get("NumberOfFrames", 1) or 1), int(dataset.Rows), int(dataset.Columns)
+    expected = frames * rows * columns * dtype.itemsize
     if found < expected:
         raise SourceError(f"the file ends after {found} of {expected} bytes of pixels; copy it again")
+    if found - expected >= max(2, columns * dtype.itemsize):  # a row or more
+        raise SourceError(
+            f"{found} bytes of pixels, and the header describes {expected}: {frames} x {rows} x {columns} pixels of "
+            f"{8 * dtype.itemsize} bits; one of them is damaged, so copy the file again from its origin"
+        )
+    return found - expected
 
 
 def syntax_of(dataset: Dataset) -> UID:

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 from npczarr.errors import SourceError
+from npczarr.model.messages import first_of
 from npczarr.sources.fields import field_values, raw_text, raw_value
 from npczarr.sources.frames import Frame
 from npczarr.sources.image_types import describe_types
+
+#: Fields of numbers by which acquisitions differ, and how far slices of one may be apart, as a part of the value.
+_OF_ACQUISITIONS = ("EchoTime", "RepetitionTime", "InversionTime", "FlipAngle")
+_ALIKE = 0.1
+_MOST_VALUES = 3
 
 
 def describe_slices(frames: Sequence[Frame]) -> list[str]:
@@ -25,6 +32,7 @@ def describe_slices(frames: Sequence[Frame]) -> list[str]:
         *_scales(frames),
         *_frames_of_reference(frames),
         *_patients(frames),
+        *_acquisitions(frames),
         *describe_types(_types(frames)),
     ]
 
@@ -78,6 +86,28 @@ def _patients(frames: Sequence[Frame]) -> list[str]:
     found = {raw_text(frame.dataset, "PatientID") for frame in frames} - {""}
     said = f"its slices carry {len(found)} PatientIDs: they may be of {len(found)} patients; check where they come from"
     return [said] if len(found) > 1 else []
+
+
+def _acquisitions(frames: Sequence[Frame]) -> list[str]:
+    """Say that slices were not acquired alike, as where two series were given one SeriesInstanceUID."""
+    found = []
+    for keyword in _OF_ACQUISITIONS:
+        counts = _count_values(frames, keyword)
+        least, most = min(counts, default=0.0), max(counts, default=0.0)
+        if most - least > _ALIKE * max(abs(least), abs(most)):
+            shown = first_of([f"{value:g} in {counts[value]} slices" for value in sorted(counts)], _MOST_VALUES)
+            found.append(f"{keyword} ({shown})")
+    said = f"slices may be of several acquisitions, as they differ in {' and '.join(found)}; the first is described"
+    return [said] if found else []
+
+
+def _count_values(frames: Sequence[Frame], keyword: str) -> Counter[float]:
+    """Count the first values of a field of numbers; none where all slices have one entry, which is quickly seen."""
+    enhanced = any("PerFrameFunctionalGroupsSequence" in frame.dataset for frame in frames)
+    if not enhanced and len({raw_value(frame.dataset, keyword) for frame in frames}) == 1:
+        return Counter()
+    found = (field_values(frame.dataset, frame.index, keyword)[:1] for frame in frames)
+    return Counter(value for values in found for value in values if isinstance(value, float))
 
 
 def _types(frames: Sequence[Frame]) -> list[tuple[tuple[object, ...], int]]:

@@ -52,8 +52,8 @@ def read_volume(
     volume, known, warnings = _interpreted(decoded, ranges, frames)
     if remarks:
         warnings.append(
-            f"compressed pixels that their decoder finds odd in {len(remarks)} image{'s'[: len(remarks) > 1]} (the "
-            f"first: {remarks[0]}): damaged, or padded by another program; look at the scan"
+            f"odd pixel data in {len(remarks)} image{'s'[: len(remarks) > 1]} (the first: {remarks[0]}): damaged, or "
+            "padded by another program; look at the scan"
         )
     return _smallest(volume, known), warnings
 

@@ -222,6 +222,12 @@ def _pixels(dataset: Dataset, frames: int, limits: Limits) -> Pixels:
         raise SourceError(f"{_WHAT} packs single bits in big-endian words; export it in another transfer syntax")
     packed = dataset.get_item("PixelData").value if "PixelData" in dataset else b""
     expected = (frames * rows * columns + 7) // 8
-    if len(packed or b"") < expected:
-        raise SourceError(f"the file ends after {len(packed or b'')} of {expected} bytes of pixels; copy it again")
+    found = len(packed or b"")
+    if found < expected:
+        raise SourceError(f"the file ends after {found} of {expected} bytes of pixels; copy it again")
+    if found - expected >= max(2, columns // 8):  # a row or more
+        raise SourceError(
+            f"{found} bytes of pixels in {_WHAT}, and its header describes {expected}; one of them is damaged, so "
+            "export it again"
+        )
     return Pixels(shape, np.frombuffer(packed, dtype=np.uint8))
