@@ -84,7 +84,7 @@ def resample_store(
     purpose
         ``"training"``: small tiles of whole numbers for :func:`npczarr.patches`, with statistics and foreground of each
         scan in the group ``"training"``. Values are rounded by at most a 65532nd of the range of their scan;
-        `rescale_slope` and `rescale_intercept` give real values, half the slope is the largest error.
+        `rescale_slope` and `rescale_intercept` give real values, and about half the slope is the largest error.
     codec
         ``"lz4"`` (fast, the default) or ``"zstd"`` (smaller); of a new store. For training also ``"none"``, its
         default: on disk, patches are read several times as fast; from an object store take ``"lz4"``.

@@ -111,7 +111,7 @@ def _check_splits(root: zarr.Group, columns: Columns, url: str) -> None:
         if other:
             raise StoreError(
                 f"{url}: its column {name!r} divides the patients otherwise than that of the store to be resampled, in "
-                f"{len(other)}, the first {other[0]}; make both the same by npczarr.split(…, replace=True), or name "
+                f"{len(other)}, the first {other[0]}; models trained by one may not be tested by the other: name "
                 "another store"
             )
 

@@ -10,7 +10,11 @@ SPLIT = "npczarr_split"  # attribute of a column that divides a cohort: how it w
 
 
 def divide(
-    subjects: Sequence[str], strata: Sequence[tuple[str, ...]], parts: Mapping[str, float], seed: int
+    subjects: Sequence[str],
+    strata: Sequence[tuple[str, ...]],
+    parts: Mapping[str, float],
+    seed: int,
+    given: Mapping[str, str] | None = None,
 ) -> list[str]:
     """Give every subject to the part that lacks most of its share, stratum by stratum, in random order.
 
@@ -24,6 +28,8 @@ def divide(
         Name and share of each part.
     seed
         Seed of the random generator.
+    given
+        Parts that subjects have already, and keep.
 
     Returns
     -------
@@ -33,14 +39,14 @@ def divide(
     stratum_of: dict[str, tuple[str, ...]] = {}
     for subject, stratum in zip(subjects, strata, strict=True):
         stratum_of.setdefault(subject, stratum)
+    part_of = dict(given or {})
     random = np.random.default_rng(seed)
     order: list[str] = []
     for stratum in sorted(set(stratum_of.values())):
         members = sorted(subject for subject, found in stratum_of.items() if found == stratum)
-        order += [members[i] for i in random.permutation(len(members))]
-    counts = dict.fromkeys(parts, 0)
-    part_of = {}
-    for i, subject in enumerate(order, start=1):
+        order += [members[i] for i in random.permutation(len(members)) if members[i] not in part_of]
+    counts = {part: list(part_of.values()).count(part) for part in parts}
+    for i, subject in enumerate(order, start=len(part_of) + 1):
         part = max(parts, key=lambda name: (parts[name] * i - counts[name], -list(parts).index(name)))
         counts[part] += 1
         part_of[subject] = part

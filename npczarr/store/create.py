@@ -168,18 +168,22 @@ def _make_table(
 def add_columns(root: zarr.Group, columns: Mapping[str, tuple[Variable, NDArray[Any]] | None]) -> bool:
     """Write the columns of clinical tables, whole; a column whose type changed is made anew, and None deletes one.
 
+    Whatever step it is interrupted at, the same call completes it.
+
     Returns
     -------
     bool
         Whether anything changed.
     """
-    changed = False
+    left = get(root.store, RESIZING)
+    own = left is None or (left != b"" and set(json.loads(left)) <= columns.keys())  # not of an interrupted resize
+    changed = left is not None and own
     for name, column in columns.items():
         known: Any = root.get(name)
         if (known is None) if column is None else (known is not None and _is_same(known, *column)):
             continue
-        if not changed:  # until the end a column may lack chunks: the next resize then writes all tables again
-            put(root.store, RESIZING, b"")
+        if own and not changed:  # until the end a column may lack chunks: the next resize then writes all tables again
+            put(root.store, RESIZING, json.dumps(sorted(columns)).encode())
         changed = True
         if column is None or (known is not None and not _is_alike(known, column[0])):
             del root[name]
@@ -188,6 +192,7 @@ def add_columns(root: zarr.Group, columns: Mapping[str, tuple[Variable, NDArray[
             _write_column(root, known, *column)
     if changed:
         consolidate(root)
+    if changed and own:
         delete(root.store, RESIZING)
     return changed
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import psutil
 
 from npczarr.errors import ParameterError
 from npczarr.model.geometry import Shape
@@ -36,12 +37,23 @@ def check_numbers(**numbers: int | None) -> None:
         raise ParameterError(f"rank must be smaller than world, {world}, got {rank}")
 
 
-def check_sampling(foreground: float, normalize: str | None) -> None:
-    """Refuse a share that is none, and a normalization that is not known."""
-    if not isinstance(foreground, int | float | np.number) or not 0 <= foreground <= 1:
+def check_sampling(foreground: float, normalize: str | None, masks: bool) -> None:
+    """Refuse a share that is none, a normalization that is not known, and another answer than yes or no."""
+    if not isinstance(masks, bool | np.bool):
+        raise ParameterError(f"masks must be True or False, got {masks!r}")
+    if isinstance(foreground, bool) or not isinstance(foreground, int | float | np.number) or not 0 <= foreground <= 1:
         raise ParameterError(f"foreground must be a share between 0 and 1, got {foreground!r}")
     if normalize not in (None, "zscore", "percentile"):
         raise ParameterError(f"normalize must be 'zscore', 'percentile' or None, got {normalize!r}")
+
+
+def check_memory(nbytes: int) -> None:
+    """Refuse batches that the machine cannot hold."""
+    if nbytes > (total := psutil.virtual_memory().total):
+        raise ParameterError(
+            f"size: a batch would take {nbytes / 1e9:.3g} GB, and this machine has {total / 1e9:.3g} GB; ask for "
+            "smaller patches"
+        )
 
 
 def checked_labels(name: str, labels: Sequence[str] | None, known: Sequence[str]) -> tuple[str, ...]:
@@ -52,4 +64,6 @@ def checked_labels(name: str, labels: Sequence[str] | None, known: Sequence[str]
         raise ParameterError(f"{name}: expected a list of labels, got {labels!r}; write [{labels!r}]")
     if not labels or not all(isinstance(label, str) for label in labels):
         raise ParameterError(f"{name}: expected one or more labels, such as {known[0]!r}, got {labels!r}")
+    if len(set(labels)) < len(labels):
+        raise ParameterError(f"{name}: expected each label once, got {labels!r}")
     return tuple(labels)

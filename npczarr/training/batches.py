@@ -12,6 +12,7 @@ import numpy as np
 
 from npczarr.errors import ParameterError
 from npczarr.training.arguments import check_numbers
+from npczarr.training.epoch import SharedEpoch
 from npczarr.training.filling import Batch, PatchFiller
 from npczarr.training.sampling import Draw, draws
 from npczarr.training.subjects import Subject
@@ -30,8 +31,6 @@ class Patches:
         Labels of the patients that are sampled.
     left_out
         Patients that are not, and why.
-    epoch
-        Number of the iteration whose batches ``p[i]`` gives, from 0; the next iteration is the one behind it.
     memory_bytes
         Most bytes that batches in flight and objects kept in memory take, beside one decoded chunk for each thread.
     """
@@ -61,8 +60,7 @@ class Patches:
         #: Batches that are filled while one is used: enough for each thread to have a patch to fill.
         self._ahead = max(2, -(-2 * threads // batch_size))
         self._pool: tuple[int, ThreadPoolExecutor] | None = None
-        self.epoch = 0
-        self._iterated = False
+        self._epoch = SharedEpoch()
         self.subjects = tuple(subject.patient for subject in subjects)
         self.left_out = dict(left_out)
         of_batch = batch_size * filler.bytes_of_patch
@@ -96,8 +94,9 @@ class Patches:
     def set_epoch(self, epoch: int) -> None:
         """Go to an epoch: ``p[i]`` and the next iteration are of it.
 
-        Workers of a ``DataLoader`` get a copy of this object each time that it is iterated over; without this call
-        before each they would give the same batches again.
+        Workers of a ``DataLoader`` get a copy of this object when they start: each time that it is iterated over, or
+        once with ``persistent_workers``. Every copy on this machine goes to the epoch. Without this call before each
+        iteration, a map-style Dataset would give the same batches again.
 
         Raises
         ------
@@ -105,12 +104,16 @@ class Patches:
             If it is not a whole number of at least 0.
         """
         check_numbers(epoch=epoch)
-        self.epoch, self._iterated = int(epoch), False
+        self._epoch.set(int(epoch))
 
     def next_epoch(self) -> None:
         """Go to the epoch behind the one that was iterated over, as each iteration does."""
-        self.epoch += self._iterated
-        self._iterated = True
+        self._epoch.begin()
+
+    @property
+    def epoch(self) -> int:
+        """Number of the iteration whose batches ``p[i]`` gives, from 0; the next iteration is the one behind it."""
+        return self._epoch.number
 
     @property
     def _first(self) -> int:
@@ -143,8 +146,7 @@ class Patches:
 
     def _begin(self, step: int) -> tuple[Batch, list[Future[None]]]:
         """Ask the threads to fill a batch."""
-        first = (step * self._world + self._rank) * self._batch_size
-        drawn = draws(self._seed, first, self._batch_size, len(self._subjects))
+        drawn = draws(self._seed, step, self._batch_size, len(self._subjects), rank=self._rank, world=self._world)
         subjects = [self._subjects[draw.subject] for draw in drawn]
         batch = self._filler.empty(subjects, step)
         threads = self._executor()

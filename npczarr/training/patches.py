@@ -15,11 +15,11 @@ from npczarr.store.open import open_location
 from npczarr.store.origin import cohort_behind
 from npczarr.store.selection import select_patients
 from npczarr.store.tile_cache import TileCache
-from npczarr.training.arguments import check_numbers, check_sampling, checked_labels, checked_size
+from npczarr.training.arguments import check_memory, check_numbers, check_sampling, checked_labels, checked_size
 from npczarr.training.batches import Patches
 from npczarr.training.filling import Normalization, PatchFiller
 from npczarr.training.splits import warn_of_parted_subjects
-from npczarr.training.subjects import Subject, find_subjects
+from npczarr.training.subjects import MaskUse, Subject, find_subjects
 
 _MB = 2**20
 _REMOTE_CACHE_MB = 1024
@@ -48,12 +48,12 @@ def patches(
 ) -> Patches:
     """Draw patches of aligned sequences and their masks, as batches of arrays.
 
-    Every patient comes once an epoch, in another order each time; where the last batch of one is not full, it is filled
-    from the next. Each iteration goes on where the one before ended: ``for epoch in range(100): for batch in p`` never
-    gives a batch twice. The workers of a ``DataLoader`` start anew each time; tell them by :meth:`Patches.set_epoch`.
-    The same seed gives the same batches on any number of
-    threads and workers; the ranks of a world share out the batches of one with `world` times their size. Any store will
-    do whose sequences lie on one grid; one written by ``npczarr resample --for training`` is many times as fast.
+    Every iteration shows every patient, in another order each time, if `steps` and `start` are left as they are; where
+    the last batch is not full, it is filled with patients once more. Each iteration goes on where the one before ended:
+    ``for epoch in range(100): for batch in p`` never gives a batch twice. Workers of a ``DataLoader`` have to be told
+    the epoch, by :meth:`Patches.set_epoch`. The same seed gives the same batches on any number of threads and workers;
+    the ranks of a world share out the batches of one with `world` times their size. Any store will do whose sequences
+    lie on one grid; one written by ``npczarr resample --for training`` is many times as fast.
 
     Parameters
     ----------
@@ -79,7 +79,7 @@ def patches(
     mask_of
         Sequence whose mask alone is read, where one for all was outlined; by default that of every sequence.
     steps
-        Batches of one iteration; by default as many as show every patient once.
+        Batches of one iteration; by default as many as show every patient.
     start
         Number of the first batch: a run that ended after `n` batches goes on at ``start=n``.
     seed
@@ -116,7 +116,7 @@ def patches(
         batch_size=batch_size, steps=steps, start=start, seed=seed, rank=rank, world=world, threads=threads,
         cache_mb=cache_mb,
     )  # fmt: skip
-    check_sampling(foreground, normalize)
+    check_sampling(foreground, normalize, masks)
     location = locate(store, storage_options)
     _check_unpacked(location)
     dataset = open_location(location, dask=False)
@@ -130,12 +130,14 @@ def patches(
     wanted = labels if where is None else [labels[i] for i in select_patients(location, where, chosen).patients]
     if where is not None:
         warn_of_parted_subjects(dataset, where, wanted)
-    subjects, left_out = find_subjects(cohort, wanted, chosen, outlined, masks=masks, scaled=normalize is not None)
+    use = MaskUse(read=masks, place=foreground > 0)
+    subjects, left_out = find_subjects(cohort, wanted, chosen, outlined, use, scaled=normalize is not None)
     _tell_of_left_out(subjects, left_out, location.shown)
     cache = (_REMOTE_CACHE_MB if location.is_remote else 0) if cache_mb is None else cache_mb
     cores = os.cpu_count() or 1
     kept = TileCache(cache * _MB)
     filler = PatchFiller(size_zyx, len(chosen), len(outlined) if masks else 0, normalize, foreground, kept)
+    check_memory(filler.bytes_of_patch * batch_size)
     return Patches(
         subjects,
         left_out,

@@ -28,25 +28,34 @@ class Draw:
     number: int
 
 
-def draws(seed: int, first: int, count: int, subjects: int) -> list[Draw]:
-    """Return the samples `first`, `first` + 1, …: every patient once an epoch, in another order each time.
+def draws(seed: int, step: int, batch_size: int, subjects: int, *, rank: int = 0, world: int = 1) -> list[Draw]:
+    """Return the samples of a batch.
+
+    Batches come in turns that show every patient, in another order each time. What is left of the last batch of a turn
+    is filled with patients of that turn once more, so that the next one begins anew.
 
     Parameters
     ----------
     seed
         Seed of the order.
-    first, count
-        Numbers of the samples, counted from the beginning.
+    step
+        Number of the batch, counted from the beginning.
+    batch_size
+        Its samples.
     subjects
         Number of patients.
+    rank, world
+        Which of the processes that train together it is of, and their number.
     """
+    together = batch_size * world
+    turn, batch = divmod(step, -(-subjects // together))
+    orders: dict[int, NDArray[np.int64]] = {}
     found = []
-    order: tuple[int, NDArray[np.int64]] | None = None
-    for number in range(first, first + count):
-        epoch, at = divmod(number, subjects)
-        if order is None or order[0] != epoch:
-            order = epoch, np.random.default_rng((seed, 0, epoch)).permutation(subjects)
-        found.append(Draw(int(order[1][at]), number))
+    for i in range(rank * batch_size, (rank + 1) * batch_size):
+        again, at = divmod(batch * together + i, subjects)
+        if again not in orders:
+            orders[again] = np.random.default_rng((seed, 0, turn, again)).permutation(subjects)
+        found.append(Draw(int(orders[again][at]), step * together + i))
     return found
 
 

@@ -49,6 +49,9 @@ def split(
     Patients who share a value of the column `subject`, such as two visits of one person, stay together. Parts are then
     chosen by words: ``npc.patches(store, where="split == 'train'")``, or ``"fold != '0'"``.
 
+    Asked for again in the same words, a division stays as it is, and patients who have joined the store since are
+    divided among the parts that lack them; a new visit takes the part of its subject.
+
     Parameters
     ----------
     store
@@ -64,7 +67,8 @@ def split(
     seed
         Seed of the division.
     replace
-        Make a division of this name anew; else one that differs is kept and refused.
+        Make a division of this name anew, in which patients may change their parts; else one that was made in other
+        words is kept and refused.
     break_lock
         Take over from a writer that no longer runs.
     storage_options
@@ -90,21 +94,16 @@ def split(
     _check_name(name)
     check_numbers(seed=seed)
     parts = _parts(shares, folds)
-    columns = [stratify] if isinstance(stratify, str) else list(stratify)
+    columns = _columns(stratify)
     location = locate(store, storage_options)
     opened = location.open()
     open_group(location.open(read_only=True), location.shown, mode="r")  # what is not a store gets no lease
     with hold_lease(opened, location.shown, break_lock=break_lock) as lease:
         dataset = open_location(location, dask=False)
         patients = [str(label) for label in dataset["patient"].values]
-        found = divide(subjects_of(dataset), _strata(dataset, columns), parts, seed)
-        if name in dataset.variables and [str(value) for value in dataset[name].values.ravel()] != found:
-            known = dataset[name].attrs.get(SPLIT)
-            if not known or not replace:
-                what = "a split that differs" if known else "another column"
-                hint = "; name another, or replace it" if known else "; name another"
-                raise ParameterError(f"{location.shown}: {name!r} is {what}{hint}")
-        said = {"parts": {str(k): round(v, 6) for k, v in parts.items()}, "stratify": columns, "seed": seed}
+        said = {"parts": {k: round(v, 6) for k, v in parts.items()}, "stratify": columns, "seed": seed}
+        given = _given(dataset, name, said, location.shown, replace=replace)
+        found = divide(subjects_of(dataset), _strata(dataset, columns), parts, seed, given)
         about = f"part of each patient, by subject; {', '.join(f'{k}: {v:g}' for k, v in parts.items())}"
         variable = Variable(name, ("patient",), "string", about, attributes={SPLIT: json.dumps(said)})
         root = open_group(opened, location.shown)
@@ -119,6 +118,36 @@ def split(
             stacklevel=2,
         )
     return pd.Series(found, index=pd.Index(patients, name="patient"), name=name)
+
+
+def _given(dataset: xr.Dataset, name: str, said: Mapping[str, Any], url: str, *, replace: bool) -> dict[str, str]:
+    """Return the parts that subjects have in a division of this name, which was made in the same words.
+
+    Raises
+    ------
+    ParameterError
+        If the store has another column of this name, or another division that is not to be replaced, or one that parts
+        the visits of a subject.
+    """
+    if name not in dataset.variables:
+        return {}
+    made = dataset[name].attrs.get(SPLIT)
+    if not made:
+        raise ParameterError(f"{url}: {name!r} is another column; name another")
+    if replace:
+        return {}
+    if json.loads(made) != said:
+        raise ParameterError(
+            f"{url}: {name!r} is a split that differs, made by {made}; name another, or make it anew (replace=True), "
+            "which moves patients from part to part, so that no model trained before may be tested by it"
+        )
+    patients, subjects = [str(label) for label in dataset["patient"].values], subjects_of(dataset)
+    parts = [str(part) for part in dataset[name].values]
+    known = [i for i, part in enumerate(parts) if part]
+    if parted := describe_parted(*([of[i] for i in known] for of in (patients, subjects, parts))):
+        hint = "name another, or make it anew (replace=True)"
+        raise ParameterError(f"{url}: {name!r} parts the visits of {parted}; {hint}")
+    return {subjects[i]: parts[i] for i in known}
 
 
 def warn_of_parted_subjects(dataset: xr.Dataset, where: str, chosen: Sequence[str]) -> None:
@@ -174,9 +203,18 @@ def _parts(shares: Mapping[str, float] | None, folds: int | None) -> dict[str, f
     found = {"train": 0.7, "val": 0.15, "test": 0.15} if shares is None else dict(shares)
     if not all(isinstance(share, int | float | np.number) for share in found.values()):
         raise ParameterError(f"shares must be numbers, got {found}")
+    if not all(isinstance(part, str) and part for part in found):
+        raise ParameterError(f"shares: expected words as the names of parts, got {list(found)}")
     if not found or not all(share > 0 for share in found.values()) or abs(sum(found.values()) - 1) > 1e-6:
         raise ParameterError(f"shares must be positive and sum up to 1, got {found}")
-    return found
+    return {part: float(share) for part, share in found.items()}
+
+
+def _columns(stratify: str | Sequence[str]) -> list[str]:
+    columns = [stratify] if isinstance(stratify, str) else stratify
+    if not isinstance(columns, Sequence) or not all(isinstance(column, str) for column in columns):
+        raise ParameterError(f"stratify: expected the name of a column, or a list of names, got {stratify!r}")
+    return list(columns)
 
 
 def _strata(dataset: xr.Dataset, columns: Sequence[str]) -> list[tuple[str, ...]]:

@@ -22,6 +22,14 @@ _ONE_MASK = "where one sequence alone is outlined, name it by mask_of"
 _NUMBERS = tuple(v.name for v in VARIABLES if v.name != "foreground")
 
 
+@dataclass(frozen=True, slots=True)
+class MaskUse:
+    """What masks are for: to be read, so that each patient must have them, or to place patches about their voxels."""
+
+    read: bool
+    place: bool
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Subject:
     """A patient whose sequences lie on one grid.
@@ -57,8 +65,8 @@ def find_subjects(
     patients: Sequence[str],
     sequences: Sequence[str],
     outlined: Sequence[str],
+    use: MaskUse,
     *,
-    masks: bool,
     scaled: bool,
 ) -> tuple[list[Subject], dict[str, str]]:
     """Return the patients that can be sampled, in store order, and of each other one the reason.
@@ -71,8 +79,8 @@ def find_subjects(
         Labels of those that are wanted.
     outlined
         Labels of the sequences whose masks count.
-    masks
-        Whether each of those must have one.
+    use
+        What they are for.
     scaled
         Whether stored values are normalized over a whole scan.
     """
@@ -83,7 +91,7 @@ def find_subjects(
     subjects, left_out = [], {}
     for patient in patients:
         scans, with_mask = (tuple(cohort.scan(patient, sequence) for sequence in of) for of in (sequences, outlined))
-        reason = next(_reasons(scans, with_mask, masks=masks, scaled=scaled), "")
+        reason = next(_reasons(scans, with_mask, use, scaled=scaled), "")
         if reason:
             left_out[patient] = reason
         else:
@@ -93,7 +101,7 @@ def find_subjects(
 
 
 def _reasons(
-    scans: Sequence[StoredScan], outlined: Sequence[StoredScan], *, masks: bool, scaled: bool
+    scans: Sequence[StoredScan], outlined: Sequence[StoredScan], use: MaskUse, *, scaled: bool
 ) -> Iterator[str]:
     """Give what is in the way of sampling a patient."""
     for scan in scans:
@@ -103,9 +111,10 @@ def _reasons(
             yield f"{scan.sequence} lies on another grid than {scans[0].sequence}; {_ON_ONE_GRID}"
         elif scaled and (np.ptp(scan.slope) or np.ptp(scan.intercept)):
             yield f"the rescale slope of {scan.sequence} differs between slices; resample it, or take real values"
-    for scan in outlined if masks else ():
+    for scan in outlined if use.read or use.place else ():
         if not scan.has_mask:
-            yield f"{scan.sequence} has no mask: {scan.mask_status or 'none in the source'}; {_ONE_MASK}"
+            if use.read:
+                yield f"{scan.sequence} has no mask: {scan.mask_status or 'none in the source'}; {_ONE_MASK}"
         elif scan.grid is None or scans[0].grid is None or not scan.grid.is_same_as(scans[0].grid):
             yield f"the mask of {scan.sequence} lies on another grid than {scans[0].sequence}; {_ON_ONE_GRID}"
 

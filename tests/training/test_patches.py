@@ -1,11 +1,14 @@
 """Patches: the voxels that the store holds, at the places that are said, drawn by seed and number alone."""
 
+import gc
 import multiprocessing
 import os
 import pickle
 import shutil
 import signal
 import sys
+import tempfile
+from copy import deepcopy
 
 import dask
 import nibabel as nib
@@ -146,6 +149,47 @@ def test_workers_of_pytorch_are_told_the_epoch(aligned):
     assert list(loaded(npc.patches(aligned, **asked).as_iterable_dataset(), persistent_workers=True)) == expected
 
 
+@pytest.mark.parametrize("context", ["fork", "spawn"])
+@pytest.mark.parametrize("iterable", [False, True])
+def test_workers_that_live_on_go_to_the_epoch_that_is_set(aligned, iterable, context):
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+    asked = {"size": (4, 24, 24), "batch_size": 2, "seed": 1}
+    epochs = {epoch: places(npc.patches(aligned, **asked, start=2 * epoch, steps=2)) for epoch in (0, 1, 2, 5)}
+    p = npc.patches(aligned, **asked)
+    dataset = p.as_iterable_dataset() if iterable else p
+    loader = torch.utils.data.DataLoader(
+        dataset, batch_size=None, num_workers=2, persistent_workers=True, multiprocessing_context=context
+    )
+    for epoch in (0, 1, 5, 5, 2):
+        dataset.set_epoch(epoch)
+        found = [(batch.step, tuple(batch.patients), batch.starts_zyx.tolist()) for batch in loader]
+        assert found == epochs[epoch]
+        assert p.epoch == epoch
+
+
+def test_copies_in_other_processes_go_to_the_epoch_that_is_set(aligned, tmp_path, monkeypatch):
+    p = npc.patches(aligned, size=(4, 24, 24), seed=1)
+    copy, own = pickle.loads(pickle.dumps(p)), deepcopy(p)
+    p.set_epoch(3)
+    assert (p.epoch, copy.epoch, own.epoch) == (3, 3, 0)
+    assert places([copy[0]]) == places([p[0]])
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "nowhere"))
+    alone = npc.patches(aligned, size=(4, 24, 24), seed=1)
+    alone.set_epoch(2)
+    assert (alone.epoch, pickle.loads(pickle.dumps(alone)).epoch) == (2, 2)
+    alone.set_epoch(3)
+    assert places(alone) == places(p)
+
+
+def test_the_number_that_is_shared_leaves_no_file(aligned, tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    p = npc.patches(aligned, size=(4, 24, 24), seed=1)
+    assert [path.name.startswith("npczarr-epoch-") for path in tmp_path.iterdir()] == [True]
+    del p
+    gc.collect()
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["aligned", "tiled"])
 def test_a_scan_that_was_changed_meanwhile_is_an_error(request, store, tmp_path, kind):
@@ -282,11 +326,30 @@ def test_arrays_are_passed_on_without_a_copy(aligned):
     assert np.shares_memory(np.from_dlpack(images), images)
 
 
-def test_every_patient_comes_once_an_epoch_in_another_order():
-    orders = [[d.subject for d in draws(7, epoch * 20, 20, 20)] for epoch in range(3)]
-    assert all(sorted(order) == list(range(20)) for order in orders)
-    assert orders[0] != orders[1] != orders[2]
-    assert [d.subject for d in draws(7, 13, 30, 20)] == [*orders[0][13:], *orders[1], *orders[2][:3]]
+@pytest.mark.parametrize(("subjects", "batch_size", "world"), [(20, 4, 1), (8, 3, 1), (8, 3, 2), (5, 1, 3), (2, 7, 1)])
+def test_every_turn_shows_every_patient_in_another_order(subjects, batch_size, world):
+    turn = -(-subjects // (batch_size * world))
+
+    def drawn(step):
+        ranks = [draws(7, step, batch_size, subjects, rank=rank, world=world) for rank in range(world)]
+        return [draw for rank in ranks for draw in rank]
+
+    turns = [[draw for step in range(i * turn, (i + 1) * turn) for draw in drawn(step)] for i in range(6)]
+    orders = [[draw.subject for draw in one] for one in turns]
+    for order in orders:
+        assert sorted(order[:subjects]) == list(range(subjects))
+        assert len(order) == turn * batch_size * world
+    assert len({tuple(order) for order in orders}) > 1
+    numbers = [draw.number for one in turns for draw in one]
+    assert numbers == list(range(len(numbers)))  # no place is drawn twice
+    assert drawn(3) == draws(7, 3, batch_size * world, subjects)
+
+
+def test_every_iteration_shows_every_patient(aligned):
+    p = npc.patches(aligned, size=(4, 24, 24), batch_size=2, sequences=["T1WI"])
+    assert len(p.subjects) % 2  # the last batch is not full
+    for _ in range(5):
+        assert {label for batch in p for label in batch.patients} == set(p.subjects)
 
 
 def test_foreground_is_as_frequent_as_asked(aligned):
@@ -336,6 +399,13 @@ def test_what_cannot_be_sampled_is_said(store, aligned, tmp_path):
     assert images[0].masks.shape == (2, 0, 8, 8, 8)
 
 
+def test_a_mask_on_another_grid_places_no_patches(store):
+    asked = {"size": 8, "sequences": ["T1WI"], "mask_of": "CE-T1WI", "masks": False}
+    with pytest.raises(ParameterError, match="the mask of CE-T1WI lies on another grid than T1WI"):
+        npc.patches(store, **asked)
+    assert len(npc.patches(store, **asked, foreground=0).subjects) == 3  # it is not looked at
+
+
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
@@ -343,7 +413,9 @@ def test_what_cannot_be_sampled_is_said(store, aligned, tmp_path):
         ({"rank": 2, "world": 2}, "rank"), ({"foreground": 2}, "foreground"), ({"normalize": "max"}, "normalize"),
         ({"sequences": []}, "sequences: expected one or more"), ({"sequences": "T1WI"}, r"write \['T1WI'\]"),
         ({"seed": -1}, "seed"), ({"seed": None}, "seed"), ({"foreground": "1"}, "foreground"),
-        ({"cache_mb": -1}, "cache_mb"),
+        ({"cache_mb": -1}, "cache_mb"), ({"masks": "no"}, "masks must be True or False"),
+        ({"foreground": True}, "foreground"), ({"sequences": ["T1WI", "T1WI"]}, "expected each label once"),
+        ({"size": 10**6}, r"a batch would take \S+ GB, and this machine has \S+ GB"),
         ({"mask_of": "T3"}, "no sequence 'T3'"), ({"where": "ages > 3"}, "no column 'ages'"),
         ({"sequences": ["T3"]}, "no sequence 'T3'"),
     ],
