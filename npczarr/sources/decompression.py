@@ -118,6 +118,11 @@ def check_codestream(frame: bytes, rows: int, columns: int) -> None:
         raise SourceError(f"the compressed pixels are {found} by their own header, by that of the file {rows, columns}")
 
 
+def is_signed_stream(frame: bytes) -> bool | None:
+    """Whether a JPEG 2000 codestream says that its first component is signed (ISO 15444-1 A.5.1); None for others."""
+    return bool(frame[42] & 0x80) if frame[:4] == b"\xff\x4f\xff\x51" and len(frame) > 42 else None
+
+
 def _jpeg_2000_size(frame: bytes) -> tuple[int, int] | None:
     if len(frame) < 24:
         return None

@@ -14,7 +14,7 @@ from pydicom.uid import UID, ExplicitVRBigEndian, ImplicitVRLittleEndian, RLELos
 
 from npczarr.errors import SourceError
 from npczarr.sources.decoder_remarks import decoder_remarks
-from npczarr.sources.decompression import check_codestream
+from npczarr.sources.decompression import check_codestream, is_signed_stream
 from npczarr.sources.rle import decode_rle
 
 #: Decoders in the order of choice. On damaged JPEG 2000 and JPEG-LS GDCM does not raise: it ends the process.
@@ -42,13 +42,10 @@ def decode(dataset: Dataset, remarks: list[str] | None = None) -> NDArray[Any]:
             remarks.append(f"{extra} bytes are left over after the last pixel")
         return np.frombuffer(dataset.get_item("PixelData").value or b"", dtype, count=math.prod(shape)).reshape(shape)
     syntax = syntax_of(dataset)
-    bits = _bits_to_decode(dataset)
+    found: list[str] = []
     try:
-        if is_coded(dataset):
-            for frame in generate_frames(dataset.PixelData, number_of_frames=shape[0]):
-                check_codestream(frame, *shape[1:])
-                bits = _jpeg_precision(frame) or bits  # GDCM cuts values off at the bits that it is given
-        elif syntax == RLELossless and (values := decode_rle(dataset, shape)) is not None:
+        bits = _check_codestreams(dataset, shape, found)
+        if syntax == RLELossless and (values := decode_rle(dataset, shape)) is not None:
             return values
         decoder = get_decoder(syntax)
         plugins = ("pydicom",) if syntax == RLELossless else _PLUGINS  # see `rle`
@@ -57,7 +54,7 @@ def decode(dataset: Dataset, remarks: list[str] | None = None) -> NDArray[Any]:
         with decoder_remarks() as said:
             values, _ = decoder.as_array(dataset, decoding_plugin=plugin, **options)
         if remarks is not None:
-            remarks += said
+            remarks += said or found
     except SourceError as error:
         raise SourceError(f"pixels ({syntax.name}) cannot be decoded: {error}") from error
     except Exception as error:  # without its text, which would be stored and may hold values of the header
@@ -66,6 +63,19 @@ def decode(dataset: Dataset, remarks: list[str] | None = None) -> NDArray[Any]:
             "the file again from its origin"
         ) from error
     return np.asarray(values).reshape(shape)
+
+
+def _check_codestreams(dataset: Dataset, shape: tuple[int, int, int], remarks: list[str]) -> int:
+    """Hold codestreams against the header that they come with; return the bits of a sample."""
+    bits = _bits_to_decode(dataset)
+    for frame in generate_frames(dataset.PixelData, number_of_frames=shape[0]) if is_coded(dataset) else ():
+        check_codestream(frame, *shape[1:])
+        bits = _jpeg_precision(frame) or bits  # GDCM cuts values off at the bits that it is given
+        signed = is_signed_stream(frame)
+        if not remarks and signed is not None and signed != bool(dataset.PixelRepresentation):
+            words = ("signed", "unsigned") if signed else ("unsigned", "signed")
+            remarks.append("the compressed pixels are {} by their own header, {} by that of the file".format(*words))
+    return bits
 
 
 def check_native(dataset: Dataset) -> None:

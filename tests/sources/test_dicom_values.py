@@ -369,3 +369,17 @@ def test_slices_of_several_image_types_are_counted(tmp_path):
 def test_an_absent_image_type_is_no_value(tmp_path):
     write(tmp_path, noise(GRID), ImageType=None)
     assert "image_type" not in read(tmp_path).acquisition
+
+
+@pytest.mark.parametrize(("dtype", "says"), [("int16", 0), ("uint16", 1)])
+def test_a_codestream_of_another_sign_than_its_header_is_said(tmp_path, dtype, says):
+    write(tmp_path, noise(GRID, dtype), syntax=JPEG2000Lossless, PixelRepresentation=says)
+    stream, header = ("signed", "unsigned") if dtype == "int16" else ("unsigned", "signed")
+    said = f"the compressed pixels are {stream} by their own header, {header} by that of the file"
+    assert any(f"odd pixel data in 5 images (the first: {said})" in warning for warning in read(tmp_path).warnings)
+
+
+@pytest.mark.parametrize("dtype", ["int16", "uint16"])
+def test_a_codestream_of_the_sign_of_its_header_is_no_matter(tmp_path, dtype):
+    write(tmp_path, noise(GRID, dtype), syntax=JPEG2000Lossless)
+    assert read(tmp_path).warnings == ()
