@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from itertools import product
@@ -11,23 +11,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import xxhash
 
 from npczarr.errors import NpczarrError, ParameterError, unknown_label
 from npczarr.export.manifest import Manifest
-from npczarr.export.names import check_name
-from npczarr.export.origin import OriginFiles
+from npczarr.export.origin import OriginFiles, find_origins
 from npczarr.export.scan import ExportTask, read
 from npczarr.model.options import check_local
 from npczarr.model.progress import Meter, OnProgress
 from npczarr.outputs import check_outside_stores
 from npczarr.runner import Runner
-from npczarr.sources.config import load_config
-from npczarr.sources.discover import discover
-from npczarr.sources.files import open_source
 from npczarr.store.cohort import StoredCohort
 from npczarr.store.location import locate
-from npczarr.store.scans import StoredScan
 
 FORMATS = {"tiff": "tiff", "nifti": "nifti", "ome-zarr": "ome_zarr", "png": "png", "seg": "seg", "rtstruct": "rtstruct"}
 #: Formats that can refer to the series of a source.
@@ -126,7 +120,7 @@ def export_scans(
     Raises
     ------
     ParameterError
-        If an argument cannot be used, or the folder holds something else.
+        If an argument cannot be used, the folder holds something else, or another run is writing there.
     StoreError
         If the store cannot be opened.
     """
@@ -144,10 +138,18 @@ def export_scans(
     voxels = int(cohort.tables["shape"][np.ix_(*chosen)].prod(axis=-1).sum())
     runner = Runner(workers, scheduler, idle="here" if voxels < _SMALL_VOXELS else "processes")
     kind = {"format": format, "size": size, "bits": bits if format == "tiff" else None}
-    manifest = Manifest.open(Path(out), kind if source is None else {**kind, "refers_to_source": True})
-    form = {"out": str(manifest.folder), "format": format, "size": size, "bits": bits}
-    origins = {} if source is None else _origins(source, config, source_options)
-    planned = list(_plan(cohort, chosen, form, None if source is None else origins))
+    if source is not None:
+        kind["refers_to_source"] = True
+    with Manifest.open(Path(out), kind) as manifest:
+        form = {"out": str(manifest.folder), "format": format, "size": size, "bits": bits}
+        origins = None if source is None else find_origins(source, config, source_options)
+        return _write(list(_plan(cohort, chosen, form, origins)), manifest, runner, on_progress)
+
+
+def _write(
+    planned: Sequence[ExportTask | Exported], manifest: Manifest, runner: Runner, on_progress: OnProgress | None
+) -> tuple[Exported, ...]:
+    """Write the scans that the folder does not hold as they are; the outcome of each is in the order of the plan."""
     found: dict[int, Exported] = {}
     queue: dict[str, tuple[int, ExportTask]] = {}
     for i, item in enumerate(planned):
@@ -158,6 +160,7 @@ def export_scans(
         else:
             queue[item.key] = i, item
     tasks = [task for _, task in queue.values()]
+    manifest.begin({task.key: _files(task) for task in tasks})
     try:
         with runner:
             meter = Meter(on_progress, len(tasks), "scans", Counter(one.status for one in found.values()))
@@ -170,6 +173,14 @@ def export_scans(
     finally:
         manifest.write()
     return tuple(found[i] for i in range(len(planned)))
+
+
+def _files(task: ExportTask) -> tuple[str, ...]:
+    """Names of the files of a scan below the folder of the export; none where a label cannot name one."""
+    try:
+        return tuple(f"{task.folder}/{name}" for name in _load(task.format).names(task.scan))
+    except ParameterError:  # the outcome of the scan will say it
+        return ()
 
 
 def _export_cases(
@@ -202,9 +213,7 @@ def _export_cases(
 def export_scan(task: ExportTask) -> Exported:
     """Export one scan; safe to run twice. A problem is returned, not raised."""
     try:
-        parts = [part for part in (task.rater_label, task.scan.patient) if part]
-        folder = Path(task.out, *(check_name(part) for part in parts))
-        files, notes = _load(task.format)(read(task), folder, task.bits)
+        files, notes = _load(task.format).write(read(task), Path(task.out, task.folder), task.bits)
     except (NpczarrError, OSError, ValueError) as error:
         return Exported(task.scan.patient, task.scan.sequence, task.rater_label, "failed", str(error))
     message = "; ".join(note for note in (task.remark, *notes) if note)
@@ -223,15 +232,14 @@ def _check(format: str, size: int | None, bits: int, out: str | Path) -> None:
     check_outside_stores(out)
 
 
-def _load(format: str) -> Callable[..., Any]:
-    """Return the writer of a format; imported here, since each needs libraries of its own."""
+def _load(format: str) -> Any:  # noqa: ANN401 - a module
+    """Import the module of a format; only now, since each needs libraries of its own."""
     try:
-        write: Callable[..., Any] = import_module(f"npczarr.export.{FORMATS[format]}").write
+        return import_module(f"npczarr.export.{FORMATS[format]}")
     except ModuleNotFoundError as error:
         raise ParameterError(
             f"{format} needs {error.name}, which is not installed: pip install 'npczarr[export]'"
         ) from error
-    return write
 
 
 def _chosen(labels: Sequence[str], dim: str, wanted: Sequence[str] | None) -> list[int]:
@@ -252,7 +260,7 @@ def _plan(
         scan = cohort.at((at[0], at[1]))
         for rater in range(len(scan.raters)) if scan.raters else [None]:
             origin = None if origins is None else origins.get((scan.patient, scan.sequence))
-            task = ExportTask(scan, rater, _digest(scan), **form, origin=origin)
+            task = ExportTask(scan, rater, **form, origin=origin)
             if scan.stored and origins is not None and origin is None:
                 message = "the source has no such series; give the one that the store was made from"
                 yield Exported(scan.patient, scan.sequence, task.rater_label, "failed", message)
@@ -261,24 +269,6 @@ def _plan(
             else:
                 message = f"{scan.status}: {scan.message}"
                 yield Exported(scan.patient, scan.sequence, task.rater_label, "absent", message)
-
-
-def _origins(
-    source: str | Path, config: str | Path | None, options: Mapping[str, Any] | None
-) -> dict[tuple[str, str], OriginFiles]:
-    """Find the files of each series of a source."""
-    rules = load_config(config)
-    origin = open_source(source, options, rules.limits)
-    return {key: OriginFiles(origin, files) for key, files in discover(origin, rules).scans.items() if files.images}
-
-
-def _digest(scan: StoredScan) -> str:
-    """Digest of the parts of a scan that its files depend on."""
-    affine = None if scan.grid is None else scan.grid.affine.tolist()
-    facts = [scan.image_digest, scan.mask_digest, scan.shape_zyx, affine, scan.known_zyx]
-    facts += [scan.slope.tolist(), scan.intercept.tolist(), scan.has_mask]
-    facts.append(scan.image_array.padding)
-    return str(xxhash.xxh3_128_hexdigest(repr(facts).encode()))
 
 
 def _outcome(task: ExportTask, outcome: Exported | BaseException) -> Exported:

@@ -18,6 +18,7 @@ from npczarr.export.names import check_name
 from npczarr.export.scan import ScanVoxels, outside_remarks
 from npczarr.model.geometry import RAS_TO_LPS, Floats
 from npczarr.outputs import write_whole
+from npczarr.store.scans import StoredScan
 
 _SCANNER = 1  # NIFTI_XFORM_SCANNER_ANAT
 _NOTICED_MM = 0.01  # between sform and qform
@@ -48,6 +49,12 @@ def write(scan: ScanVoxels, folder: Path, bits: int) -> tuple[list[Path], list[s
     if not scan.z_spacing_known:
         notes.append("one slice, distance to the next unknown: 1 mm was written")
     return files, notes
+
+
+def names(scan: StoredScan) -> list[str]:
+    """Names of the files that :func:`write` writes of a scan."""
+    image = [f"{check_name(scan.sequence)}.nii.gz"] if scan.has_image else []
+    return [*image, mask_name(scan.sequence)] if scan.has_mask else image
 
 
 def mask_name(sequence: str) -> str:

@@ -22,7 +22,7 @@ import xarray as xr
 from npczarr.errors import ParameterError, unknown_label
 from npczarr.export.manifest import Manifest
 from npczarr.export.nnunet_case import ENDING, Case, CaseTask, write_case
-from npczarr.export.nnunet_folder import begin, describe, drop, open_folder
+from npczarr.export.nnunet_folder import begin, check_folder, describe, drop
 from npczarr.export.nnunet_parts import TEST, folds_of, parts_by_patient
 from npczarr.model.progress import Meter, OnProgress
 from npczarr.model.schema import RESAMPLING
@@ -64,7 +64,8 @@ def export_cases(
     Raises
     ------
     ParameterError
-        If an argument or the folder cannot be used, or the store does not say plainly who is for testing.
+        If an argument or the folder cannot be used, another run is writing there, or the store does not say plainly who
+        is for testing.
     """
     dataset, cohort = open_location(location, dask=False), StoredCohort(location)
     known = cohort.labels["patient"]
@@ -83,10 +84,11 @@ def export_cases(
         for patient in chosen
     ]
     kind = {"format": "nnunet", "sequences": list(channels), "mask_of": labelled}
-    manifest = open_folder(folder, kind, chosen=chosen, known=known)
-    cases = _write(tasks, manifest, runner, on_progress)
-    training = [patient for patient in chosen if cases[patient].files and parts[patient] != TEST]
-    _describe(manifest, channels, labelled, labels, training, folds_of(dataset, training, parts))
+    with Manifest.open(folder, kind) as manifest:
+        check_folder(manifest, chosen=chosen, known=known)
+        cases = _write(tasks, manifest, runner, on_progress)
+        training = [patient for patient in chosen if cases[patient].files and parts[patient] != TEST]
+        _describe(manifest, channels, labelled, labels, training, folds_of(dataset, training, parts))
     return tuple(cases[patient] for patient in chosen), labelled
 
 

@@ -7,10 +7,8 @@ nnU-Net does not start, is absent while cases are written.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from npczarr.errors import ParameterError
 from npczarr.export.manifest import Manifest
@@ -20,16 +18,15 @@ from npczarr.outputs import write_whole
 _FOLDERS = ("imagesTr", "labelsTr", "imagesTs", "labelsTs")
 _DATASET, _SPLITS, _RULES = "dataset.json", "splits_final.json", "predictions.toml"
 _ABOUT_ALL = "/dataset"  # no patient is called so: the entry of the files above
-_DRAFT = re.compile(r"\.[0-9a-f]{8}-(.+)")  # what a run that was killed leaves of a file
 
 
-def open_folder(out: Path, kind: Mapping[str, Any], *, chosen: Collection[str], known: Collection[str]) -> Manifest:
-    """Open or begin the record of a folder; no file of it is changed yet.
+def check_folder(manifest: Manifest, *, chosen: Collection[str], known: Collection[str]) -> None:
+    """Refuse a folder into which these patients cannot be exported; no file of it is changed.
 
     Parameters
     ----------
-    out, kind
-        The folder, and what all exports into it have in common.
+    manifest
+        Record of the folder.
     chosen, known
         Patients to export, and all of the store.
 
@@ -38,7 +35,6 @@ def open_folder(out: Path, kind: Mapping[str, Any], *, chosen: Collection[str], 
     ParameterError
         If it holds something else, or cases that would have to go although the store has them.
     """
-    manifest = Manifest.open(out, kind)
     foreign = next(_foreign_files(manifest), None)
     if foreign is not None:
         raise ParameterError(
@@ -47,14 +43,15 @@ def open_folder(out: Path, kind: Mapping[str, Any], *, chosen: Collection[str], 
         )
     held = _cases(manifest)
     if held and set(held).isdisjoint(known):
-        raise ParameterError(f"{out} holds another cohort, the first patient is {held[0]}; name a new folder")
+        raise ParameterError(
+            f"{manifest.folder} holds another cohort, the first patient is {held[0]}; name a new folder"
+        )
     left_out = sorted(set(held).intersection(known).difference(chosen))
     if left_out:
         raise ParameterError(
-            f"{out} holds {len(left_out)} of the store's patients that this export would leave out, the first "
-            f"{left_out[0]}; choose them too, or name a new folder"
+            f"{manifest.folder} holds {len(left_out)} of the store's patients that this export would leave out, the "
+            f"first {left_out[0]}; choose them too, or name a new folder"
         )
-    return manifest
 
 
 def begin(manifest: Manifest, waiting: Mapping[str, Sequence[str]], kept: Collection[str]) -> None:
@@ -69,18 +66,13 @@ def begin(manifest: Manifest, waiting: Mapping[str, Sequence[str]], kept: Collec
     kept
         Patients whose files stay as they are.
     """
-    for name in _drafts(manifest):
-        (manifest.folder / name).unlink(missing_ok=True)
     stale = [patient for patient in _cases(manifest) if patient not in waiting and patient not in kept]
     if waiting or stale:
         for name in (_DATASET, _SPLITS):
             (manifest.folder / name).unlink(missing_ok=True)
     for patient in stale:
         drop(manifest, patient)
-    for patient, files in waiting.items():
-        _expect(manifest, patient, files)
-    _expect(manifest, _ABOUT_ALL, (_DATASET, _SPLITS, _RULES))
-    manifest.write()
+    manifest.begin({**waiting, _ABOUT_ALL: (_DATASET, _SPLITS, _RULES)})
 
 
 def drop(manifest: Manifest, patient: str) -> None:
@@ -103,33 +95,13 @@ def _cases(manifest: Manifest) -> list[str]:
     return [patient for patient in manifest.scans if patient != _ABOUT_ALL]
 
 
-def _expect(manifest: Manifest, key: str, files: Sequence[str]) -> None:
-    """Record files before they are written, without a digest: should the run be killed, they are known and not kept."""
-    before = manifest.scans.get(key, {}).get("files", ())
-    manifest.scans[key] = {"digest": "", "files": list(dict.fromkeys((*before, *files)))}
-
-
 def _foreign_files(manifest: Manifest) -> Iterator[Path]:
     """Give the files of others at places of this dataset."""
-    ours = {*_recorded(manifest), *_drafts(manifest)}
+    ours = {*manifest.names(), *manifest.drafts()}
     about_all = [name for name in (_DATASET, _SPLITS, _RULES) if (manifest.folder / name).exists()]
     for name in (*_case_files(manifest), *about_all):
         if name not in ours:
             yield manifest.folder / name
-
-
-def _drafts(manifest: Manifest) -> Iterator[str]:
-    """Give the drafts of our files: a run that was killed left them."""
-    ours = _recorded(manifest)
-    for name in _case_files(manifest):
-        folder, _, file = name.rpartition("/")
-        draft = _DRAFT.fullmatch(file)
-        if draft is not None and f"{folder}/{draft[1]}" in ours:
-            yield name
-
-
-def _recorded(manifest: Manifest) -> set[str]:
-    return {name for entry in manifest.scans.values() for name in entry["files"]}
 
 
 def _case_files(manifest: Manifest) -> list[str]:

@@ -12,6 +12,7 @@ from npczarr.export.scan import ScanVoxels, outside_remarks
 from npczarr.model.geometry import AXES
 from npczarr.outputs import whole
 from npczarr.store.ome import Node, write_groups
+from npczarr.store.scans import StoredScan
 
 VERSION = "0.5"
 
@@ -41,6 +42,11 @@ def write(scan: ScanVoxels, folder: Path, bits: int) -> tuple[list[Path], list[s
         write_groups(draft, nodes, AXES)
     notes = [] if scan.z_spacing_known else ["one slice, distance to the next unknown: 1 mm was written"]
     return [path], [*notes, *outside_remarks(scan.image, scan.sequence, "NaN")]
+
+
+def names(scan: StoredScan) -> list[str]:
+    """Names of the folders that :func:`write` writes of a scan."""
+    return [f"{check_name(scan.sequence)}.ome.zarr"] if scan.has_image else []
 
 
 def _multiscales(scan: ScanVoxels, name: str) -> dict[str, Any]:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from io import BytesIO
+from pathlib import Path
+from typing import Any
 
 import pydicom
 from pydicom.charset import default_encoding
@@ -12,8 +15,10 @@ from pydicom.dataset import Dataset
 from npczarr.errors import SourceError
 from npczarr.model.cohort import ScanFiles
 from npczarr.model.records import Scan
+from npczarr.sources.config import load_config
 from npczarr.sources.dicom import read_scan
-from npczarr.sources.files import Source
+from npczarr.sources.discover import discover
+from npczarr.sources.files import Source, open_source
 from npczarr.sources.headers import quiet
 from npczarr.store.chunks import digest
 from npczarr.store.scans import StoredScan
@@ -54,6 +59,28 @@ class Origin:
     frame_of_reference_uid: str = field(repr=False)
     instance_uids: tuple[str, ...] = field(repr=False)
     study: Dataset = field(repr=False)
+
+
+def find_origins(
+    source: str | Path, config: str | Path | None, options: Mapping[str, Any] | None
+) -> dict[tuple[str, str], OriginFiles]:
+    """Find the files of each series of a source, by patient and sequence.
+
+    Parameters
+    ----------
+    source, config
+        Folder, zip or URL, and the TOML file of its layout.
+    options
+        Options of the source's file system.
+
+    Raises
+    ------
+    SourceError
+        If the source cannot be listed.
+    """
+    rules = load_config(config)
+    origin = open_source(source, options, rules.limits)
+    return {key: OriginFiles(origin, files) for key, files in discover(origin, rules).scans.items() if files.images}
 
 
 def read_origin(stored: StoredScan, files: OriginFiles) -> Origin:

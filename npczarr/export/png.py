@@ -17,6 +17,7 @@ from npczarr.export.names import check_name
 from npczarr.export.scan import ScanVoxels, outside_remarks
 from npczarr.model.slice_view import SliceView
 from npczarr.outputs import write_whole
+from npczarr.store.scans import StoredScan
 
 _PERCENTILES = (0.5, 99.5)  # of the volume: noise and bright vessels must not take the gray levels of the tumor
 _SIDE = 768  # pixels of the longer side, or more
@@ -59,6 +60,11 @@ def write(scan: ScanVoxels, folder: Path, bits: int) -> tuple[list[Path], list[s
     write_whole(path, buffer.getvalue())
     notes = [] if areas.any() else ["no tumor to outline, the middle slice was drawn"]
     return [path], [*notes, *outside_remarks(scan.image, scan.sequence, "black")]
+
+
+def names(scan: StoredScan) -> list[str]:
+    """Names of the files that :func:`write` writes of a scan."""
+    return [f"{check_name(scan.sequence)}.png"] if scan.has_image else []
 
 
 def draw(gray: NDArray[np.uint8], mask: NDArray[np.uint8] | None, view: SliceView) -> Image.Image:

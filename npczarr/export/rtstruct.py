@@ -21,6 +21,7 @@ from npczarr.export.terms import interpreted_type
 from npczarr.model.geometry import Grid
 from npczarr.outputs import write_whole
 from npczarr.sources.structures.drawn_on import made_uid
+from npczarr.store.scans import StoredScan
 
 _STUDY = "1.2.840.10008.3.1.2.3.1"  # the class of a referenced study, retired, which this object still asks for
 _PATIENT = (
@@ -47,6 +48,11 @@ def write(scan: ScanVoxels, folder: Path, bits: int) -> tuple[list[Path], list[s
     path = folder / f"{mask_stem(scan.sequence)}.dcm"
     write_whole(path, encoded(made, images[0]))
     return [path], remarks(scan)
+
+
+def names(scan: StoredScan) -> list[str]:
+    """Names of the files that :func:`write` writes of a scan."""
+    return [f"{mask_stem(scan.sequence)}.dcm"] if scan.mask_voxels else []
 
 
 def _header(scan: ScanVoxels, images: Sequence[Dataset]) -> Dataset:

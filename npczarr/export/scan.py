@@ -6,8 +6,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import xxhash
 from numpy.typing import NDArray
 
+from npczarr.export.names import check_name
 from npczarr.export.origin import Origin, OriginFiles, read_origin
 from npczarr.kernels.resample import resample, resample_labels
 from npczarr.model.geometry import Floats, Grid
@@ -25,8 +27,6 @@ class ExportTask:
         Where it comes from.
     rater
         Place of the rater whose mask it is, in a store of several; else None.
-    digest
-        Digest of the parts of the scan that the files depend on.
     out, format, size, bits
         Folder and form of the files.
     origin
@@ -35,7 +35,6 @@ class ExportTask:
 
     scan: StoredScan
     rater: int | None
-    digest: str
     out: str
     format: str
     size: int | None
@@ -54,6 +53,27 @@ class ExportTask:
             return ""
         message = self.scan.message
         return message if message.startswith("no mask") else f"no mask ({self.scan.mask_status}: {message})"
+
+    @property
+    def digest(self) -> str:
+        """Digest of the parts of the scan that its files depend on."""
+        scan = self.scan
+        affine = None if scan.grid is None else scan.grid.affine.tolist()
+        facts = [scan.image_digest, scan.mask_digest, scan.shape_zyx, affine, scan.known_zyx]
+        facts += [scan.slope.tolist(), scan.intercept.tolist(), scan.has_mask]
+        facts.append(scan.image_array.padding)
+        return str(xxhash.xxh3_128_hexdigest(repr(facts).encode()))
+
+    @property
+    def folder(self) -> str:
+        """Name of the folder of its files, below `out`.
+
+        Raises
+        ------
+        ParameterError
+            If a label cannot name a folder.
+        """
+        return "/".join(check_name(part) for part in (self.rater_label, self.scan.patient) if part)
 
     @property
     def key(self) -> str:

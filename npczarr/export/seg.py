@@ -16,6 +16,7 @@ from npczarr.export.scan import ScanVoxels
 from npczarr.export.terms import Term, terms_of
 from npczarr.outputs import write_whole
 from npczarr.sources.structures.drawn_on import made_uid
+from npczarr.store.scans import StoredScan
 
 
 def write(scan: ScanVoxels, folder: Path, bits: int) -> tuple[list[Path], list[str]]:
@@ -51,6 +52,11 @@ def write(scan: ScanVoxels, folder: Path, bits: int) -> tuple[list[Path], list[s
     path = folder / f"{mask_stem(scan.sequence)}.dcm"
     write_whole(path, encoded(made, images[0]))
     return [path], remarks(scan)
+
+
+def names(scan: StoredScan) -> list[str]:
+    """Names of the files that :func:`write` writes of a scan."""
+    return [f"{mask_stem(scan.sequence)}.dcm"] if scan.mask_voxels else []
 
 
 def _by_segment(mask: np.ndarray, count: int) -> np.ndarray:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from npczarr.export.names import check_name
 from npczarr.export.scan import ScanVoxels, outside_remarks
 from npczarr.outputs import write_whole
+from npczarr.store.scans import StoredScan
 
 
 def write(scan: ScanVoxels, folder: Path, bits: int) -> tuple[list[Path], list[str]]:
@@ -54,6 +55,13 @@ def write(scan: ScanVoxels, folder: Path, bits: int) -> tuple[list[Path], list[s
     files.append(folder / f"{name}.json")
     write_whole(files[-1], json.dumps(about, indent=1).encode())
     return files, notes
+
+
+def names(scan: StoredScan) -> list[str]:
+    """Names of the files that :func:`write` writes of a scan."""
+    name, ends = check_name(scan.sequence), [""] * scan.has_image + ["_mask"] * scan.has_mask
+    slices = range(1, scan.shape_zyx[0] + 1)
+    return [*(f"{name}_{number}{end}.tif" for end in ends for number in slices), f"{name}.json"]
 
 
 def _write_slices(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,11 +19,15 @@ from npczarr.outputs import check_outside_stores, whole, write_whole
 from npczarr.store.croissant import describe
 from npczarr.store.hierarchy import RESIZING, array, open_group
 from npczarr.store.lease import LEASE_KEY
-from npczarr.store.location import exists, get, keys_below, locate
+from npczarr.store.location import get, get_all, keys_below, locate
+from npczarr.store.seal import SEAL_KEY
 from npczarr.store.storage_errors import translate_damage
+from npczarr.store.watch import EPOCH_KEY
 
 _NEVER = (1980, 1, 1, 0, 0, 0)  # the same store gives the same bytes
 _PIECE = 2**22
+#: Objects of which one is another while a command writes, or once it has changed anything.
+_STATE = (LEASE_KEY, RESIZING, EPOCH_KEY, SEAL_KEY)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +89,8 @@ def pack(
     Raises
     ------
     StoreError, LeaseError
-        If there is no store, an interrupted run left it incomplete, or somebody is writing it.
+        If there is no store, an interrupted run left it incomplete, somebody is writing it, or it was changed while
+        it was packed. Then no file is written.
     ParameterError
         If the path does not end in .zip or lies in a store, or there is a file and `overwrite` is not set.
     OSError
@@ -96,14 +101,20 @@ def pack(
     _check_path(path, description, overwrite=overwrite)
     location = locate(store, storage_options)
     source = location.open(read_only=True)
+    state = get_all(source, _STATE)
     root = open_group(source, location.shown, mode="r")
     with translate_damage(location.shown):
-        _check_complete(source, array(root, "status")[...], location.shown)
         keys = _ordered([key for key in keys_below(source, "") if key])
+        _check_complete(keys, array(root, "status")[...], location.shown)
     with whole(path) as draft:
         _write(draft, source, keys, Meter(on_progress, len(keys), "objects"))
-    digest = _sha256(path)
-    words = describe(root, file=path.name, size=path.stat().st_size, sha256=digest, url=url)
+        digest = _sha256(draft)
+        words = describe(root, file=path.name, size=draft.stat().st_size, sha256=digest, url=url)
+        if get_all(source, _STATE) != state:
+            raise StoreError(
+                f"{location.shown}: was changed while it was packed, and the archive would have held parts of both "
+                "states, so none was written; pack it again once nobody writes it"
+            )
     write_whole(description, (json.dumps(words, indent=1, ensure_ascii=False) + "\n").encode())
     return Packed(path, description, len(keys), path.stat().st_size, digest)
 
@@ -121,11 +132,11 @@ def _check_path(path: Path, description: Path, *, overwrite: bool) -> None:
         raise ParameterError(f"{there} is there already; name another file, or overwrite it (--overwrite)")
 
 
-def _check_complete(store: Store, status: Any, url: str) -> None:  # noqa: ANN401 - a NumPy array of strings
-    if exists(store, LEASE_KEY):
+def _check_complete(keys: Collection[str], status: Any, url: str) -> None:  # noqa: ANN401 - a NumPy array of strings
+    if LEASE_KEY in keys:
         raise LeaseError(f"{url}: somebody is writing it, or was interrupted; let convert complete it, then pack it")
     pending = int((status == "pending").sum())
-    if pending or exists(store, RESIZING):
+    if pending or RESIZING in keys:
         raise StoreError(f"{url}: an interrupted run left {pending} scans incomplete; convert again, then pack it")
 
 

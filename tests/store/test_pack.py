@@ -15,8 +15,11 @@ from typer.testing import CliRunner
 import npczarr as npc
 from npczarr.cli.app import app
 from npczarr.cli.entry import main
-from npczarr.store.location import locate
+from npczarr.store.hierarchy import RESIZING
+from npczarr.store.lease import LEASE_KEY
+from npczarr.store.location import get, keys_below, locate, put
 from npczarr.store.selection import select_patients
+from npczarr.store.watch import begin_epoch
 from tests.http_ranges import ranges_over_http
 
 
@@ -124,6 +127,34 @@ def test_a_file_that_is_there_and_a_store_that_is_written_are_refused(packed, tm
     assert not list(tmp_path.glob("*.zip*"))
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda url: npc.split(url, name="fold", folds=3),  # another command, from beginning to end
+        lambda url: begin_epoch(locate(url).open()),  # rows change
+        lambda url: put(locate(url).open(), LEASE_KEY, b"{}"),  # a command that has begun and not ended
+        lambda url: put(locate(url).open(), RESIZING, b""),
+    ],
+    ids=["split", "epoch", "lease", "resizing"],
+)
+def test_a_store_that_was_changed_while_it_was_packed_leaves_no_archive(packed, tmp_path, monkeypatch, change):
+    store = shutil.copytree(packed[1], tmp_path / "s.zarr")
+    out, waiting = tmp_path / "a.zip", [change]
+
+    def read(source, key):
+        if key.startswith("mask/c/") and waiting:  # tables are in the archive, and voxels begin
+            waiting.pop()(store)
+        return get(source, key)
+
+    monkeypatch.setattr("npczarr.store.pack.get", read)
+    out.write_bytes(b"before")
+    with pytest.raises(npc.StoreError, match=r"s\.zarr: was changed while it was packed.*; pack it again"):
+        npc.pack(store, out, overwrite=True)
+    assert not waiting
+    assert out.read_bytes() == b"before"
+    assert {path.name for path in tmp_path.iterdir()} == {"s.zarr", "a.zip"}
+
+
 def test_a_file_that_cannot_be_written_is_named_and_the_store_is_not_blamed(packed, tmp_path, monkeypatch, capsys):
     _, store = packed
 
@@ -156,8 +187,6 @@ def test_a_long_directory_is_read_whole(tmp_path):
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
         for i in range(6000):
             archive.writestr(f"a/{i:04d}" + "x" * 40, str(i))
-    from npczarr.store.location import get, keys_below
-
     opened = locate(tmp_path / "a.zip").open(read_only=True)
     assert len(keys_below(opened, "")) == 6000
     assert get(opened, "a/5999" + "x" * 40) == b"5999"
