@@ -13,6 +13,8 @@ from npczarr.model.clinical import MISSING, fold, plain
 from npczarr.model.events import event_words
 
 _ROMAN = {"i": "1", "ii": "2", "iii": "3", "iv": "4"}
+#: Two numbers with something between them, such as "i-ii" or "1 (2)": a range, and no stage.
+_RANGE = re.compile(r"(?<![a-z])(?:i{1,3}|iv|[0-4])(?:[\s_(),/-]|to)+(?:i{1,3}|iv|[0-4])(?![a-z])")
 _STAGE_LETTER = {"t_stage": "t", "n_stage": "n", "m_stage": "m"}
 _SIGN = (
     "negative", "0 negative neg (-) no false undetectable notdetected",
@@ -87,9 +89,11 @@ def _letters_of_sex(name: str, values: Sequence[str]) -> dict[str, str]:
 
 
 def _stage(name: str, text: str) -> str | None:
-    compact = re.sub(r"[\s_()-]", "", text)
     for word in words.STAGE:
-        compact = compact.replace(word, "")
+        text = text.replace(word, "")
+    if _RANGE.search(text):
+        return None
+    compact = re.sub(r"[\s_()-]", "", text)
     if letter := _STAGE_LETTER.get(name):
         found = re.fullmatch(rf"(?:{letter}?stage)?(?:[ry]?[acp]?{letter})?(is|x|[0-4]|iv|i{{1,3}})([a-d]?)", compact)
         number = re.fullmatch(r"([0-4])\.0+()", compact)

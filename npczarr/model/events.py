@@ -47,6 +47,8 @@ _STATE_NAME = re.compile(
     "status|statut|estado|vital|alive|living|surviv|free|censor|outcome|lebend|uberleb|存活|生存|存命|转归|轉歸|転帰|未|无|無|"
     "^(?:no|not|non|without)(?:event|death|dead|died|deceased|relaps|recur|progress|metasta|failure)"
 )
+#: A code and its meaning in a column's name, in either order.
+_CODE = re.compile(r"(\d)\s*[=:]\s*([^\W\d_][^,;/()\[\]=:\d]*)|([^\W\d_][^,;/()\[\]=:\d]*?)\s*[=:]\s*(\d)")
 _HINT: Mapping[str, tuple[str, str]] = {"death": ("alive", "dead"), "progression": ("censored", "progressed")}
 
 
@@ -136,9 +138,19 @@ def _known(endpoint: str, column: str) -> dict[str, bool]:
         listed += [pair for part, pair in _OTHERS.items() if part in name]
     if not state:
         listed.append(_ANSWERS)
-        if name in aliases or _EVENT_NAME.search(name):
+        if (name in aliases or _EVENT_NAME.search(name)) and not _gives_other_codes(endpoint, column):
             listed.append(("0", "1"))
     return {word: bool(observed) for pair in listed for observed, text in enumerate(pair) for word in text.split()}
+
+
+def _gives_other_codes(endpoint: str, column: str) -> bool:
+    """Whether a column's name says of a code what 0 and 1 do not mean by themselves, as "Death (0 = yes, 1 = no)"."""
+    no, yes = (
+        {word for of in (_ANSWERS, _ANY, _WORDS.get(endpoint, _ANY)) for word in of[observed].split()}
+        for observed in (False, True)
+    )
+    pairs = [(a or d, plain(b or c)) for a, b, c, d in _CODE.findall(fold(column))]
+    return any(word not in {"0": no, "1": yes}[code] for code, word in pairs if code in "01")
 
 
 def _of_languages(endpoint: str) -> tuple[str, str]:

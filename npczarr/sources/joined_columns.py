@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from npczarr.model.categories import canonical
-from npczarr.model.clinical import plain
+from npczarr.model.clinical import plain, unit_of
 from npczarr.model.events import EVENTS
 from npczarr.model.messages import first_of
 from npczarr.model.schema import Variable
@@ -43,8 +43,9 @@ class Apart:
 def contradictions(first: Column, second: Column) -> tuple[int, ...] | None:
     """Return the patients of whom two columns say different things; None where the columns are of different kinds.
 
-    Of different kinds are numbers and text, codes of events in columns of different names, and text that would mean
-    something else beside that of the other: "M" is a man beside "F", and a woman beside "H".
+    Of different kinds are numbers and text, codes of events in columns of different names, times as text in different
+    units, and text that would mean something else beside that of the other: "M" is a man beside "F", and a woman beside
+    "H".
     """
     (variable, held), (other, given) = first, second
     there, added = ~is_missing(held), ~is_missing(given)
@@ -55,6 +56,8 @@ def contradictions(first: Column, second: Column) -> tuple[int, ...] | None:
     if variable.name in EVENTS and plain(str(variable.attributes[COLUMN])) != plain(str(other.attributes[COLUMN])):
         return None
     if variable.dtype == "string":
+        if len({unit_of(str(one.attributes[COLUMN])) for one in (variable, other)}) > 1:  # numbers are converted
+            return None
         together = _meaning(variable.name, np.where(there, held, given))
         held, given = _meaning(variable.name, held), _meaning(variable.name, given)
         if (together[there] != held[there]).any() or (together[added & ~there] != given[added & ~there]).any():

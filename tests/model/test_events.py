@@ -86,3 +86,19 @@ def test_words_of_other_languages_mean_the_same():
             listed = words.VALUES[name][label].split()
             assert {*read_events(name, listed).observed} == {observed}, name
             assert read_events(name, listed).problem == ""
+
+
+@pytest.mark.parametrize(
+    "column", ["Death (1 = no, 0 = yes)", "Death (0 = yes)", "Death [no=1]", "dead = 0", "Death 0:Yes"]
+)
+def test_codes_whose_meaning_the_name_turns_round_are_no_events(column):
+    problem = read_events("death", ["1", "0", "1"], column).problem
+    assert problem.startswith(f"column {column!r} does not say for certain whether death was observed: it has 0, 1")
+
+
+@pytest.mark.parametrize(
+    "column", ["Death (0 = no, 1 = yes)", "Death (0/1)", "dead=1", "Death (1: yes, 0: no, 9: unknown)", "5-year death"]
+)
+def test_codes_whose_meaning_the_name_confirms_are_events(column):
+    read = read_events("death", ["1", "0", "1"], column)
+    assert (read.observed, read.problem) == ((True, False, True), "")

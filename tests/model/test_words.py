@@ -131,3 +131,16 @@ def test_a_table_none_of_whose_columns_is_known_is_a_warning(tmp_path):
 def test_a_thousand_is_no_decimal():
     assert parse_csv(b"ID;OS\n1;1,234\n")[0]["OS"] == "1,234"
     assert known_field("OS").name == "overall_survival"
+
+
+@pytest.mark.parametrize(
+    "entry", ["I-II", "I - II", "II-I", "I_II", "II (I)", "III-IV", "1-2", "I/II", "I to II", "Ⅰ-Ⅱ"]
+)
+@pytest.mark.parametrize("name", ["clinical_stage", "t_stage", "n_stage"])
+def test_a_range_of_stages_is_no_stage(name, entry):
+    assert canonical(name, [entry]) == [entry]
+
+
+def test_a_letter_behind_a_stage_is_no_range():
+    assert canonical("clinical_stage", ["IV-B", "iv (a)", "Stage IV b", "III"]) == ["4b", "4a", "4b", "3"]
+    assert canonical("t_stage", ["T-2", "T 1", "pT2-a"]) == ["T2", "T1", "T2a"]

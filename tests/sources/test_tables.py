@@ -378,6 +378,8 @@ def test_columns_of_one_name_in_tables_that_differ_stay_apart(read):
         ("ID,sex\n1,M\n2,F\n", "ID,sex\n10,H\n2,M\n", "sex"),  # mujer
         ("ID,Death\n1,1\n2,0\n", "ID,Vital status\n10,1\n", "death"),
         ("ID,age\n1,50\n", "ID,age\n10,about 60\n", "age"),
+        ("ID,OS (days)\n1,730\n2,>1461\n", "ID,OS (months)\n10,>48\n", "overall_survival"),  # text has its own unit
+        ("ID,Age (months)\n1,540\n2,>720\n", "ID,Age\n10,>60\n", "age"),
     ],
 )
 def test_entries_that_would_mean_something_else_beside_the_others_stay_apart(read, first, second, label):
