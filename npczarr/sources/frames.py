@@ -109,9 +109,9 @@ def _frame(
 
 def _rescale(scale: Dataset, keyword: str, absent: float) -> float:
     """Return one number of a field, or what holds where it is absent or empty."""
-    if not raw_text(scale, keyword):
-        return absent
     try:
+        if not raw_text(scale, keyword):
+            return absent
         (value,) = _decimals(scale, keyword)
     except (KeyError, TypeError, ValueError, OverflowError):
         value = math.nan

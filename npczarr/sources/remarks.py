@@ -103,8 +103,9 @@ def _acquisitions(frames: Sequence[Frame]) -> list[str]:
 
 def _count_values(frames: Sequence[Frame], keyword: str) -> Counter[float]:
     """Count the first values of a field of numbers; none where all slices have one entry, which is quickly seen."""
-    enhanced = any("PerFrameFunctionalGroupsSequence" in frame.dataset for frame in frames)
-    if not enhanced and len({raw_value(frame.dataset, keyword) for frame in frames}) == 1:
+    entries = {raw_value(frame.dataset, keyword) for frame in frames}
+    in_groups = None in entries and any("PerFrameFunctionalGroupsSequence" in frame.dataset for frame in frames)
+    if len(entries) == 1 and not in_groups:
         return Counter()
     found = (field_values(frame.dataset, frame.index, keyword)[:1] for frame in frames)
     return Counter(value for values in found for value in values if isinstance(value, float))
