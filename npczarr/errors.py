@@ -39,6 +39,25 @@ class ReadOnlyError(StoreError):
     """A store that this process may read but not write."""
 
 
+class UnreachableError(StoreError):
+    """A server that did not answer, though it was asked for a minute.
+
+    Parameters
+    ----------
+    message
+        What was asked of it.
+    place
+        The store, as messages name it.
+    """
+
+    def __init__(self, message: str, place: str) -> None:
+        super().__init__(message)
+        self.place = place
+
+    def __reduce__(self) -> tuple[type[UnreachableError], tuple[str, str]]:
+        return type(self), (str(self), self.place)
+
+
 class LeaseError(StoreError):
     """Another process is writing to the store."""
 

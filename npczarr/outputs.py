@@ -1,4 +1,4 @@
-"""What people are given: files that appear whole or not at all, and text that does nothing to whoever opens it."""
+"""Paths that people name, files that appear whole or not at all, and text that does nothing to whoever opens it."""
 
 from __future__ import annotations
 
@@ -22,6 +22,15 @@ _START = 4096  # characters that tell what a file is
 _FORMULA = re.compile(r"\s*(=|@|[+-](?!\s*[\d.])|\t|\r)")
 #: Controls by which a text could move the cursor, hide itself or run a command of the terminal; those of direction too.
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+
+
+def expanded(path: str | Path) -> Path:
+    """Return a path with the home folder for its ``~``; where there is none, as a name like any other, as shells do.
+
+    >>> str(expanded("~nobody-of-this-name.zarr"))
+    '~nobody-of-this-name.zarr'
+    """
+    return Path(os.path.expanduser(path))  # Path.expanduser raises an error
 
 
 @contextmanager
@@ -62,7 +71,7 @@ def check_outside_stores(path: str | Path) -> None:
     ParameterError
         If it, or a folder above it, holds a ``zarr.json``.
     """
-    place = Path(path).expanduser().resolve()
+    place = expanded(path).resolve()
     for folder in (place, *place.parents):
         if os.path.isfile(folder / "zarr.json"):
             raise ParameterError(f"{path}: lies in the store {folder}; name a path outside of it")

@@ -21,6 +21,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 KEY, SECRET = "npczarr-test-key", "npczarr-test-secret-Wq8"
+#: Of somebody who may read and write in bucket `priv`, and not list it.
+UNLISTED_KEY, UNLISTED_SECRET = "npczarr-unlisted-key", "npczarr-unlisted-secret-Wq8"
 #: What makes obstore and s3fs talk to the server, for the environment.
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": KEY, "AWS_SECRET_ACCESS_KEY": SECRET, "AWS_REGION": "us-east-1"}
 _HOP = {"connection", "keep-alive", "transfer-encoding", "te", "upgrade"}
@@ -71,6 +73,11 @@ class Server:
             "identities": [
                 {"name": "admin", "credentials": [{"accessKey": KEY, "secretKey": SECRET}], "actions": ["Admin"]},
                 {"name": "anonymous", "actions": ["Read:public", "List:public"]},
+                {
+                    "name": "unlisted",
+                    "credentials": [{"accessKey": UNLISTED_KEY, "secretKey": UNLISTED_SECRET}],
+                    "actions": ["Read:priv", "Write:priv"],
+                },
             ]
         }
         settings = self.folder / "s3.json"

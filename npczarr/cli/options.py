@@ -9,7 +9,7 @@ import typer
 
 from npczarr.errors import MissingStoreError, ParameterError
 from npczarr.model.options import check_local, parse_option
-from npczarr.outputs import check_outside_stores, check_replaceable
+from npczarr.outputs import check_outside_stores, check_replaceable, expanded
 
 #: A column that only a CSV file of morphology, of agreement or a score, or of lesions has.
 _MEASURES = {"surface_regularity", "surface_dice", "volume_a"}
@@ -44,7 +44,7 @@ SourceOption = Annotated[
 def _existing_store(store: str) -> str:
     """Refuse a path where there is no store, before half a second is spent on importing what reads stores."""
     if "://" not in store and "::" not in store:
-        path = Path(store).expanduser()
+        path = expanded(store)
         if not path.exists() or (path.is_dir() and not (path / "zarr.json").exists()):
             raise MissingStoreError(
                 f"{path.resolve()}: no store here; check the path, or make one with npczarr convert"

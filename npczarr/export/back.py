@@ -39,7 +39,6 @@ from npczarr.store.location import Location, get, locate
 from npczarr.store.rows import Rows
 from npczarr.store.rows_before import RowsBefore
 from npczarr.store.scans import StoredScan
-from npczarr.store.seal import status_before
 
 _EVIDENCE = tuple(v.name for v in SCAN_TABLES if v.name.startswith("mask_"))
 Key = tuple[str, str]
@@ -140,8 +139,10 @@ def import_masks(
         raise SourceError(f"{source.shown}: no mask found; expected them named as in the source, patient/ROI-T1.nii.gz")
     with hold_lease(opened, location.shown, break_lock=break_lock) as lease, runner:
         root = open_group(opened, location.shown)
-        target = _Target(location, Rows(root, lease), RowsBefore(location), read_layout(root, location.shown), lease)
-        tables = {v.name: target.rows.read(v.name) for v in SCAN_TABLES}
+        rows = Rows(root, lease)
+        tables = {v.name: rows.read(v.name) for v in SCAN_TABLES}
+        before = RowsBefore(location, tables)
+        target = _Target(location, rows, before, read_layout(root, location.shown), lease)
         stored = StoredCohort(location, root)
         names = mask_labels(root)
         labels = renumbered(rules.labels, names, where=location.shown) if rules.labels else labels_of_store(names)
@@ -150,14 +151,12 @@ def import_masks(
         done: dict[Key, Imported] = {}
         meter = Meter(on_progress, len(tasks), "masks")
         for task, outcome in runner.run(read_task, tasks, name=lambda task: f"import-{'-'.join(task.key)}"):
-            one = _imported(task, outcome, target, tables)
-            done[task.key] = one
+            one = done[task.key] = _imported(task, outcome, target, tables)
             meter.add(counts={one.status: 1})
-        replaced = sum(one.status == "replaced" for one in done.values())
-        if replaced:
-            with lease.writing():
-                add_history(root, "import-masks", {"replaced": replaced})
-                target.before.forget()
+        with lease.writing():
+            if before.changed:  # by a killed run, too: nobody has told of those
+                add_history(root, "import-masks", {"replaced": before.changed})
+            before.forget()
     return (*(done[scan.patient, scan.sequence] for scan in scans), *_unmatched(files, sequences))
 
 
@@ -261,17 +260,15 @@ def _imported(
     if outcome.mask is None:
         return Imported(*task.key, outcome.status, outcome.message)
     row = target.before.row(task.key, {name: values[task.key] for name, values in tables.items()})
-    row["status"] = status_before(*task.key, row)
-    before = str(row["mask_digest"] or row["mask_status"])
-    replaced = say_imported(task.files.masks[0].path, outcome.file_digest, before)
-    new = _row(task.key, row, outcome.mask, outcome.digest, replaced)
+    new, said = _row(task, row, outcome, outcome.mask)
     with target.lease.writing():
         target.before.keep(row, new)
     target.rows.mark_pending([task.key])
     _write(outcome.mask, target, task.key)
     target.rows.write([new])
-    target.before.done(task.key)
-    return Imported(*task.key, "replaced", "; ".join([*outcome.mask.warnings, replaced]))
+    with target.lease.writing():
+        target.before.done(task.key)
+    return Imported(*task.key, "replaced", "; ".join([*outcome.mask.warnings, said]))
 
 
 def _usable_grid(scan: StoredScan) -> Grid:
@@ -289,12 +286,15 @@ def _write(mask: Mask, target: _Target, key: Key) -> None:
     place.write("mask", mask.mask, 0)
 
 
-def _row(key: Key, row: Mapping[str, Any], mask: Mask, new: str, replaced: str) -> Row:
-    """Return the scan's row with the new fields of its mask; earlier messages are kept."""
+def _row(task: ImportTask, row: Mapping[str, Any], read: ReadMask, mask: Mask) -> tuple[Row, str]:
+    """Return the scan's row with the new fields of its mask, and what is said of it; earlier messages are kept."""
+    if row["status"] in STORED and row["mask_digest"] == read.digest:
+        return Row(*task.key, row), "it is the stored mask, of a scan that an interrupted run had left pending"
+    said = say_imported(task.files.masks[0].path, read.file_digest, str(row["mask_digest"] or row["mask_status"]))
     fresh = {v.name: v.fill for v in SCAN_TABLES if v.name in _EVIDENCE}
-    values = {**row, **fresh, **mask.evidence, "mask_digest": new}
+    values = {**row, **fresh, **mask.evidence, "mask_digest": read.digest}
     values["mask_status"] = "warning" if mask.warnings else "ok"
     values["status"] = "ok" if row["status"] == "ok" and not mask.warnings else "warning"
     earlier = [part for part in str(row["message"]).split("; ") if part and not part.startswith(GONE)]
-    values["message"] = "; ".join((*mask.warnings, replaced, *earlier))
-    return Row(*key, {name: np.asarray(v) if np.ndim(v) else v for name, v in values.items()})
+    values["message"] = "; ".join((*mask.warnings, said, *earlier))
+    return Row(*task.key, {name: np.asarray(v) if np.ndim(v) else v for name, v in values.items()}), said

@@ -20,7 +20,7 @@ from typing import Any
 
 from npczarr.errors import ParameterError
 from npczarr.export.folder_lock import hold
-from npczarr.outputs import write_whole
+from npczarr.outputs import expanded, write_whole
 
 NAME = "export.json"
 _FLUSH_SECONDS = 2.0
@@ -46,7 +46,7 @@ class Manifest:
         ParameterError
             If the folder holds something else, or an export of another kind; if another run is writing there.
         """
-        folder = folder.expanduser().resolve()
+        folder = expanded(folder).resolve()
         if folder.exists() and not folder.is_dir():
             raise ParameterError(f"{folder} is a file; name a new folder")
         folder.mkdir(parents=True, exist_ok=True)

@@ -26,6 +26,7 @@ from npczarr.export.nnunet_folder import begin, check_folder, describe, drop
 from npczarr.export.nnunet_parts import TEST, folds_of, parts_by_patient
 from npczarr.model.progress import Meter, OnProgress
 from npczarr.model.schema import RESAMPLING
+from npczarr.outputs import expanded
 from npczarr.runner import Runner
 from npczarr.store.cohort import StoredCohort
 from npczarr.store.location import Location
@@ -73,7 +74,7 @@ def export_cases(
     channels = tuple(cohort.labels["sequence"] if sequences is None else sequences)
     labelled, labels = _mask_of(dataset, channels, mask_of), _labels(dataset)
     parts = parts_by_patient(dataset, chosen)
-    folder = out.expanduser().resolve()
+    folder = expanded(out).resolve()
     tasks = [
         CaseTask(
             tuple(cohort.scan(patient, sequence) for sequence in channels),

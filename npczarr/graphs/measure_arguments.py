@@ -10,6 +10,7 @@ from typing import Any
 from npczarr.errors import ParameterError
 from npczarr.model.options import normalize_options, redacted
 from npczarr.model.results import TOLERANCE_MM
+from npczarr.outputs import expanded
 
 #: The arguments that each measure takes, and their defaults.
 DEFAULTS: Mapping[str, Mapping[str, Any]] = {
@@ -78,5 +79,5 @@ def _absolute(parameters: Mapping[str, Any]) -> dict[str, Any]:
     kept = {name: value for name, value in parameters.items() if value is not None}
     for name in {"predictions", "config"} & set(kept):
         if "://" not in str(kept[name]):
-            kept[name] = str(Path(kept[name]).expanduser().resolve())
+            kept[name] = str(expanded(kept[name]).resolve())
     return kept

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from npczarr.errors import NpczarrError
+from npczarr.errors import NpczarrError, UnreachableError
 from npczarr.graphs.convert_scan import clear_scan, geometry_of
 from npczarr.graphs.resample_blocks import outside_remark, unknown_remark
 from npczarr.graphs.resample_plan import ScanPlan
@@ -61,6 +61,8 @@ def write_resampled(task: ResampleTask) -> Row:
 
     Raises
     ------
+    UnreachableError
+        If the server of the source is away.
     StoreError
         If the store cannot be written. What is wrong with the scan itself is no error, it is in the row.
     """
@@ -71,6 +73,8 @@ def write_resampled(task: ResampleTask) -> Row:
         image = scan.known_image() if plan.has_image else None
         mask = scan.mask() if plan.has_mask else None
         tumor = task.tumor.mask() if task.request.needs_tumor and task.tumor.has_mask else None
+    except UnreachableError:  # not a fault of the scan: what was made of it before stays
+        raise
     except NpczarrError as error:
         return _refused(task, str(error), started)
     target = target_grid(task.request, own, plan.reference, tumor)

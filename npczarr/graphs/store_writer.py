@@ -25,7 +25,7 @@ from npczarr.runner import Runner
 from npczarr.store.chunks import ScanPlace
 from npczarr.store.create import resize
 from npczarr.store.hierarchy import array, labels
-from npczarr.store.lease import Lease
+from npczarr.store.lease import Lease, afterwards
 from npczarr.store.location import Location
 from npczarr.store.rows import Key, Rows
 
@@ -137,7 +137,7 @@ class StoreWriter:
             As :func:`npczarr.graphs.run_result.run_result` gives it, and what padding costs (`padding`).
         """
         queue, rows, counts = self._plan(work, rewrite)
-        try:
+        with afterwards(self._root.store, self._flush):
             meter = Meter(on_progress, len(queue), "scans", counts)
             while queue:  # once, and again where a scan had to wait for the arrays to grow
                 tasks = runner.run(work.function, self._tasks(work, queue), name=lambda task: _name(work, task))
@@ -155,8 +155,6 @@ class StoreWriter:
                     row = rows[task.key] = self._settled(row, work, sure=sure)
                     became = self._take(row, clear=self._clear or not sure)
                     meter.add(counts={became: 1}, bytes=row.source_bytes)
-        finally:
-            self._flush()
         compare_scans(self._rows, images=work.compare_images)
         self._trim()
         now = {name: self._rows.read(name) for name in ("status", "message", "mask_status")}

@@ -17,6 +17,7 @@ from npczarr.model.geometry import Grid
 from npczarr.model.options import check_local
 from npczarr.model.progress import Meter, OnProgress
 from npczarr.model.published import PATIENTS
+from npczarr.outputs import expanded
 from npczarr.phantom.anatomy import draw_series
 from npczarr.phantom.dicom import series_files, slice_order
 from npczarr.phantom.nifti import MASK_NAMES, Storage, mask_file
@@ -133,7 +134,7 @@ def make_cohort(
 def _checked_target(out: str | Path, patients: int, size: str, seed: int) -> Path:
     """Return the folder to write, once the arguments make sense."""
     check_local(out)
-    target = Path(out).expanduser().resolve()
+    target = expanded(out).resolve()
     if patients < 1 or seed < 0 or size not in SIZES:
         raise ParameterError(
             f"expected one or more patients, size small, medium or full and a seed from 0 on, "

@@ -14,6 +14,7 @@ import pooch
 from npczarr.errors import ParameterError, SourceError
 from npczarr.model.options import check_local
 from npczarr.model.progress import OnProgress
+from npczarr.outputs import expanded
 from npczarr.sources.resume import Fetch
 
 #: Zenodo record 13131827 (CC BY 4.0); it publishes no SHA-256 of the second file.
@@ -87,7 +88,7 @@ def download(
     if unknown:
         raise ParameterError(f"the record has no file {unknown[0]!r}; it has {', '.join(FILES)}")
     check_local(out)
-    folder = Path(out).expanduser()
+    folder = expanded(out)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -99,7 +100,7 @@ def download(
 def _where(address: str, names: tuple[str, ...]) -> tuple[str, tuple[str, ...]]:
     """Split an address of one file into that of its folder and its name; a local path becomes a file address."""
     if "://" not in address:
-        path = Path(address).expanduser().resolve()
+        path = expanded(address).resolve()
         if not path.exists():
             raise SourceError(f"{address}: there is no such file or folder; give one, or an address (--url)")
         address = path.as_uri()

@@ -20,6 +20,7 @@ from npczarr.errors import SourceError
 from npczarr.model.cohort import File
 from npczarr.model.limits import Limits
 from npczarr.model.options import Options, fsspec_options, local_path, normalize_options, redacted
+from npczarr.outputs import expanded
 from npczarr.sources.archive import Archive
 from npczarr.sources.local import PERMISSIONS, list_folder, read_file, read_file_head, read_member, read_member_head
 
@@ -138,7 +139,7 @@ def open_source(url: str | Path, options: Mapping[str, Any] | None = None, limit
 def _local_path(text: str) -> Path:
     """Return the absolute path of a folder or an archive, which is there and may be opened."""
     try:
-        path = Path(text).expanduser().resolve()
+        path = expanded(text).resolve()
         mode = path.stat().st_mode
         if stat.S_ISREG(mode):
             with path.open("rb"):  # zipfile takes one that may not be read for no archive

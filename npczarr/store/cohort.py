@@ -17,7 +17,7 @@ from npczarr.errors import GeometryError, MissingStoreError, StoreError, unknown
 from npczarr.model.geometry import Grid
 from npczarr.model.schema import STORED
 from npczarr.store.hierarchy import Chosen, check_schema, mask_labels, read_tables, tables_at
-from npczarr.store.location import Location
+from npczarr.store.location import Location, absence_reason
 from npczarr.store.scans import StoredScan
 from npczarr.store.storage_errors import translate_damage, translate_errors
 from npczarr.store.voxels import VoxelArray, describe_voxels
@@ -216,9 +216,7 @@ def open_consolidated(location: Location) -> zarr.Group:
         try:
             root = zarr.open_group(tables, mode="r", zarr_format=3)
         except FileNotFoundError as error:
-            raise MissingStoreError(
-                f"{location.shown}: no store here; check the path, or make one with npczarr convert"
-            ) from error
+            raise MissingStoreError(f"{location.shown}: {absence_reason(store)}") from error
     tables.whole = is_written_whole(root.attrs.asdict())
     return root
 

@@ -16,7 +16,7 @@ from npczarr.model.label_set import TUMOR, flag_names
 from npczarr.model.layout import Layout
 from npczarr.model.records import PADDING
 from npczarr.model.schema import SCHEMA_ATTRIBUTE, SCHEMA_VERSION
-from npczarr.store.location import exists
+from npczarr.store.location import absence_reason, exists
 from npczarr.store.objects import Objects
 from npczarr.store.storage_errors import translate_damage
 from npczarr.store.table_chunks import read_rows
@@ -56,9 +56,7 @@ def open_group(store: Store, url: str, *, mode: Literal["r", "r+"] = "r+", whole
             tables = WholeArrays(guarded)
             root = zarr.open_group(tables, mode=mode, use_consolidated=False, zarr_format=3)
         except FileNotFoundError as error:
-            raise MissingStoreError(
-                f"{url}: no store here; check the path, or make one with npczarr convert"
-            ) from error
+            raise MissingStoreError(f"{url}: {absence_reason(store)}") from error
         check_schema(root.attrs.asdict(), url)
         tables.whole = whole and is_written_whole(root.attrs.asdict()) and not exists(store, RESIZING)
         return root
@@ -83,7 +81,10 @@ def check_schema(attributes: Mapping[str, Any], url: str) -> None:
     """
     version = attributes.get(SCHEMA_ATTRIBUTE)
     if CREATING in attributes:
-        raise StoreError(f"{url}: its creation was interrupted before it held anything; convert again to complete it")
+        raise StoreError(
+            f"{url}: its creation was interrupted before it held anything; run the convert or resample that began it "
+            "again to complete it"
+        )
     if type(version) is not int or version < 1:  # True is an int as well
         raise StoreError(
             f"{url}: a Zarr group but no cohort store (no attribute {SCHEMA_ATTRIBUTE!r}); give one that npczarr wrote"

@@ -14,14 +14,15 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from urllib.parse import urlsplit
 from uuid import uuid4
 
 from zarr.abc.store import Store
 from zarr.storage import LocalStore
 
-from npczarr.errors import LeaseError, NpczarrError, StoreError
+from npczarr.errors import LeaseError, NpczarrError, StoreError, UnreachableError
 from npczarr.store.holder import died_here, holder, holding, identity, now, parse, token_of
-from npczarr.store.location import delete, get, put, put_if_absent, replace
+from npczarr.store.location import delete, get, names_in, put, put_if_absent, replace
 from npczarr.store.run_end import changes_of_others, renew
 
 try:
@@ -79,12 +80,16 @@ class Lease:
 
     def release(self) -> None:
         """Give it back, unless somebody has taken it over."""
-        self._released.set()
+        self.fall_silent()
         self._heart.join(_PATIENCE_SECONDS)
         with _locked(self._store, exclusive=True):
             if token_of(get(self._store, LEASE_KEY)) == self.token:
                 delete(self._store, HEARTBEAT_KEY)
                 delete(self._store, LEASE_KEY)
+
+    def fall_silent(self) -> None:
+        """Say no more that this process is at work."""
+        self._released.set()
 
     def _beat(self) -> None:
         while not self._released.wait(_BEAT_SECONDS):
@@ -134,6 +139,8 @@ def hold_lease(store: Store, url: str, *, break_lock: bool = False) -> Iterator[
     ------
     LeaseError
         If somebody else is writing: who, where and since when; or if the lease was taken over in the meantime.
+    ReadOnlyError
+        If this process may not write to the store, or not list what is in it.
     """
     token = uuid4().hex
     content = json.dumps({**identity(), "since": now(), "token": token}).encode()
@@ -141,46 +148,61 @@ def hold_lease(store: Store, url: str, *, break_lock: bool = False) -> Iterator[
         took_over = not put_if_absent(store, LEASE_KEY, content)
         if took_over:
             _take_over(store, url, content, break_lock=break_lock)
-        with _sealed_at_the_end(store, Lease(store, token), took_over=took_over) as lease:
-            yield lease
+        lease = Lease(store, token)
+        try:
+            with _sealed_at_the_end(store, lease, took_over=took_over):
+                yield lease
+        finally:
+            lease.fall_silent()
 
 
 @contextmanager
-def _sealed_at_the_end(store: Store, lease: Lease, *, took_over: bool) -> Iterator[Lease]:
+def _sealed_at_the_end(store: Store, lease: Lease, *, took_over: bool) -> Iterator[None]:
     """Seal the store after the block, and give the lease back."""
-    with _afterwards(lease.release):
+    with afterwards(store, lease.release):
         lease.check()
-        if took_over:
-            _clear_partial(store)
+        names_in(store)  # whoever may not list could neither clear nor seal, and would learn it halfway
+        _clear_partial(store, everywhere=took_over)
         # what an interrupted run left is no change of another program
         before, changed = (None, ()) if took_over else changes_of_others(store)
 
-        with _afterwards(lambda: renew(lease, store, before, changed)):
-            yield lease
+        with afterwards(store, lambda: renew(lease, store, before, changed)):
+            yield
 
 
 @contextmanager
-def _afterwards(act: Callable[[], None]) -> Iterator[None]:
-    """Do something after the block, also if that failed: then its error is told, and not what follows from it."""
+def afterwards(store: Store, act: Callable[[], None]) -> Iterator[None]:
+    """Do something to a store after the block, also if that failed: then its error is told, and not what follows.
+
+    Where the server of the store went away nothing more is asked of it: each request would wait for a minute again.
+    """
     try:
         yield
-    except BaseException:
+    except BaseException as error:
+        away = isinstance(error, UnreachableError) and urlsplit(error.place)[:2] == urlsplit(str(store))[:2]
         with suppress(NpczarrError, OSError):
-            act()
+            if not away:
+                act()
         raise
     act()
 
 
-def _clear_partial(store: Store) -> None:
+def _clear_partial(store: Store, *, everywhere: bool) -> None:
     """Delete the files that a killed writer had begun; on an object store there are none.
 
-    A young one beside the lease may be what another process writes at this moment, to ask for the lease: it stays.
+    A young one of a lease may be what another process writes at this moment, to ask for it: that stays.
+
+    Parameters
+    ----------
+    everywhere
+        Whether they may be anywhere; where the lease was free, they are beside it: its end is what was killed.
     """
     if isinstance(store, LocalStore):
-        asked = Path(store.root, LEASE_KEY).parent
-        for path in Path(store.root).rglob("*.partial"):
+        lease = Path(store.root, LEASE_KEY)
+        for path in Path(store.root).rglob("*.partial") if everywhere else lease.parent.glob("*.partial"):
             with suppress(FileNotFoundError):
-                if path.parent != asked or time.time() - path.stat().st_mtime > _PATIENCE_SECONDS:
+                asking = path.parent == lease.parent and path.name.startswith(f"{lease.stem}.")
+                if not asking or time.time() - path.stat().st_mtime > _PATIENCE_SECONDS:
                     path.unlink()
 
 

@@ -13,11 +13,12 @@ from zarr.storage import FsspecStore
 
 from npczarr.errors import ReadOnlyError, StoreError
 from npczarr.model.options import Options, fsspec_options, local_path, normalize_options, redacted
+from npczarr.outputs import expanded
 from npczarr.store.folder_store import FolderStore
 from npczarr.store.object_store import credentials_in_environment, is_object_store, open_objects
 from npczarr.store.objects import Objects
 from npczarr.store.packed_store import PackedStore
-from npczarr.store.storage_errors import first_line, translate_errors
+from npczarr.store.storage_errors import NO_BUCKET, first_line, is_bucket_missing, translate_errors
 from npczarr.store.zarr_library import Buffer, as_buffer, no_range, run
 
 _WRITTEN_AT_ONCE = 16  # objects
@@ -98,7 +99,7 @@ def locate(url: str | Path, options: Mapping[str, Any] | None = None) -> Locatio
     normalized = normalize_options(options, url)
     text = str(url)
     if "://" not in text:
-        text = str(Path(text).expanduser().resolve())
+        text = str(expanded(text).resolve())
     return Location(text.rstrip("/"), normalized)
 
 
@@ -210,6 +211,17 @@ def names_in(store: Store) -> list[str]:
 
     with translate_errors(store, "list it"):
         return run(listed())
+
+
+def absence_reason(store: Store) -> str:
+    """Say why there is no store, and what to do: an object store tells only a listing that its bucket is missing."""
+    if isinstance(store, Objects):
+        try:
+            names_in(store)
+        except StoreError as error:
+            if is_bucket_missing(error.__cause__):
+                return NO_BUCKET
+    return "no store here; check the path, or make one with npczarr convert"
 
 
 def keys_below(store: Store, prefix: str) -> list[str]:

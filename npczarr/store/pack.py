@@ -15,7 +15,7 @@ from zarr.abc.store import Store
 from npczarr.errors import LeaseError, ParameterError, StoreError
 from npczarr.model.options import check_local
 from npczarr.model.progress import Meter, OnProgress
-from npczarr.outputs import check_outside_stores, whole, write_whole
+from npczarr.outputs import check_outside_stores, expanded, whole, write_whole
 from npczarr.store.croissant import describe
 from npczarr.store.hierarchy import RESIZING, array, open_group
 from npczarr.store.lease import LEASE_KEY
@@ -96,7 +96,7 @@ def pack(
     OSError
         If the file cannot be written.
     """
-    path = Path(out).expanduser()
+    path = expanded(out)
     description = path.with_name(path.name + ".croissant.json")
     _check_path(path, description, overwrite=overwrite)
     location = locate(store, storage_options)

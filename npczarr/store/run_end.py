@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from zarr.abc.store import Store
 
-from npczarr.errors import LeaseError, NpczarrError, StoreError
+from npczarr.errors import LeaseError, NpczarrError, StoreError, UnreachableError
 from npczarr.store.contents import Contents, contents_of
 from npczarr.store.location import put
 from npczarr.store.seal import Seal, compute_seal, read_seal, remove_seal, seal_of, write_seal
@@ -22,6 +22,8 @@ def changes_of_others(store: Store) -> tuple[Seal | None, tuple[str, ...]]:
     sealed = read_seal(store)
     try:
         now = compute_seal(store)
+    except UnreachableError:
+        raise
     except StoreError:
         return None, ()
     if sealed is None or now is None:
@@ -52,7 +54,7 @@ def renew(lease: Lease, store: Store, before: Seal | None, changed: tuple[str, .
                 write_seal(store, seal)
         if catalog is not None:
             _put_catalog(lease, store, catalog)
-    except LeaseError:
+    except (LeaseError, UnreachableError):
         raise
     except NpczarrError:  # without a seal the store is said to be not sealed; with an old one, to be changed
         with suppress(NpczarrError), lease.writing():
@@ -64,6 +66,8 @@ def _catalog_of(contents: Contents) -> bytes | None:
 
     try:
         return make_catalog(contents)
+    except UnreachableError:
+        raise
     except NpczarrError:
         return None
 
@@ -74,7 +78,7 @@ def _put_catalog(lease: Lease, store: Store, catalog: bytes) -> None:
     try:
         with lease.writing():
             put(store, CATALOG_KEY, catalog)
-    except LeaseError:
+    except (LeaseError, UnreachableError):
         raise
     except NpczarrError:
         return

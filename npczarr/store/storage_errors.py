@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import logging
+import re
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
@@ -15,15 +16,19 @@ from typing import TypeVar
 from zarr.abc.store import Store
 from zarr.storage import LocalStore
 
-from npczarr.errors import NpczarrError, ReadOnlyError, StoreError
+from npczarr.errors import NpczarrError, ReadOnlyError, StoreError, UnreachableError
 from npczarr.model.options import redacted
 
 Answer = TypeVar("Answer")
 
 PATIENCE = timedelta(seconds=60)  # how long a server may be away
+NO_BUCKET = "there is no such bucket: check its name, or create it"
 SILENCE_SECONDS = 5.0  # of a server, after which a person is told why nothing happens
 _READ_ONLY = (errno.EACCES, errno.EPERM, errno.EROFS)
 _REFUSALS = ("status code: 401", "status code: 403")  # obstore has no class of its own for a refused listing
+_LISTING = "Error performing list request"
+_NO_BUCKET = re.compile("NoSuchBucket|ContainerNotFound|bucket does not exist")
+_AWAY = re.compile("HTTP error|status code: 50[0234]")  # of a server or of what stands before it
 
 
 @contextmanager
@@ -38,7 +43,9 @@ def translate_errors(store: Store, act: str) -> Iterator[None]:
     Raises
     ------
     ReadOnlyError
-        If access for writing is refused.
+        If access for writing is refused, or for listing, without which nothing may be written.
+    UnreachableError
+        If a server did not answer.
     StoreError
         For any other error, but FileNotFoundError of something that is read, which passes.
     """
@@ -50,12 +57,12 @@ def translate_errors(store: Store, act: str) -> Iterator[None]:
         writing = act.startswith(("write", "delete"))
         if isinstance(error, FileNotFoundError) and not writing:
             raise
-        kind = type(error).__name__
-        refused = is_refusal(error)
-        advice = _advice(store, error, refused=refused, writing=writing)
-        problem = f"{store}: cannot {act} ({kind}: {first_line(error)}); {advice}"
-        problem = redacted(problem)
-        raise (ReadOnlyError if refused and writing else StoreError)(problem) from error
+        advice = _advice(store, error, writing=writing)
+        problem = redacted(f"{store}: cannot {act} ({type(error).__name__}: {first_line(error)}); {advice}")
+        if _is_away(error):
+            raise UnreachableError(problem, str(store)) from error
+        unwritable = is_refusal(error) and (writing or _LISTING in str(error))
+        raise (ReadOnlyError if unwritable else StoreError)(problem) from error
 
 
 @contextmanager
@@ -87,20 +94,38 @@ def is_refusal(error: BaseException) -> bool:
     return listing or "Permission" in kind or "Unauthenticated" in kind
 
 
-def _advice(store: Store, error: Exception, *, refused: bool, writing: bool) -> str:
-    if isinstance(error, OSError) and error.errno == errno.EROFS:
-        return "its file system is read-only, or became so, as one does after errors of its disk: check it"
-    if refused and isinstance(getattr(store, "_store", store), LocalStore):  # of a wrapper, what it wraps
-        return "the file system refuses access: check the permissions of the folder"
-    if refused:
-        return (
-            "check address and access; access was refused: credentials are taken from the environment of each process"
-        )
+def is_bucket_missing(error: BaseException | None) -> bool:
+    """Whether a server says that it has no such bucket or container."""
+    return _NO_BUCKET.search(str(error)) is not None
+
+
+def _is_away(error: Exception) -> bool:
+    return type(error).__name__ == "GenericError" and _AWAY.search(str(error)) is not None
+
+
+def _advice(store: Store, error: Exception, *, writing: bool) -> str:
+    if is_refusal(error):
+        return _advice_on_refusal(store, error)
+    if is_bucket_missing(error):
+        return NO_BUCKET
+    if _is_away(error):
+        return "the server does not answer as it should: check address and connection, or try again later"
     if isinstance(error, OSError) and error.errno == errno.EIO:
         return "the disk or its connection failed: check its health, and copy what is on it"
     if isinstance(error, AttributeError | TypeError | ValueError | LookupError):
         return "this object is damaged or of another program"
     return "check address, access and space left" if writing else "check address and access"
+
+
+def _advice_on_refusal(store: Store, error: Exception) -> str:
+    if isinstance(error, OSError) and error.errno == errno.EROFS:
+        return "its file system is read-only, or became so, as one does after errors of its disk: check it"
+    if isinstance(getattr(store, "_store", store), LocalStore):  # of a wrapper, what it wraps
+        return "the file system refuses access: check the permissions of the folder"
+    advice = "check address and access; access was refused: credentials are taken from the environment of each process"
+    if _LISTING in str(error):
+        advice += "; where reading works, the right to list is missing (s3:ListBucket on S3)"
+    return advice
 
 
 def first_line(error: Exception) -> str:

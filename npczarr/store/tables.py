@@ -18,7 +18,7 @@ from npczarr.errors import MissingStoreError, NpczarrError, StoreError
 from npczarr.model.derived import advice_for, command_of, is_derived
 from npczarr.model.schema import COORDINATES
 from npczarr.store.hierarchy import Chosen
-from npczarr.store.location import Location
+from npczarr.store.location import Location, absence_reason
 from npczarr.store.storage_errors import first_line, translate_errors
 from npczarr.store.table_chunks import read_ours
 from npczarr.store.whole import WholeArrays, is_written_whole
@@ -99,8 +99,9 @@ def _missing(location: Location, group: str | None) -> MissingStoreError:
     if group is not None and is_derived(group):
         advice = f"check its name, or make it, also where it was half written, with `{command_of(group)}`"
         return MissingStoreError(f"{location.shown}: no result {group!r} here; {advice}")
-    what = "store" if group is None else f"group {group!r}"
-    return MissingStoreError(f"{location.shown}: no {what} here; check the path, or make one with npczarr convert")
+    if group is not None:
+        return MissingStoreError(f"{location.shown}: no group {group!r} here; check its name")
+    return MissingStoreError(f"{location.shown}: {absence_reason(location.open(read_only=True))}")
 
 
 def tables_of(

@@ -239,12 +239,12 @@ def test_an_import_killed_at_any_write_and_run_again_is_as_one_in_peace(copy, ed
 
 def test_what_was_kept_of_one_row_outlives_the_change_of_another(copy):
     location = locate(copy)
-    root = open_group(location.open(), str(copy))
-    tables = {v.name: Rows(root).read(v.name) for v in SCAN_TABLES}
+    tables = {v.name: Rows(open_group(location.open(), str(copy))).read(v.name) for v in SCAN_TABLES}
     rows = {key: {name: values[key] for name, values in tables.items()} for key in (("001", "T1WI"), ("002", "T2WI"))}
+    pending = {**tables, "status": {**tables["status"], **dict.fromkeys(rows, "pending")}}
     for key, row in rows.items():  # of two runs, of which the first was killed
-        RowsBefore(location).keep(row, Row(*key, {**row, "message": "new"}))
-    third = RowsBefore(location)
+        RowsBefore(location, pending).keep(row, Row(*key, {**row, "message": "new"}))
+    third = RowsBefore(location, pending)
     for key, row in rows.items():
         halfway = {**row, "status": "pending", "message": "new"}
         assert third.row(key, halfway)["message"] == row["message"]
