@@ -1,4 +1,4 @@
-"""Paths that people name, files that appear whole or not at all, and text that does nothing to whoever opens it."""
+"""Paths that people name, files that appear whole or not at all in folders of one run, and text that is harmless."""
 
 from __future__ import annotations
 
@@ -13,6 +13,11 @@ from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from npczarr.errors import ParameterError
+
+try:
+    import fcntl
+except ImportError:  # Windows: nothing keeps two runs apart
+    fcntl = None  # type: ignore[assignment]
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,6 +36,39 @@ def expanded(path: str | Path) -> Path:
     '~nobody-of-this-name.zarr'
     """
     return Path(os.path.expanduser(path))  # Path.expanduser raises an error
+
+
+@contextmanager
+def hold(folder: Path) -> Iterator[None]:
+    """Keep other runs out of a folder of outputs while the block runs, if the system and its file system have locks.
+
+    The lock is the operating system's, which ends with the process.
+
+    Raises
+    ------
+    ParameterError
+        If another run is writing there.
+    """
+    if fcntl is None:
+        yield
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        _lock(handle, folder)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _lock(handle: int, folder: Path) -> None:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise ParameterError(
+            f"{folder}: another run is writing there; wait until it has ended, or name another folder"
+        ) from error
+    except OSError:  # a file system without locks
+        return
 
 
 @contextmanager

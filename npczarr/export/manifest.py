@@ -19,8 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from npczarr.errors import ParameterError
-from npczarr.export.folder_lock import hold
-from npczarr.outputs import expanded, write_whole
+from npczarr.outputs import expanded, hold, write_whole
 
 NAME = "export.json"
 _FLUSH_SECONDS = 2.0

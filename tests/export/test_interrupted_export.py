@@ -161,7 +161,7 @@ def test_a_second_export_into_a_folder_is_refused_while_the_first_runs(store, ot
 def test_a_process_that_was_killed_keeps_nobody_out(store, tmp_path):
     pytest.importorskip("fcntl")
     code = (
-        "import sys\nfrom pathlib import Path\nfrom npczarr.export.folder_lock import hold\n"
+        "import sys\nfrom pathlib import Path\nfrom npczarr.outputs import hold\n"
         "with hold(Path(sys.argv[1])):\n    print('held', flush=True)\n    sys.stdin.read()\n"
     )
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
