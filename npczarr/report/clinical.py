@@ -19,6 +19,7 @@ from npczarr.report.table_text import (
     Floats,
     describe_visits,
     first_visits,
+    in_full,
     is_of_patients,
     known,
     labels,
@@ -151,6 +152,8 @@ def _counted(name: str, label: str, entries: Texts, columns: Columns) -> Rows:
 
 
 def _spread(label: str, values: Floats, columns: Columns) -> Rows:
+    """Summarise the numbers of each column; one below 0 is no number of a patient, and survival leaves it out too."""
+    values = np.where(values < 0, np.nan, values)
     there = {column: values[its & ~np.isnan(values)] for column, its in columns.items()}
     rows: Rows = {
         (label, "mean (SD)"): {column: _mean_and_sd(its) for column, its in there.items()},
@@ -170,38 +173,52 @@ def _mean_and_sd(values: Floats) -> str:
 def _median_and_range(values: Floats) -> str:
     if not len(values):
         return ""
-    return "{:g} [{:g}, {:g}]".format(*(round(float(f(values)), 2) for f in (np.median, np.min, np.max)))
+    return "{} [{}, {}]".format(*(in_full(float(f(values))) for f in (np.median, np.min, np.max)))
 
 
 def _doubts(dataset: xr.Dataset, stage: Texts, entries: Mapping[str, Texts]) -> list[str]:
     """Say what in the store itself cannot be right, or was not understood."""
-    notes = [
-        f"{_LABELS[name]}: no number in {some(odd)}."
-        for name in ("age", "overall_survival", "progression_free_survival")
-        if (odd := _not_numbers(dataset, name, entries[name]))
-    ]
+    notes = []
+    for name, found in entries.items():
+        if odd := _not_numbers(dataset, name, found):
+            notes.append(f"{_LABELS[name]}: no number in {some(odd)}.")
+        if below := _below_zero(dataset, name, found):
+            left_out = f"left out and counted as {NOT_STATED!r}"
+            notes.append(f"{_LABELS[name]}: {many(below, 'entry is', 'entries are')} below 0, {left_out}.")
     for name in EVENTS:
         if any(entries[name]):
             events = _events(dataset, name, list(texts(dataset, name, ("patient",))))
             notes += [f"{_LABELS[name]}: {said}." for said in (events.problem, events.doubt) if said]
     if {*entries["sex"]} & {"0", "1", "2"}:
         notes.append("Sex: the table has codes for it and does not say which is which.")
-    if any(stage) and any(entries["m_stage"]):
-        # AJCC, 8th edition: M1 is stage IVB whatever T and N, and only M1 is; in the 7th it was IVC
-        of_m1 = "4c" if "4c" in stage else "4b"
-        wrong = int(((stage == of_m1) & (entries["m_stage"] == "M0")).sum())
-        wrong += int(((entries["m_stage"] == "M1") & ~np.isin(stage, ["4", of_m1, ""])).sum())
-        if wrong:
-            notes.append(f"{many(wrong, 'patient is', 'patients are')} M1 but not of stage {of_m1}, or the reverse.")
-    return notes
+    return notes + _doubts_of_m1(stage, entries["m_stage"])
+
+
+def _doubts_of_m1(stage: Texts, m_stage: Texts) -> list[str]:
+    """Count the patients whose M stage and clinical stage exclude each other."""
+    # AJCC, 8th edition: M1 is stage IVB whatever T and N, and only M1 is; in the 7th it was IVC, in the 9th M1a is IVA
+    of_m1 = "4c" if "4c" in stage else "4b"
+    distant = np.array([entry.startswith("M1") for entry in m_stage], dtype=bool)
+    of_9th = (m_stage == "M1a") & (stage == "4a")
+    wrong = int(((stage == of_m1) & (m_stage == "M0")).sum())
+    wrong += int((distant & ~of_9th & ~np.isin(stage, ["4", of_m1, ""])).sum())
+    if not wrong:
+        return []
+    return [f"{many(wrong, 'patient is', 'patients are')} M1 but not of stage {of_m1}, or the reverse."]
 
 
 def _not_numbers(dataset: xr.Dataset, name: str, entries: Texts) -> list[str]:
     """Entries of a column of numbers that are none."""
-    if not any(entries) or dataset[name].dtype.kind == "f":
+    if _UNITS[name] is None or not any(entries) or dataset[name].dtype.kind == "f":
         return []
     read = _as_numbers(dataset, name, entries)
     return [] if read is None else sorted({*entries[np.isnan(read)]} - {""})
+
+
+def _below_zero(dataset: xr.Dataset, name: str, entries: Texts) -> int:
+    """Count the numbers of a column that are below 0."""
+    read = _as_numbers(dataset, name, entries) if any(entries) else None
+    return 0 if read is None else int((read < 0).sum())
 
 
 def clinical_columns(dataset: xr.Dataset) -> pd.DataFrame:
@@ -238,5 +255,9 @@ def _column_row(variable: xr.Variable, meaning: str) -> dict[str, Any]:
         "meaning": meaning,
         "units": variable.attrs.get("units", ""),
         "entries": len(there),
-        "values": f"{there.min():g} to {there.max():g}" if number and len(there) else some(sorted({*there})),
+        "values": _range(there) if number and len(there) else some(sorted({*there})),
     }
+
+
+def _range(values: Floats) -> str:
+    return f"{in_full(values.min())} to {in_full(values.max())}"

@@ -21,6 +21,7 @@ from npczarr.report.outlined_figure import outlined_panel
 from npczarr.report.style import GRAY, WIDE_INCHES, blank, box, colors_of, styled
 from npczarr.report.survival import LEAST_PATIENTS, survival_curves, survival_summary
 from npczarr.report.survival_times import survival_times
+from npczarr.report.table_text import of_one
 from npczarr.report.volumes import bland_altman, volume_agreement, volume_by_stage
 from npczarr.store.axis_order import in_axis_order
 
@@ -48,15 +49,17 @@ def agreement_boxes(agreement: xr.Dataset, metric: str = "dice") -> Figure:
     Parameters
     ----------
     agreement
-        What :func:`npczarr.agreement` gives; with several pairs of raters all count.
+        What :func:`npczarr.agreement` gives, or :func:`npczarr.score`, of one label. All pairs of raters are drawn, and
+        n counts their comparisons.
     metric
         ``"dice"``, ``"jaccard"`` or another number of the result.
 
     Raises
     ------
     ParameterError
-        If the result lacks the metric, or has no value of it.
+        If the result lacks the metric, has no value of it, or is of several labels.
     """
+    agreement = of_one(agreement, "pair")
     groups = _by_sequence(_variable(agreement, metric, "npczarr agreement"))
     if not any(len(values) for values in groups.values()):
         raise ParameterError(f"no scan has a value of {metric}: no two raters outlined the same scan")

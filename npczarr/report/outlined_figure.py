@@ -19,6 +19,7 @@ from npczarr.model.geometry import AXES, Grid
 from npczarr.report.panel import Panel, panel_of
 from npczarr.report.patient_figure import draw_panel
 from npczarr.report.style import COLUMN_INCHES, blank, short, styled
+from npczarr.report.table_text import first_visits, labels
 from npczarr.store.axis_order import in_axis_order
 
 _PERCENTILES = (1.0, 99.5)  # of the slice, shown as black and white
@@ -30,8 +31,8 @@ _SURFACE_SMOOTHING_MM = 1.5
 def median_patient(dataset: xr.Dataset) -> str:
     """Patient whose tumor (mean voxel volume of its sequences) is nearest to the cohort's median.
 
-    Only patients with the most sequences outlined count; where no patient has a tumor outlined, it is the first with an
-    image.
+    Each subject counts once, at the first visit with an outline. Of these, one with the most sequences outlined is
+    chosen; where no patient has a tumor outlined, it is the first with an image.
 
     Raises
     ------
@@ -45,11 +46,13 @@ def median_patient(dataset: xr.Dataset) -> str:
     cubic_mm = (dataset["mask_voxels"] * voxel_mm3).reset_coords(drop=True)
     outlined = cubic_mm.where(there & (cubic_mm > 0))
     count = outlined.notnull().sum("sequence")
-    volume = outlined.mean("sequence").where(count == count.max())
-    if not volume.notnull().any():
+    if not count.any():
         return str(dataset["patient"].values[there.any("sequence").values][0])
-    nearest = int(np.nanargmin(np.abs(volume.values - float(outlined.mean("sequence").median()))))
-    return str(dataset["patient"].values[nearest])
+    counted = labels(first_visits(dataset.isel(patient=count.values > 0)), "patient")
+    once = np.isin(labels(dataset, "patient"), counted)
+    volume, sequences = outlined.mean("sequence").values[once], count.values[once]
+    distance = np.where(sequences == sequences.max(), np.abs(volume - np.median(volume)), np.inf)
+    return counted[int(np.argmin(distance))]
 
 
 def read_panels(dataset: xr.Dataset, patient: str) -> list[Panel]:

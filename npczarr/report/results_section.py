@@ -16,7 +16,7 @@ from npczarr.report.blocks import Absent, Block, Figures, Words, as_table
 from npczarr.report.contents import Contents
 from npczarr.report.inputs import ReportInputs
 from npczarr.report.outlined_figure import median_patient
-from npczarr.report.table_text import at_first_visits, describe_visits, first_visits, labels
+from npczarr.report.table_text import at_first_visits, describe_visits, first_visits, in_full, labels
 
 
 def tumors_blocks(inputs: ReportInputs, contents: Contents) -> list[Block]:
@@ -82,9 +82,10 @@ def _panel(dataset: xr.Dataset, contents: Contents) -> Block:
         patient = median_patient(dataset)
     except NpczarrError as error:
         return Absent(f"{title}: {error}.")
+    each = ", each patient counted at the first visit with an outline" if describe_visits(dataset) else ""
     caption = (
-        f"Patient {patient}, whose tumor volume is nearest to the cohort's median: the slice with the largest outline "
-        "of each sequence, and the tumor's surface, smoothed for looking at; no number is taken from it."
+        f"Patient {patient}, whose tumor volume is nearest to the cohort's median{each}: the slice with the largest "
+        "outline of each sequence, and the tumor's surface, smoothed for looking at; no number is taken from it."
     )
     if not int(dataset["mask_voxels"].sum()):
         caption = f"Patient {patient}, the first with an image: the middle slice of each sequence."
@@ -181,9 +182,9 @@ def _survival_text(frame: pd.DataFrame) -> pd.DataFrame:
     enough = frame["patients"] >= figures.LEAST_PATIENTS
     text = pd.DataFrame(index=frame.index.rename("stage"))
     text["patients"], text["events"] = frame["patients"], frame["events"]
-    medians = [f"{n:g}" if np.isfinite(n) else "not reached" for n in frame["median_months"]]
+    medians = [in_full(n) if np.isfinite(n) else "not reached" for n in frame["median_months"]]
     text["median, months"] = np.where(enough, medians, "too few")
-    at = f"{frame['at'].iloc[0]:g}"
+    at = in_full(float(frame["at"].iloc[0]))
     estimates = frame[["survival", "lower", "upper", "followed_months"]].itertuples(index=False, name=None)
     text[f"at {at} months [95 %]"] = [
         _estimate_text(*numbers) if shown else "" for shown, numbers in zip(enough, estimates, strict=True)
@@ -194,7 +195,7 @@ def _survival_text(frame: pd.DataFrame) -> pd.DataFrame:
 def _estimate_text(survival: float, lower: float, upper: float, followed_months: float) -> str:
     """Write survival with its limits, or how long the group was observed where that is too short."""
     if np.isnan(survival):
-        return f"followed to {followed_months:g} months"
+        return f"followed to {in_full(followed_months)} months"
     return f"{survival:.2f} [{lower:.2f}, {upper:.2f}]"
 
 
@@ -203,10 +204,12 @@ def raters_blocks(inputs: ReportInputs, contents: Contents) -> list[Block]:
     agreement = inputs.agreement
     if isinstance(agreement, Absent):
         return [agreement]
-    caption = (
-        "A point for each patient, and visit, outlined by both raters; boxes hold the middle half, whiskers reach to "
-        "1.5 times its length (Tukey 1977)."
-    )
+    points = "A point for each patient, and visit, outlined by both raters"
+    pairs = agreement.sizes.get("pair", 1)
+    if pairs > 1:
+        each = f"each of the {pairs} pairs of raters"
+        points = f"A point for {each} and each patient, and visit, that both outlined, so that n counts comparisons"
+    caption = f"{points}; boxes hold the middle half, whiskers reach to 1.5 times its length (Tukey 1977)."
     plots = [
         contents.drawn(
             f"figure_{n}_{metric}",

@@ -19,6 +19,7 @@ _LINES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 1)))
 _STEP_MONTHS = 12
 _MOST_STEPS = 30
 LEAST_PATIENTS = 5  # of a group: a curve of fewer means little
+_ROUNDING = 1e-9  # of a product of fractions: an estimate of exactly 1/2 may be 0.5000000000000001
 
 
 def survival_summary(times: pd.DataFrame) -> pd.DataFrame:
@@ -35,8 +36,9 @@ def survival_summary(times: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        Index `group`; `patients`, `events`, `median_months` (infinite where half of the group is never reached), `at`
-        (months), `survival`, `lower`, `upper`, `followed_months` (how long the patient observed longest was).
+        Index `group`; `patients`, `events`, `median_months` (first time at which the estimate is 1/2 or less, infinite
+        where there is none), `at` (months), `survival`, `lower`, `upper`, `followed_months` (how long the patient
+        observed longest was).
         ``attrs["logrank_p"]``: probability under one survival for all, NaN with one group.
 
     References
@@ -64,13 +66,20 @@ def _summary_row(one: pd.DataFrame, fit: KaplanMeierFitter, at: float) -> dict[s
     return {
         "patients": len(one),
         "events": int(one["event"].sum()),
-        "median_months": float(fit.median_survival_time_),
+        "median_months": _median_months(fit),
         "at": at,
         "survival": survival,
         "lower": float(lower),
         "upper": float(upper),
         "followed_months": followed,
     }
+
+
+def _median_months(fit: KaplanMeierFitter) -> float:
+    """First time at which survival is 1/2 or less, as lifelines' own but for rounding; infinite if there is none."""
+    survival = fit.survival_function_.iloc[:, 0]
+    reached = survival.index[survival <= 0.5 + _ROUNDING]
+    return float(reached[0]) if len(reached) else np.inf
 
 
 @styled

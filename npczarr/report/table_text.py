@@ -10,6 +10,7 @@ import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
+from npczarr.errors import ParameterError
 from npczarr.model.schema import SCAN
 from npczarr.store.axis_order import in_axis_order
 from npczarr.store.measured import changed_scans, is_held
@@ -17,6 +18,7 @@ from npczarr.store.subjects import subjects_of, unordered_visits, visit_places
 
 Floats = NDArray[np.float64]
 _EXAMPLES = 5
+_SEVERAL = ("label", "rater", "pair")  # dimensions of a result, of which a table or figure shows one label
 _ALIKE = 1e-3  # relative: by less, rows and columns do not differ
 
 
@@ -41,13 +43,39 @@ def numbers(dataset: xr.Dataset, name: str) -> Floats:
     return values if values.ndim > len(SCAN) else values[..., None]
 
 
+def of_one(result: xr.Dataset, *shown: str) -> xr.Dataset:
+    """Return a result of one label and one rater without these dimensions.
+
+    Parameters
+    ----------
+    result
+        What :func:`npczarr.morphology`, :func:`npczarr.agreement` or :func:`npczarr.score` gives.
+    shown
+        Dimensions that are shown whole, such as `pair`.
+
+    Raises
+    ------
+    ParameterError
+        If it is of several labels, raters or pairs of raters.
+    """
+    for dim in (dim for dim in _SEVERAL if dim in result.dims and dim not in shown):
+        found = labels(result, dim)
+        if len(found) != 1:
+            raise ParameterError(
+                f"dimension {dim!r} of the result: expected one {dim}, found {len(found)} ({some(found)}); select one "
+                f"first, as in result.sel({dim}={found[0] if found else '…'!r})"
+            )
+        result = result.isel({dim: 0}, drop=True)
+    return result
+
+
 def texts(dataset: xr.Dataset, name: str, dims: tuple[str, ...] = SCAN) -> NDArray[np.object_]:
     """Values of a variable on these dims as text; "" where the store has none."""
     if name not in dataset.variables:
         return np.full(_sizes(dataset)[: len(dims)], "", dtype=object)
     values = _whole(dataset, name, dims)
     written = [
-        "" if value != value else f"{value:g}" if isinstance(value, float) else str(value) for value in values.flat
+        "" if value != value else f"{value:.15g}" if isinstance(value, float) else str(value) for value in values.flat
     ]
     return np.array(written, dtype=object).reshape(values.shape)
 
@@ -170,7 +198,13 @@ def whole(number: float) -> str:
 
 def three_digits(number: float) -> str:
     """As the paper writes means: three significant digits, more where the whole number has more."""
-    return f"{number:.0f}" if abs(number) >= 100 or not number else f"{number:#.3g}"
+    written = f"{number:#.3g}"
+    return f"{number:.0f}" if not number or abs(float(written)) >= 100 else written  # not "100." of 99.96
+
+
+def in_full(number: float) -> str:
+    """Every digit of the whole number and two decimals at most; below 1, two significant digits."""
+    return f"{number:.2f}".rstrip("0").rstrip(".") if abs(number) >= 1 else f"{number:.2g}"
 
 
 def many(count: int, one: str, more: str) -> str:

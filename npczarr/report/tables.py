@@ -8,15 +8,13 @@ in the next columns (:mod:`npczarr.report.published`).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
 import xarray as xr
 
-from npczarr.kernels.bootstrap import Summary, summarise
-from npczarr.model.results import AGREEMENT, AGREEMENT_TABLE
+from npczarr.report.agreement_table import agreement
 from npczarr.report.clinical import clinical_columns, clinical_stages
 from npczarr.report.published import with_published
 from npczarr.report.table_text import (
@@ -32,10 +30,9 @@ from npczarr.report.table_text import (
     many,
     median_and_range,
     numbers,
-    one,
+    of_one,
     scans_there,
     texts,
-    three,
     two,
     up_to_two,
     whole,
@@ -148,13 +145,19 @@ def tumor_size(dataset: xr.Dataset, morphology: xr.Dataset | None) -> pd.DataFra
     dataset
         A cohort, or a selection of it.
     morphology
-        The store's `morphology`; None where it is not there yet. Scans that changed since they were measured do not
-        count.
+        The store's `morphology`, of one label and rater; None where it is not there yet. Of it count the patients and
+        sequences of `dataset`, without scans that changed since they were measured.
+
+    Raises
+    ------
+    ParameterError
+        If the result is of several labels or raters.
     """
     title = "Tumor size, median (min-max)"
     found = [] if morphology is None else [name for name in _SIZES if name in morphology]
     if morphology is None or not found:
         return make_table({}, "measure", title, ["No tumor is measured yet: `npczarr morphology STORE` does it."])
+    morphology = of_one(morphology)
     notes = describe_visits(dataset) + describe_changes(morphology, dataset)
     morphology = held_to(morphology, dataset)
     morphology, dataset = at_first_visits(morphology, dataset), first_visits(dataset)
@@ -225,74 +228,3 @@ def scanners(dataset: xr.Dataset) -> pd.DataFrame:
     if without := sum(not models for models in of_patients.values()):
         notes.append(f"{many(without, 'patient has', 'patients have')} no scan in the store.")
     return with_published(make_table(rows, "scanner", title, notes), "scanners", dataset)
-
-
-def agreement(result: xr.Dataset | None) -> pd.DataFrame:
-    """Agreement of raters, or of predictions with the store: mean and median with bootstrap 95 % intervals.
-
-    Parameters
-    ----------
-    result
-        A store's `agreement` or `score/NAME`; None where it is not there yet.
-
-    Returns
-    -------
-    pandas.DataFrame
-        A row for each metric and sequence (and pair of raters, where there are several); columns `n`, `mean [95 %]`,
-        `median [95 %]`, `min-max`, `both empty`, `not compared`.
-    """
-    title = "Agreement of raters, with bootstrap 95 % intervals"
-    names = [] if result is None else [name for name in AGREEMENT_TABLE if name in result]
-    if result is None or not names:
-        lacking = "No raters are compared yet: `npczarr agreement STORE`, on a store of several raters' masks, does it."
-        return make_table({}, "metric", title, [lacking])
-    rows = _agreement_rows(result, names)
-    notes = []
-    if any("inf" in row["min-max"] for row in rows.values()):
-        notes.append("A distance is infinite (inf) where one of the two masks is empty.")
-    if any(row["both empty"] for row in rows.values()):
-        notes.append("Where both masks are empty there is nothing to compare: they are counted, and left out of n.")
-    subjects = subjects_of(result)
-    if len({*subjects}) < len(subjects):
-        notes.append(f"n counts visits, {len(subjects)} of {len({*subjects})} patients; the intervals draw patients.")
-    return make_table(rows, ("metric", "sequence", *_pair_dim(result)), title, notes)
-
-
-def _pair_dim(result: xr.Dataset) -> tuple[str, ...]:
-    return ("pair",) if "pair" in result.dims else ()
-
-
-def _agreement_rows(result: xr.Dataset, names: Sequence[str]) -> dict[tuple[str, ...], dict[str, Any]]:
-    """Rows by metric, sequence, and pair of raters where there are several."""
-    units = {variable.name: variable.units for variable in AGREEMENT}
-    subjects = subjects_of(result)
-    parts: list[tuple[tuple[str, ...], xr.Dataset]] = [((), result)]
-    if _pair_dim(result):
-        parts = [((str(pair),), result.sel(pair=pair)) for pair in result["pair"].values]
-    rows = {}
-    for name in names:
-        in_mm = units[name] == "mm"
-        metric = name.replace("_", " ") + (", mm" if in_mm else "")
-        for pair, part in parts:
-            values, a, b = (numbers(part, variable)[..., 0] for variable in (name, "voxels_a", "voxels_b"))
-            for i, sequence in enumerate(labels(result, "sequence")):
-                summary = summarise(values[:, i], subjects=subjects)
-                row = _agreement_row(summary, values[:, i], (a + b)[:, i], one if in_mm else three)
-                rows[metric, sequence, *pair] = row
-    return rows
-
-
-def _agreement_row(found: Summary, values: Floats, voxels: Floats, write: Callable[[float], str]) -> dict[str, Any]:
-    some = known(values)
-
-    def interval(middle: float, low: float, high: float) -> str:
-        return f"{write(middle)} [{write(low)}, {write(high)}]" if found.n else ""
-
-    return {
-        "n": found.n,
-        "mean [95 %]": interval(found.mean, found.mean_low, found.mean_high),
-        "median [95 %]": interval(found.median, found.median_low, found.median_high),
-        "min-max": f"{write(some.min())}-{write(some.max())}" if found.n else "",
-        "both empty": int((voxels == 0).sum()),
-        "not compared": int((np.isnan(values) & (voxels != 0)).sum()),
-    }

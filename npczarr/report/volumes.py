@@ -26,7 +26,7 @@ from npczarr.report.style import (
     plain_numbers,
     styled,
 )
-from npczarr.report.table_text import is_of_patients
+from npczarr.report.table_text import first_visits, is_of_patients, of_one
 from npczarr.store.measured import held_to
 
 _DECADE = 10.0  # between the smallest and the largest volume
@@ -43,20 +43,24 @@ _SPANS = (2.0, 25.0)  # highest over lowest ratio: up to these, the first and th
 def volume_by_stage(dataset: xr.Dataset, morphology: xr.Dataset, stage: str = "t_stage") -> Figure:
     """Tumor volume by stage, for each sequence, on a logarithmic axis; n counts patients with a volume.
 
+    Of several visits of a patient the first counts.
+
     Parameters
     ----------
     dataset
         The cohort, for the stage of each patient.
     morphology
-        What :func:`npczarr.morphology` gives of it; scans that changed since they were measured are left out.
+        What :func:`npczarr.morphology` gives of one label and rater; patients and sequences that are not in `dataset`
+        are left out, and scans that changed since they were measured.
     stage
         A clinical variable; patients without it are left out.
 
     Raises
     ------
     ParameterError
-        If there is no such variable, or no volume of a patient who has it.
+        If there is no such variable, no volume of a patient who has it, or the volumes are of several labels or raters.
     """
+    dataset = first_visits(dataset)
     stages = _clinical(dataset, stage)
     volumes = _volumes_cm3(held_to(morphology, dataset))
     stages = stages[stages.index.isin(volumes.index)]
@@ -89,7 +93,7 @@ def bland_altman(morphology: xr.Dataset) -> pd.DataFrame:
     Parameters
     ----------
     morphology
-        What :func:`npczarr.morphology` gives.
+        What :func:`npczarr.morphology` gives of one label and rater.
 
     Returns
     -------
@@ -102,7 +106,7 @@ def bland_altman(morphology: xr.Dataset) -> pd.DataFrame:
     Raises
     ------
     ParameterError
-        If there are no volumes of two sequences.
+        If there are no volumes of two sequences, or they are of several labels or raters.
 
     References
     ----------
@@ -139,7 +143,7 @@ def volume_agreement(morphology: xr.Dataset) -> Figure:
     Raises
     ------
     ParameterError
-        If there are no volumes of two sequences.
+        If there are no volumes of two sequences, or they are of several labels or raters.
     """
     pairs = _pairs(morphology)
     limits = bland_altman(morphology)
@@ -214,7 +218,7 @@ def _ratio_ticks(axes: Axes) -> None:
 
 def _volumes_cm3(morphology: xr.Dataset) -> pd.DataFrame:
     """Volumes of tumors, a row for each patient and a column for each sequence; empty masks are NaN."""
-    volume = _volume(morphology)
+    volume = _volume(of_one(morphology))
     for dim in ("patient", "sequence"):
         volume = volume if dim in volume.dims else volume.expand_dims(dim)
     volume = volume.transpose("patient", "sequence")

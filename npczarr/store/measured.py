@@ -104,8 +104,18 @@ def on_scans(result: xr.Dataset, dataset: xr.Dataset, now: NDArray[Any] | None =
 
 
 def held_to(result: xr.Dataset, dataset: xr.Dataset) -> xr.Dataset:
-    """Return a result as :func:`on_scans` does, and as it is if it does not say which scans it measured."""
-    return on_scans(result, dataset) if is_held(result, dataset) else result
+    """Lay a result on the patients and sequences of a cohort, as :func:`on_scans` does where it says what it measured.
+
+    A result that does not, as one that was never stored, keeps the numbers of all its scans, and stays lazy. Where
+    result or cohort does not name its patients or its sequences, these stay the result's.
+    """
+    if is_held(result, dataset):
+        return on_scans(result, dataset)
+    for dim in SCAN:
+        if dim in result.coords and dim in dataset.coords:
+            result = result if dim in result.dims else result.expand_dims(dim)
+            result = result.assign_coords({dim: _labels(result, dim)}).reindex({dim: _labels(dataset, dim)})
+    return result
 
 
 def inputs_of(dataset: xr.Dataset) -> xr.Dataset:
@@ -142,10 +152,9 @@ def _digests(dataset: xr.Dataset) -> NDArray[Any]:
 
 def _places(result: xr.Dataset, dataset: xr.Dataset) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """Where the patients and the sequences of the cohort are in the result; -1 if they are not."""
-    rows, columns = (
-        pd.Index([str(label) for label in result[dim].values]).get_indexer(
-            pd.Index([str(label) for label in dataset[dim].values])
-        )
-        for dim in SCAN
-    )
+    rows, columns = (pd.Index(_labels(result, dim)).get_indexer(pd.Index(_labels(dataset, dim))) for dim in SCAN)
     return rows, columns
+
+
+def _labels(dataset: xr.Dataset, dim: str) -> list[str]:
+    return [str(label) for label in np.atleast_1d(dataset[dim].values)]
