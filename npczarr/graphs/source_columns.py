@@ -14,7 +14,7 @@ from npczarr.graphs.stale_columns import stale_columns, tells_who
 from npczarr.model.cohort import Cohort
 from npczarr.model.division import SPLIT
 from npczarr.model.events import EVENTS
-from npczarr.model.identifiers import EXACT_DATE
+from npczarr.model.identifiers import DATE, is_date
 from npczarr.model.schema import SCAN
 from npczarr.model.visit_order import VISIT_TIME
 from npczarr.sources.column_values import is_missing
@@ -23,15 +23,19 @@ from npczarr.sources.tables import Tables
 from npczarr.store.hierarchy import array, dtype_of, labels
 
 _MOST = 0.5  # of the entries of a column
+_FIRST_DAY, _LAST_DAY = 19000000, 21000000  # as YYYYMMDD
 
 
 def without_identities(tables: Tables, keep: Collection[str]) -> Tables:
-    """Leave out the columns that tell who the patients are by their names, or by the dates in them, and say so."""
+    """Leave out the columns that tell who the patients are by their names, or by the dates in them, and say so.
+
+    Columns by which rows are joined are none of these; a second one of patients may hold the numbers of a hospital.
+    """
     kept = frozenset(name.casefold() for name in keep)
     columns, warnings = {}, list(tables.warnings)
     for name, (variable, values) in tables.columns.items():
         column = str(variable.attributes.get(COLUMN, name))
-        if tells_who(name, column, kept):
+        if COLUMN in variable.attributes and tells_who(name, column, kept):
             warnings.append(
                 f"column {column!r}: left out, for it may tell who the patients are; take it with --keep {column!r}"
             )
@@ -53,7 +57,11 @@ def _dates_are_kept(name: str, column: str, count: int) -> str:
 
 
 def _count_dates(values: NDArray[Any]) -> int:
-    return 0 if values.dtype.kind == "f" else sum(bool(EXACT_DATE.search(text)) for text in values.ravel())
+    """Count the entries of a column that are or hold the day of a year, be they numbers such as 20190304."""
+    if values.dtype.kind == "f":
+        eight_digits = values[(values > _FIRST_DAY) & (values < _LAST_DAY) & (values == np.floor(values))]
+        return sum(DATE.fullmatch(f"{number:.0f}") is not None for number in eight_digits)
+    return sum(is_date(text) for text in values.ravel())
 
 
 def over_store(

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from npczarr.model.cohort import Cohort
 from npczarr.model.division import SPLIT
-from npczarr.model.identifiers import identifies_by_name
+from npczarr.model.identifiers import identifies_beside_labels
 from npczarr.model.schema import STORED, Variable
 from npczarr.sources.column_values import is_missing
 from npczarr.sources.joined_columns import AND, COLUMN, TABLE
@@ -80,7 +80,7 @@ def tells_who(name: str, column: str, kept: Collection[str]) -> bool:
     kept
         Columns to keep, by either name in lower case.
     """
-    return identifies_by_name(column) and not {name.casefold(), column.casefold()} & {*kept}
+    return identifies_beside_labels(column) and not {name.casefold(), column.casefold()} & {*kept}
 
 
 def _is_of_table(found: ZarrArray) -> bool:

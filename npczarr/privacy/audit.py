@@ -2,42 +2,30 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from npczarr.errors import SourceError
-from npczarr.model.identifiers import DATE, UID, identifies_by_name, tells_who
+from npczarr.model.identifiers import DATE, UID
 from npczarr.model.limits import Limits
 from npczarr.model.progress import Meter, OnProgress
-from npczarr.privacy.clean import burned_in, gzip_name, nifti_layout, nifti_text, read_dicom
+from npczarr.privacy.clean import is_index, read_dicom
+from npczarr.privacy.contents import Found, find_in_dicom, find_in_json, find_in_nifti, find_in_table
 from npczarr.privacy.deidentify import SMALL_FILES
-from npczarr.privacy.profile import identifies, is_cleaned, is_kept_text, is_taken_out, words_of
+from npczarr.privacy.record import is_record
 from npczarr.runner import Runner
-from npczarr.sources.csv_files import parse_csv
-from npczarr.sources.decompression import unpack_gzip
 from npczarr.sources.files import Source, open_source, refusal_reason
 from npczarr.sources.nifti_file import silent
 from npczarr.sources.zarr_stores import refuse_store, split_stores
 
-if TYPE_CHECKING:
-    from pydicom.dataset import Dataset
-
 _BATCH = 64  # files of one task: enough to hide the cost of starting it
 _EXAMPLES = 3
 _READ = "a source of DICOM, NIfTI, tables (CSV, TSV) and JSON, such as a store is made from"
-_CLOSED = (
-    *(".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".7z", ".rar"),
-    *(".xls", ".xlsx", ".xlsm", ".ods", ".doc", ".docx", ".odt", ".rtf", ".pdf", ".parquet", ".sqlite", ".db", ".sav"),
-)
 _NOTES = ("face", "text")  # for a person to decide
-_ABOUT = ("BodyPartExamined", "StudyDescription", "SeriesDescription", "ProtocolName", "RequestedProcedureDescription")
-_OUTLINES = re.compile(r"roi|mask|label|seg|lesion|tumou?r", re.IGNORECASE)  # no image, by the name of the file
-_HEAD = re.compile(r"head|brain|skull|face|neck|nasoph|orbit|sinus|\bH&N\b|\bHN\b", re.IGNORECASE)
 _PERSON = re.compile(r"\^|(?<![A-Za-z])[A-Z][a-z]{2,}[ _,]+[A-Z][a-z]{2,}(?![A-Za-z])")
 
 
@@ -91,10 +79,13 @@ def audit(
     """Look through every file of a source for what could identify someone.
 
     Counted by number of files: filled attributes of the Basic Profile of DICOM PS3.15, at every level of sequences;
-    private attributes by creator; dates, UIDs and names in paths; text in NIfTI headers; annotations burned into
-    pixels, as far as headers tell; words of the patient's names and numbers, dates and UIDs in texts that a cleaned
-    copy keeps; columns of tables and entries of JSON sidecars that tell who someone is. Noted for a person to decide:
-    other texts that stay, and scans of a head, from which a face can be reconstructed.
+    private attributes by creator; indexes of media (DICOMDIR); dates, UIDs and names in paths; text in NIfTI headers,
+    and bytes behind the voxels; annotations burned into pixels, as far as headers tell; words of the patient's names
+    and numbers, dates and UIDs in texts that a cleaned copy keeps; columns of tables and entries of JSON sidecars, at
+    every level, that tell who someone is. Noted for a person to decide: other texts that stay, entries of tables and
+    JSON that hold a date, a name as DICOM writes them, an e-mail address or a telephone number, and scans of a head,
+    from which a face can be reconstructed. A file of any other kind is not looked into, and counts as one that could
+    not be read.
 
     Parameters
     ----------
@@ -157,7 +148,7 @@ def audit(
     )
 
 
-Looked = dict[str, dict[tuple[str, str], str] | str]
+Looked = dict[str, Found | str]
 
 
 def _results(task: _Task, outcome: Looked | BaseException) -> Looked:
@@ -184,109 +175,33 @@ def look(task: _Task) -> Looked:
     return found
 
 
-def _in_path(path: str) -> dict[tuple[str, str], str]:
+def _in_path(path: str) -> Found:
     patterns = {"date": DATE, "UID": UID, "name of a person, perhaps": _PERSON}
     return {("path", name): match[0] for name, pattern in patterns.items() if (match := pattern.search(path))}
 
 
-def _in_content(path: str, content: bytes, limits: Limits) -> dict[tuple[str, str], str]:
+def _in_content(path: str, content: bytes, limits: Limits) -> Found:
     name = path.rpartition("/")[2].lower()
     if name.endswith((".nii", ".nii.gz")):
-        return _in_nifti(name, content, limits)
+        return find_in_nifti(name, content, limits)
+    if is_index(content):
+        return {("index", "DICOMDIR, a list of patients and dates"): ""}
     with silent("pydicom"):  # values that break a rule of DICOM are looked at all the same
         dataset = read_dicom(content, limits, stop_before_pixels=True)
         if dataset is not None:
             try:
-                return _in_dicom(path, dataset)
+                return find_in_dicom(path, dataset)
             except Exception as error:  # pydicom parses values where they are first looked at
                 raise SourceError(f"a damaged DICOM file ({type(error).__name__}), not looked at") from error
     if name.endswith((".dcm", ".ima", ".dicom")):
         raise SourceError("not a DICOM file, though its name says so; not looked at")
     if name.endswith((".csv", ".tsv")):
-        return _in_table(content)
-    if name.endswith(_CLOSED):
-        raise SourceError(f"of a kind that audit does not look into; it reads {_READ}")
-    return _in_sidecar(content) if name.endswith(".json") else {}
-
-
-def _in_nifti(name: str, content: bytes, limits: Limits) -> dict[tuple[str, str], str]:
-    try:
-        data = content
-        if name.endswith(".gz"):
-            data = unpack_gzip(content, lambda head: nifti_layout(head)[1], limits, limits.clock())
-        found = {("nifti", text): "" for text in nifti_text(data)}
-        if not _OUTLINES.search(name):
-            found["face", "NIfTI image, which does not say which part of the body it shows"] = ""
-        packed_as = gzip_name(content).lower()
-        return found | ({("path", "name in the gzip header"): packed_as} if packed_as not in name else {})
-    except SourceError:
-        raise
-    except Exception as error:  # damage of gzip, zlib, struct
-        raise SourceError(f"a damaged NIfTI file ({type(error).__name__}), not looked at") from error
-
-
-def _in_table(content: bytes) -> dict[tuple[str, str], str]:
-    """Find columns that tell by their name who the patients are; one value of each."""
-    rows = parse_csv(content)
-    columns = [column for column in (rows[0] if rows else {}) if identifies_by_name(column)]
-    filled = {column: next((row[column] for row in rows if row[column]), "") for column in columns}
-    return {("column", column): value for column, value in filled.items() if value}
-
-
-def _in_sidecar(content: bytes) -> dict[tuple[str, str], str]:
-    """Find entries of a JSON sidecar, such as dcm2niix writes, that the profile takes out of a DICOM header."""
-    try:
-        entries = json.loads(content)
-    except ValueError as error:
-        raise SourceError("damaged JSON, not looked at") from error
-    except RecursionError as error:
-        raise SourceError("JSON nested too deep, not looked at") from error
-    entries = entries if isinstance(entries, dict) else {}
-    return {
-        ("sidecar", str(key)): str(value)
-        for key, value in entries.items()
-        if value not in ("", None, [], {}) and (identifies_by_name(str(key)) or is_taken_out(str(key)))
-    }
-
-
-def _in_dicom(path: str, dataset: Dataset) -> dict[tuple[str, str], str]:
-    found: dict[tuple[str, str], str] = {}
-    folders = frozenset([*path.split("/"), "unknown"])
-    words = words_of(dataset)
-    for element in dataset.iterall():
-        if element.tag.is_private:
-            found["private", element.private_creator or "no creator"] = str(element.tag)
-        elif identifies(element, dataset, folders):
-            found[_kind(element.VR), element.keyword or str(element.tag)] = str(element.value)
-        elif is_kept_text(element):
-            kind = "kept text" if tells_who(str(element.value), words) else "text"
-            found[kind, element.keyword] = str(element.value)
-    meta = dataset.file_meta
-    found |= {
-        ("attribute", tag): str(meta[tag].value)
-        for tag in ("SourceApplicationEntityTitle", "SendingApplicationEntityTitle", "PrivateInformation")
-        if tag in meta
-    }
-    if not is_cleaned(dataset) and any(dataset.preamble or b""):
-        found["attribute", "preamble"] = ""
-    if burned_in(dataset):
-        found["burned in", "annotation in the pixels"] = str(dataset.get("BurnedInAnnotation", "not told"))
-    for part in re.split(r"[\^ ,_]+", str(dataset.get("PatientName", ""))):
-        if len(part) > 2 and not is_cleaned(dataset) and part.lower() in path.lower():
-            found["path", "PatientName"] = part
-    if "Rows" in dataset and (shown := _may_show_a_face(dataset)):
-        found["face", shown] = ""
-    return found
-
-
-def _may_show_a_face(dataset: Dataset) -> str:
-    """Say why a face may be reconstructed from an image: its header says so, or says nothing of what it shows."""
-    about = " ".join(str(dataset.get(keyword, "")) for keyword in _ABOUT)
-    if _HEAD.search(about):
-        return "image of a head or neck"
-    silent = not str(dataset.get("BodyPartExamined", "")).strip()
-    return "image whose header does not say which part of the body it shows" if silent else ""
-
-
-def _kind(vr: str) -> str:
-    return {"DA": "date", "DT": "date", "TM": "date", "UI": "uid"}.get(vr, "attribute")
+        return find_in_table(content)
+    if name.endswith(".json"):
+        return find_in_json(content)
+    if content and not is_record(name, content):
+        raise SourceError(
+            "of a kind that audit does not look into, as it does into DICOM, NIfTI, CSV, TSV and JSON; look at it "
+            "yourself, or leave it out"
+        )
+    return {}

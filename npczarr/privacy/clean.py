@@ -1,12 +1,11 @@
-"""One DICOM or NIfTI file, in and out as bytes, without what identifies its patient."""
+"""One DICOM file, in and out as bytes, without what identifies its patient."""
 
 from __future__ import annotations
 
-import gzip
 import hashlib
 import hmac
-import struct
-import sys
+import re
+from collections import Counter
 from collections.abc import Collection, Sequence
 from fnmatch import fnmatchcase
 from io import BytesIO
@@ -25,18 +24,19 @@ from npczarr.privacy.profile import (
     is_text_for_number,
     words_of,
 )
-from npczarr.sources.decompression import check_dataset, unpack_gzip
-from npczarr.sources.nifti_file import file_size, silent
+from npczarr.sources.decompression import check_dataset
+from npczarr.sources.nifti_file import silent
 from npczarr.sources.structures.names import is_plain_name
 
 if TYPE_CHECKING:
     from pydicom.dataelem import DataElement
     from pydicom.dataset import Dataset
 
-_NIFTI = {348: ((4, 28), (148, 80), (228, 24), (328, 16)), 540: ((240, 80), (320, 24), (508, 16))}
 _REQUIRED = ("DeviceSerialNumber", "MetaboliteMapDescription")  # of type 1 in enhanced objects, PS3.3 C.7.5.2, C.8.13.5
-_INDEX = "1.2.840.10008.1.3.10"  # Media Storage Directory Storage
+_INDEX = b"1.2.840.10008.1.3.10"  # Media Storage Directory Storage
 _DEEPEST = 8  # a fault in writing takes pydicom time that doubles with each
+_STRUCTURES = {"StructureSetROISequence": "ROIName", "SegmentSequence": "SegmentLabel"}
+_DESCRIBING = ("PixelData", "Rows", "Columns", "SamplesPerPixel", "BitsAllocated", "PhotometricInterpretation")
 _KEPT_META = frozenset((0x00020000, 0x00020001, 0x00020002, 0x00020003, 0x00020010))
 
 
@@ -54,11 +54,11 @@ def read_dicom(content: bytes, limits: Limits, *, stop_before_pixels: bool = Fal
     from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
     check_dataset(content, limits)
+    if is_index(content):
+        return None
     whole = content[128:132] == b"DICM"
     try:
         dataset = pydicom.dcmread(BytesIO(content), force=not whole, stop_before_pixels=stop_before_pixels)
-        if whole and dataset.file_meta.get("MediaStorageSOPClassUID") == _INDEX:
-            return None
         if not whole and "SOPClassUID" not in dataset:
             return None
         for _ in dataset.file_meta:
@@ -77,6 +77,11 @@ def read_dicom(content: bytes, limits: Limits, *, stop_before_pixels: bool = Fal
     return dataset
 
 
+def is_index(content: bytes) -> bool:
+    """Whether a file is the index of a medium (DICOMDIR), by the class that its meta information begins with."""
+    return content[128:132] == b"DICM" and _INDEX in content[132:332]
+
+
 def _parse(dataset: Dataset, deepest: int) -> None:
     """Parse what pydicom left for later; its own walk takes time that doubles with each level above damage."""
     for element in dataset:
@@ -88,7 +93,7 @@ def _parse(dataset: Dataset, deepest: int) -> None:
 
 
 def clean_dicom(content: bytes, key: bytes, patient: str, limits: Limits, rois: Sequence[str] = ()) -> bytes | None:
-    """Clean a DICOM file by the Basic Profile; pixels and their encoding stay as they are.
+    """Clean a DICOM file by the Basic Profile; pixels and their encoding stay, but no bytes behind the last pixel.
 
     Parameters
     ----------
@@ -125,6 +130,7 @@ def clean_dicom(content: bytes, key: bytes, patient: str, limits: Limits, rois: 
         out = BytesIO()
         try:
             clean_dataset(dataset, key, patient, rois)
+            _cut_pixels(dataset)
             dataset.save_as(out, enforce_file_format=True)
         except SourceError:
             raise
@@ -148,11 +154,12 @@ def clean_dataset(dataset: Dataset, key: bytes, patient: str, rois: Sequence[str
     # in enhanced objects dates and names are of type 1: there, empty is not allowed and a dummy is
     enhanced = "SharedFunctionalGroupsSequence" in dataset or "PerFrameFunctionalGroupsSequence" in dataset
     words = words_of(dataset)
-    structures = dataset.get("StructureSetROISequence") or []
-    names = [_kept_name(str(one.get("ROIName", "")), rois, words) for one in structures]
+    structures = [(one, keyword) for sequence, keyword in _STRUCTURES.items() for one in dataset.get(sequence) or []]
+    names = _kept_names([str(one.get(keyword, "")) for one, keyword in structures], rois, words)
     _clean_level(dataset, key, enhanced=enhanced)
-    for one, name in zip(structures, names, strict=True):
-        one.ROIName = name
+    for position, ((one, keyword), name) in enumerate(zip(structures, names, strict=True), 1):
+        unnamed = f"Segment {position}" if keyword == "SegmentLabel" else ""  # a segment must have a label
+        setattr(one, keyword, name or unnamed)
     for element in dataset.iterall():
         if is_kept_text(element):
             _clean_text(element, words)
@@ -168,6 +175,19 @@ def clean_dataset(dataset: Dataset, key: bytes, patient: str, rois: Sequence[str
         meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
     elif "MediaStorageSOPInstanceUID" in meta:
         dataset.file_meta["MediaStorageSOPInstanceUID"].value = new_uid(str(meta.MediaStorageSOPInstanceUID), key)
+
+
+def _kept_names(names: Sequence[str], rois: Sequence[str], words: Collection[str]) -> list[str]:
+    """Return what is kept of the names of structures: of others their words of the field, if no two become one."""
+    kept = [_kept_name(name, rois, words) for name in names]
+    short = [known or _words_of_field(name, words) for known, name in zip(kept, names, strict=True)]
+    counts = Counter(name.casefold() for name in short)
+    return [known or (name if counts[name.casefold()] == 1 else "") for known, name in zip(kept, short, strict=True)]
+
+
+def _words_of_field(name: str, words: Collection[str]) -> str:
+    several = re.findall(r"[^\W\d_]{2,}", name)  # a single letter may be an initial
+    return " ".join(word for word in several if is_plain_name(word) and not tells_who(word, words))
 
 
 def _kept_name(name: str, rois: Sequence[str], words: Collection[str]) -> str:
@@ -187,9 +207,23 @@ def _kept_name(name: str, rois: Sequence[str], words: Collection[str]) -> str:
 def _clean_text(element: DataElement, words: Collection[str]) -> None:
     """Replace the values of a text that hold a word of the patient's names or numbers, a date or a UID."""
     values = [element.value] if element.VM == 1 else list(element.value)
-    if any(tells_who(str(value), words) for value in values):
-        cleaned = [DUMMIES[element.VR] if tells_who(str(value), words) else value for value in values]
+    cleaned = [DUMMIES[element.VR] if tells_who(str(value), words) else value for value in values]
+    if cleaned != values:
         element.value = cleaned if len(cleaned) > 1 else cleaned[0]
+
+
+def _cut_pixels(dataset: Dataset) -> None:
+    """Cut off what lies behind the last pixel of a native image, but for the byte that makes the length even."""
+    from pydicom.pixels.utils import get_expected_length
+
+    described = all(dataset.get(name) is not None for name in _DESCRIBING)
+    if not described or dataset.file_meta.TransferSyntaxUID.is_encapsulated:
+        return
+    if dataset.BitsAllocated != 1 and dataset.BitsAllocated % 8:  # packed, as old files are
+        return
+    size = get_expected_length(dataset)
+    if len(dataset.PixelData) > size:
+        dataset["PixelData"].value = dataset.PixelData[:size] + bytes(size % 2)
 
 
 def new_uid(uid: str, key: bytes) -> str:
@@ -231,69 +265,3 @@ def _clean_sequence(element: DataElement, code: str, key: bytes, *, enhanced: bo
 def _replace(element: DataElement) -> None:
     if not element.is_empty or element.keyword in _REQUIRED:
         element.value = DUMMIES.get(element.VR, b"\0\0")
-
-
-def clean_nifti(content: bytes, limits: Limits, *, packed: bool) -> bytes:
-    """Clear the text fields and extensions of a NIfTI file, and what lies behind its voxels; the rest stays as it is.
-
-    The fields, by `nifti1.h` and `nifti2.h`: data_type, db_name, descrip, aux_file and intent_name.
-
-    Raises
-    ------
-    SourceError
-        If it is no single-file NIfTI, or is damaged.
-    """
-    try:
-        data = bytearray(unpack_gzip(content, lambda _: sys.maxsize, limits, limits.clock()) if packed else content)
-        size, start = _whole_layout(data)
-        del data[file_size(bytes(data[:540])) :]
-    except SourceError:
-        raise
-    except Exception as error:  # gzip, zlib, struct and nibabel name damage in a dozen ways
-        raise SourceError(f"a damaged NIfTI file ({type(error).__name__}); copy it again or leave it out") from error
-    for offset, length in _NIFTI[size]:
-        data[offset : offset + length] = bytes(length)
-    data[size:start] = bytes(start - size)  # the flag of extensions and the extensions: zeros say there are none
-    return gzip.compress(bytes(data), mtime=0) if packed else bytes(data)
-
-
-def _whole_layout(data: bytes | bytearray) -> tuple[int, int]:
-    size, start = nifti_layout(data)
-    if start > len(data):
-        raise ValueError("the voxels lie outside the file")
-    return size, start
-
-
-def nifti_layout(head: bytes | bytearray) -> tuple[int, int]:
-    """Return the header's size and where the voxels begin, from a file's first 540 bytes.
-
-    Raises
-    ------
-    ValueError
-        If it is no single-file NIfTI-1 or NIfTI-2.
-    """
-    for order in "<>":
-        (size,) = struct.unpack_from(order + "i", head)
-        if size in _NIFTI:
-            start = int(struct.unpack_from(order + ("f" if size == 348 else "q"), head, 108 if size == 348 else 168)[0])
-            if start < size:
-                raise ValueError("the voxels lie inside the header")
-            return size, start
-    raise ValueError("not a NIfTI header")
-
-
-def nifti_text(data: bytes) -> list[str]:
-    """Name the filled text fields of a NIfTI file."""
-    names = {348: ("db_name", "descrip", "aux_file", "intent_name"), 540: ("descrip", "aux_file", "intent_name")}
-    size, start = _whole_layout(data)
-    fields = zip(names[size], _NIFTI[size], strict=True)
-    found = [name for name, (offset, length) in fields if data[offset : offset + length].strip(b"\0 ")]
-    return found + (["extension"] if data[size:start].strip(b"\0") else [])
-
-
-def gzip_name(data: bytes) -> str:
-    """Return the name that a gzip file says it had before it was packed, or "" (RFC 1952, section 2.3)."""
-    if data[:2] != b"\x1f\x8b" or len(data) < 12 or not data[3] & 8:
-        return ""
-    start = 12 + int.from_bytes(data[10:12], "little") if data[3] & 4 else 10
-    return data[start : start + 1000].partition(b"\0")[0].decode("latin-1")

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from npczarr.errors import NpczarrError, SourceError
-from npczarr.privacy.clean import clean_dicom, clean_nifti
+from npczarr.privacy.clean import clean_dicom
 from npczarr.privacy.names import DICOM_ENDINGS, Copy, Renamed
+from npczarr.privacy.nifti import clean_nifti
 from npczarr.privacy.record import write_file
 from npczarr.privacy.tables import clean_table
 from npczarr.sources.config import SourceConfig

@@ -13,10 +13,11 @@ from npczarr.errors import ParameterError
 from npczarr.model.cohort import File
 from npczarr.model.options import check_local
 from npczarr.model.progress import Meter, OnProgress
+from npczarr.outputs import expanded, hold
 from npczarr.privacy.changes import Changes, begin, find_changes, finish
 from npczarr.privacy.copying import Cleaned, Task, clean_folder, copy_tables
 from npczarr.privacy.names import Copy, Names, plan
-from npczarr.privacy.record import NAME, Record, hold
+from npczarr.privacy.record import NAME, Record
 from npczarr.runner import Runner
 from npczarr.sources.config import load_config
 from npczarr.sources.files import Source, open_source
@@ -77,10 +78,11 @@ def deidentify(
     number, which does not follow the order of the names; folders of visits get one where a name may tell a date, or a
     letter where their order is not known; other names of files and folders become numbers in the same order, save those
     that the layout spells out.
-    The name of a structure in an RTSTRUCT stays where it is of words of the field, such as GTVp, or stands in the
-    configuration's [labels]; of one that a pattern there matches, what the pattern spells stays; others are emptied.
-    Pixels stay bit for bit, in their encoding: a face can still be reconstructed from a scan of the head, see
-    :func:`audit`.
+    The name of a structure in an RTSTRUCT or SEG stays where it is of words of the field, such as GTVp, or stands in
+    the configuration's [labels]; of one that a pattern there matches, what the pattern spells stays; of others the
+    words of the field, unless another is called so.
+    Pixels stay bit for bit, in their encoding; bytes behind the last one of an image that is not compressed are cut
+    off. A face can still be reconstructed from a scan of the head, see :func:`audit`.
 
     A further run with the same key into the same folder brings the copy up to date. Patients and files keep their
     names, new ones get the next numbers; only the visits of a patient are numbered anew where one was added before
@@ -152,7 +154,7 @@ def deidentify(
         names = Names(layout, strict=config is not None, keep_patients=keep_patients, record=record)
         copies, ignored = plan(files, tables, names)
         ignored |= dict.fromkeys(stores, "a Zarr store: clean what it was made from, and convert that")
-        rois = tuple(roi for label in layout.labels for roi in label.rois)
+        rois = tuple(str(name) for label in layout.labels for name in (*label.rois, *label.segments))
         changes = find_changes(out, copies, files, rois, record)
         begin(out, changes, record)
         to_copy = [copy for copy in changes.todo if copy.kind == "table"]
@@ -216,7 +218,7 @@ def _listed(source: Source, tables: Collection[str]) -> tuple[list[File], list[s
 def _check(source: Source, out: Path, key: bytes | None) -> Path:
     """Return the whole path of the folder to write; nothing is made."""
     check_local(out)
-    target = out.expanduser().resolve()
+    target = expanded(out).resolve()
     if "://" not in source.url:
         there = Path(source.url)
         if target == there or there in target.parents or target in there.parents:

@@ -56,6 +56,7 @@ def plan(files: Iterable[File], tables: Collection[str], names: Names) -> tuple[
     """Say where each file goes, by its path and what earlier runs called it; and why some go nowhere."""
     kinds = {path: "table" if path in tables else _kind(path) for path in sorted(file.path for file in files)}
     owners = {path: names.owner(path, kind) for path, kind in kinds.items() if kind}
+    owners = {path: names.owner_beside(path, kinds[path]) if one is None else one for path, one in owners.items()}
     names.number_shared()
     names.number_visits()
     names.name_patients()
@@ -102,7 +103,8 @@ class Names:
             "mask": "|".join(re.escape(rule.mask) for rule in layout.sequences),
             "slice": r"\d+",
         }
-        self._patterns = [(p.split("/"), path_regex(p, groups)) for p in (*layout.images, *layout.masks)]
+        patterns = (layout.images + layout.masks, layout.structures)
+        self._images, self._structures = ([(p.split("/"), path_regex(p, groups)) for p in one] for one in patterns)
         self._strict = strict
         self._keep_patients = keep_patients
         self._order = layout.visits
@@ -121,24 +123,37 @@ class Names:
         self._out_of_order = 0
 
     def owner(self, path: str, kind: str) -> str | None:
-        """Path of the patient's folder, or None where there is none. From now on its name is kept."""
+        """Path of the patient's folder of an image or mask that fits the layout, else None."""
         if kind == "table":
             self._kept.add(path)
             return ""
-        for wanted, pattern in self._patterns:
-            if match := pattern.fullmatch(path):
-                self._kept |= spelt(path.split("/"), wanted, match["below"].count("/"))
-                owner = path[: match.end("patient")]
-                if match.groupdict().get("session"):
-                    self._visits[path[: match.end("session")]] = match["session"]
-                    self._owners_of_visits[path[: match.end("session")]] = owner
-                return self._owned(owner, match["patient"])
+        found = ((wanted, match) for wanted, pattern in self._images if (match := pattern.fullmatch(path)))
+        return next((self._laid_out(wanted, match) for wanted, match in found), None)
+
+    def owner_beside(self, path: str, kind: str) -> str | None:
+        """Path of the patient's folder of any other file, or None where there is none; images had theirs before.
+
+        Outlines lie in the folder of a patient of whom there is an image or mask, as `convert` looks for them.
+        """
+        for wanted, pattern in self._structures:
+            if (match := pattern.fullmatch(path)) and path[: match.end("patient")] in self._owners:
+                return self._laid_out(wanted, match)
         if self._strict:
             return None
         folders = without_containers(path.split("/")[:-1])
         if kind == "dicom" and len(folders) > 1:
             folders = without_containers(folders[:-1])
         return self._owned("/".join(folders), folders[-1]) if folders else "unknown"
+
+    def _laid_out(self, wanted: list[str], match: re.Match[str]) -> str:
+        """Note what a path is made of: names that its pattern spells out, the visit, and the patient, who is told."""
+        path = match.string
+        self._kept |= spelt(path.split("/"), wanted, match["below"].count("/"))
+        owner = path[: match.end("patient")]
+        if match.groupdict().get("session"):
+            self._visits[path[: match.end("session")]] = match["session"]
+            self._owners_of_visits[path[: match.end("session")]] = owner
+        return self._owned(owner, match["patient"])
 
     def _owned(self, folder: str, label: str) -> str:
         """Keep the name of a patient's folder if it is a short number, or if names are to be kept, and it is free."""

@@ -54,6 +54,15 @@ _CLASSES = re.compile(
     r"(Class|Syntax|CodingScheme|ContextGroupExtensionCreator)\w*UID$|^ContextUID$|^MappingResourceUID$"
 )
 _NUMBERS = frozenset(("DS", "IS", "FD", "FL", "SL", "SS", "SV", "UL", "US", "UV"))
+#: What the table does not list and may hold anything that somebody typed, or a number or birthday of the patient.
+_UNLISTED = {
+    **dict.fromkeys(("PatientBirthDateInAlternativeCalendar", "PatientDeathDateInAlternativeCalendar"), "X"),
+    **dict.fromkeys(("PlacerOrderNumberProcedure", "FillerOrderNumberProcedure"), "X"),
+    **dict.fromkeys(("SegmentLabel", "SegmentAlgorithmName", "ContentLabel"), "D"),
+    "ContentDescription": "Z",
+}
+#: Names of structures: kept where they are of words of the field, by which masks are found again.
+_STRUCTURES = ("ROIName", "SegmentLabel")
 #: Code strings that some scanners fill with whatever is typed.
 _TYPED_CODES = ("ImageType", "ScanOptions", "ScanningSequence", "SequenceVariant", "BodyPartExamined")
 _PATIENT = ("PatientID", "PatientName")
@@ -64,16 +73,18 @@ def action(tag: int, vr: str, keyword: str) -> str:
     """Return the code of table E.1-1 for an attribute, or ``"K"`` where it may stay.
 
     Goes past the table where it would let something through: private, retired curve and overlay groups and attributes
-    that the dictionary does not know are removed, as are dates, names and prose that the table does not list.
+    that the dictionary does not know are removed, as are dates, names, prose and URLs that the table does not list.
     """
     group = tag >> 16
     if group % 2 or group & 0xFF00 in (0x5000, 0x6000) or not keyword:
         return "X"
     if tag in _SINGLE:
         return _SINGLE[tag]
+    if keyword in _UNLISTED:
+        return _UNLISTED[keyword]
     if vr == "UI" and not _CLASSES.search(keyword):
         return "U"
-    return "X" if vr in ("AS", "DA", "DT", "TM", "PN", "LT", "ST", "UT", "UN") else "K"
+    return "X" if vr in ("AS", "DA", "DT", "TM", "PN", "LT", "ST", "UT", "UR", "UN") else "K"
 
 
 def is_taken_out(keyword: str) -> bool:
@@ -107,20 +118,34 @@ def identifies(element: DataElement, dataset: Dataset, folders: frozenset[str] =
         return True
     if element.keyword in _PATIENT and str(element.value) in folders:
         return False
-    if element.keyword == "ROIName":  # kept where it is of words of the field, by which masks are found again
+    if element.keyword in _STRUCTURES:
         return not is_plain_name(str(element.value))
     return any(not _is_dummy(element.VR, v) for v in values)
 
 
 def is_kept_text(element: DataElement) -> bool:
-    """Whether an attribute is text that somebody may have typed, and that the profile lets stand."""
-    free = element.VR in ("LO", "SH", "UC") or element.keyword in _TYPED_CODES
-    return free and not element.is_empty and action(int(element.tag), element.VR, element.keyword) == "K"
+    """Whether an attribute is a text or a code that the profile lets stand, and that may hold words of a patient."""
+    kept = action(int(element.tag), element.VR, element.keyword) == "K"
+    return kept and element.VR in ("CS", "LO", "SH", "UC") and not element.is_empty
 
 
-def words_of(dataset: Dataset) -> frozenset[str]:
-    """Words of the patient's names and numbers, and of the people around; none in a file that was cleaned."""
-    return frozenset() if is_cleaned(dataset) else identity_words(dataset.get(name, "") for name in IDENTITIES)
+def is_typed(element: DataElement) -> bool:
+    """Whether somebody may have typed a text that stays, so that it may say anything: not so of most codes."""
+    return element.VR != "CS" or element.keyword in _TYPED_CODES
+
+
+def words_of(dataset: Dataset, folders: frozenset[str] = frozenset()) -> frozenset[str]:
+    """Words of the patient's names and numbers, and of the people around; of a cleaned file those that came back.
+
+    Parameters
+    ----------
+    dataset
+        Of a whole file.
+    folders
+        Parts of the file's path, as for :func:`identifies`.
+    """
+    found = (dataset[name] for name in IDENTITIES if name in dataset)
+    return identity_words(element.value for element in found if identifies(element, dataset, folders))
 
 
 def is_text_for_number(element: DataElement) -> bool:

@@ -6,18 +6,12 @@ import hashlib
 import hmac
 import json
 import os
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
 from npczarr.errors import ParameterError
-
-try:
-    import fcntl
-except ImportError:  # Windows: nothing keeps two runs apart
-    fcntl = None  # type: ignore[assignment]
 
 NAME = ".npczarr-deidentify"  # hidden, so that no conversion takes it for a file of a scan
 TEMPORARY = ".npczarr-part"  # ends the name of a file that is being written
@@ -193,6 +187,11 @@ class Record:
             self.files[key] = Made(*map(str, values))
 
 
+def is_record(name: str, content: bytes) -> bool:
+    """Whether a file is the record of a copy, which holds nothing but digests and paths of the copy."""
+    return name == NAME and content.startswith(_as_text([_FORMAT])[:-2])
+
+
 def write_file(target: Path, content: bytes) -> None:
     """Write a file that has its name only when it is whole and on the disk."""
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -202,35 +201,6 @@ def write_file(target: Path, content: bytes) -> None:
         file.flush()
         os.fsync(file.fileno())
     part.replace(target)
-
-
-@contextmanager
-def hold(folder: Path) -> Iterator[None]:
-    """Keep other runs out of a folder while the block runs, if the system and its file system have locks.
-
-    Raises
-    ------
-    ParameterError
-        If another run is writing there.
-    """
-    if fcntl is None:
-        yield
-        return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        _lock(handle, folder)
-        yield
-    finally:
-        os.close(handle)
-
-
-def _lock(handle: int, folder: Path) -> None:
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        raise ParameterError(f"{folder}: another run is writing there; wait until it has ended") from error
-    except OSError:  # a file system without locks
-        return
 
 
 def _as_text(lines: Iterable[list[Any]]) -> bytes:

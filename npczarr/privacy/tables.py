@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from npczarr.errors import SourceError
 from npczarr.model.clinical import PATIENT_ALIASES, SESSION_ALIASES, plain
-from npczarr.model.identifiers import EXACT_DATE, identifies_by_name, identity_words, is_plain_visit, tells_who
+from npczarr.model.identifiers import identifies_beside_labels, identity_words, is_date, is_plain_visit, tells_who
 from npczarr.privacy.names import Renamed
 from npczarr.sources.config import SourceConfig
 from npczarr.sources.csv_files import parse_csv
@@ -101,7 +101,7 @@ def _must_go(name: str, rows: Sequence[Row], keys: _Keys, renamed: Renamed) -> b
     """Whether a column may tell who someone is, or the day of a visit; a second column of patients may."""
     if name == keys.session:
         return not renamed.visits and not all(is_plain_visit(row[name]) for row in rows)
-    return identifies_by_name(name) or plain(name) in PATIENT_ALIASES
+    return identifies_beside_labels(name)
 
 
 def _new_keys(row: Row, keys: _Keys, renamed: Renamed) -> Row | None:
@@ -129,7 +129,7 @@ def _words_of(row: Row, left_out: Sequence[str], keys: _Keys, new: Row) -> froze
 def _without_words(row: Row, kept: Sequence[str], words: frozenset[str], emptied: Counter[str], keys: _Keys) -> Row:
     values = {name: row[name] for name in kept}
     for name in kept:
-        if name not in (keys.patient, keys.session) and (tells_who(row[name], words) or EXACT_DATE.search(row[name])):
+        if name not in (keys.patient, keys.session) and (tells_who(row[name], words) or is_date(row[name])):
             values[name] = ""
             emptied[name] += 1
     return values

@@ -46,9 +46,11 @@ ACQUISITION = {
 #: Fields whose words no text of the store may hold.
 IDENTITIES = (
     "PatientName", "PatientID", "OtherPatientNames", "OtherPatientIDs", "PatientBirthName", "PatientMotherBirthName",
-    "PatientTelephoneNumbers", "PatientBirthDate", "AccessionNumber", "ReferringPhysicianName",
-    "PerformingPhysicianName", "OperatorsName", "ResponsiblePerson",
+    "PatientTelephoneNumbers", "PatientAddress", "PatientBirthDate", "AccessionNumber", "AdmissionID", "StudyID",
+    "ReferringPhysicianName", "RequestingPhysician", "PerformingPhysicianName", "NameOfPhysiciansReadingStudy",
+    "OperatorsName", "ResponsiblePerson",
 )  # fmt: skip
+_SHORTEST_STUDY_ID = 4  # shorter ones count the studies, or are words of scanners
 _TEXT = {
     "modality", "manufacturer", "scanner_model", "mr_acquisition_type", "scanning_sequence", "sequence_variant",
     "patient_position", "photometric_interpretation",
@@ -78,7 +80,9 @@ def acquisition(dataset: Dataset, index: int = 0) -> dict[str, Value]:
 def _identities(dataset: Dataset) -> Iterator[object]:
     for keyword in IDENTITIES:
         try:
-            yield dataset.get(keyword, "")
+            value = dataset.get(keyword, "")
+            if keyword != "StudyID" or len(str(value)) >= _SHORTEST_STUDY_ID:
+                yield value
         except Exception:  # damaged: pydicom names it in a dozen ways
             continue
 

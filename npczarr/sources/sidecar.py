@@ -9,6 +9,7 @@ from typing import Any
 from pydicom.datadict import dictionary_VR, tag_for_keyword
 from pydicom.dataset import Dataset
 
+from npczarr.sources.acquisition import IDENTITIES
 from npczarr.sources.headers import quiet
 
 #: DICOM keyword by the name in a sidecar, where they differ.
@@ -19,13 +20,14 @@ _OTHER_NAMES = {
 }
 #: Times that BIDS gives in seconds and DICOM in milliseconds, with the longest that makes sense, in seconds.
 _SECONDS = {"EchoTime": 2.0, "RepetitionTime": 60.0, "InversionTime": 20.0}
-#: What is taken from a sidecar; of these, only the allow-list of acquisition enters a store.
+#: What is taken from a sidecar; of these, only the allow-list of acquisition enters a store, without words of the names
+#: and numbers that are taken too.
 _TAKEN = frozenset({
     "Modality", "ImageType", "Manufacturer", "ManufacturerModelName", "MagneticFieldStrength", "ImagingFrequency",
     "EchoTime", "RepetitionTime", "InversionTime", "FlipAngle", "EchoTrainLength", "NumberOfAverages",
     "PixelBandwidth", "SliceThickness", "SpacingBetweenSlices", "PercentPhaseFieldOfView", "MRAcquisitionType",
     "ScanningSequence", "SequenceVariant", "PatientPosition", "SeriesDescription", "ProtocolName", "SequenceName",
-    "ContrastBolusAgent", "SeriesInstanceUID", "StudyInstanceUID",
+    "ContrastBolusAgent", "SeriesInstanceUID", "StudyInstanceUID", *IDENTITIES,
 })  # fmt: skip
 _NUMBERS = ("DS", "FD", "FL", "IS", "SS", "US")
 _LONGEST = 500

@@ -20,7 +20,7 @@ from zarr.abc.store import RangeByteRequest, Store
 from zarr.storage import LocalStore
 
 from npczarr.errors import NpczarrError
-from npczarr.model.identifiers import identifies_by_name
+from npczarr.model.identifiers import identifies_beside_labels
 from npczarr.model.where import Texts
 from npczarr.store.checksums import state_of
 from npczarr.store.columns import Column, arrays_for, columns_of, read_columns
@@ -177,7 +177,7 @@ def _left_out(found: ZarrArray, column: Column) -> bool:
     """Whether a column is a digest, or one of the cohort's own tables that an audit names, kept by the user's wish."""
     source = found.attrs.asdict().get("source_column")
     names = () if source is None else (column.path, str(source))
-    return column.path.endswith("_digest") or any(identifies_by_name(name) for name in names)
+    return column.path.endswith("_digest") or any(identifies_beside_labels(name) for name in names)
 
 
 def _as_table(values: Mapping[str, NDArray[Any]], sequences: Sequence[str], shape: tuple[int, int]) -> Any:  # noqa: ANN401 - of pyarrow

@@ -65,7 +65,11 @@ def root_attributes(image_dtype: str, *, rated: bool, of: Mapping[str, Any]) -> 
 
 
 def uid_digest(uid: str, salt: str) -> str:
-    """Digest of a UID: equal for equal UIDs in one store, and of no use to who does not have the UID; "" for ""."""
+    """Digest of a UID: equal for equal UIDs in one store; "" for "".
+
+    The salt is in the store. Whoever can guess a UID, as one that is made from the PatientID, finds it again by its
+    digest; UIDs of a copy that npczarr deidentify made are random numbers, which nobody can guess.
+    """
     return hashlib.blake2b(uid.encode(), key=bytes.fromhex(salt), digest_size=16).hexdigest() if uid else ""
 
 

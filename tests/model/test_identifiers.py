@@ -38,9 +38,9 @@ TELLING = {
     "Japanese and Korean": ["氏名", "生年月日", "住所", "電話番号", "カルテ番号", "検査日", "이름", "생년월일"],
 }
 HARMLESS = (
-    *("Tumorname", "Tumor name", "Drug name", "sequence name", "Protokollname", "Age", "Alter", "Geburtsjahr", "Sex"),
+    *("Tumorname", "Tumor name", "Drug name", "sequence name", "Protokollname", "Age", "Alter", "Sex"),
     *("T stage", "N", "n2", "EBV-DNA", "Überlebenszeit", "OS (Monate)", "days since diagnosis date", "update", "data"),
-    *("Tage seit Untersuchungsdatum", "candidate", "Datei", "Daten", "updated event", "CNS involvement", "via", "Ort"),
+    *("Tage seit Untersuchungsdatum", "candidate", "Datei", "Daten", "updated event", "CNS involvement", "via"),
     *("acq_time", "年龄", "总生存期（月）", "病理", "生存状态", "随访时间", "Pseudonym", "mobility", "Adressat"),
 )
 

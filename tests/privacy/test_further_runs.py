@@ -18,12 +18,13 @@ import npczarr as npc
 from npczarr.cli.app import app
 from npczarr.errors import ParameterError
 from npczarr.model.cohort import File
+from npczarr.outputs import hold
 from npczarr.privacy import copying
 from npczarr.privacy.audit import audit
 from npczarr.privacy.changes import begin, find_changes
 from npczarr.privacy.deidentify import deidentify
 from npczarr.privacy.names import Names, plan
-from npczarr.privacy.record import NAME, Record, hold
+from npczarr.privacy.record import NAME, Record
 from npczarr.sources.config import SourceConfig
 from tests.builders import noise, oblique_grid, slice_dataset
 

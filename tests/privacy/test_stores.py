@@ -50,7 +50,7 @@ def test_a_store_within_a_source_is_named_once(store, tmp_path):
 def test_files_that_audit_cannot_look_into_are_not_taken_for_clean(tmp_path):
     for name in ("patients.xlsx", "letter.pdf", "old.tar.gz", "LICENSE"):
         (tmp_path / name).write_bytes(b"Miller")
-    assert list(audit(tmp_path, workers=0).unread) == ["letter.pdf", "old.tar.gz", "patients.xlsx"]
+    assert list(audit(tmp_path, workers=0).unread) == ["LICENSE", "letter.pdf", "old.tar.gz", "patients.xlsx"]
 
 
 @pytest.mark.parametrize(

@@ -141,3 +141,17 @@ def test_a_copy_of_nothing_is_no_success(tmp_path):
     printed = CliRunner().invoke(app, ["deidentify", str(folder), str(tmp_path / "out"), "--workers", "0"])
     assert printed.exit_code == 1
     assert "nothing was copied" in printed.output
+
+
+@pytest.mark.parametrize(
+    "day", ["4.3.19", "14.3.62", "04-MAR-2019", "March 4th 2019", "2019年3月4日", "14.03.1962", "seen 4 Mar 2019"]
+)
+def test_a_day_is_emptied_in_whatever_form_it_is_written_and_said(source, tmp_path, day):
+    folder = source("001/T1WI")
+    (folder / "tab.csv").write_text(f"Patient;Befund;Size\n001;{day};4.3\n", encoding="utf-8")
+    assert [one.name for one in audit(folder, workers=0).notes if "column" in one.name] == [
+        "entries of the column 'Befund'"
+    ]
+    done = deidentify(folder, tmp_path / "out", tables=["tab.csv"], workers=0)
+    assert rows(tmp_path / "out" / "tab.csv")[1:] == [["001", "", "4.3"]]
+    assert any("'Befund': 1 entries emptied" in one for one in done.remarks)
