@@ -15,6 +15,8 @@ from npczarr.store.chunks import digest
 from npczarr.store.location import locate
 from npczarr.store.review import Review
 
+pytestmark = pytest.mark.slow  # opens stores, many times
+
 pytest.importorskip("matplotlib")
 
 OPENED = {

@@ -13,6 +13,8 @@ from npczarr.export import nifti
 from npczarr.export.cohort import FORMATS, export_scans
 from npczarr.export.manifest import Manifest
 
+pytestmark = pytest.mark.slow  # exports a cohort, many times
+
 FOREIGN = ("002/ROI-T2.nii.gz", "002/.0123abcd-mine.nii.gz", "002/.0123abcg-T1WI.nii.gz", "001/0123abcd-T1WI.nii.gz")
 
 
@@ -52,7 +54,6 @@ def killed_at(store, out, n, **options):
     return killed
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("format", FORMATS)
 def test_what_a_killed_export_left_of_another_state_is_not_kept(store, other, tmp_path, format):
     out, options = tmp_path / "out", {"format": format, "patients": ["001"]}
@@ -101,7 +102,6 @@ def test_a_file_of_somebody_else_that_a_killed_export_did_not_reach_stays(store,
     assert (killed / "001/ROI-T1.nii.gz").read_bytes() == b"drawn by hand"
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("format", FORMATS)
 @pytest.mark.parametrize("cohort_", ["store", "raters"])
 def test_files_are_recorded_before_they_are_written(request, tmp_path, cohort_, format):

@@ -17,6 +17,8 @@ from npczarr.export.cohort import export_scans
 from npczarr.model.layout import plan_layout
 from npczarr.store.create import create, resize
 
+pytestmark = pytest.mark.slow  # measures stores, many times
+
 OPENED = {
     "npczarr.open": npc.open,
     "xr.open_zarr": xr.open_zarr,
@@ -140,7 +142,6 @@ def test_a_cut_store_of_another_program_is_refused_where_a_scan_lacks_voxels(cut
             use()
 
 
-@pytest.mark.slow
 def test_a_copy_of_a_cut_cohort_is_refused(store, tmp_path):
     xr.open_zarr(store, chunks=None).isel(y=slice(5, None)).to_zarr(tmp_path / "cut.zarr", consolidated=False)
     for opened in (npc.open, lambda url: xr.open_zarr(url, consolidated=False)):
@@ -182,7 +183,6 @@ def test_a_changed_scan_is_refused_where_a_measure_of_its_mask_takes_its_coordin
     assert npc.measure_mask(scan.isel(cut).mask)["voxel_count"] > 0
 
 
-@pytest.mark.slow
 def test_what_keeps_every_scan_in_its_place_is_measured(store, tmp_path):
     ds = npc.open(store)
     expected = npc.morphology(ds).volume.compute()
@@ -262,7 +262,6 @@ def test_values_that_no_label_has_are_refused(changed, labelled):
             use()
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("label", [None, "tumor"])
 def test_any_value_above_0_is_the_only_label(label, store):
     ds = npc.open(store)
@@ -296,7 +295,6 @@ def test_a_scan_without_a_mask_is_told_from_an_empty_one_by_the_digest(cohort, t
 # Kept by workers, one scan of lazy tables, none at all.
 
 
-@pytest.mark.slow
 def test_a_cohort_that_workers_hold_is_measured(store, exported, raters):
     program = f"""
 import numpy as np, xarray as xr, npczarr as npc
@@ -318,7 +316,6 @@ with Client(processes=False, n_workers=1, threads_per_worker=1, dashboard_addres
     subprocess.run([sys.executable, "-c", program], check=True, timeout=120)
 
 
-@pytest.mark.slow
 def test_one_scan_of_lazy_tables_is_as_in_the_cohort(dataset, store, exported, raters):
     chunked = dataset.chunk(patient=1, sequence=1)
     for one in (chunked.isel(patient=1, sequence=0), chunked.sel(patient=["002"], sequence=["T1WI"]).squeeze()):
@@ -376,7 +373,6 @@ def test_one_sequence_or_patient_is_looked_at_as_several(dataset):
         npc.figures.resolution(one)
 
 
-@pytest.mark.slow
 def test_a_scan_that_was_moved_out_of_its_place_is_refused_where_its_mask_is_cut(store):
     ds = npc.open(store)
     room = (ds.sizes["x"] - ds.shape.sel(axis="x", drop=True)).where(ds.mask_voxels > 0, 0).values

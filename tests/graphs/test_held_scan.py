@@ -20,6 +20,8 @@ from npczarr.store.rows import Rows
 from tests.builders import write_cohort
 from tests.store.small import snapshot
 
+pytestmark = pytest.mark.slow  # converts cohorts again
+
 SERIES = "data/MRI-Segments/001"
 KEY = ("001", "T1WI")
 
@@ -110,7 +112,6 @@ WORSE = {
 }
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("worsen", WORSE)
 def test_a_source_that_got_worse_takes_nothing_and_the_scan_is_named(source, store, worsen, tmp_path):
     whole = shutil.copytree(source, tmp_path / "whole")
@@ -143,7 +144,6 @@ def test_a_source_that_got_worse_takes_nothing_and_the_scan_is_named(source, sto
     assert npc.validate(store, against=source, workers=0).imported == ("001/T1WI",)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("asked", ["001/T1WI", "001"])
 def test_who_asks_for_what_the_source_has_gets_it(source, store, asked):
     cut(source)
@@ -162,7 +162,6 @@ def test_a_scan_of_which_there_is_no_file_can_be_given_up(source, store):
     assert npc.validate(store, workers=0) == ()
 
 
-@pytest.mark.slow
 def test_a_sequence_that_is_gone_for_all_is_named(source, store):
     for folder in (source / "data/MRI-Segments").iterdir():
         shutil.rmtree(folder / "T2WI")
@@ -173,7 +172,6 @@ def test_a_sequence_that_is_gone_for_all_is_named(source, store):
     assert (npc.open(store).status == "ok").all()
 
 
-@pytest.mark.slow
 def test_a_source_of_other_scans_of_a_patient_has_lost_none(source, store):
     npc.convert(source, store, workers=0)
     fresh = shutil.copytree(source, source.parent / "fresh")
@@ -192,7 +190,6 @@ def test_a_source_of_other_scans_of_a_patient_has_lost_none(source, store):
     assert result.attrs["remarks"] == []
 
 
-@pytest.mark.slow
 def test_a_shorter_scan_of_other_voxels_is_a_change_that_is_said(source, store):
     slices(source)[-1].unlink()
     for path in slices(source):
@@ -215,7 +212,6 @@ def test_a_run_that_was_killed_before_it_wrote_takes_nothing_either(source, stor
     assert content(store) == before
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", ["image", "mask"])
 def test_what_a_killed_run_has_left_whole_stays_pending(source, store, name):
     whole = shutil.copytree(source, source.parent / "whole")
@@ -237,7 +233,6 @@ def test_what_a_killed_run_has_left_whole_stays_pending(source, store, name):
     assert npc.validate(store, workers=0) == ()
 
 
-@pytest.mark.slow
 def test_what_a_killed_run_has_left_of_nothing_is_refused(source, store):
     cut(source)
     Rows(open_group(locate(store).open(), str(store))).mark_pending([KEY])
@@ -248,7 +243,6 @@ def test_what_a_killed_run_has_left_of_nothing_is_refused(source, store):
     assert npc.validate(store, workers=0) == ()
 
 
-@pytest.mark.slow
 def test_an_image_that_was_left_in_part_is_mended_though_its_mask_is_gone_from_the_source(source, store):
     before = content(store)
     no_mask(source)
@@ -258,7 +252,6 @@ def test_an_image_that_was_left_in_part_is_mended_though_its_mask_is_gone_from_t
     assert content(store) == before
 
 
-@pytest.mark.slow
 def test_a_worker_that_dies_of_a_scan_takes_nothing(source, store, monkeypatch):
     before = content(store)
     for path in slices(source):
@@ -269,7 +262,6 @@ def test_a_worker_that_dies_of_a_scan_takes_nothing(source, store, monkeypatch):
     assert content(store) == before
 
 
-@pytest.mark.slow
 def test_a_repair_takes_nothing_that_its_source_no_longer_has(source, store):
     mask = npc.open(store).mask.sel(patient="001", sequence="T1WI").load()
     whole = shutil.copytree(source, source.parent / "whole")
@@ -282,7 +274,6 @@ def test_a_repair_takes_nothing_that_its_source_no_longer_has(source, store):
     np.testing.assert_array_equal(npc.open(store).mask.sel(patient="001", sequence="T1WI"), mask)
 
 
-@pytest.mark.slow
 def test_numbers_of_a_scan_that_stays_hold(source, store):
     npc.measure_store(store, "morphology")
     before = content(store)
@@ -292,7 +283,6 @@ def test_numbers_of_a_scan_that_stays_hold(source, store):
     assert npc.info(store)["changed"] == {}
 
 
-@pytest.mark.slow
 def test_a_source_none_of_which_can_be_read_is_no_other_cohort(source, store):
     before = content(store)
     for path in source.rglob("*.dcm"):
@@ -302,7 +292,6 @@ def test_a_source_none_of_which_can_be_read_is_no_other_cohort(source, store):
     assert content(store) == before
 
 
-@pytest.mark.slow
 def test_masks_of_raters_stay_too(cohort, raters, tmp_path):
     store = shutil.copytree(raters, tmp_path / "r.zarr")
     shutil.unpack_archive(cohort / "inner_reliability.zip", tmp_path / "source")

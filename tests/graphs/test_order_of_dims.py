@@ -8,6 +8,8 @@ import xarray as xr
 
 import npczarr as npc
 
+pytestmark = pytest.mark.slow  # measures and resamples a cohort in every order
+
 OPENED = {
     "npczarr.open": npc.open,
     "npczarr.open, without Dask": lambda url: npc.open(url, dask=False),
@@ -50,7 +52,6 @@ def assert_same(found, expected):
             assert (there == wanted).all(), name
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("order", ORDERS, ids=str)
 @pytest.mark.parametrize("opened", OPENED)
 def test_a_transposed_cohort_gives_the_same_results(opened, order, store, predictions):

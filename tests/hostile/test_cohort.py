@@ -14,6 +14,8 @@ import npczarr as npc
 from tests.builders import blob, nifti_image, oblique_grid, write_cohort
 from tests.hostile.corpus import CSV, dicom_slices
 
+pytestmark = pytest.mark.slow  # converts a cohort of every fault
+
 LIMITS = "[limits]\nscan_gb = 0.05\nfiles_gb = 0.1\nscan_seconds = 30\n"
 
 
@@ -180,7 +182,6 @@ def test_one_absurd_header_does_not_bend_the_layout_of_the_others(cohort, conver
     assert layouts[0][0] <= deepest
 
 
-@pytest.mark.slow
 def test_a_scan_that_becomes_absurd_stays_and_leaves_no_voxels_where_it_is_asked_for(tmp_path):
     write_cohort(tmp_path / "source", patients=("001",), tables={})
     npc.convert(tmp_path / "source", tmp_path / "a.zarr", workers=0)
@@ -213,7 +214,6 @@ TABLES = {
 }
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", TABLES)
 def test_no_table_costs_a_scan(tmp_path, name):
     write_cohort(tmp_path / "source", patients=("001",), tables={})

@@ -6,6 +6,8 @@ import npczarr as npc
 from npczarr.sources.scout import scout
 from tests.builders import noise, oblique_grid, write_series
 
+pytestmark = pytest.mark.slow  # converts cohorts
+
 
 @pytest.fixture
 def cohort(tmp_path):

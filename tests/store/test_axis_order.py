@@ -10,6 +10,8 @@ from npczarr.report import tables
 from npczarr.report.quality import findings
 from npczarr.store.axis_order import in_axis_order
 
+pytestmark = pytest.mark.slow  # copies whole stores
+
 CONFIG = '[layout]\nimages = "{patient}/{patient}_{sequence}.nii.gz"\nmasks = "{patient}/{patient}_seg.nii.gz"\n'
 ORDERS = (["z", "x", "y"], ["x", "y", "z"])
 

@@ -19,6 +19,8 @@ from npczarr.store.create import add_columns
 from npczarr.store.hierarchy import open_group
 from npczarr.store.location import locate
 
+pytestmark = pytest.mark.slow  # exports a cohort, many times
+
 
 @pytest.fixture(scope="module")
 def aligned(store, tmp_path_factory):
@@ -113,7 +115,6 @@ def test_it_holds_the_voxels_of_the_store(aligned, tmp_path):
     assert sorted(p for one in splits for p in one["val"]) == ["001", "002", "003"]
 
 
-@pytest.mark.slow
 def test_predictions_come_back(aligned, tmp_path):
     copy, out = shutil.copytree(aligned, tmp_path / "copy.zarr"), tmp_path / "Dataset501_NPC"
     npc.export_scans(copy, out, format="nnunet", workers=0)
@@ -136,7 +137,6 @@ def test_predictions_come_back(aligned, tmp_path):
     )
 
 
-@pytest.mark.slow
 def test_patients_for_testing_are_apart(store, tmp_path):
     npc.resample_store(store, tmp_path / "s.zarr", like="T1WI", spacing=(4, 3, 3), workers=0)
     part = npc.split(tmp_path / "s.zarr", shares={"train": 1 / 3, "val": 1 / 3, "test": 1 / 3}, seed=1)
@@ -267,7 +267,6 @@ def test_a_second_export_leaves_the_cases_of_the_second(undivided, tmp_path):
     assert files(out) == files(tmp_path / "fresh")
 
 
-@pytest.mark.slow
 def test_cases_that_the_store_has_no_more_are_deleted(undivided, tmp_path):
     out = tmp_path / "out"
     export(undivided, out)
@@ -312,7 +311,6 @@ def test_patients_may_be_added_and_none_left_out(undivided, tmp_path):
     assert export(undivided, out) == {"001": "kept", "002": "kept", "003": "written"}
 
 
-@pytest.mark.slow
 def test_a_folder_of_something_else_is_refused_and_left_as_it_is(aligned, undivided, tmp_path):
     out = tmp_path / "out"
     (out / "imagesTr").mkdir(parents=True)
@@ -335,7 +333,6 @@ def test_a_folder_of_something_else_is_refused_and_left_as_it_is(aligned, undivi
         export(aligned, out)
 
 
-@pytest.mark.slow
 def test_a_run_that_was_killed_is_completed(undivided, tmp_path):
     url, out, killed = (
         with_columns(undivided, tmp_path / "s.zarr", split=["0", "1", "test"]),
@@ -371,7 +368,6 @@ def test_a_case_that_cannot_be_read_leaves_no_files(undivided, tmp_path):
     assert cases(tmp_path / "out") == {"Tr": ["001", "003"], "Ts": []}
 
 
-@pytest.mark.slow
 def test_a_test_patient_needs_no_mask(undivided, tmp_path):
     url = tmp_path / "s.zarr"
     ds = npc.open(undivided).load()
