@@ -505,9 +505,7 @@ def work():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "call", ["work()", "if len(sys.argv) > 1:\n    work()", 'if __name__ == "__main__":\n    work()']
-)
+@pytest.mark.parametrize("call", ["work()", 'if __name__ == "__main__":\n    work()'])
 def test_a_script_needs_no_guard(call, tmp_path):
     script = tmp_path / "script.py"
     script.write_text(SCRIPT.format(call=call))

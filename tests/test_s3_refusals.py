@@ -106,8 +106,6 @@ def test_a_bucket_that_is_not_there_is_said_to_be_missing(s3, cohort, store):
 
 def test_a_server_that_goes_away_is_asked_once_and_the_run_is_completed_later(s3, cohort, store, monkeypatch):
     """Each request that nobody answers takes a minute: of the many at the end of a run none is made."""
-    monkeypatch.setattr(storage_errors, "PATIENCE", storage_errors.timedelta(0))
-    monkeypatch.setitem(object_store._RETRY, "max_retries", 0)
     url, failed = "s3://priv/away.zarr", []
     ask = Objects._ask
 
@@ -118,14 +116,16 @@ def test_a_server_that_goes_away_is_asked_once_and_the_run_is_completed_later(s3
             failed.append(act)
             raise
 
-    monkeypatch.setattr(Objects, "_ask", noted)
-
     def stop(progress):
         if progress.done == 3:
             s3.stop()
 
-    with pytest.raises(UnreachableError, match="the server does not answer"):
-        npc.convert(cohort / "primary_data", url, workers=0, on_progress=stop)
+    with monkeypatch.context() as patch:
+        patch.setattr(storage_errors, "PATIENCE", storage_errors.timedelta(0))
+        patch.setitem(object_store._RETRY, "max_retries", 0)
+        patch.setattr(Objects, "_ask", noted)
+        with pytest.raises(UnreachableError, match="the server does not answer"):
+            npc.convert(cohort / "primary_data", url, workers=0, on_progress=stop)
     assert failed == ["read status/lease.json"]
     s3.start()
     npc.convert(cohort / "primary_data", url, workers=0)

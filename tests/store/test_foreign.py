@@ -53,7 +53,6 @@ def region(dataset, url):
 WAYS = {
     "as it is": by_xarray,
     "without its encoding": lambda ds, url: by_xarray(ds.drop_encoding(), url),
-    "scans in one chunk": encoded(chunks=(1, 1, 6, 8, 9)),
     "chunks over patients": encoded(chunks=(2, 3, 2, 5, 9)),
     "sharded": encoded(chunks=(1, 1, 2, 4, 3), shards=(1, 3, 6, 8, 9)),
     "gzip, one chunk of all": encoded(chunks=(3, 3, 6, 8, 9), compressors=[GzipCodec(level=1)]),
@@ -63,11 +62,9 @@ WAYS = {
     "big endian, dots in keys": encoded(
         serializer=BytesCodec(endian="big"), compressors=[ZstdCodec()], chunk_key_encoding=DOTS
     ),
-    "uncompressed": encoded(compressors=None),
     "another fill value of the array": encoded(fill_value=5),
     "floats, a scan in a chunk": encoded(only="image", dtype="float32", _FillValue=np.nan, chunks=(1, 1, 6, 8, 9)),
-    "another fill value, a scan in a chunk": encoded(_FillValue=-1000, chunks=(1, 1, 6, 8, 9)),
-    "another fill value of the array, a scan in a chunk": encoded(fill_value=5, chunks=(1, 1, 6, 8, 9)),
+    "another fill value, uncompressed": encoded(_FillValue=-1000, compressors=None),
     "appended": appended,
     "region by region": region,
     "of the Dataset by npc.open": lambda ds, url: by_xarray(ds, url),

@@ -48,7 +48,7 @@ def test_interrupted_at_any_write_it_is_measured_anew_and_named_until_then(copy,
     if way == "disk full":  # and another result is there already
         npc.measure_store(copy, "morphology", method="lewiner")
     half = 0
-    for n in count(step=4 if way == "killed" else 7):
+    for n in count(step=7 if way == "killed" else 11):
         store = shutil.copytree(copy, tmp_path / f"{n}.zarr")
         if not stopped(monkeypatch, n, way, lambda store=store: npc.measure_store(store, "morphology")):
             break
