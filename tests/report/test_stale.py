@@ -17,6 +17,8 @@ from npczarr.report.table_text import labels
 from npczarr.store.measured import changed_scans, held_to
 from npczarr.store.zarr_library import consolidate
 
+pytestmark = pytest.mark.slow  # measures cohorts again
+
 CHANGED = ("001", "T1WI")
 
 
@@ -77,7 +79,6 @@ def test_info_counts_scans_that_changed(changed, store):
     assert "morphology: 1 scan changed since measured; `npczarr morphology STORE` measures again" in said
 
 
-@pytest.mark.slow
 def test_the_page_shows_no_number_of_a_mask_that_changed(changed, tmp_path):
     page = write_report(changed, tmp_path / "r.html", tables=tmp_path / "t", workers=0).read_text("utf-8")
     assert page.count("1 scan changed since the morphology was measured") == 2
@@ -101,7 +102,6 @@ def test_a_result_of_other_patients_shows_nothing(store, tmp_path):
     assert not changed_scans(others, dataset).any()
 
 
-@pytest.mark.slow
 def test_agreement_of_masks_that_changed_is_left_out(store, raters, tmp_path):
     copy = _copy(raters, tmp_path)
     digests = zarr.open_group(copy)["agreement/input_digest"]
@@ -111,7 +111,6 @@ def test_agreement_of_masks_that_changed_is_left_out(store, raters, tmp_path):
     assert f"npczarr agreement {copy}" in page
 
 
-@pytest.mark.slow
 def test_a_result_that_names_no_masks_is_not_shown(store, tmp_path):
     copy = _copy(store, tmp_path)
     shutil.rmtree(copy / "morphology/input_digest")

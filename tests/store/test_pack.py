@@ -22,6 +22,8 @@ from npczarr.store.selection import select_patients
 from npczarr.store.watch import begin_epoch
 from tests.http_ranges import ranges_over_http
 
+pytestmark = pytest.mark.slow  # packs stores, many times
+
 
 @pytest.fixture(scope="module")
 def packed(store, tmp_path_factory):
@@ -44,7 +46,6 @@ def test_every_object_is_there_uncompressed_and_the_same_store_gives_the_same_by
     assert npc.pack(store, tmp_path / "again.zip").sha256 == made.sha256
 
 
-@pytest.mark.slow
 def test_a_packed_store_reads_as_the_store(packed):
     made, store = packed
     one, other = npc.open(store), npc.open(made.path)
@@ -73,7 +74,6 @@ def test_the_engine_opens_it_in_place(packed):
     )
 
 
-@pytest.mark.slow
 def test_over_http_by_ranges_and_not_whole(packed):
     made, store = packed
     with ranges_over_http(made.path.parent) as (url, requests):
@@ -193,7 +193,6 @@ def test_a_long_directory_is_read_whole(tmp_path):
     assert get(opened, "a/0000" + "x" * 40) == b"0"
 
 
-@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # rdflib's own, within mlcroissant
 def test_the_description_is_croissant(packed):
     made, _ = packed

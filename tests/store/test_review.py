@@ -23,6 +23,8 @@ from npczarr.store.review import ChangedScanError, Review, review_table
 from npczarr.store.review_carried import marks_to_carry
 from npczarr.store.review_digests import input_digests
 
+pytestmark = pytest.mark.slow  # writes and resamples stores
+
 SEQUENCES = ("T1WI", "T2WI", "CE-T1WI")
 
 
@@ -37,7 +39,6 @@ def review_of(url, tmp_path=None):
     return Review(locate(url), None if tmp_path is None else tmp_path / "marks.csv")
 
 
-@pytest.mark.slow
 def test_marks_are_kept_in_the_store_and_seen_by_everything(mine):
     review = review_of(mine)
     assert review.read().marks == {}
@@ -56,7 +57,6 @@ def test_marks_are_kept_in_the_store_and_seen_by_everything(mine):
     assert npc.validate(mine, workers=0) == ()
 
 
-@pytest.mark.slow
 def test_a_later_mark_replaces_an_earlier_one_and_an_empty_one_takes_it_back(mine):
     review = review_of(mine)
     review.keep([Mark("001", "T1WI", "accept"), Mark("001", "T2WI", "accept")])
@@ -130,7 +130,6 @@ def test_text_that_no_file_can_hold_is_refused_in_words(field):
     str(refused.value).encode()
 
 
-@pytest.mark.slow
 def test_marks_stay_with_their_patients_when_others_are_appended(cohort, tmp_path):
     made, part = tmp_path / "npc.zarr", tmp_path / "part"
     shutil.copytree(cohort / "primary_data", part)
@@ -196,7 +195,6 @@ def test_a_read_only_store_has_its_marks_in_a_csv_file(mine, tmp_path, monkeypat
     assert not (mine / "review").exists()
 
 
-@pytest.mark.slow
 def test_a_mark_of_a_resampled_scan_ends_with_the_geometry_that_was_seen(mine, tmp_path):
     target = tmp_path / "resampled.zarr"
 
@@ -215,7 +213,6 @@ def test_a_mark_of_a_resampled_scan_ends_with_the_geometry_that_was_seen(mine, t
     assert carried() == {("001", "T2WI"), ("002", "T1WI")}
 
 
-@pytest.mark.slow
 def test_marks_count_in_a_store_that_was_resampled(mine, tmp_path, monkeypatch):
     monkeypatch.setattr("npczarr.store.review.datetime", Clock())
     target, chosen = tmp_path / "training.zarr", "review.decision != 'exclude'"
@@ -256,7 +253,6 @@ class Clock:
         return datetime(2026, 1, 1, tzinfo=zone) + timedelta(minutes=self.minutes)
 
 
-@pytest.mark.slow
 def test_marks_in_the_csv_file_of_a_packed_store_count(mine, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     review_of(mine).keep([Mark("001", "T1WI", "exclude", "artifact")])
@@ -277,7 +273,6 @@ def _mark_all(url: str, patients: list[str], decision: str, reason: str) -> None
             review_of(url).keep([Mark(patient, sequence, decision, reason, reviewer=str(os.getpid()))], wait=60)
 
 
-@pytest.mark.slow
 def test_a_group_that_was_left_half_made_is_made_anew(mine, monkeypatch):
     def killed(_):
         raise KeyboardInterrupt
@@ -293,7 +288,6 @@ def test_a_group_that_was_left_half_made_is_made_anew(mine, monkeypatch):
     assert npc.open(mine).npc.table()["review.decision"].notna().sum() == 1
 
 
-@pytest.mark.slow
 def test_two_reviewers_at_once_lose_nothing(mine):
     context = multiprocessing.get_context("spawn")
     work = [(str(mine), ["001", "002"], "accept", ""), (str(mine), ["003"], "exclude", REASONS[0])]
@@ -315,7 +309,6 @@ def _mark_and_tell(url: str, told) -> None:
         number += 1
 
 
-@pytest.mark.slow
 def test_a_reviewer_killed_at_any_moment_loses_no_mark_that_was_confirmed(mine):
     context = multiprocessing.get_context("spawn")
     rng = np.random.default_rng(0)
@@ -382,7 +375,6 @@ def _damage(store, how):
         (store / "review/zarr.json").write_text("{")
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     "how", ["damaged chunk", "absent chunk", "damaged metadata", "absent metadata", "damaged group"]
 )

@@ -19,6 +19,8 @@ from npczarr.store.location import locate
 from npczarr.store.scans import as_stored
 from tests.store.small import metadata, objects, outcome
 
+pytestmark = pytest.mark.slow  # copies stores, many times
+
 VOXELS = ("image", "mask")
 
 
@@ -40,7 +42,6 @@ def read(scan, name, *arguments, **options):
     return getattr(scan, name)(*arguments, **options)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", VOXELS)
 def test_a_window_is_a_crop_of_the_whole_and_the_whole_is_what_xarray_reads(cohort_, pristine, name):
     dice, plain = random.Random(0), xr.open_zarr(pristine, mask_and_scale=False)
@@ -94,7 +95,6 @@ def test_scans_travel_between_processes(cohort_):
         np.testing.assert_array_equal(sent.image(), scan.image())
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", VOXELS)
 def test_every_deleted_object_of_every_scan_is_an_error_unless_a_window_leaves_it_out(copy, cohort_, name):
     """Never a wrong number; the error names the scan and the object, also of a chunk that holds no tumor."""
@@ -118,7 +118,6 @@ def test_every_deleted_object_of_every_scan_is_an_error_unless_a_window_leaves_i
     assert harmless == 0
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", VOXELS)
 def test_whatever_reads_a_scan_names_its_absent_object(copy, tmp_path, name):
     key = f"{name}/c/1/2/0/0/0"
@@ -198,7 +197,6 @@ def test_a_store_without_a_table_is_refused(copy, table):
     assert [f.problem for f in npc.validate(copy, workers=0)] == [f"no array {table!r}"]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("shape", "words"), [((9, 8, 9), "does not fit the arrays"), ((0, 8, 9), "stored, but its shape is")]
 )
