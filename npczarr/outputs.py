@@ -39,7 +39,7 @@ def expanded(path: str | Path) -> Path:
 
 
 @contextmanager
-def hold(folder: Path) -> Iterator[None]:
+def hold_folder(folder: Path) -> Iterator[None]:
     """Keep other runs out of a folder of outputs while the block runs, if the system and its file system have locks.
 
     The lock is the operating system's, which ends with the process.

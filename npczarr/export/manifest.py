@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from npczarr.errors import ParameterError
-from npczarr.outputs import expanded, hold, write_whole
+from npczarr.outputs import expanded, hold_folder, write_whole
 
 NAME = "export.json"
 _FLUSH_SECONDS = 2.0
@@ -49,7 +49,7 @@ class Manifest:
         if folder.exists() and not folder.is_dir():
             raise ParameterError(f"{folder} is a file; name a new folder")
         folder.mkdir(parents=True, exist_ok=True)
-        with hold(folder):
+        with hold_folder(folder):
             yield cls(folder, dict(parameters), _scans(folder, parameters))
 
     def kept(self, key: str, digest: str) -> tuple[str, ...] | None:

@@ -13,7 +13,7 @@ from npczarr.errors import ParameterError
 from npczarr.model.cohort import File
 from npczarr.model.options import check_local
 from npczarr.model.progress import Meter, OnProgress
-from npczarr.outputs import expanded, hold
+from npczarr.outputs import expanded, hold_folder
 from npczarr.privacy.changes import Changes, begin, find_changes, finish
 from npczarr.privacy.copying import Cleaned, Task, clean_folder, copy_tables
 from npczarr.privacy.names import Copy, Names, plan
@@ -147,7 +147,7 @@ def deidentify(
     files, stores = _listed(where, tables)
     runner = Runner(workers, scheduler, idle="here" if len(files) < SMALL_FILES else "processes")
     _make(out)
-    with hold(out):
+    with hold_folder(out):
         secret = key or secrets.token_bytes(32)
         record = Record(secret, out / NAME if key else None)
         record.load()

@@ -140,7 +140,7 @@ def words_of(dataset: Dataset, folders: frozenset[str] = frozenset()) -> frozens
     Parameters
     ----------
     dataset
-        Of a whole file.
+        Header of a whole file.
     folders
         Parts of the file's path, as for :func:`identifies`.
     """

@@ -177,14 +177,14 @@ def add_columns(root: zarr.Group, columns: Mapping[str, tuple[Variable, NDArray[
     """
     left = get(root.store, RESIZING)
     own = left is None or (left != b"" and set(json.loads(left)) <= columns.keys())  # not of an interrupted resize
-    changed = left is not None and own
+    changed, marked = left is not None and own, not own
     for name, column in columns.items():
         known: Any = root.get(name)
         if (known is None) if column is None else (known is not None and _is_same(known, *column)):
             continue
-        if own and not changed:  # until the end a column may lack chunks: the next resize then writes all tables again
+        if not marked:  # until the end a column may lack chunks: the next resize then writes all tables again
             put(root.store, RESIZING, json.dumps(sorted(columns)).encode())
-        changed = True
+        changed = marked = True
         if column is None or (known is not None and not _is_alike(known, column[0])):
             del root[name]
             known = None

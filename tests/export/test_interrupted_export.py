@@ -161,8 +161,8 @@ def test_a_second_export_into_a_folder_is_refused_while_the_first_runs(store, ot
 def test_a_process_that_was_killed_keeps_nobody_out(store, tmp_path):
     pytest.importorskip("fcntl")
     code = (
-        "import sys\nfrom pathlib import Path\nfrom npczarr.outputs import hold\n"
-        "with hold(Path(sys.argv[1])):\n    print('held', flush=True)\n    sys.stdin.read()\n"
+        "import sys\nfrom pathlib import Path\nfrom npczarr.outputs import hold_folder\n"
+        "with hold_folder(Path(sys.argv[1])):\n    print('held', flush=True)\n    sys.stdin.read()\n"
     )
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
     options = {"format": "png", "patients": ["001"], "sequences": ["T1WI"]}

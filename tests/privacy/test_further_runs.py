@@ -18,7 +18,7 @@ import npczarr as npc
 from npczarr.cli.app import app
 from npczarr.errors import ParameterError
 from npczarr.model.cohort import File
-from npczarr.outputs import hold
+from npczarr.outputs import hold_folder
 from npczarr.privacy import copying
 from npczarr.privacy.audit import audit
 from npczarr.privacy.changes import begin, find_changes
@@ -396,7 +396,7 @@ def test_a_line_that_was_cut_off_costs_no_more_than_its_file(cohort):
 def test_two_runs_at_once_are_refused(cohort):
     pytest.importorskip("fcntl")
     cohort.add("Meier Anna").run()
-    with hold(cohort.out), pytest.raises(ParameterError, match="another run is writing there"):
+    with hold_folder(cohort.out), pytest.raises(ParameterError, match="another run is writing there"):
         cohort.run()
     assert cohort.run().kept == 2
 

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 import npczarr as npc
 from npczarr.errors import ParameterError, UnknownLabelError
 from npczarr.model.division import divide
+from npczarr.model.schema import Variable
 from npczarr.store import create
 
 HALVES = {"train": 0.5, "test": 0.5}
@@ -141,3 +142,26 @@ def test_a_split_does_not_hide_that_something_else_was_interrupted(store, tmp_pa
         found = npc.split(url, name="a" if left else "b", shares=HALVES)
         np.testing.assert_array_equal(xr.open_zarr(url)[found.name].values.astype(object), found)
         assert (url / "status/resizing").read_bytes() == left
+
+
+@pytest.mark.slow
+def test_what_an_interrupted_change_is_completed_with_is_marked_too(store, tmp_path, monkeypatch):
+    url = shutil.copytree(store, tmp_path / "s.zarr")
+    (url / "status/resizing").write_bytes(b'["a"]')
+    root = zarr.open_group(url, mode="r+", use_consolidated=False)
+    columns = {
+        name: (Variable(name, ("patient",), "string", "of a test"), np.array(["x", "y", "z"], dtype=object))
+        for name in ("a", "b")
+    }
+
+    def killed(*args):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(create, "consolidate", killed)
+        with pytest.raises(KeyboardInterrupt):
+            create.add_columns(root, columns)
+    assert (url / "status/resizing").read_bytes() == b'["a", "b"]'
+    assert create.add_columns(root, columns)
+    assert not (url / "status/resizing").exists()
+    assert not create.add_columns(root, columns)
