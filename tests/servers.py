@@ -16,9 +16,14 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from datetime import timedelta
 from http.client import HTTPConnection, HTTPException
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+
+import obstore
+from obstore.exceptions import BaseError
+from obstore.store import S3Store
 
 KEY, SECRET = "npczarr-test-key", "npczarr-test-secret-Wq8"
 #: Of somebody who may read and write in bucket `priv`, and not list it.
@@ -95,7 +100,7 @@ class Server:
             self.process = subprocess.Popen(command, stdout=log, stderr=log, cwd=self.folder, env=kept)
         for _ in range(300):
             with suppress(OSError), urllib.request.urlopen(f"{self.url}/healthz", timeout=1) as answer:
-                if answer.status == 200 and self._has_buckets():
+                if answer.status == 200 and self._has_buckets() and self._keeps_objects():
                     return
             time.sleep(0.1)
         raise RuntimeError((self.folder / "weed.log").read_text()[-2000:])
@@ -103,6 +108,24 @@ class Server:
     def _has_buckets(self) -> bool:
         with suppress(OSError), urllib.request.urlopen(f"{self.url}/public?list-type=2", timeout=1) as answer:
             return bool(answer.status == 200)
+        return False
+
+    def _keeps_objects(self) -> bool:
+        """Whether an object can be written and read: the buckets are listed before its volumes are known."""
+        bucket = S3Store(
+            "priv",
+            endpoint=self.url,
+            region="us-east-1",
+            access_key_id=KEY,
+            secret_access_key=SECRET,
+            client_options={"allow_http": True, "timeout": timedelta(seconds=5)},
+            retry_config={"max_retries": 0, "backoff": {}, "retry_timeout": timedelta(seconds=5)},
+        )
+        with suppress(BaseError):
+            obstore.put(bucket, "ready", b"ready")
+            obstore.get(bucket, "ready").bytes()
+            obstore.delete(bucket, "ready")
+            return True
         return False
 
     def stop(self) -> None:
