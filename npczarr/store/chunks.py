@@ -94,12 +94,11 @@ def write_voxels(
 
 def _encoded(
     encode: Encoder, name: str, place: Place, voxels: NDArray[Any], layout: Layout, fill: float
-) -> dict[str, bytes]:
-    """Encode every chunk that the box of a scan meets, by key."""
+) -> Iterator[tuple[str, bytes]]:
+    """Give the key of every chunk that the box of a scan meets, and the chunk encoded: written while it is in cache."""
     chunk = layout.chunk_zyx(name)
     padded = np.empty(chunk, voxels.dtype)  # for all of them: memory that is new each time costs more than the copy
     filled: Shape | None = None  # around a part of this shape
-    found = {}
     for at, key in zip(layout.chunks(name, voxels.shape), chunk_keys(name, place, layout, voxels.shape), strict=True):
         part = voxels[tuple(slice(i * n, (i + 1) * n) for i, n in zip(at, chunk, strict=True))]
         if part.shape != chunk or not part.flags.c_contiguous:
@@ -108,8 +107,7 @@ def _encoded(
             filled = part.shape
             padded[tuple(slice(n) for n in part.shape)] = part
             part = padded
-        found[key] = encode(part)
-    return found
+        yield key, encode(part)
 
 
 def _write_by_zarr(

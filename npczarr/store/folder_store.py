@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -38,12 +38,12 @@ class FolderStore(LocalStore):
         with translate_errors(self, f"delete {key}"):
             await super().delete(key)
 
-    def put_all(self, contents: Mapping[str, bytes]) -> None:
+    def put_all(self, contents: Iterable[tuple[str, bytes]]) -> None:
         """Write objects, each as a whole: one after another, and several at once where the disk is slow to answer.
 
         To hand each object of a local disk to another thread would take a tenth of a conversion's time.
         """
-        rest = iter(contents.items())
+        rest = iter(contents)
         for key, content in rest:
             started = time.perf_counter()
             self._put(key, content)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -140,11 +140,12 @@ def put(store: Store, key: str, content: bytes | bytearray) -> None:
         run(store.set(key, as_buffer(content)))
 
 
-def put_all(store: Store, contents: Mapping[str, bytes]) -> None:
+def put_all(store: Store, contents: Iterable[tuple[str, bytes]]) -> None:
     """Write objects, each as a whole, several at once; into a folder as :meth:`FolderStore.put_all` does."""
     if isinstance(store, FolderStore):
         store.put_all(contents)
         return
+    held = dict(contents)  # made by this thread: the one of the requests has others to serve
 
     async def write() -> None:
         free = asyncio.Semaphore(_WRITTEN_AT_ONCE)
@@ -154,12 +155,12 @@ def put_all(store: Store, contents: Mapping[str, bytes]) -> None:
                 await store.set(key, as_buffer(content))
 
         # all have ended before an error is told: whoever is told of it gives the lease back
-        ends = await asyncio.gather(*(one(key, content) for key, content in contents.items()), return_exceptions=True)
+        ends = await asyncio.gather(*(one(key, content) for key, content in held.items()), return_exceptions=True)
         for end in ends:
             if isinstance(end, BaseException):
                 raise end
 
-    with translate_errors(store, f"write {next(iter(contents), '')} …"):
+    with translate_errors(store, f"write {next(iter(held), '')} …"):
         run(write())
 
 

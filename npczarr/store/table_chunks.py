@@ -72,7 +72,7 @@ def write_rows(tables: Iterable[tuple[ZarrArray, NDArray[Any]]], first: int = 0)
         elif values.size:
             table[first : first + len(values)] = values
     if encoded:
-        put_all(store, encoded)
+        put_all(store, encoded.items())
 
 
 def _is_ours(table: ZarrArray) -> bool:

@@ -17,6 +17,8 @@ from zarr.errors import ZarrUserWarning
 __all__ = ["Buffer", "BufferPrototype"]
 Answer = TypeVar("Answer")
 _LEVEL = {"lz4": 3, "zstd": 1}
+#: What Blosc compresses at once, and what of it lies in a core's own cache; Blosc alone would take 64 KiB or less.
+_BLOCK_BYTES = 2**18
 TABLE_LEVEL = 3
 
 
@@ -40,7 +42,8 @@ def image_codecs(codec: str) -> list[Any]:
     name: Any = codec
     if codec == "none":
         return [Crc32cCodec()]
-    return [BloscCodec(cname=name, clevel=_LEVEL[codec], shuffle="shuffle"), Crc32cCodec()]
+    blosc = BloscCodec(cname=name, clevel=_LEVEL[codec], shuffle="shuffle", blocksize=_BLOCK_BYTES)
+    return [blosc, Crc32cCodec()]
 
 
 def table_codecs() -> list[Any]:

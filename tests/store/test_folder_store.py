@@ -19,9 +19,9 @@ def test_objects_take_the_place_of_older_ones(tmp_path, monkeypatch, slow):
     store = FolderStore(tmp_path)
     old = {"a": b"older and longer", "b/c/0/0": b"older", "b/c/0/1": b""}
     new = {"a": b"new", "b/c/0/0": bytes(3_000_000), "b/c/0/1": b"1", "d/zarr.json": b"{}"}
-    put_all(store, old)
+    put_all(store, old.items())
     assert files(tmp_path) == old
-    put_all(store, new)
+    put_all(store, new.items())
     assert files(tmp_path) == new
 
 
@@ -30,13 +30,13 @@ def test_an_error_names_the_object_and_leaves_no_part_of_it(tmp_path, monkeypatc
     monkeypatch.setattr(folder_store, "_SLOW_SECONDS", slow)
     (tmp_path / "b/in the way").mkdir(parents=True)
     with pytest.raises(StoreError, match=r"cannot write b \(IsADirectoryError"):
-        put_all(FolderStore(tmp_path), {"a": b"1", "b": b"2"})
+        put_all(FolderStore(tmp_path), {"a": b"1", "b": b"2"}.items())
     assert files(tmp_path) == {"a": b"1"}
 
 
 def test_a_store_opened_to_be_read_is_not_written(tmp_path):
     with pytest.raises((ReadOnlyError, StoreError), match="cannot write a "):
-        put_all(FolderStore(tmp_path, read_only=True), {"a": b"1"})
+        put_all(FolderStore(tmp_path, read_only=True), {"a": b"1"}.items())
     assert not files(tmp_path)
 
 
@@ -53,7 +53,7 @@ def test_a_fast_disk_is_written_by_one_thread_and_a_slow_one_by_several(tmp_path
     contents = dict.fromkeys("abcd", b"1")
     for slow in (False, True):
         monkeypatch.setattr(folder_store, "_SLOW_SECONDS", 0.0 if slow else 60.0)
-        put_all(Noting(tmp_path), contents)
+        put_all(Noting(tmp_path), contents.items())
         assert len(set(threads.values())) == (4 if slow else 1)
     assert threads["a"] == threading.get_ident()
 
@@ -69,5 +69,5 @@ def test_no_write_to_a_slow_disk_is_under_way_when_an_error_is_told(tmp_path, mo
 
     (tmp_path / "b/in the way").mkdir(parents=True)
     with pytest.raises(StoreError, match="cannot write b "):
-        put_all(Slow(tmp_path), {"a": b"1", "b": b"2", "c": b"3"})
+        put_all(Slow(tmp_path), {"a": b"1", "b": b"2", "c": b"3"}.items())
     assert files(tmp_path) == {"a": b"1", "c": b"3"}

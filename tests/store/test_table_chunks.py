@@ -163,5 +163,5 @@ def test_no_write_is_under_way_when_an_error_is_told():
 
     store = Slow()
     with pytest.raises(StoreError, match="No space left"):
-        put_all(store, {"a": b"1", "b": b"2", "c": b"3"})
+        put_all(store, {"a": b"1", "b": b"2", "c": b"3"}.items())
     assert set(store._store_dict) == {"a", "c"}
