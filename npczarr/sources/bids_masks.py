@@ -106,12 +106,18 @@ def _not_told(mask: BidsFile, images: Sequence[BidsFile], taken: Collection[str]
 
 
 def _drawn_on(mask: BidsFile, images: Sequence[BidsFile], taken: Collection[str]) -> list[BidsFile]:
-    """Find the one image whose suffix stands in the name of a mask, alone or behind ``desc-`` or ``space-``."""
+    """Find the one image that the name of a mask tells.
+
+    By its suffix, alone or behind ``desc-`` or ``space-``; where a suffix of masks has replaced that, by being the one
+    image with the other parts of the name: ``ce-gd_desc-tumor_mask`` is of ``ce-gd_T1w``.
+    """
     words = {word for part in mask.entities for word in (part, part.partition("-")[2])}
     by_suffix = [one for one in images if one.suffix in words]
-    if not by_suffix:
-        return [one for one in images if one.name in taken] if len(taken) == 1 else []
     own = {part for part in mask.entities if "-" in part and not part.startswith(_OF_MASKS)}
+    if not by_suffix:
+        alike = [one for one in images if own and set(one.entities) == own]
+        by_name = [one for one in images if one.name in taken] if len(taken) == 1 else []
+        return alike if len(alike) == 1 else by_name
     exact = [one for one in by_suffix if set(one.entities) == own] or by_suffix
     return exact if len(exact) == 1 else []
 

@@ -17,7 +17,7 @@ Key = tuple[str, str]
 def sort_raters(files: Sequence[File], config: SourceConfig) -> Cohort | None:
     """Sort the files of a cohort of raters; None where there are images, or not two raters."""
     visible, strays = visible_files(files)
-    if _has_images(visible, config):
+    if not _speaks_of_raters_only(config) and _has_images(visible, config):
         return None
     found, visits, unknown = _by_rater(visible, config)
     strays += unknown
@@ -34,6 +34,12 @@ def sort_raters(files: Sequence[File], config: SourceConfig) -> Cohort | None:
         raters=raters,
         visits=visits if any(visit.session for visit in visits.values()) else {},
     )
+
+
+def _speaks_of_raters_only(config: SourceConfig) -> bool:
+    """Whether a configuration says where masks of raters are, and nothing of images: those nearby are not meant."""
+    usual = SourceConfig()
+    return config.raters != usual.raters and config.images == usual.images
 
 
 def _has_images(files: Sequence[File], config: SourceConfig) -> bool:

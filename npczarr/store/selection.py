@@ -73,13 +73,14 @@ def select_patients(location: Location, where: str, sequences: Sequence[str] | N
     Warns
     -----
     UserWarning
-        If the catalog of the store is not of its tables as they are, or a large store has none.
+        If the catalog of the store is not of its tables as they are, or a large store has none; if nobody is chosen
+        and a sequence has no value at all of what the selection names.
     """
     names = names_in(where)
     if SCAN[1] in names:
         raise ParameterError(
             f"where: {where!r} speaks of {SCAN[1]}, and where chooses patients; select sequences of what is opened, "
-            "such as ds.sel(sequence=['T1WI']), or by the parameter sequences"
+            "such as ds.sel(sequence=['T1WI'])"
         )
     root = open_consolidated(location)
     with translate_damage(location.shown):
@@ -94,7 +95,29 @@ def select_patients(location: Location, where: str, sequences: Sequence[str] | N
     else:
         there: NDArray[np.bool_] = np.asarray(np.broadcast_to(select(_IS_THERE, columns), shape).any(axis=0))
         counted = there if there.any() else ~there
-    return Selection(np.flatnonzero(rows[:, counted].all(axis=1)), by)
+    chosen = np.flatnonzero(rows[:, counted].all(axis=1))
+    if not len(chosen):
+        _say_what_nobody_has(location, {name: columns[name] for name in names}, np.asarray(known), counted)
+    return Selection(chosen, by)
+
+
+def _say_what_nobody_has(
+    location: Location,
+    columns: Mapping[str, NDArray[Any] | Texts],
+    sequences: NDArray[Any],
+    counted: NDArray[np.bool_],
+) -> None:
+    for name, values in columns.items():
+        if isinstance(values, Texts) or values.dtype.kind != "f":
+            continue
+        without = sequences[counted & np.isnan(np.broadcast_to(values, (len(values), len(sequences)))).all(axis=0)]
+        if len(without):
+            warnings.warn(
+                f"{location.shown}: nobody is chosen, for no scan of {', '.join(map(str, without))} has a value of "
+                f"{name}, and what differs between sequences must hold for all; to choose by one sequence, open the "
+                "whole store, compare the values of that sequence, and select with ds.isel(patient=…)",
+                stacklevel=5,
+            )
 
 
 def _columns(

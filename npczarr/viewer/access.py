@@ -5,7 +5,6 @@ from __future__ import annotations
 import hmac
 import secrets
 from collections.abc import Callable
-from http.cookies import CookieError, SimpleCookie
 
 _NAMES = frozenset({"127.0.0.1", "localhost", "[::1]"})
 
@@ -37,14 +36,13 @@ class Access:
         return self._session
 
     def admits(self, cookies: str) -> bool:
-        """Whether a Cookie header holds what :meth:`exchange` returned."""
-        parsed: SimpleCookie = SimpleCookie()
-        try:
-            parsed.load(cookies)
-        except CookieError:
-            return False
-        found = parsed.get(self.cookie)
-        return found is not None and hmac.compare_digest(found.value.encode(), self._session.encode())
+        """Whether a Cookie header holds what :meth:`exchange` returned.
+
+        It may hold those of other programs at this machine, too, in whatever form they wrote them.
+        """
+        pairs = (pair.strip().partition("=") for pair in cookies.split(";"))
+        session = self._session.encode()
+        return any(name == self.cookie and hmac.compare_digest(value.encode(), session) for name, _, value in pairs)
 
 
 def is_this_machine(host: str) -> bool:

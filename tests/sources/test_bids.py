@@ -80,6 +80,16 @@ def test_a_mask_belongs_to_the_image_that_its_name_tells(mask, sequence):
         assert sort(images[0], path).scans["1", "T1w"].masks
 
 
+@pytest.mark.parametrize(
+    ("mask", "sequence"),
+    [("ce-gd_desc-tumor_mask", "ce-gd_T1w"), ("acq-a_desc-tumor_mask", None), ("ce-no_desc-tumor_mask", None)],
+)
+def test_a_mask_without_the_suffix_of_its_image_is_told_by_the_other_parts_of_its_name(mask, sequence):
+    images = ("T1w", "ce-gd_T1w", "acq-a_T1w", "acq-a_T2w", "FLAIR")
+    cohort = sort(*(f"sub-1/anat/sub-1_{name}.nii.gz" for name in images), f"derivatives/x/sub-1/anat/sub-1_{mask}.nii")
+    assert [key[1] for key, scan in cohort.scans.items() if scan.masks] == ([sequence] if sequence else [])
+
+
 def test_a_configuration_names_and_chooses_sequences(tmp_path):
     (tmp_path / "a.toml").write_text('[sequences]\nT1WI = { folder = "T1w" }\nT2WI = { folder = "acq-tse_*" }\n')
     paths = [f"sub-1/anat/sub-1_{name}.nii.gz" for name in ("acq-x_T1w", "acq-tse_T2w", "FLAIR")]
@@ -242,6 +252,30 @@ def test_sidecars_become_the_acquisition_in_the_units_of_the_store(bids):
     np.testing.assert_allclose(ds["repetition_time"].sel(sequence="T2w"), 3200)
     assert (ds["scanner_model"] == "Ingenia").all()
     assert "SECRET" not in str(ds.compute().to_dict())
+
+
+@pytest.mark.parametrize(
+    ("content", "warning", "values"),
+    [
+        (
+            b'{"EchoTime": [0.01, 0.02]}',
+            "EchoTime has 2 values in the JSON sidecar, expected one; the first is taken",
+            10,
+        ),
+        (b'{"ImageType": ["P", "PHASE"], "EchoTime": 0.01}', "ImageType says phase (P): its values are angles or", 10),
+        (b'{"ImageType": ["LOCALIZER"], "EchoTime": 0.01}', "ImageType says LOCALIZER: made to plan the", 10),
+        ('{"EchoTime": 0.01}'.encode("utf-16"), "", 10),
+        (b'{"Manufacturer": "A\\ud800"}', "", "A?"),
+    ],
+)
+def test_a_sidecar_is_doubted_as_a_header_is(tmp_path, content, warning, values):
+    grid = oblique_grid()
+    nibabel.save(nifti_image(noise(grid), grid, dtype="int16"), tmp_path / "t1.nii")
+    (tmp_path / "t1.json").write_bytes(content)
+    source = open_source(tmp_path)
+    scan = read_nifti_scan(source, source.files())
+    assert [text.startswith(warning) for text in scan.warnings] == [True] * bool(warning)
+    assert values in scan.acquisition.values()
 
 
 def test_rows_are_visits_and_clinical_values_follow_subject_and_session(bids):

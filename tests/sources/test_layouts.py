@@ -8,6 +8,8 @@ import pytest
 
 import npczarr as npc
 from npczarr.sources.config import load_config
+from npczarr.sources.discover import discover
+from npczarr.sources.files import open_source
 from tests.builders import blob, nifti_image, noise, oblique_grid, write_series
 from tests.sources.structures.build import box, contour_item, rtstruct, seg, to_mm
 
@@ -167,3 +169,11 @@ def test_a_cohort_in_this_layout_converts(name, tmp_path):
     if name == "words":
         assert ds["sex"].values.tolist() == ["male", "female"]
         np.testing.assert_array_equal(ds["age"], [50, 61])
+
+
+def test_images_beside_masks_of_raters_are_strays_where_only_the_masks_are_configured(tmp_path):
+    raters(tmp_path)
+    series(tmp_path, "images/001/T1WI", "1.2.1")
+    found = discover(open_source(tmp_path), load_config(LAYOUTS / "raters.toml"))
+    assert (found.patients, found.raters) == (("001",), ("Reader 1", "Reader 2"))
+    assert len(found.strays) == GRID.shape_zyx[0]

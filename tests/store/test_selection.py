@@ -96,3 +96,16 @@ def test_info_of_a_selection_and_wrong_ones(store):
         npc.open(store, where="stage == 'T1'")
     with pytest.raises(ParameterError, match="compares text with a number"):
         npc.open(store, where="patient == 1")
+
+
+@pytest.mark.slow
+def test_nobody_chosen_for_a_sequence_without_values_is_said(store, tmp_path):
+    part = shutil.copytree(store, tmp_path / "a.zarr")
+    ds = npc.open(part)
+    lacking = str(ds.sequence.values[1])
+    with npc.store.lease.hold_lease(locate(part).open(), "a.zarr"):
+        Rows(open_group(locate(part).open(), "a.zarr")).amend(
+            {(str(patient), lacking): {"echo_time": np.nan} for patient in ds.patient.values}
+        )
+    with pytest.warns(UserWarning, match=f"nobody is chosen, for no scan of {lacking} has a value of echo_time"):
+        assert npc.open(part, where="echo_time > 0").sizes["patient"] == 0

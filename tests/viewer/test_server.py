@@ -46,8 +46,11 @@ def test_token_is_exchanged_once_for_a_cookie_that_no_script_can_read(served):
     assert token not in cookie
     assert "HttpOnly" in cookie
     assert "SameSite=lax" in cookie
-    assert served.ask("/", cookie=False, Cookie=cookie.partition(";")[0])[0] == 200
+    own = cookie.partition(";")[0]
+    assert served.ask("/", cookie=False, Cookie=own)[0] == 200
     assert served.ask(f"/?token={token}", cookie=False)[0] == 403
+    for other in ('theme={"mode":"dark"}', "flag", "a=[1,2]", f"{served.access.cookie}=old"):
+        assert served.ask("/", cookie=False, Cookie=f"{other}; {own}")[0] == 200, other
 
 
 def test_link_with_a_used_token_still_works_in_the_browser_that_used_it(served):
