@@ -31,6 +31,7 @@ from npczarr.runner import Runner
 from npczarr.store.cohort import StoredCohort
 from npczarr.store.location import Location
 from npczarr.store.open import open_location
+from npczarr.store.watch import read_together
 
 
 def export_cases(
@@ -68,7 +69,8 @@ def export_cases(
         If an argument or the folder cannot be used, another run is writing there, or the store does not say plainly who
         is for testing.
     """
-    dataset, cohort = open_location(location, dask=False), StoredCohort(location)
+    with read_together(location):
+        dataset, cohort = open_location(location, dask=False), StoredCohort(location)
     known = cohort.labels["patient"]
     chosen = _chosen(known, patients)
     channels = tuple(cohort.labels["sequence"] if sequences is None else sequences)

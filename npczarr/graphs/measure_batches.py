@@ -13,7 +13,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from npczarr.errors import NpczarrError, ReadOnlyError, SourceError
+from npczarr.errors import NpczarrError, ReadOnlyError, SourceError, StoreError
 from npczarr.graphs.measure import agreement, morphology
 from npczarr.model.progress import Meter, OnProgress
 from npczarr.model.results import VERSION, Failure
@@ -32,6 +32,7 @@ from npczarr.store.results import (
     say_damage,
     write_result,
 )
+from npczarr.store.watch import stamp_of
 
 _BATCH = 64  # patients to a task: opening the store for each costs as much as measuring thirty scans
 
@@ -63,8 +64,75 @@ def measure_and_keep(
     The parameters are those of :func:`npczarr.graphs.measure_store.measure_store`, which has chosen the arguments of
     the measure.
     """
+    stamp = stamp_of(location)
+    plan = _plan(location, measure, chosen)
+    # a store that is measured already needs no lease, nor its seal
+    root = open_group(location.open(read_only=True), location.shown, mode="r")
+    result, todo = _already_measured(read_result(root, path).result, plan)
+    if not todo:
+        Meter(on_progress, 0, "patients", {"kept": len(plan.patients)})
+        return result.assign(input_digest=(SCAN, plan.digests)).assign_attrs(plan.provenance, kept=1), plan.missed
+    threads = workers is None and scheduler is None and active_client() is None
+    with (
+        _lease_if_writable(location, break_lock=break_lock) as lease,
+        Runner(workers, scheduler, idle="here" if threads else "processes") as runner,
+    ):
+        root = open_group(location.open(read_only=lease is None), location.shown, mode="r" if lease is None else "r+")
+        if stamp_of(location) != stamp:  # another writer has ended since
+            stamp, plan = stamp_of(location), _plan(location, measure, chosen)
+        kept = read_result(root, path)
+        say_damage(location.shown, kept.damage)
+        result, todo = _already_measured(kept.result, plan)
+        batches = [tuple(todo[i : i + _BATCH]) for i in range(0, len(todo), _BATCH)]
+        meter = Meter(on_progress, len(todo), "patients", {"kept": len(plan.patients) - len(todo)})
+        parameters = tuple(sorted(chosen.items()))
+        tasks = [MeasureTask(location, measure, batch, parameters, threads) for batch in batches]
+        failures = _measure_all(runner, tasks, result, plan, meter)
+        result["input_digest"] = (SCAN, plan.digests)
+        if lease is None and stamp_of(location) != stamp:
+            raise StoreError(f"{location.shown}: changed while it was measured; measure it again once nobody writes it")
+        if todo and lease is not None:
+            without = [*failures, *(one for one in plan.pending if one.patient in todo)]
+            with lease.writing():
+                write_result(
+                    root, path, _stored_form(result, without), {**plan.provenance, WRITTEN_BY: version("npczarr")}
+                )
+    return result.assign_attrs(plan.provenance, kept=int(lease is not None)), (*failures, *plan.missed)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Plan:
+    """What there is to measure, as the store is now.
+
+    Parameters
+    ----------
+    template
+        The result, not computed.
+    digests
+        Of what the numbers of each scan depend on.
+    pending, missed
+        Scans of which there is nothing yet; and these with the predictions that are of no scan.
+    """
+
+    template: xr.Dataset
+    digests: NDArray[Any]
+    pending: tuple[Failure, ...]
+    missed: tuple[Failure, ...]
+
+    @property
+    def patients(self) -> list[str]:
+        """Labels of the patients."""
+        return [str(label) for label in self.template["patient"].values]
+
+    @property
+    def provenance(self) -> dict[str, Any]:
+        """What a result says of how it was made."""
+        return {**self.template.attrs, "npczarr_results": VERSION}
+
+
+def _plan(location: Location, measure: str, chosen: Mapping[str, Any]) -> _Plan:
+    """Say what there is to measure; wrong parameters are an error now, not the failure of every scan later."""
     dataset = open_location(location)
-    # wrong parameters are an error now, not the failure of every scan later
     template = function_of(measure)(dataset, **chosen)
     if template.attrs.get("predicted_scans") == 0:
         raise SourceError(
@@ -72,41 +140,8 @@ def measure_and_keep(
             "store's patients"
         )
     pending = _pending(dataset)
-    missed = [*_unmatched(dataset, measure, chosen), *pending]
-    provenance = {**template.attrs, "npczarr_results": VERSION}
     digests = input_digests({name: dataset[name].values for name in INPUTS})
-    patients = [str(label) for label in dataset["patient"].values]
-    # a store that is measured already needs no lease, nor its seal
-    root = open_group(location.open(read_only=True), location.shown, mode="r")
-    result, todo = _already_measured(read_result(root, path).result, template, digests, provenance)
-    if not todo:
-        Meter(on_progress, 0, "patients", {"kept": len(patients)})
-        return result.assign(input_digest=(SCAN, digests)).assign_attrs(provenance, kept=1), tuple(missed)
-    threads = workers is None and scheduler is None and active_client() is None
-    with (
-        _lease_if_writable(location, break_lock=break_lock) as lease,
-        Runner(workers, scheduler, idle="here" if threads else "processes") as runner,
-    ):
-        root = open_group(location.open(read_only=lease is None), location.shown, mode="r" if lease is None else "r+")
-        kept = read_result(root, path)
-        say_damage(location.shown, kept.damage)
-        result, todo = _already_measured(kept.result, template, digests, provenance)
-        batches = [tuple(todo[i : i + _BATCH]) for i in range(0, len(todo), _BATCH)]
-        meter = Meter(on_progress, len(todo), "patients", {"kept": len(patients) - len(todo)})
-        parameters = tuple(sorted(chosen.items()))
-        tasks = [MeasureTask(location, measure, batch, parameters, threads) for batch in batches]
-        failures = _measure_all(runner, tasks, result, patients, template, meter)
-        result["input_digest"] = (SCAN, digests)
-        if todo and lease is not None:
-            written_by = {**provenance, WRITTEN_BY: version("npczarr")}
-            with lease.writing():
-                write_result(
-                    root,
-                    path,
-                    _stored_form(result, [*failures, *(one for one in pending if one.patient in todo)]),
-                    written_by,
-                )
-    return result.assign_attrs(provenance, kept=int(lease is not None)), (*failures, *missed)
+    return _Plan(template, digests, tuple(pending), (*_unmatched(dataset, measure, chosen), *pending))
 
 
 def _unmatched(dataset: xr.Dataset, measure: str, chosen: Mapping[str, Any]) -> list[Failure]:
@@ -141,13 +176,13 @@ def _measure_all(
     runner: Runner,
     tasks: list[MeasureTask],
     result: xr.Dataset,
-    patients: list[str],
-    template: xr.Dataset,
+    plan: _Plan,
     meter: Meter,
 ) -> list[Failure]:
     """Measure batches of patients into the result; where a batch ends in an error, again patient by patient."""
     failures: list[Failure] = []
     again: list[MeasureTask] = []
+    rows = {patient: i for i, patient in enumerate(plan.patients)}
     for task, outcome in runner.run(measure_batch, tasks, name=lambda task: f"{task.measure}-{task.patients[0]}"):
         if isinstance(outcome, NpczarrError) or not isinstance(outcome, Exception | tuple):
             raise outcome
@@ -155,14 +190,14 @@ def _measure_all(
             again += [replace(task, patients=(patient,)) for patient in task.patients]
             continue
         if isinstance(outcome, Exception):
-            failed = _failures_of(task, template, outcome)
+            failed = _failures_of(task, plan.template, outcome)
         else:
             found, failed = outcome
-            _fill(result, [patients.index(patient) for patient in task.patients], found)
+            _fill(result, [rows[patient] for patient in task.patients], found)
         failures += failed
         missed = len({failure.patient for failure in failed})
         meter.add(len(task.patients), counts={"measured": len(task.patients) - missed, "failed": missed})
-    return failures + (_measure_all(runner, again, result, patients, template, meter) if again else [])
+    return failures + (_measure_all(runner, again, result, plan, meter) if again else [])
 
 
 @contextmanager
@@ -234,13 +269,10 @@ def _one_by_one(dataset: xr.Dataset, measure: Callable[[xr.Dataset], xr.Dataset]
     return xr.concat(lines, dim="patient", data_vars="minimal"), failures
 
 
-def _already_measured(
-    found: StoredResult | None, template: xr.Dataset, digests: NDArray[Any], provenance: Mapping[str, Any]
-) -> tuple[xr.Dataset, list[str]]:
+def _already_measured(found: StoredResult | None, plan: _Plan) -> tuple[xr.Dataset, list[str]]:
     """Take over what the store says of patients whose scans are as they were measured, and name the others."""
-    result = _nothing(template)
-    patients = [str(label) for label in template["patient"].values]
-    if found is None or any(found.attributes.get(key) != value for key, value in provenance.items()):
+    result, patients = _nothing(plan.template), plan.patients
+    if found is None or any(found.attributes.get(key) != value for key, value in plan.provenance.items()):
         return result, patients
     stored = found.as_dataset()
     complete = {"input_digest", *result.data_vars} <= set(stored.variables)
@@ -248,7 +280,7 @@ def _already_measured(
         return result, patients
     rows = {str(label): i for i, label in enumerate(stored["patient"].values)}
     measured = stored["input_digest"].transpose(*SCAN).values
-    valid = [i for i, p in enumerate(patients) if p in rows and (measured[rows[p]] == digests[i]).all()]
+    valid = [i for i, p in enumerate(patients) if p in rows and (measured[rows[p]] == plan.digests[i]).all()]
     _fill(result, valid, stored.isel(patient=[rows[patients[i]] for i in valid]))
     known = set(valid)
     return result, [patient for i, patient in enumerate(patients) if i not in known]

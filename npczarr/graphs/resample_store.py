@@ -18,7 +18,7 @@ from npczarr.graphs.resample import layout_of
 from npczarr.graphs.resample_blocks import SPATIAL
 from npczarr.graphs.resample_plan import plan_cohort, plan_digest, resampled_attributes
 from npczarr.graphs.resample_scan import ResampleTask, refusal, write_resampled
-from npczarr.graphs.resample_update import columns_of, take_over
+from npczarr.graphs.resample_update import columns_of, take_over, told_of
 from npczarr.graphs.run_result import changed
 from npczarr.graphs.store_writer import StoreWriter, Work
 from npczarr.graphs.training_index import index_scans
@@ -27,12 +27,12 @@ from npczarr.model.limits import Limits
 from npczarr.model.per_axis import PerAxis
 from npczarr.model.progress import OnProgress
 from npczarr.model.resampling import Center, MaskMethod, Method, Normalization, Resampling, make_resampling
-from npczarr.model.schema import RESAMPLING, SCAN_TABLES
+from npczarr.model.schema import RESAMPLING, SCAN, SCAN_TABLES
 from npczarr.model.training import training_layout
 from npczarr.runner import Runner
 from npczarr.store.chunks import ScanPlace
 from npczarr.store.cohort import StoredCohort
-from npczarr.store.create import Columns, check_place, create, is_new
+from npczarr.store.create import check_place, create, is_new
 from npczarr.store.describe import add_history, root_attributes
 from npczarr.store.hierarchy import array, labels, mask_labels, open_group
 from npczarr.store.lease import hold_lease
@@ -40,6 +40,7 @@ from npczarr.store.location import Location, locate
 from npczarr.store.open import open_location
 from npczarr.store.review_carried import carry_marks, marks_to_carry
 from npczarr.store.rows import Key
+from npczarr.store.watch import read_together
 
 #: Entries of a row that a resampling makes anew; the others are the source's.
 _ANEW = frozenset(
@@ -112,13 +113,15 @@ def resample_store(
     codec = _codec(purpose, codec)
     origin, target = locate(store, source_options), locate(out, storage_options)
     _check_apart(origin, target)
-    dataset = open_location(origin)
-    _check_possible(request, dataset, purpose)
-    plans = plan_cohort(dataset, request)
+    with read_together(origin):
+        dataset = open_location(origin)
+        _check_possible(request, dataset, purpose)
+        plans = plan_cohort(dataset, request)
+        source = open_group(origin.open(read_only=True), origin.shown, mode="r")
+        work = _work(plans, request, StoredCohort(origin), source)
+        told, marks = told_of(dataset), marks_to_carry(origin)
     layout = training_layout(layout_of(plans), codec) if purpose else layout_of(plans, codec)
     described = request.described() | ({"for": purpose} if purpose else {})
-    source = open_group(origin.open(read_only=True), origin.shown, mode="r")
-    marks = marks_to_carry(origin)
     runner = Runner(workers, scheduler)
     opened = target.open()
     check_place(opened, target.shown)
@@ -126,12 +129,11 @@ def resample_store(
         fresh = is_new(opened)
         if fresh:
             with lease.writing():
-                _create_like(source, opened, layout, request, described, columns_of(dataset))
+                _create_like(source, opened, layout, request, described, told)
         root = open_group(opened, target.shown)
         new_columns = fresh
         if not fresh:
-            layout, new_columns = take_over(root, target.shown, dataset, described, lease)
-        work = _work(plans, request, StoredCohort(origin), source)
+            layout, new_columns = take_over(root, target.shown, told, described, lease)
         writer = StoreWriter(root, target, layout, lease, clear=not fresh, limits=Limits())
         result = writer.run(runner, work, (), on_progress)
         with lease.writing():
@@ -153,13 +155,13 @@ def _create_like(
     layout: Layout,
     request: Resampling,
     described: Mapping[str, Any],
-    columns: Columns,
+    told: xr.Dataset,
 ) -> None:
     """Create an empty store for the scans of another one."""
-    patients, sequences = labels(source, "patient"), labels(source, "sequence")
+    patients, sequences = ([str(label) for label in told[dim].values] for dim in SCAN)
     raters = labels(source, "rater") if "rater" in source else ()
     attributes = _attributes(source, request, described, layout.dtype, bool(raters))
-    create(store, patients, sequences, layout, attributes, raters, mask_labels(source), columns)
+    create(store, patients, sequences, layout, attributes, raters, mask_labels(source), columns_of(told))
 
 
 def _codec(purpose: str | None, codec: str | None) -> str:

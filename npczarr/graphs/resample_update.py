@@ -23,7 +23,7 @@ _OWN = {v.name for v in (*SCAN_TABLES, *INDEXES, RATER)} | {"image", "mask"}  # 
 
 
 def take_over(
-    root: zarr.Group, url: str, dataset: xr.Dataset, described: Mapping[str, Any], lease: Lease
+    root: zarr.Group, url: str, told: xr.Dataset, described: Mapping[str, Any], lease: Lease
 ) -> tuple[Layout, bool]:
     """Give a store the patients, sequences and columns of its source; its rows stay where they are.
 
@@ -31,8 +31,8 @@ def take_over(
     ----------
     root, url, lease
         The store, and the right to write it.
-    dataset
-        The source.
+    told
+        What :func:`told_of` returns of the source.
     described
         The resampling that is asked for.
 
@@ -47,12 +47,17 @@ def take_over(
         If the store was resampled otherwise, or its source has lost patients or divides them otherwise.
     """
     _check_same(root, described, url)
-    order = {dim: _grown_labels(root, dataset, dim, url) for dim in SCAN}
-    columns = columns_of(dataset.sel({dim: list(names) for dim, names in order.items()}))
+    order = {dim: _grown_labels(root, told, dim, url) for dim in SCAN}
+    columns = columns_of(told.sel({dim: list(names) for dim, names in order.items()}))
     _check_splits(root, columns, url)
     layout = _grown(root, url, order, lease)
     with lease.writing():
         return layout, add_columns(root, {**columns, **_gone(root, columns)})
+
+
+def told_of(dataset: xr.Dataset) -> xr.Dataset:
+    """Return the labels and columns of a cohort, in memory."""
+    return dataset.drop_vars([name for name in dataset.variables if name in _OWN and name not in SCAN]).load()
 
 
 def columns_of(dataset: xr.Dataset) -> dict[str, tuple[Variable, NDArray[Any]]]:

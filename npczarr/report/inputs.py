@@ -30,6 +30,7 @@ from npczarr.store.location import locate
 from npczarr.store.measured import changed_scans, is_held, on_scans
 from npczarr.store.open import open_store
 from npczarr.store.review import review_table
+from npczarr.store.watch import read_together
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -97,14 +98,16 @@ def read_inputs(
 ) -> ReportInputs:
     """Read what a report needs; the parameters are those of :func:`npczarr.report.page.write_report`."""
     runner = Runner(workers, scheduler, idle="threads")  # they read a small cohort before processes would have started
-    about = info(store, storage_options=storage_options)
-    dataset = open_store(store, storage_options=storage_options)
-    label, number = _chosen(dataset, label)
-    agreement = _agreement(store, about, reliability, label, storage_options)  # first: a wrong path is an error at once
-    morphology = _morphology(store, about, dataset, label, storage_options)
     location = locate(store, storage_options)
-    with runner:
+    with read_together(location):
+        about = info(store, storage_options=storage_options)
+        dataset = open_store(store, storage_options=storage_options)
+        label, number = _chosen(dataset, label)
+        # first: a wrong path is an error at once
+        agreement = _agreement(store, about, reliability, label, storage_options)
+        morphology = _morphology(store, about, dataset, label, storage_options)
         cohort = StoredCohort(location)
+    with runner:
         scored = score_scans(cohort, runner, label=number, on_progress=on_progress)
     dataset = _with_extents(dataset, scored) if label else dataset
     flagged = quality(morphology.result) if isinstance(morphology, Measured) else None

@@ -113,7 +113,7 @@ def write_report(
         on_progress=on_progress,
     )
     contents = contents_of(inputs)
-    write_whole(out, render(inputs, contents).encode())
+    write_whole(out, render(inputs, contents).encode(errors="replace"))  # the name of a folder may be no text
     if figures is not None:
         save_all(contents.figures, Path(figures))
     if tables is not None:

@@ -16,6 +16,8 @@ from npczarr.store.zarr_library import Buffer, BufferPrototype
 
 _SLOW_SECONDS = 0.01  # for one object: a network drive; a local disk takes a chunk in one or two milliseconds
 _WRITTEN_AT_ONCE = 16  # objects, where the disk is slow
+#: How the names of files end that are not written whole yet, here and in zarr-python.
+DRAFT = ".partial"
 
 
 class FolderStore(LocalStore):
@@ -60,7 +62,7 @@ class FolderStore(LocalStore):
         with translate_errors(self, f"write {key}"):
             self._check_writable()
             path = Path(self.root, key)
-            partial = path.with_name(f"{path.name}.{uuid.uuid4().hex}.partial")
+            partial = path.with_name(f"{path.name}.{uuid.uuid4().hex}{DRAFT}")
             try:
                 file = partial.open("xb")
             except FileNotFoundError:

@@ -21,7 +21,7 @@ from npczarr.store.objects import Objects
 from npczarr.store.storage_errors import translate_damage
 from npczarr.store.table_chunks import read_rows
 from npczarr.store.whole import WholeArrays, is_written_whole
-from npczarr.store.zarr_library import WRITE_ALL_CHUNKS, blosc_codec, metadata_of, no_user_warnings
+from npczarr.store.zarr_library import WRITE_ALL_CHUNKS, blosc_codec, metadata_of, no_user_warnings, settle
 
 CREATING = "npczarr_creating"  # an attribute of the root, their names, until its arrays are all there
 #: An object below an array while tables are resized: they may then lack chunks.
@@ -144,7 +144,11 @@ def members_below(group: zarr.Group, path: str = "") -> list[tuple[str, Any]]:
 
 def _members_of(group: zarr.Group) -> list[tuple[str, Any]]:
     with no_user_warnings():
-        return [(name, _written_whole(found)) for name, found in group.members()]
+        try:
+            return [(name, _written_whole(found)) for name, found in group.members()]
+        except Exception:
+            settle()
+            raise
 
 
 def _written_whole(found: ZarrArray) -> ZarrArray:

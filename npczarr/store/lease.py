@@ -21,6 +21,7 @@ from zarr.abc.store import Store
 from zarr.storage import LocalStore
 
 from npczarr.errors import LeaseError, NpczarrError, StoreError, UnreachableError
+from npczarr.store.folder_store import DRAFT
 from npczarr.store.holder import died_here, holder, holding, identity, now, parse, token_of
 from npczarr.store.location import delete, get, names_in, put, put_if_absent, replace
 from npczarr.store.run_end import changes_of_others, renew
@@ -199,7 +200,7 @@ def _clear_partial(store: Store, *, everywhere: bool) -> None:
     """
     if isinstance(store, LocalStore):
         lease = Path(store.root, LEASE_KEY)
-        for path in Path(store.root).rglob("*.partial") if everywhere else lease.parent.glob("*.partial"):
+        for path in Path(store.root).rglob(f"*{DRAFT}") if everywhere else lease.parent.glob(f"*{DRAFT}"):
             with suppress(FileNotFoundError):
                 asking = path.parent == lease.parent and path.name.startswith(f"{lease.stem}.")
                 if not asking or time.time() - path.stat().st_mtime > _PATIENCE_SECONDS:

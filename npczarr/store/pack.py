@@ -17,6 +17,7 @@ from npczarr.model.options import check_local
 from npczarr.model.progress import Meter, OnProgress
 from npczarr.outputs import check_outside_stores, expanded, whole, write_whole
 from npczarr.store.croissant import describe
+from npczarr.store.folder_store import DRAFT
 from npczarr.store.hierarchy import RESIZING, array, open_group
 from npczarr.store.lease import LEASE_KEY
 from npczarr.store.location import get, get_all, keys_below, locate
@@ -104,7 +105,7 @@ def pack(
     state = get_all(source, _STATE)
     root = open_group(source, location.shown, mode="r")
     with translate_damage(location.shown):
-        keys = _ordered([key for key in keys_below(source, "") if key])
+        keys = _ordered([key for key in keys_below(source, "") if key and not key.endswith(DRAFT)])
         _check_complete(keys, array(root, "status")[...], location.shown)
     with whole(path) as draft:
         _write(draft, source, keys, Meter(on_progress, len(keys), "objects"))

@@ -76,8 +76,9 @@ def read_result(root: zarr.Group, path: str) -> ReadResult:
         group = root.get(path)
         if isinstance(group, zarr.Group):
             found = _read(group)
-            # the attributes are written last
-            return ReadResult(found) if WRITTEN_BY in found.attributes else ReadResult(None, _damage(path))
+            # the attributes are written last, and then its name in the consolidated metadata
+            whole = WRITTEN_BY in found.attributes and _is_listed(root, path)
+            return ReadResult(found) if whole else ReadResult(None, _damage(path))
     except AbsentChunkError:
         return ReadResult(None, _damage(path))
     except NpczarrError:
@@ -186,9 +187,9 @@ def write_result(root: zarr.Group, path: str, result: xr.Dataset, attributes: Ma
 
 
 def _is_listed(root: zarr.Group, path: str) -> bool:
-    """Whether the consolidated metadata, by which most readers open a store, name a group."""
-    listed = json.loads(get(root.store, "zarr.json") or b"{}").get("consolidated_metadata") or {}
-    return path in listed.get("metadata", {})
+    """Whether the consolidated metadata, by which most readers open a store, name a group; so if there are none."""
+    listed = json.loads(get(root.store, "zarr.json") or b"{}").get("consolidated_metadata")
+    return not listed or path in listed.get("metadata", {})
 
 
 def input_digests(tables: Mapping[str, NDArray[Any]]) -> NDArray[Any]:

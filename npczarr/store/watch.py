@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -90,6 +91,24 @@ class Watch:
 def begin_epoch(store: Store) -> None:
     """Tell readers that rows are about to change, or have changed."""
     put(store, EPOCH_KEY, uuid4().hex.encode())
+
+
+@contextmanager
+def read_together(location: Location) -> Iterator[None]:
+    """Make sure that what is read of a store in several steps is of one state of it.
+
+    Raises
+    ------
+    StoreError
+        On leaving, if a writer began an epoch meanwhile.
+    """
+    before = stamp_of(location)
+    yield
+    if stamp_of(location) != before:
+        raise StoreError(
+            f"{location.shown}: changed while it was read, and two states of it would have been mixed; run the command "
+            "again, once the store is no longer written"
+        )
 
 
 def stamp_of(location: Location) -> Stamp:

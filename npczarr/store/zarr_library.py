@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import warnings
 from collections.abc import Coroutine, Iterator, Mapping
@@ -25,6 +26,16 @@ TABLE_LEVEL = 3
 def run(request: Coroutine[Any, Any, Answer]) -> Answer:
     """Wait for a request on zarr's own event loop."""
     return sync(request)
+
+
+def settle() -> None:
+    """Wait for what else zarr's event loop does: after an error, answers that nobody takes would be tracebacks."""
+
+    async def others() -> None:
+        rest = asyncio.all_tasks() - {asyncio.current_task()}
+        await asyncio.gather(*rest, return_exceptions=True)
+
+    run(others())
 
 
 def as_buffer(content: bytes | bytearray) -> Buffer:
