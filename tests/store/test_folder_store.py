@@ -1,3 +1,4 @@
+import asyncio
 import threading
 import time
 
@@ -6,7 +7,9 @@ import pytest
 from npczarr.errors import ReadOnlyError, StoreError
 from npczarr.store import folder_store
 from npczarr.store.folder_store import FolderStore
-from npczarr.store.location import put_all
+from npczarr.store.hierarchy import arrays_of, open_group
+from npczarr.store.location import locate, put_all
+from npczarr.store.zarr_library import run
 
 
 def files(folder):
@@ -71,3 +74,21 @@ def test_no_write_to_a_slow_disk_is_under_way_when_an_error_is_told(tmp_path, mo
     with pytest.raises(StoreError, match="cannot write b "):
         put_all(Slow(tmp_path), {"a": b"1", "b": b"2", "c": b"3"}.items())
     assert files(tmp_path) == {"a": b"1", "c": b"3"}
+
+
+def test_an_object_that_cannot_be_read_is_one_error_and_nothing_goes_on_behind_it(store, monkeypatch):
+    read = FolderStore.get
+
+    async def refused(self, key, *args):
+        if key == "age/zarr.json":
+            raise PermissionError(13, "Permission denied", key)
+        return await read(self, key, *args)
+
+    async def going_on():
+        return len(asyncio.all_tasks()) - 1
+
+    root = open_group(locate(store).open(read_only=True), str(store), mode="r")
+    monkeypatch.setattr(FolderStore, "get", refused)
+    with pytest.raises(PermissionError):
+        arrays_of(root)
+    assert run(going_on()) == 0
