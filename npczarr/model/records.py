@@ -42,6 +42,8 @@ class Scan:
         SeriesInstanceUID, StudyInstanceUID and FrameOfReferenceUID; only hashes of them may enter a store.
     instance_uids
         SOPInstanceUID of each slice, in the order of z; none of them enters a store.
+    frame_numbers
+        Number of each slice in its object, from 1; empty where it is not made of DICOM objects.
     structures
         Contents of the RTSTRUCT and SEG files among its files.
     named
@@ -62,6 +64,7 @@ class Scan:
     study_uid: str = field(default="", repr=False)
     frame_of_reference_uid: str = field(default="", repr=False)
     instance_uids: tuple[str, ...] = field(default=(), repr=False)
+    frame_numbers: tuple[int, ...] = ()
     structures: tuple[bytes, ...] = field(default=(), repr=False)
     named: bool = False
     person: str = field(default="", repr=False)

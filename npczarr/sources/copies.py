@@ -8,7 +8,8 @@ import numpy as np
 from pydicom.dataset import Dataset
 
 from npczarr.errors import SourceError
-from npczarr.sources.fields import raw_text
+from npczarr.sources.fields import places_of, raw_text
+from npczarr.sources.frames import count_frames
 from npczarr.sources.pixels import decode
 
 #: Fields that must be equal in copies, beside the pixels.
@@ -38,7 +39,7 @@ def drop_copies(images: Sequence[Image]) -> tuple[list[Image], int]:
         elif not _same(kept[uid][0], image[0]):
             raise SourceError(
                 f"{kept[uid][0].filename} and {image[0].filename} claim to be one object (SOPInstanceUID), but differ "
-                "in pixels or place; keep the right one, or export the series again"
+                "in pixels or in what describes them; keep the right one, or export the series again"
             )
     distinct = [*kept.values(), *nameless]
     return distinct, len(images) - len(distinct)
@@ -46,6 +47,10 @@ def drop_copies(images: Sequence[Image]) -> tuple[list[Image], int]:
 
 def _same(one: Dataset, other: Dataset) -> bool:
     if any(_plain(one, name) != _plain(other, name) for name in _FIELDS):
+        return False
+    if "PerFrameFunctionalGroupsSequence" in one and any(
+        places_of(one, index)[:-1] != places_of(other, index)[:-1] for index in range(count_frames(one))
+    ):
         return False
     pixels = [dataset.get_item("PixelData").value if "PixelData" in dataset else None for dataset in (one, other)]
     if pixels[0] == pixels[1]:

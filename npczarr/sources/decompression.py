@@ -123,6 +123,23 @@ def is_signed_stream(frame: bytes) -> bool | None:
     return bool(frame[42] & 0x80) if frame[:4] == b"\xff\x4f\xff\x51" and len(frame) > 42 else None
 
 
+def is_lossy_stream(frame: bytes) -> bool:
+    """Whether a JPEG-LS or JPEG 2000 codestream says that it does not give back the values that were compressed.
+
+    By NEAR of the first scan (ISO 14495-1 C.2.3), or the wavelet that cannot be reversed (ISO 15444-1 A.6.1).
+    """
+    at = 2
+    while at + 14 <= len(frame) and frame[at] == 0xFF:
+        marker = frame[at + 1]
+        if marker == 0x52:  # COD
+            return frame[at + 13] == 0
+        if marker == 0xDA:  # SOS: two bytes for each component before it
+            near = at + 5 + 2 * frame[at + 4]
+            return near < len(frame) and frame[near] > 0
+        at += 2 + max(2, int.from_bytes(frame[at + 2 : at + 4], "big"))
+    return False
+
+
 def _jpeg_2000_size(frame: bytes) -> tuple[int, int] | None:
     if len(frame) < 24:
         return None

@@ -27,7 +27,7 @@ from npczarr.sources.named_labels import is_named, number_of_person
 from npczarr.sources.nifti import NIFTI, grids
 from npczarr.sources.nifti_file import read_nifti_file
 from npczarr.sources.pixels import check_native
-from npczarr.sources.remarks import describe_slices
+from npczarr.sources.remarks import describe_slices, missing_parts
 from npczarr.sources.series import choose_series
 from npczarr.sources.structures.masks import named_series
 from npczarr.sources.volume import needed_dtype, read_volume
@@ -112,7 +112,7 @@ def read_scan(
         image, doubts = read_volume(ordered, chosen.stack.grid.shape_zyx, source.limits, clock)
         first = ordered[0]
         warnings = [*chosen.warnings, *chosen.stack.warnings, *remarks, *doubts]
-        warnings += _may_be_lost(folder, files, chosen.uid)
+        warnings += [*missing_parts(folder.series[chosen.uid]), *_may_be_lost(folder, files, chosen.uid)]
         return Scan(
             image,
             chosen.stack.grid,
@@ -126,6 +126,7 @@ def read_scan(
             str(first.dataset.get("StudyInstanceUID", "")),
             str(first.dataset.get("FrameOfReferenceUID", "")),
             tuple(str(frame.dataset.get("SOPInstanceUID", "")) for frame in ordered),
+            tuple(frame.index + 1 for frame in ordered),
             folder.structures,
             named=is_named(patient, first.dataset),
             person=number_of_person(first.dataset),

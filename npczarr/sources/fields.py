@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from functools import cache
+import re
+from functools import cache, lru_cache
 from typing import Any
 
+from pydicom.datadict import keyword_for_tag
 from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.tag import BaseTag, Tag
@@ -21,6 +23,8 @@ ENHANCED_NAMES = {
     "TemporalPositionIdentifier": "TemporalPositionIndex",
     "TriggerTime": "NominalCardiacTriggerDelayTime",
 }
+#: In the keywords of sequences that describe other objects than the frame, such as ReferencedImageSequence.
+_OF_OTHERS = re.compile("Code|Contributing|Derivation|Original|Referenced|Source")
 _GROUPS = ("PerFrameFunctionalGroupsSequence", "SharedFunctionalGroupsSequence")
 
 
@@ -30,8 +34,15 @@ def places_of(dataset: Dataset, index: int) -> list[Dataset]:
     for name in _GROUPS:
         groups = dataset.get(name) or []
         group = groups[index if name == _GROUPS[0] else 0 :][:1]
-        places += [element.value[0] for g in group for element in g if element.VR == "SQ" and len(element.value)]
+        elements = (g[tag] for g in group for tag in sorted(g.keys()) if _describes_frame(tag))
+        places += [element.value[0] for element in elements if element.VR == "SQ" and len(element.value)]
     return [*places, dataset]
+
+
+@lru_cache(maxsize=4096)
+def _describes_frame(tag: BaseTag) -> bool:
+    """Whether a functional group is of the frame itself: private ones may mean anything, others describe its origin."""
+    return not tag.is_private and not _OF_OTHERS.search(keyword_for_tag(tag))
 
 
 def field_values(dataset: Dataset, index: int, keyword: str) -> tuple[Field, ...]:

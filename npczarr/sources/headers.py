@@ -34,6 +34,7 @@ _STRUCTURE = (
     "FrameOfReferenceUID", "ImageType", "NumberOfFrames", "Rows", "Columns", "SamplesPerPixel", "PlanarConfiguration",
     "BitsAllocated", "HighBit", "PixelRepresentation", "PixelSpacing", "ImagePositionPatient",
     "ImageOrientationPatient", "RescaleSlope", "RescaleIntercept", "LossyImageCompression",
+    "ConcatenationUID", "InConcatenationNumber", "InConcatenationTotalNumber", "ModalityLUTSequence",
     "PerFrameFunctionalGroupsSequence", "SharedFunctionalGroupsSequence", "PixelData", "FloatPixelData",
     "DoubleFloatPixelData",
 )  # fmt: skip

@@ -54,7 +54,7 @@ def read_scan_mask(source: Source, files: ScanFiles, scan: Scan) -> Mask | str:
     """
     series = scan.series_uid if _UID.fullmatch(scan.series_uid) else ""  # NIfTI has a digest in its place
     thickness = float(scan.acquisition.get("slice_thickness", math.nan))
-    image = ImageUids(series, scan.frame_of_reference_uid, scan.instance_uids, thickness)
+    image = ImageUids(series, scan.frame_of_reference_uid, scan.instance_uids, scan.frame_numbers, thickness)
     beside, passed_over = _beside(source, files, scan)
     by_structure = bool(files.labels) and not any(label.values for label in files.labels)
     if files.masks and not (by_structure and beside):

@@ -23,7 +23,9 @@ from npczarr.model.records import PADDING, Scan
 from npczarr.model.slices import SHEAR_TOLERANCE
 from npczarr.sources.acquisition import acquisition
 from npczarr.sources.decompression import unpack_gzip
+from npczarr.sources.fields import text_values
 from npczarr.sources.files import Source, refusal_reason
+from npczarr.sources.image_types import describe_types
 from npczarr.sources.nifti_file import file_size, mm_of_unit, read_affines, say_units, silent
 from npczarr.sources.nifti_order import in_dicom_order
 from npczarr.sources.sidecar import header_of
@@ -95,6 +97,7 @@ def read_nifti_scan(source: Source, files: Sequence[File], *, where: Where = ())
     if keyword := unmet(where, header, 0):
         raise SourceError(f"the image does not meet the rule `where` of this sequence ({keyword}, by its JSON sidecar)")
     depth = image.grid.shape_zyx[0]
+    doubts += describe_types([(text_values(header, "ImageType"), depth)])
     found = dict(acquisition(header))
     found["transfer_syntax"] = f"NIfTI {image.stored_as}"
     return Scan(
@@ -178,7 +181,7 @@ def _read_sidecars(source: Source, files: Sequence[File]) -> tuple[Dataset, list
         try:
             if isinstance(content, Exception):
                 raise SourceError(refusal_reason(content))
-            found = json.loads(content.decode("utf-8-sig"))
+            found = json.loads(content)
             if not isinstance(found, dict):
                 raise ValueError
             merged |= found

@@ -3,22 +3,35 @@
 from __future__ import annotations
 
 import math
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 from pydicom.encaps import generate_frames
-from pydicom.pixels.decoders.base import get_decoder
-from pydicom.uid import UID, ExplicitVRBigEndian, ImplicitVRLittleEndian, RLELossless
+from pydicom.pixels.decoders.base import Decoder, get_decoder
+from pydicom.uid import (
+    HTJ2K,
+    JPEG2000,
+    UID,
+    ExplicitVRBigEndian,
+    ImplicitVRLittleEndian,
+    JPEGBaseline8Bit,
+    JPEGExtended12Bit,
+    JPEGLSNearLossless,
+    RLELossless,
+)
 
 from npczarr.errors import SourceError
 from npczarr.sources.decoder_remarks import decoder_remarks
-from npczarr.sources.decompression import check_codestream, is_signed_stream
+from npczarr.sources.decompression import check_codestream, is_lossy_stream, is_signed_stream
 from npczarr.sources.rle import decode_rle
 
 #: Decoders in the order of choice. On damaged JPEG 2000 and JPEG-LS GDCM does not raise: it ends the process.
 _PLUGINS = ("pylibjpeg", "pyjpegls", "gdcm")
+_LOSSY = frozenset((JPEGBaseline8Bit, JPEGExtended12Bit))
+_PERHAPS_LOSSY = frozenset((JPEGLSNearLossless, JPEG2000, HTJ2K))
 #: OverlayBitPosition of the sixteen overlays that an image may have.
 OVERLAY_BITS = tuple(0x60000102 + (i << 17) for i in range(16))
 
@@ -40,19 +53,24 @@ def decode(dataset: Dataset, remarks: list[str] | None = None) -> NDArray[Any]:
     if (dtype := _native_dtype(dataset)) is not None:
         if (extra := _check_length(dataset, dtype)) > 1 and remarks is not None:
             remarks.append(f"{extra} bytes are left over after the last pixel")
-        return np.frombuffer(dataset.get_item("PixelData").value or b"", dtype, count=math.prod(shape)).reshape(shape)
+        return np.frombuffer(_native_bytes(dataset), dtype, count=math.prod(shape)).reshape(shape)
     syntax = syntax_of(dataset)
     found: list[str] = []
     try:
+        decoder = _decoder_of(syntax)
         bits = _check_codestreams(dataset, shape, found)
         if syntax == RLELossless and (values := decode_rle(dataset, shape)) is not None:
             return values
-        decoder = get_decoder(syntax)
         plugins = ("pydicom",) if syntax == RLELossless else _PLUGINS  # see `rle`
         plugin = next((name for name in plugins if name in decoder.available_plugins), "")
         options: Any = {"correct_unused_bits": False, "bits_stored": bits}
         with decoder_remarks() as said:
             values, _ = decoder.as_array(dataset, decoding_plugin=plugin, **options)
+        if values.size != math.prod(shape):
+            raise SourceError(
+                f"they hold {values.size / math.prod(shape[1:]):g} frames, and the header describes {shape[0]}; copy "
+                "the file again from its origin"
+            )
         if remarks is not None:
             remarks += said or found
     except SourceError as error:
@@ -63,6 +81,25 @@ def decode(dataset: Dataset, remarks: list[str] | None = None) -> NDArray[Any]:
             "the file again from its origin"
         ) from error
     return np.asarray(values).reshape(shape)
+
+
+def _native_bytes(dataset: Dataset) -> bytes:
+    """Return uncompressed pixels in their order: bytes in big-endian words are swapped in pairs (PS3.5 section 7.3)."""
+    element = dataset.get_item("PixelData")
+    content: bytes = element.value or b""
+    if syntax_of(dataset) != ExplicitVRBigEndian or element.VR != "OW" or int(dataset.BitsAllocated) != 8:
+        return content
+    whole = len(content) - len(content) % 2
+    return np.frombuffer(content, "<u2", count=whole // 2).byteswap().tobytes() + content[whole:]
+
+
+def _decoder_of(syntax: UID) -> Decoder:
+    try:
+        return get_decoder(syntax)
+    except NotImplementedError as error:
+        raise SourceError(
+            "nothing here reads this transfer syntax; convert the files to Explicit VR Little Endian"
+        ) from error
 
 
 def _check_codestreams(dataset: Dataset, shape: tuple[int, int, int], remarks: list[str]) -> int:
@@ -76,6 +113,17 @@ def _check_codestreams(dataset: Dataset, shape: tuple[int, int, int], remarks: l
             words = ("signed", "unsigned") if signed else ("unsigned", "signed")
             remarks.append("the compressed pixels are {} by their own header, {} by that of the file".format(*words))
     return bits
+
+
+def is_lossy(dataset: Dataset) -> bool:
+    """Whether pixels were compressed with loss, by their encoding alone."""
+    syntax = syntax_of(dataset)
+    if syntax in _LOSSY or syntax not in _PERHAPS_LOSSY:
+        return syntax in _LOSSY
+    with suppress(Exception):  # damage is named where the pixels are decoded
+        frames = int(dataset.get("NumberOfFrames", 1) or 1)
+        return is_lossy_stream(next(generate_frames(dataset.PixelData, number_of_frames=frames)))
+    return False
 
 
 def check_native(dataset: Dataset) -> None:

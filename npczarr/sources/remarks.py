@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+
+from pydicom.dataset import Dataset
 
 from npczarr.errors import SourceError
 from npczarr.model.messages import first_of
+from npczarr.sources.acquisition import number
 from npczarr.sources.fields import field_values, raw_text, raw_value
 from npczarr.sources.frames import Frame
 from npczarr.sources.image_types import describe_types
+from npczarr.sources.pixels import is_lossy
 
 #: Fields of numbers by which acquisitions differ, and how far slices of one may be apart, as a part of the value.
 _OF_ACQUISITIONS = ("EchoTime", "RepetitionTime", "InversionTime", "FlipAngle")
 _ALIKE = 0.1
 _MOST_VALUES = 3
+_MOST_PARTS = 2**16  # of a concatenation: more cannot be written
 
 
 def describe_slices(frames: Sequence[Frame]) -> list[str]:
@@ -30,11 +35,34 @@ def describe_slices(frames: Sequence[Frame]) -> list[str]:
         *_signs(frames),
         *_losses(frames),
         *_scales(frames),
+        *_tables(frames),
         *_frames_of_reference(frames),
         *_patients(frames),
         *_acquisitions(frames),
         *describe_types(_types(frames)),
     ]
+
+
+def missing_parts(datasets: Sequence[Dataset]) -> list[str]:
+    """Say which parts of concatenations are missing among the objects of a series (PS3.3 section C.7.6.16.2.2.4)."""
+    concatenations: dict[str, list[Dataset]] = {}
+    for dataset in datasets:
+        if "InConcatenationNumber" in dataset:
+            concatenations.setdefault(raw_text(dataset, "ConcatenationUID"), []).append(dataset)
+    said = []
+    for parts in concatenations.values():
+        there = _part_numbers(parts, "InConcatenationNumber")
+        total = max(there | _part_numbers(parts, "InConcatenationTotalNumber"), default=0)
+        if missing := sorted(set(range(1, total + 1)) - there):
+            said.append(
+                f"{len(missing)} of {total} parts of the image (a concatenation) are missing with their slices: "
+                f"{first_of(list(map(str, missing)), _MOST_VALUES)}; copy the missing files"
+            )
+    return said
+
+
+def _part_numbers(parts: Sequence[Dataset], keyword: str) -> set[int]:
+    return {int(found) for part in parts if 1 <= (found := number(part, keyword)) < _MOST_PARTS}
 
 
 def _polarity(frames: Sequence[Frame]) -> list[str]:
@@ -55,26 +83,55 @@ def _signs(frames: Sequence[Frame]) -> list[str]:
 
 
 def _losses(frames: Sequence[Frame]) -> list[str]:
-    lossy = _count(frames, "LossyImageCompression", "01")
+    objects = {id(frame.dataset): frame.dataset for frame in frames}
+    found = {
+        key: raw_text(dataset, "LossyImageCompression") == "01" or is_lossy(dataset) for key, dataset in objects.items()
+    }
+    lossy = sum(found[id(frame.dataset)] for frame in frames)
     share = "" if lossy == len(frames) else f" in {lossy} of {len(frames)} slices"
     return [f"the source says its pixels were compressed with loss{share}"] if lossy else []
 
 
 def _scales(frames: Sequence[Frame]) -> list[str]:
     slopes, intercepts = ([f.slope for f in frames], [f.intercept for f in frames])
-    remarks = []
-    for name, found in (("RescaleSlope", slopes), ("RescaleIntercept", intercepts)):
-        if min(found) != max(found):
-            remarks.append(
-                f"{name} differs between slices ({min(found):.6g} to {max(found):.6g}): stored values of different "
-                "slices cannot be compared, only slope * value + intercept"
-            )
+    scales = {"RescaleSlope": slopes, "RescaleIntercept": intercepts}
+    remarks = _differing(scales) or _differing(_real_world_scales(frames))
     if zeros := slopes.count(0.0):
         remarks.append(
             f"RescaleSlope is 0 in {zeros} of {len(frames)} slices, which would make all values one; stored values are "
             "kept as they are"
         )
     return remarks
+
+
+def _differing(scales: Mapping[str, Sequence[float]]) -> list[str]:
+    return [
+        f"{name} differs between slices ({min(found):.6g} to {max(found):.6g}): stored values of different slices "
+        "cannot be compared, only slope * value + intercept"
+        for name, found in scales.items()
+        if found and min(found) != max(found)
+    ]
+
+
+def _real_world_scales(frames: Sequence[Frame]) -> dict[str, list[float]]:
+    """Slopes and intercepts of the first RealWorldValueMappingSequence of each frame of enhanced objects."""
+    enhanced = [frame for frame in frames if "PerFrameFunctionalGroupsSequence" in frame.dataset]
+    return {
+        keyword: [value for frame in enhanced for value in _numbers(frame, keyword)[:1]]
+        for keyword in ("RealWorldValueSlope", "RealWorldValueIntercept")
+    }
+
+
+def _tables(frames: Sequence[Frame]) -> list[str]:
+    mapped = sum("ModalityLUTSequence" in frame.dataset for frame in frames)
+    share = "" if mapped == len(frames) else f" in {mapped} of {len(frames)} slices"
+    said = f"a table says what values mean{share} (ModalityLUTSequence): it is not applied, stored values are kept"
+    return [said] if mapped else []
+
+
+def _numbers(frame: Frame, keyword: str) -> list[float]:
+    values = field_values(frame.dataset, frame.index, keyword)
+    return [value for value in values if isinstance(value, float)]
 
 
 def _frames_of_reference(frames: Sequence[Frame]) -> list[str]:
@@ -107,8 +164,7 @@ def _count_values(frames: Sequence[Frame], keyword: str) -> Counter[float]:
     in_groups = None in entries and any("PerFrameFunctionalGroupsSequence" in frame.dataset for frame in frames)
     if len(entries) == 1 and not in_groups:
         return Counter()
-    found = (field_values(frame.dataset, frame.index, keyword)[:1] for frame in frames)
-    return Counter(value for values in found for value in values if isinstance(value, float))
+    return Counter(value for frame in frames for value in _numbers(frame, keyword)[:1])
 
 
 def _types(frames: Sequence[Frame]) -> list[tuple[tuple[object, ...], int]]:

@@ -48,6 +48,9 @@ def header_of(sidecar: Mapping[str, Any]) -> tuple[Dataset, list[str]]:
         if keyword not in _TAKEN or tag is None:
             continue
         taken: list[Any] = _numbers(value) if dictionary_VR(tag) in _NUMBERS else _texts(value)
+        if dictionary_VR(tag) in _NUMBERS and len(set(taken)) > 1:
+            doubts.append(f"{name} has {len(taken)} values in the JSON sidecar, expected one; the first is taken")
+            taken = taken[:1]
         if keyword in _SECONDS and taken:
             if taken[0] > _SECONDS[keyword]:
                 doubts.append(
@@ -74,6 +77,9 @@ def _numbers(value: Any) -> list[float]:  # noqa: ANN401 - parsed JSON
 
 def _texts(value: Any) -> list[str]:  # noqa: ANN401 - parsed JSON
     found = value if isinstance(value, list) else [value]
-    texts = [str(part)[:_LONGEST] for part in found if isinstance(part, str | int | float)]
+    # JSON may escape halves of letters (lone surrogates), which no text of a store can hold
+    texts = [
+        str(part)[:_LONGEST].encode(errors="replace").decode() for part in found if isinstance(part, str | int | float)
+    ]
     # dcm2niix joins several values of one field by an underscore, which a header separates
     return [part for text in texts for part in text.split("\\")]

@@ -13,6 +13,8 @@ from npczarr.errors import SourceError
 from npczarr.model.cohort import File
 from npczarr.sources.bids import sort_bids
 from npczarr.sources.config import SourceConfig, load_config
+from npczarr.sources.files import open_source
+from npczarr.sources.nifti_image import read_nifti_scan
 from tests.builders import blob, nifti_image, noise, oblique_grid, write_series
 
 

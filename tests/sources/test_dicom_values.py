@@ -6,13 +6,14 @@ import numpy as np
 import pydicom
 import pytest
 from numpy.testing import assert_array_equal
-from pydicom.uid import JPEG2000Lossless, JPEGLosslessSV1, JPEGLSLossless, RLELossless
+from pydicom.encaps import encapsulate, generate_frames
+from pydicom.uid import JPEG2000, JPEG2000Lossless, JPEGLosslessSV1, JPEGLSLossless, JPEGLSNearLossless, RLELossless
 
 from npczarr.errors import SourceError
 from npczarr.sources.bits import Packing, interpret
 from npczarr.sources.dicom import peek, read_scan
 from npczarr.sources.files import open_source
-from tests.builders import noise, oblique_grid, set_pixels, slice_dataset, write_series
+from tests.builders import enhanced_dataset, noise, oblique_grid, set_pixels, slice_dataset, write_series
 
 GRID = oblique_grid((5, 40, 36), seed=1)  # what OpenJPEG can encode
 CODED = {"JPEG 2000": JPEG2000Lossless, "JPEG-LS": JPEGLSLossless, "JPEG": JPEGLosslessSV1}
@@ -178,6 +179,42 @@ def test_a_codestream_knows_its_own_bits(tmp_path, syntax):
     assert "the values cannot be told" in refusal(tmp_path)
 
 
+@pytest.mark.parametrize("vr", ["OB", "OW"])
+@pytest.mark.parametrize("shape", [(3, 6, 8), (3, 7, 9)])  # an even count of pixels, and an odd one
+def test_bytes_in_big_endian_words_are_swapped_in_pairs(tmp_path, vr, shape):
+    grid = oblique_grid(shape)
+    volume = noise(grid, "uint8", high=256)
+
+    def as_words(ds, z):
+        if vr == "OW":
+            ds.PixelData = np.frombuffer(ds.PixelData, "<u2").astype(">u2").tobytes()
+            ds["PixelData"].VR = "OW"
+
+    write_series(tmp_path, volume, grid, edit=as_words, syntax="big-endian")
+    scan = read(tmp_path)
+    assert_array_equal(scan.image, volume)
+    assert scan.warnings == ()
+
+
+def test_a_frame_more_than_the_header_says_is_named(tmp_path):
+    ds = enhanced_dataset(noise(GRID), GRID, range(5))
+    compress(ds, JPEG2000Lossless)
+    frames = list(generate_frames(ds.PixelData, number_of_frames=5))
+    ds.PixelData = encapsulate([*frames, frames[0]], has_bot=False)
+    ds.save_as(tmp_path / "1.dcm", enforce_file_format=True)
+    assert "cannot be decoded: they hold 6 frames, and the header describes 5" in refusal(tmp_path)
+
+
+def test_an_encoding_that_is_not_read_is_no_damage(tmp_path):
+    def pack(ds, z):
+        ds.file_meta.TransferSyntaxUID = "1.2.840.10008.1.2.1.98"
+        ds.PixelData = encapsulate([ds.PixelData])
+        ds["PixelData"].is_undefined_length = True
+
+    write(tmp_path, noise(GRID), edit=pack)
+    assert "nothing here reads this transfer syntax; convert the files to Explicit VR" in refusal(tmp_path)
+
+
 def test_a_high_bit_that_cannot_be_is_a_warning(tmp_path):
     write(tmp_path, bright(), HighBit=11)
     scan = read(tmp_path)
@@ -293,6 +330,40 @@ def test_monochrome1_is_looked_at_in_every_slice(tmp_path):
 def test_loss_is_looked_at_in_every_slice(tmp_path):
     write(tmp_path, noise(GRID), edit=only(1, 4, LossyImageCompression="01"))
     assert read(tmp_path).warnings == ("the source says its pixels were compressed with loss in 2 of 5 slices",)
+
+
+@pytest.mark.parametrize(
+    ("syntax", "options", "lossy"),
+    [
+        (JPEGLSNearLossless, {"jls_error": 5}, True),
+        (JPEGLSNearLossless, {"jls_error": 0}, False),
+        (JPEG2000, {"j2k_psnr": [60]}, True),
+        (JPEG2000Lossless, {}, False),
+    ],
+)
+def test_loss_that_only_the_compressed_pixels_tell_is_said(tmp_path, syntax, options, lossy):
+    for z, pixels in enumerate(noise(GRID, "uint16")):
+        ds = slice_dataset(pixels, GRID, z)
+        ds.compress(syntax, generate_instance_uid=False, **options)
+        if "LossyImageCompression" in ds:
+            del ds.LossyImageCompression
+        ds.save_as(tmp_path / f"{z}.dcm", enforce_file_format=True)
+    assert read(tmp_path).warnings == (("the source says its pixels were compressed with loss",) if lossy else ())
+
+
+def test_a_table_that_gives_values_their_meaning_is_said(tmp_path):
+    def add(ds, z):
+        table = pydicom.Dataset()
+        table.LUTDescriptor, table.ModalityLUTType = [4096, 0, 16], "HU"
+        table.add_new("LUTData", "OW", bytes(8192))
+        ds.ModalityLUTSequence = [table]
+
+    write(tmp_path, noise(GRID), edit=add)
+    scan = read(tmp_path)
+    assert_array_equal(scan.image, noise(GRID))
+    assert scan.warnings == (
+        "a table says what values mean (ModalityLUTSequence): it is not applied, stored values are kept",
+    )
 
 
 def test_slopes_that_differ_are_a_warning_with_the_figures(tmp_path):

@@ -89,7 +89,7 @@ def place_contours(contours: list[Contour], grid: Grid, image: ImageUids | None,
         points = index[:2, starts[i] : starts[i] + counts[i]].T
         outlines.append(Outline(int(slices[i]), snap(points), contours[i].kind == "CLOSEDPLANAR_XOR"))
     if image is not None:
-        _check_instances([(int(slices[i]), contours[i].image_uid) for i in inside], image, noted)
+        _check_instances([(int(slices[i]), contours[i]) for i in inside], image, noted)
     return outlines
 
 
@@ -143,12 +143,25 @@ def _check_heights(
         )
 
 
-def _check_instances(named: list[tuple[int, str]], image: ImageUids, noted: list[str]) -> None:
-    """Compare the slice that each contour names with the one in whose plane it is."""
-    place = {uid: z for z, uid in enumerate(image.instances)}
-    unknown = sum(bool(uid) and uid not in place for _, uid in named) if place else 0
-    elsewhere = sum(place.get(uid, z) != z for z, uid in named)
+def _check_instances(placed: list[tuple[int, Contour]], image: ImageUids, noted: list[str]) -> None:
+    """Compare the slice that each contour names with the one in whose plane it is.
+
+    The slices of an object of many frames have one UID: there the number of the frame tells them apart.
+    """
+    slices = Counter(image.instances)
+    numbers = image.frame_numbers or (0,) * len(image.instances)
+    place = {
+        (uid, number if slices[uid] > 1 else 0): z
+        for z, (uid, number) in enumerate(zip(image.instances, numbers, strict=True))
+    }
+    unknown = elsewhere = 0
+    for z, contour in placed:
+        uid, number = contour.image_uid, contour.frame_number
+        several = slices[uid] > 1
+        unknown += bool(uid and slices and uid not in slices)
+        if number or not several:
+            elsewhere += place.get((uid, number if several else 0), z) != z
     if unknown:
-        noted.append(f"{unknown} of {len(named)} contours name an image that is no slice of this series")
+        noted.append(f"{unknown} of {len(placed)} contours name an image that is no slice of this series")
     if elsewhere:
-        noted.append(f"{elsewhere} of {len(named)} contours name another slice than the one in whose plane they are")
+        noted.append(f"{elsewhere} of {len(placed)} contours name another slice than the one in whose plane they are")

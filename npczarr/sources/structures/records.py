@@ -26,6 +26,8 @@ class ImageUids:
         FrameOfReferenceUID, or an empty string if it is not known.
     instances
         SOPInstanceUID of each slice, in the order of z; empty if they are not known.
+    frame_numbers
+        Number of each slice among the frames of its object, from 1; empty if they are not known.
     slice_thickness_mm
         SliceThickness of the header; NaN if it is not known.
     """
@@ -33,6 +35,7 @@ class ImageUids:
     series: str = field(default="", repr=False)
     frame_of_reference: str = field(default="", repr=False)
     instances: tuple[str, ...] = field(default=(), repr=False)
+    frame_numbers: tuple[int, ...] = ()
     slice_thickness_mm: float = math.nan
 
 
@@ -48,11 +51,14 @@ class Contour:
         ContourGeometricType, such as ``CLOSED_PLANAR``.
     image_uid
         SOPInstanceUID of the slice that it refers to, or an empty string.
+    frame_number
+        Number of the slice among the frames of that object, from 1; 0 if it does not say.
     """
 
     points_mm: Floats
     kind: str
     image_uid: str = field(default="", repr=False)
+    frame_number: int = 0
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -106,7 +106,10 @@ def _contours(described: list[Dataset]) -> tuple[tuple[Contour, ...], tuple[str,
             faults[fault] += 1
             continue
         image = next(iter(items(item, "ContourImageSequence")), Dataset())
-        contours.append(Contour(points, kind, text(image, "ReferencedSOPInstanceUID")))
+        frame = text(image, "ReferencedFrameNumber")
+        contours.append(
+            Contour(points, kind, text(image, "ReferencedSOPInstanceUID"), int(frame) if frame.isdecimal() else 0)
+        )
     return tuple(contours), tuple(f"{count} of {len(described)} contours {what}" for what, count in faults.items())
 
 
