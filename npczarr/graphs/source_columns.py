@@ -17,7 +17,7 @@ from npczarr.model.events import EVENTS
 from npczarr.model.identifiers import DATE, is_date
 from npczarr.model.schema import SCAN
 from npczarr.model.visit_order import VISIT_TIME
-from npczarr.sources.column_values import is_missing
+from npczarr.sources.column_values import are_spreadsheet_days, is_missing
 from npczarr.sources.joined_columns import AND, COLUMN, TABLE, Column
 from npczarr.sources.tables import Tables
 from npczarr.store.hierarchy import array, dtype_of, labels
@@ -40,7 +40,7 @@ def without_identities(tables: Tables, keep: Collection[str]) -> Tables:
                 f"column {column!r}: left out, for it may tell who the patients are; take it with --keep {column!r}"
             )
             continue
-        dated = 0 if {name.casefold(), column.casefold()} & kept else _count_dates(values)
+        dated = 0 if {name.casefold(), column.casefold()} & kept else _count_dates(column, values)
         if dated > _MOST * (~is_missing(values)).sum() and name != VISIT_TIME:
             warnings.append(f"column {column!r}: left out, for it holds exact dates; take it with --keep {column!r}")
             continue
@@ -56,8 +56,11 @@ def _dates_are_kept(name: str, column: str, count: int) -> str:
     return f"column {column!r}: {entries}{why}; write --keep {column!r} if that is right"
 
 
-def _count_dates(values: NDArray[Any]) -> int:
-    """Count the entries of a column that are or hold the day of a year, be they numbers such as 20190304."""
+def _count_dates(column: str, values: NDArray[Any]) -> int:
+    """Count the entries of a column that are or hold the day of a year, be they numbers such as 20190304 or 43528."""
+    entries = values[~is_missing(values)]
+    if are_spreadsheet_days(column, entries):
+        return len(entries)
     if values.dtype.kind == "f":
         eight_digits = values[(values > _FIRST_DAY) & (values < _LAST_DAY) & (values == np.floor(values))]
         return sum(DATE.fullmatch(f"{number:.0f}") is not None for number in eight_digits)

@@ -78,14 +78,14 @@ def audit(
 ) -> Audit:
     """Look through every file of a source for what could identify someone.
 
-    Counted by number of files: filled attributes of the Basic Profile of DICOM PS3.15, at every level of sequences;
-    private attributes by creator; indexes of media (DICOMDIR); dates, UIDs and names in paths; text in NIfTI headers,
-    and bytes behind the voxels; annotations burned into pixels, as far as headers tell; words of the patient's names
-    and numbers, dates and UIDs in texts that a cleaned copy keeps; columns of tables and entries of JSON sidecars, at
-    every level, that tell who someone is. Noted for a person to decide: other texts that stay, entries of tables and
-    JSON that hold a date, a name as DICOM writes them, an e-mail address or a telephone number, and scans of a head,
-    from which a face can be reconstructed. A file of any other kind is not looked into, and counts as one that could
-    not be read.
+    Counted by number of files: filled attributes of the Basic Profile of DICOM PS3.15, at every level of sequences and
+    behind the pixels; private attributes by creator; indexes of media (DICOMDIR); dates, UIDs and names in paths; text
+    in NIfTI headers, and bytes behind the voxels; annotations burned into pixels and overlays in their unused bits, as
+    far as headers tell; words of the patient's names and numbers, dates and UIDs in texts that a cleaned copy keeps;
+    columns of tables and entries of JSON sidecars, at every level, that tell who someone is. Noted for a person to
+    decide: other texts that stay, entries of tables and JSON that hold a date, a name as DICOM writes them, an e-mail
+    address or a telephone number, and scans of a head, from which a face can be reconstructed. A file of any other kind
+    is not looked into, and counts as one that could not be read.
 
     Parameters
     ----------
@@ -187,7 +187,7 @@ def _in_content(path: str, content: bytes, limits: Limits) -> Found:
     if is_index(content):
         return {("index", "DICOMDIR, a list of patients and dates"): ""}
     with silent("pydicom"):  # values that break a rule of DICOM are looked at all the same
-        dataset = read_dicom(content, limits, stop_before_pixels=True)
+        dataset = read_dicom(content, limits, skip_pixels=True)
         if dataset is not None:
             try:
                 return find_in_dicom(path, dataset)

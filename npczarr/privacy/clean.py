@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from npczarr.errors import SourceError
 from npczarr.model.identifiers import tells_who
 from npczarr.model.limits import Limits
+from npczarr.privacy.pixels import PIXELS, clean_pixels
 from npczarr.privacy.profile import (
     DUMMIES,
     METHOD,
@@ -34,16 +35,17 @@ if TYPE_CHECKING:
 
 _REQUIRED = ("DeviceSerialNumber", "MetaboliteMapDescription")  # of type 1 in enhanced objects, PS3.3 C.7.5.2, C.8.13.5
 _INDEX = b"1.2.840.10008.1.3.10"  # Media Storage Directory Storage
+_LARGE = 2**16  # bytes of a value that is read where it is looked at, and not before
 _DEEPEST = 8  # a fault in writing takes pydicom time that doubles with each
 _STRUCTURES = {"StructureSetROISequence": "ROIName", "SegmentSequence": "SegmentLabel"}
-_DESCRIBING = ("PixelData", "Rows", "Columns", "SamplesPerPixel", "BitsAllocated", "PhotometricInterpretation")
 _KEPT_META = frozenset((0x00020000, 0x00020001, 0x00020002, 0x00020003, 0x00020010))
 
 
-def read_dicom(content: bytes, limits: Limits, *, stop_before_pixels: bool = False) -> Dataset | None:
+def read_dicom(content: bytes, limits: Limits, *, skip_pixels: bool = False) -> Dataset | None:
     """Parse a DICOM file, with or without the preamble that old ones lack; None where it is none.
 
-    An index of a medium (DICOMDIR) is none either: it is of nothing but names.
+    An index of a medium (DICOMDIR) is none either: it is of nothing but names. Pixels may be skipped, unread; what
+    follows them is read all the same.
 
     Raises
     ------
@@ -58,18 +60,21 @@ def read_dicom(content: bytes, limits: Limits, *, stop_before_pixels: bool = Fal
         return None
     whole = content[128:132] == b"DICM"
     try:
-        dataset = pydicom.dcmread(BytesIO(content), force=not whole, stop_before_pixels=stop_before_pixels)
+        size = _LARGE if skip_pixels else None
+        dataset = pydicom.dcmread(BytesIO(content), force=not whole, defer_size=size)
         if not whole and "SOPClassUID" not in dataset:
             return None
         for _ in dataset.file_meta:
             pass
-        _parse(dataset, _DEEPEST)
+        _parse(_without_pixels(dataset) if skip_pixels else dataset, _DEEPEST)
     except SourceError:
         raise
     except Exception as error:  # pydicom names damage in a dozen ways
         if not whole:
             return None
         raise SourceError(f"a damaged DICOM file ({type(error).__name__}); copy it again or leave it out") from error
+    if not len(dataset):  # where an element has no end, pydicom gives nothing of what it read
+        raise SourceError("a damaged DICOM file, in which an element has no end; copy it again or leave it out")
     if "TransferSyntaxUID" not in dataset.file_meta:
         implicit, little = dataset.original_encoding
         explicit = ExplicitVRLittleEndian if little else ExplicitVRBigEndian
@@ -80,6 +85,13 @@ def read_dicom(content: bytes, limits: Limits, *, stop_before_pixels: bool = Fal
 def is_index(content: bytes) -> bool:
     """Whether a file is the index of a medium (DICOMDIR), by the class that its meta information begins with."""
     return content[128:132] == b"DICM" and _INDEX in content[132:332]
+
+
+def _without_pixels(dataset: Dataset) -> Dataset:
+    for keyword in PIXELS:
+        if keyword in dataset:
+            delattr(dataset, keyword)
+    return dataset
 
 
 def _parse(dataset: Dataset, deepest: int) -> None:
@@ -93,7 +105,9 @@ def _parse(dataset: Dataset, deepest: int) -> None:
 
 
 def clean_dicom(content: bytes, key: bytes, patient: str, limits: Limits, rois: Sequence[str] = ()) -> bytes | None:
-    """Clean a DICOM file by the Basic Profile; pixels and their encoding stay, but no bytes behind the last pixel.
+    """Clean a DICOM file by the Basic Profile; the values of pixels and their encoding stay, and nothing beside them.
+
+    See :func:`npczarr.privacy.pixels.clean_pixels`.
 
     Parameters
     ----------
@@ -116,7 +130,7 @@ def clean_dicom(content: bytes, key: bytes, patient: str, limits: Limits, rois: 
     Raises
     ------
     SourceError
-        If it is damaged, or says that its pixels hold an annotation.
+        If it is damaged, says that its pixels hold an annotation, or stores with them what cannot be told from them.
     """
     with silent("pydicom"):  # values that break a rule of DICOM: they pass as they are or go
         dataset = read_dicom(content, limits)
@@ -129,8 +143,8 @@ def clean_dicom(content: bytes, key: bytes, patient: str, limits: Limits, rois: 
             )
         out = BytesIO()
         try:
+            clean_pixels(dataset)
             clean_dataset(dataset, key, patient, rois)
-            _cut_pixels(dataset)
             dataset.save_as(out, enforce_file_format=True)
         except SourceError:
             raise
@@ -210,20 +224,6 @@ def _clean_text(element: DataElement, words: Collection[str]) -> None:
     cleaned = [DUMMIES[element.VR] if tells_who(str(value), words) else value for value in values]
     if cleaned != values:
         element.value = cleaned if len(cleaned) > 1 else cleaned[0]
-
-
-def _cut_pixels(dataset: Dataset) -> None:
-    """Cut off what lies behind the last pixel of a native image, but for the byte that makes the length even."""
-    from pydicom.pixels.utils import get_expected_length
-
-    described = all(dataset.get(name) is not None for name in _DESCRIBING)
-    if not described or dataset.file_meta.TransferSyntaxUID.is_encapsulated:
-        return
-    if dataset.BitsAllocated != 1 and dataset.BitsAllocated % 8:  # packed, as old files are
-        return
-    size = get_expected_length(dataset)
-    if len(dataset.PixelData) > size:
-        dataset["PixelData"].value = dataset.PixelData[:size] + bytes(size % 2)
 
 
 def new_uid(uid: str, key: bytes) -> str:

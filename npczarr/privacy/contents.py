@@ -14,7 +14,9 @@ from npczarr.model.identifiers import identifies_by_name, is_date, is_plain_labe
 from npczarr.model.limits import Limits
 from npczarr.privacy.clean import burned_in
 from npczarr.privacy.nifti import gzip_texts, nifti_text
+from npczarr.privacy.pixels import overlay_bits
 from npczarr.privacy.profile import identifies, is_cleaned, is_kept_text, is_taken_out, is_typed, words_of
+from npczarr.sources.column_values import are_spreadsheet_days
 from npczarr.sources.csv_files import parse_csv
 from npczarr.sources.decompression import unpack_gzip
 
@@ -52,13 +54,22 @@ def find_in_dicom(path: str, dataset: Dataset) -> Found:
     }
     if not is_cleaned(dataset) and any(dataset.preamble or b""):
         found["attribute", "preamble"] = ""
-    if burned_in(dataset):
-        found["burned in", "annotation in the pixels"] = str(dataset.get("BurnedInAnnotation", "not told"))
+    found |= _in_pixels(dataset)
     for part in re.split(r"[\^ ,_]+", str(dataset.get("PatientName", ""))):
         if len(part) > 2 and not is_cleaned(dataset) and part.lower() in path.lower():
             found["path", "PatientName"] = part
     if "Rows" in dataset and (shown := _may_show_a_face(dataset)):
         found["face", shown] = ""
+    return found
+
+
+def _in_pixels(dataset: Dataset) -> Found:
+    """Find what a header says that the pixels show or hold beside the image."""
+    found: Found = {}
+    if burned_in(dataset):
+        found["burned in", "annotation in the pixels"] = str(dataset.get("BurnedInAnnotation", "not told"))
+    if overlay_bits(dataset):
+        found["burned in", "overlay in unused bits of the pixels"] = ""
     return found
 
 
@@ -94,11 +105,18 @@ def find_in_table(content: bytes) -> Found:
         filled = [row[column] for row in rows if row[column]]
         if filled and identifies_by_name(column):
             found["column", column] = filled[0]
-        elif telling := next((value for value in filled if _may_tell(value)), ""):
+        elif telling := _first_telling(column, filled):
             found["text", f"entries of the column {_shown(column)}"] = telling
         elif plain(column) in PATIENT_ALIASES and not all(map(is_plain_label, filled)):
             found["text", f"labels of patients in the column {_shown(column)}"] = filled[0]
     return found
+
+
+def _first_telling(column: str, entries: list[str]) -> str:
+    """Return the first entry of a column that may tell who someone is, or ""; days of a spreadsheet do together."""
+    if are_spreadsheet_days(column, entries):
+        return entries[0]
+    return next((entry for entry in entries if _may_tell(entry)), "")
 
 
 def find_in_json(content: bytes) -> Found:

@@ -12,6 +12,7 @@ from npczarr.errors import SourceError
 from npczarr.model.clinical import PATIENT_ALIASES, SESSION_ALIASES, plain
 from npczarr.model.identifiers import identifies_beside_labels, identity_words, is_date, is_plain_visit, tells_who
 from npczarr.privacy.names import Renamed
+from npczarr.sources.column_values import are_spreadsheet_days
 from npczarr.sources.config import SourceConfig
 from npczarr.sources.csv_files import parse_csv
 from npczarr.sources.labels import natural
@@ -33,7 +34,8 @@ def clean_table(
 ) -> tuple[bytes, list[str]]:
     """Clean a table of patients.
 
-    Columns whose names say that they tell who someone is are left out, and so are the rows of whoever has no folder.
+    Columns whose names say that they tell who someone is are left out, and so are those of dates as numbers of a
+    spreadsheet program, and the rows of whoever has no folder.
     Entries that hold a word of what was left out of their row, a date or a UID are emptied. Where patients have new
     names, rows are in their order.
 
@@ -98,10 +100,10 @@ def _patient_column(names: Sequence[str], rows: Sequence[Row], renamed: Renamed,
 
 
 def _must_go(name: str, rows: Sequence[Row], keys: _Keys, renamed: Renamed) -> bool:
-    """Whether a column may tell who someone is, or the day of a visit; a second column of patients may."""
+    """Whether a column may tell who someone is, or the day of anything; a second column of patients may."""
     if name == keys.session:
         return not renamed.visits and not all(is_plain_visit(row[name]) for row in rows)
-    return identifies_beside_labels(name)
+    return identifies_beside_labels(name) or are_spreadsheet_days(name, [row[name] for row in rows if row[name]])
 
 
 def _new_keys(row: Row, keys: _Keys, renamed: Renamed) -> Row | None:

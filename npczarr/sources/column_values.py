@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,12 +11,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from npczarr.model.categories import canonical
-from npczarr.model.clinical import LONG_MONTHS, MISSING, ClinicalField, is_missing_code, time_in, unit_of
+from npczarr.model.clinical import LONG_MONTHS, MISSING, ClinicalField, fold, is_missing_code, time_in, unit_of
 from npczarr.model.events import EVENTS, read_events
+from npczarr.model.identity_words import GERMAN_EVENTS
 
 At = tuple[int, ...]  # of a patient, or of a patient and a sequence
 #: Codes, of which a float64 would lose something: leading zeros, or digits beyond the 15 that it holds exactly.
 _CODE = re.compile(r"[-+]?(?:0\d|\d{16})")
+#: Codes such as 1E2, in a column where no entry is surely a number with a power of ten or decimals.
+_POWER = re.compile(r"\d+[eE]\d+")
+_SURE_NUMBER = re.compile(r".*[.,].*|[-+]\d+[eE].*|.*[eE][-+].*")
 _COMMA = re.compile(r"[-+]?\d+,\d+")
 _DECIMAL_COMMA = re.compile(r"[-+]?\d+,\d{1,2}")
 #: 1,234 and 1,234,567: thousands where decimals have a point.
@@ -25,6 +29,17 @@ _GROUPED_BY_COMMAS = re.compile(r"[-+]?[1-9]\d{0,2}(?:,\d{3})+")
 _THOUSANDS = re.compile(r"[-+]?[1-9]\d{0,2}(?:\.\d{3})+(?!\d)")
 _DECIMAL_POINT = re.compile(r"[-+]?(?!0\d)\d*\.\d+")
 _FEW = 0.1  # of a column's entries
+#: Days as spreadsheet programs count them: from 1954 to 2064.
+_FIRST_DAY, _LAST_DAY = 20_000, 60_000
+_MOSTLY = 0.8  # of such days differ
+_EVENT_WORDS = """
+    begin beginn started start end ende ended op operation surgery resection biopsy diagnosis admission discharge birth
+    death died relapse recurrence rezidiv visit
+    """
+#: Words of a point in time, and those that may stand beside them; a name with any other may be of a measurement.
+_TIME_POINTS = GERMAN_EVENTS.union(_EVENT_WORDS.split())
+_BESIDE_WORDS = "of the der des day tag first last rt crt radiotherapy chemotherapy therapy therapie treatment"
+_BESIDE = frozenset(_BESIDE_WORDS.split())
 
 _TNM = re.compile(
     r"[acpry]*(t(?:is|x|[0-4])[a-d]?)[\s,;/]*[acpry]*(n(?:x|[0-3])[a-d]?)[\s,;/]*[acpry]*(m(?:x|[01])[a-d]?)",
@@ -63,7 +78,7 @@ def read_values(
     """Read a column's entries.
 
     A column that nobody knows holds numbers if every entry is one, and text as it is written otherwise; codes such as
-    "007" and numbers of more than 15 digits before the point are text.
+    "007" or "1E2" and numbers of more than 15 digits before the point are text.
 
     Parameters
     ----------
@@ -101,9 +116,20 @@ def _numbers_or_text(name: str, entries: Mapping[At, str], shape: tuple[int, ...
     decimal = commas and _has_decimal_commas(list(given.values()))
     numbers = {at: _number(text.replace(",", ".") if decimal else text) for at, text in given.items()}
     others = [entries[at] for at, number in numbers.items() if number is None]
-    if not numbers or others or any(_CODE.match(entries[at]) for at in numbers):
+    if not numbers or others or _are_codes([*given.values()]):
         return ColumnValues(_filled(shape, entries, ""), warnings=_nearly_numbers(name, others, len(numbers)))
     return ColumnValues(_filled(shape, numbers, np.nan))
+
+
+def _are_codes(entries: Sequence[str]) -> bool:
+    """Whether a column of numbers holds codes, which would be written otherwise as numbers.
+
+    >>> _are_codes(["007", "12"]), _are_codes(["1E2", "12E4"]), _are_codes(["2E5", "1.5e-3"]), _are_codes(["1", "2"])
+    (True, True, False, False)
+    """
+    if any(map(_CODE.match, entries)):
+        return True
+    return any(map(_POWER.fullmatch, entries)) and not any(map(_SURE_NUMBER.fullmatch, entries))
 
 
 def may_group_thousands(rows: Sequence[Mapping[str, str]], separator: str) -> bool:
@@ -224,6 +250,21 @@ def _number(text: str) -> float | None:
         return None if "_" in text else float(text)  # to Python 1_2 is twelve, in a table it is a code
     except ValueError:
         return None
+
+
+def are_spreadsheet_days(name: str, entries: Iterable[str | float]) -> bool:
+    """Whether entries are dates as numbers of a spreadsheet program, by their range and the name of the column.
+
+    >>> are_spreadsheet_days("RT begin", ["43211", "43528.5"]), are_spreadsheet_days("Volume at start", [43211, 43528])
+    (True, False)
+    """
+    words = {fold(word) for word in re.findall(r"[^\W\d_]+", name)}
+    if words.isdisjoint(_TIME_POINTS) or not words <= _TIME_POINTS | _BESIDE:
+        return False
+    numbers = [_number(text) for text in map(str, entries) if text.lower() not in MISSING]
+    days = {number for number in numbers if number is not None and _FIRST_DAY <= number <= _LAST_DAY}
+    # codes of operations are as large, and repeat
+    return all(number in days for number in numbers) and len(days) > _MOSTLY * len(numbers)
 
 
 def is_missing(values: NDArray[Any]) -> NDArray[np.bool_]:

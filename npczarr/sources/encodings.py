@@ -1,8 +1,36 @@
-"""Whether bytes are text in an encoding whose letters are pairs of bytes, or one with single accented letters."""
+"""Whether bytes are text in an encoding whose letters are two or four bytes, or one with single accented letters."""
 
 from __future__ import annotations
 
 import re
+
+_LEAST_NULS = 0.1  # of the bytes of UTF-16: every separator, digit and line end has one
+_MARKED = (("utf-32", b"\xff\xfe\0\0"), ("utf-32", b"\0\0\xfe\xff"), ("utf-16", b"\xff\xfe"), ("utf-16", b"\xfe\xff"))
+
+
+def decode_wide(content: bytes) -> str | None:
+    """Decode UTF-16 or UTF-32, with a byte order mark or without one; None where it is neither.
+
+    >>> [decode_wide("ID,年龄".encode(encoding)) for encoding in ("utf-16", "utf-16-be", "utf-32-le", "utf-8")]
+    ['ID,年龄', 'ID,年龄', 'ID,年龄', None]
+    """
+    encodings = [encoding for encoding, mark in _MARKED if content.startswith(mark)][:1]
+    for encoding in encodings or ["utf-32-le", "utf-32-be", *_utf_16(content)]:
+        try:
+            text = content.decode(encoding)
+        except UnicodeDecodeError:
+            continue
+        if "\0" not in text:
+            return text
+    return None
+
+
+def _utf_16(content: bytes) -> list[str]:
+    """Tell the order of bytes by where the NULs of plain letters are."""
+    first, second = content[::2].count(0), content[1::2].count(0)
+    if max(first, second) < _LEAST_NULS * len(content):
+        return []
+    return ["utf-16-be" if first > second else "utf-16-le"]
 
 
 def is_paired(content: bytes) -> bool:

@@ -65,11 +65,15 @@ def test_columns_of_names_go_and_patients_get_their_new_names(source, tmp_path):
         ("Patient,Alter\nMax,50\n", "no column holds the names of the patients' folders"),
         ("Patient\nMax\n", "expected a header line with at least two columns"),
         ("Patient,Alter\n", "no column holds"),
+        ('Patient,Name,Alter\nMuster_Max,"Max,50\nDoe_Jane,Jane,60\n', "line 2: the end of a cell"),
+        ("Patient,Alter\nMuster_Max,50,Max\n", "line 2: more cells than the 2"),
+        ("Patient,Alter\nMuster_Max,50\nPatient,Freund\nMuster_Max,Jane\n", "line 3: the name of a column"),
     ],
 )
 def test_a_table_that_cannot_follow_is_not_copied_and_failed(source, tmp_path, table, said):
     folder = source("Muster_Max/T1WI")
     (folder / "tab.csv").write_text(table)
+    assert "line" not in said or said in audit(folder, workers=0).unread["tab.csv"]
     done = deidentify(folder, tmp_path / "out", tables=["tab.csv"], workers=0)
     assert said in done.failed["tab.csv"]
     assert not list((tmp_path / "out").rglob("*.csv"))
@@ -121,7 +125,7 @@ def test_the_patient_is_above_folders_that_are_named_after_what_they_hold(source
 
 
 def test_it_is_said_where_a_folder_above_was_numbered_in_spite_of_the_option(source, tmp_path):
-    folder = source("Muster_Max/before/5", "Doe_Jane/before/5")
+    folder = source("Muster_Max/before/5", "Doe_Jane/before/5", "Doe_Jane/after/5")  # each of another PatientID
     printed = CliRunner().invoke(
         app, ["deidentify", str(folder), str(tmp_path / "out"), "--keep-patients", "--workers", "0"]
     )
@@ -129,9 +133,9 @@ def test_it_is_said_where_a_folder_above_was_numbered_in_spite_of_the_option(sou
     assert "2 folders above those were renamed to numbers although --keep-patients was given" in " ".join(
         printed.output.split()
     )
-    assert ids(tmp_path / "out") == ["patient-001", "patient-002"]  # two patients, and no one called "before"
+    assert ids(tmp_path / "out") == ["after", "patient-001", "patient-002"]  # no one is called "before"
     deidentify(folder, tmp_path / "numbered", workers=0)
-    assert ids(tmp_path / "numbered") == ["patient-001", "patient-002"]
+    assert ids(tmp_path / "numbered") == ["patient-001", "patient-002", "patient-003"]
 
 
 def test_a_copy_of_nothing_is_no_success(tmp_path):
@@ -155,3 +159,11 @@ def test_a_day_is_emptied_in_whatever_form_it_is_written_and_said(source, tmp_pa
     done = deidentify(folder, tmp_path / "out", tables=["tab.csv"], workers=0)
     assert rows(tmp_path / "out" / "tab.csv")[1:] == [["001", "", "4.3"]]
     assert any("'Befund': 1 entries emptied" in one for one in done.remarks)
+
+
+def test_a_column_of_days_of_a_spreadsheet_is_left_out(source, tmp_path):
+    folder = source("001/T1WI", "002/T1WI")
+    (folder / "tab.csv").write_text("Patient,RT begin,Volume\n001,43211,43211\n002,43528.5,43528.5\n")
+    done = deidentify(folder, tmp_path / "out", tables=["tab.csv"], workers=0)
+    assert rows(tmp_path / "out" / "tab.csv")[0] == ["Patient", "Volume"]
+    assert any("column 'RT begin': left out" in one for one in done.remarks)

@@ -34,6 +34,7 @@ def values(tables, name):
         ["007.5", "1", "2"],
         ["12345678901234567890", "12345678901234567891", "3"],
         ["9007199254740993", "", "3"],
+        ["1E2", "12E4", "-99"],
     ],
 )
 def test_codes_are_no_numbers_and_stay_as_they_are_written(read, entries):
@@ -45,7 +46,7 @@ def test_codes_are_no_numbers_and_stay_as_they_are_written(read, entries):
 
 
 def test_numbers_that_a_float_holds_stay_numbers(read):
-    tables = read("ID,Age,Dose,Count\n1,045,0.70,0\n2,050,0,123456789012345\n10,061,-0.5,1e3\n")
+    tables = read("ID,Age,Dose,Count\n1,045,0.70,0\n2,050,0,123456789012345\n10,061,-0.5,1.0e3\n")
     assert values(tables, "Dose") == [0.7, 0, -0.5]
     assert values(tables, "Count") == [0, 123456789012345, 1000]
     assert values(tables, "age") == [45, 50, 61], "of a column that is known the meaning counts"
