@@ -77,6 +77,24 @@ class UnknownLabelError(ParameterError, KeyError):
     __str__ = Exception.__str__
 
 
+def check_lists(**given: object) -> None:
+    """Refuse a single text where a list is expected, which would be read letter by letter.
+
+    Parameters
+    ----------
+    given
+        Arguments by name.
+
+    Raises
+    ------
+    ParameterError
+        If one is a text.
+    """
+    for name, value in given.items():
+        if isinstance(value, str):
+            raise ParameterError(f"{name}: expected a list, got {value!r}; write [{value!r}]")
+
+
 def unknown_label(dim: str, label: object, known: Iterable[object], *, where: str = "the store") -> UnknownLabelError:
     """Return the error for a label that is not there; it names the nearest one that is.
 

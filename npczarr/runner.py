@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import ExitStack, contextmanager
 from itertools import islice
+from numbers import Integral
 from typing import Any, Literal, Self, TypeVar
 
 from npczarr import ctrl_c, freed_memory
@@ -43,15 +44,15 @@ class Runner:
     Raises
     ------
     ParameterError
-        If both are given, or the scheduler cannot be reached.
+        If both are given, one is of another kind, or the scheduler cannot be reached.
     """
 
     def __init__(self, workers: int | None = None, scheduler: str | None = None, *, idle: Idle = "processes") -> None:
-        if workers is not None and workers < 0:
-            raise ParameterError(f"workers must be 0 or more, got {workers}")
+        if workers is not None and (not isinstance(workers, Integral) or isinstance(workers, bool) or workers < 0):
+            raise ParameterError(f"workers must be a whole number of 0 or more, got {workers!r}")
         if scheduler is not None and workers is not None:
             raise ParameterError("give either workers (local processes) or a scheduler, not both")
-        if scheduler is not None and not _ADDRESS.fullmatch(scheduler):
+        if scheduler is not None and not (isinstance(scheduler, str) and _ADDRESS.fullmatch(scheduler)):
             raise ParameterError(f"scheduler must be an address such as tcp://host:8786, got {scheduler!r}")
         free = workers is None and scheduler is None and active_client() is None
         if free and idle == "here":

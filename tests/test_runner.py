@@ -370,6 +370,12 @@ def test_every_long_command_takes_the_same_options(name):
     assert {"workers", "scheduler"} <= {parameter.name for parameter in command.params}
 
 
+@pytest.mark.parametrize("workers", ["2", 1.5, True])
+def test_workers_are_a_whole_number(workers):
+    with pytest.raises(ParameterError, match=f"workers must be a whole number of 0 or more, got {workers!r}"):
+        Runner(workers)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("how", "words"),

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from npczarr.errors import NpczarrError, ParameterError, unknown_label
+from npczarr.errors import NpczarrError, ParameterError, check_lists, unknown_label
 from npczarr.export.manifest import Manifest
 from npczarr.export.origin import OriginFiles, find_origins
 from npczarr.export.scan import ExportTask, read
@@ -124,6 +124,7 @@ def export_scans(
     StoreError
         If the store cannot be opened.
     """
+    check_lists(patients=patients, sequences=sequences)
     if format == "nnunet":
         return _export_cases(
             store, out, patients, sequences, mask_of, size, workers, scheduler, storage_options, on_progress

@@ -11,7 +11,7 @@ import xarray as xr
 import zarr
 from zarr.abc.store import Store
 
-from npczarr.errors import ParameterError, SourceError
+from npczarr.errors import ParameterError, SourceError, check_lists
 from npczarr.graphs.convert_scan import ScanTask, missing_row, source_digest, write_scan
 from npczarr.graphs.held_scan import HeldScans
 from npczarr.graphs.imported_mask import ImportedMask, imported_masks
@@ -37,7 +37,7 @@ from npczarr.runner import Runner
 from npczarr.sources.config import SourceConfig, load_config
 from npczarr.sources.discover import discover
 from npczarr.sources.files import Source, open_source
-from npczarr.sources.named_labels import remarks_on_names
+from npczarr.sources.named_labels import remarks_on_labels
 from npczarr.sources.same_person import remarks_on_persons
 from npczarr.sources.tables import Tables, read_tables
 from npczarr.store.chunks import ScanPlace
@@ -121,9 +121,9 @@ def convert(
         odd in tables (`table_warnings`), what series were taken for by their headers and which were not taken
         (`guesses`, `not_taken`), scans that have lost the mask that the store held (`masks_gone`), scans that stay as
         they are though their source has got worse (`source_worse`), patients and scans that the store holds and this
-        source does not have, how many labels are names of persons, and who may be one person (`remarks`), labels that
-        are the name in the headers (`named`), patients who share a PatientID (`same_number`), and what padding costs
-        where it is much.
+        source does not have, how many labels are names of persons or hold dates, and who may be one person
+        (`remarks`), labels that are the name in the headers (`named`), patients who share a PatientID
+        (`same_number`), and what padding costs where it is much.
 
     Raises
     ------
@@ -132,6 +132,7 @@ def convert(
     StoreError, LeaseError
         If the store cannot be written, holds another cohort, or somebody else is writing it.
     """
+    check_lists(rewrite=rewrite, keep=keep)
     _check(codec, dtype)
     rules = _load_rules(config, columns)
     origin = open_source(source, source_options, rules.limits)
@@ -171,7 +172,7 @@ def convert(
             options = {"codec": codec if fresh else None, "rewrite": len(rewrite), "replace": replace}
             with lease.writing():
                 add_history(root, "convert", options)
-    remarks += remarks_on_names(cohort.patients, result.attrs["named"])
+    remarks += remarks_on_labels(cohort.patients, result.attrs["named"])
     remarks += remarks_on_persons(result.attrs["same_number"], Rows(root).read("study_digest"))
     return result.assign_attrs(_oddities(cohort, tables), remarks=remarks)
 

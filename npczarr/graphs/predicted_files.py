@@ -17,6 +17,7 @@ from npczarr.errors import NpczarrError, SourceError
 from npczarr.graphs.changed_datasets import check_whole, scan_labels
 from npczarr.model.cohort import ScanFiles
 from npczarr.model.geometry import AXES, Grid
+from npczarr.model.labels import NoDeclaredLabelError
 from npczarr.model.records import Mask
 from npczarr.model.schema import SCAN
 from npczarr.sources.files import Source
@@ -174,6 +175,8 @@ def _read(source: Source, scan: PredictedScan, salt: str, grid: Grid) -> Mask:
     files = scan.files
     try:
         return read_mask(source, files.masks, grid, files.labels, image=_image(source, scan, salt))
+    except NoDeclaredLabelError as error:  # a model may have found nothing but what is not asked for
+        return Mask(np.zeros(grid.shape_zyx, dtype=np.uint8), warnings=(f"{error}. It counts as empty",))
     except NpczarrError as error:
         raise SourceError(f"{files.patient}/{files.sequence}: prediction: {error}") from error
 

@@ -46,6 +46,8 @@ class ScanFiles:
         What the masks are made of; empty if whatever is outlined is tumor.
     note, doubt
         Why these files were taken for this sequence, where their headers decided, and what they leave open.
+    refusal
+        Why these files make no scan, where their headers leave open which of several series is meant; else empty.
     """
 
     patient: str
@@ -59,6 +61,7 @@ class ScanFiles:
     labels: Labels = ()
     note: str = ""
     doubt: str = ""
+    refusal: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,10 @@ _FEW = 0.01  # of the voxels that are not 0 may be such
 _INVERTED = 0.5  # no tumor is larger than this part of its image
 
 
+class NoDeclaredLabelError(SourceError):
+    """No value of a mask is that of a declared label: what it outlines is not known."""
+
+
 def merge_labels(values: NDArray[Any]) -> tuple[NDArray[np.uint8], tuple[str, ...]]:
     """Merge every label above 0 to tumor: ``round(value) > 0``.
 
@@ -52,7 +56,7 @@ def map_labels(values: NDArray[Any], labels: Labels) -> tuple[NDArray[np.uint8],
     values
         Real numbers of any type and shape.
     labels
-        What each value stands for; values that no label names are background, with a warning.
+        What each value stands for; values that no label names are background beside some that are, with a warning.
 
     Returns
     -------
@@ -61,6 +65,8 @@ def map_labels(values: NDArray[Any], labels: Labels) -> tuple[NDArray[np.uint8],
 
     Raises
     ------
+    NoDeclaredLabelError
+        If voxels are not 0, and no label names the value of any.
     SourceError
         If a value is NaN or infinite, or too many are no whole numbers.
     """
@@ -88,7 +94,18 @@ def map_labels(values: NDArray[Any], labels: Labels) -> tuple[NDArray[np.uint8],
         for value, count in zip(unknown[:_NAMED_LABELS], counts, strict=False)
     ]
     more = [f"{len(unknown) - _NAMED_LABELS} more"] if len(unknown) > _NAMED_LABELS else []
-    return mask, (f"values that no declared label names are taken for background: {', '.join(named + more)}",)
+    found = ", ".join(named + more)
+    if not mask.any():
+        raise NoDeclaredLabelError(_say_undeclared(found, labels))
+    return mask, (f"values that no declared label names are taken for background: {found}",)
+
+
+def _say_undeclared(found: str, labels: Labels) -> str:
+    expected = ", ".join(f"{label.name} = {' or '.join(map(str, label.values))}" for label in labels if label.values)
+    return (
+        f"no declared label names any value of the mask: found {found}, expected {expected or 'no values at all'}; "
+        "save it with these values, or declare its own ([labels] in a TOML file, --config)"
+    )
 
 
 def describe_cover(mask: NDArray[np.uint8]) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 import pooch
 
-from npczarr.errors import ParameterError, SourceError
+from npczarr.errors import ParameterError, SourceError, check_lists
 from npczarr.model.options import check_local
 from npczarr.model.progress import OnProgress
 from npczarr.outputs import expanded
@@ -83,6 +83,7 @@ def download(
         If a file cannot be fetched, there is no room for it, or it is not the published one: it is then set aside as
         ``NAME.bad``.
     """
+    check_lists(files=files)
     base, names = _where(str(url or RECORD), tuple(files))
     unknown = sorted(set(names) - set(FILES))
     if unknown:

@@ -15,7 +15,14 @@ from npczarr.sources.files import Source
 from npczarr.sources.guess import GUESSED, Guess, guess_sequence
 from npczarr.sources.headers import STRUCTURES, quiet
 from npczarr.sources.labels import Tokens, natural, visible_files
-from npczarr.sources.meant_series import Series, choose_series_of, count_guesses, frames_of_header, images_of
+from npczarr.sources.meant_series import (
+    Choice,
+    Series,
+    choose_series_of,
+    count_guesses,
+    frames_of_header,
+    images_of,
+)
 from npczarr.sources.patient_folders import Owner, owner_of_files
 from npczarr.sources.patterns import path_regex
 from npczarr.sources.survey import Group, Surveyed, group_images, survey, value_of
@@ -48,16 +55,19 @@ def group_series(source: Source, files: Sequence[File], config: SourceConfig) ->
         If a sequence has neither a rule nor a built-in guess, or nothing tells patients apart.
     """
     found = find_series(source, files, config)
-    taken, not_taken = choose_series_of(found.series, sessions=found.has_sessions)
-    keys = {(one.patient, one.sequence) for one in taken}
+    choice = choose_series_of(found.series, sessions=found.has_sessions)
+    keys = {(one.patient, one.sequence) for one in choice.taken} | choice.unclear.keys()
     masks, rest = _masks(found.others, config, found.owner, keys)
     tables, strays = _tables(rest, config)
     wheres = {rule.name: rule.where for rule in _rules(config)}
-    of_nobody = set(found.structures) - {one.patient for one in taken}
+    of_nobody = set(found.structures) - {patient for patient, _ in keys}
     strays += [file for patient in sorted(of_nobody) for file in found.structures[patient]]
     patients = sorted({patient for patient, _ in keys}, key=natural)
     visits = {label: found.owner.visits[label] for label in patients if label in found.owner.visits}
-    scans = {(one.patient, one.sequence): _scan_files(one, masks, wheres, found.structures) for one in taken}
+    scans = _scans(choice, wheres)
+    for key, scan in scans.items():
+        beside = tuple(found.structures.get(key[0], ()))
+        scans[key] = replace(scan, masks=tuple(masks.get(key, ())), structures=beside)
     return Cohort(
         patients=tuple(patients),
         sequences=tuple(wheres),
@@ -65,35 +75,30 @@ def group_series(source: Source, files: Sequence[File], config: SourceConfig) ->
         tables=tuple(tables),
         strays=(*strays, *found.odd),
         visits=visits if any(visit.session for visit in visits.values()) else {},
-        guesses=tuple(count_guesses(taken)),
-        not_taken=tuple(not_taken),
-        numbers=_numbers(taken),
+        guesses=tuple(count_guesses(choice.taken)),
+        not_taken=tuple(choice.of_none),
+        numbers=_numbers([*choice.taken, *(one for several in choice.unclear.values() for one in several.series)]),
     )
 
 
-def _numbers(taken: Sequence[Series]) -> dict[str, frozenset[str]]:
+def _numbers(series: Sequence[Series]) -> dict[str, frozenset[str]]:
     """PatientIDs by patient label."""
     with quiet():
-        found = [(one.patient, raw_text(one.group.header, "PatientID")) for one in taken]
+        found = [(one.patient, raw_text(one.group.header, "PatientID")) for one in series]
     return {label: frozenset(number for other, number in found if other == label) - {""} for label, _ in found}
 
 
-def _scan_files(
-    one: Series,
-    masks: Mapping[Key, Sequence[File]],
-    wheres: Mapping[str, Where],
-    structures: Mapping[str, Sequence[File]],
-) -> ScanFiles:
-    key = (one.patient, one.sequence)
-    return ScanFiles(
-        *key,
-        one.group.files,
-        tuple(masks.get(key, ())),
-        where=wheres[one.sequence],
-        note=f"taken for {one.sequence}: {one.reason}",
-        doubt=one.doubt,
-        structures=tuple(structures.get(one.patient, ())),
-    )
+def _scans(choice: Choice, wheres: Mapping[str, Where]) -> dict[Key, ScanFiles]:
+    """Images of each scan; where several series may be meant, all of theirs, and why they make no scan."""
+    scans: dict[Key, ScanFiles] = {}
+    for one in choice.taken:
+        key = (one.patient, one.sequence)
+        note = f"taken for {one.sequence}: {one.reason}"
+        scans[key] = ScanFiles(*key, one.group.files, where=wheres[one.sequence], note=note, doubt=one.doubt)
+    for key, unclear in choice.unclear.items():
+        images = {file.path: file for one in unclear.series for file in one.group.files}
+        scans[key] = ScanFiles(*key, tuple(images.values()), where=wheres[key[1]], refusal=unclear.reason)
+    return scans
 
 
 def _tables(files: Sequence[File], config: SourceConfig) -> tuple[list[File], list[File]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
+from npczarr.errors import SourceError
 from npczarr.model.cohort import ScanFiles, subject_of
 from npczarr.model.records import Scan
 from npczarr.sources.dicom import Peeked, peek, read_scan
@@ -27,6 +28,7 @@ def read_image(source: Source, scan: ScanFiles, *, held: Callable[[str], bool] |
     SourceError, GeometryError
         If the files do not make one regular volume.
     """
+    _check(scan)
     if is_nifti(scan.images):
         read = read_nifti_scan(source, scan.images, where=scan.where)
     else:
@@ -47,6 +49,12 @@ def peek_image(source: Source, scan: ScanFiles) -> Peeked:
     SourceError, GeometryError
         If nothing in its files can be read.
     """
+    _check(scan)
     if is_nifti(scan.images):
         return Peeked(*peek_nifti(source, scan.images))
     return peek(source, scan.images, where=scan.where)
+
+
+def _check(scan: ScanFiles) -> None:
+    if scan.refusal:
+        raise SourceError(scan.refusal)

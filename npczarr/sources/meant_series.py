@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from npczarr.model.alike import told_as_one
@@ -52,10 +52,40 @@ class Series:
     group: Group
 
 
-def choose_series_of(
-    series: Sequence[Series], *, sessions: bool = False, shown: bool = False
-) -> tuple[list[Series], list[str]]:
-    """Take the one series of each patient and sequence; list those that are none, or one of several.
+@dataclass(frozen=True, slots=True)
+class Unclear:
+    """Series of which each may be meant for one sequence of a patient; how they differ, and how to choose one."""
+
+    series: tuple[Series, ...]
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What became of the series of a source.
+
+    Parameters
+    ----------
+    taken
+        The one series of each patient and sequence.
+    unclear
+        Series by patient and sequence, where several may be meant.
+    of_none
+        Why others are of no scan; one line for each reason.
+    """
+
+    taken: list[Series]
+    unclear: Mapping[Key, Unclear]
+    of_none: list[str]
+
+    @property
+    def not_taken(self) -> list[str]:
+        """Why series were not taken; one line each."""
+        return [*(f"{'/'.join(key)}: {one.reason}" for key, one in self.unclear.items()), *self.of_none]
+
+
+def choose_series_of(series: Sequence[Series], *, sessions: bool = False, shown: bool = False) -> Choice:
+    """Take the one series of each patient and sequence; set aside those that are none, or one of several.
 
     Parameters
     ----------
@@ -64,7 +94,7 @@ def choose_series_of(
     sessions
         Whether the pattern of the images keeps visits apart.
     shown
-        Whether the list may hold the descriptions of series, which may name a person.
+        Whether the reasons may hold the descriptions of series, which may name a person.
     """
     by_key: dict[Key, list[Series]] = {}
     left: dict[str, int] = {}
@@ -74,15 +104,16 @@ def choose_series_of(
         else:
             reason = one.reason if one.patient else _NOBODY
             left[reason] = left.get(reason, 0) + 1
-    taken, not_taken = [], []
-    for (patient, sequence), several in sorted(by_key.items()):
+    taken: list[Series] = []
+    unclear: dict[Key, Unclear] = {}
+    for key, several in sorted(by_key.items()):
         if len(several) == 1:
             taken += several
             continue
         listed = _list_several(several, sessions=sessions, shown=shown)
-        not_taken.append(f"{patient}/{sequence}: {len(several)} series may be meant, none was taken: {listed}")
-    not_taken += [f"{count} series: {reason}" for reason, count in sorted(left.items(), key=lambda item: -item[1])]
-    return taken, not_taken
+        unclear[key] = Unclear(tuple(several), f"{len(several)} series may be meant, none was taken: {listed}")
+    of_none = [f"{count} series: {reason}" for reason, count in sorted(left.items(), key=lambda item: -item[1])]
+    return Choice(taken, unclear, of_none)
 
 
 def count_guesses(taken: Sequence[Series]) -> list[str]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import io
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from npczarr.errors import GeometryError, SourceError
 from npczarr.model.cohort import File, ScanFiles
 from npczarr.model.geometry import Grid
 from npczarr.model.label_set import Labels
-from npczarr.model.labels import describe_cover, map_labels
+from npczarr.model.labels import NoDeclaredLabelError, describe_cover, map_labels
 from npczarr.model.limits import Clock, Limits
 from npczarr.model.records import Mask, Value
 from npczarr.sources.decompression import check_deflated
@@ -58,11 +59,23 @@ def read_raters(source: Source, files: ScanFiles, raters: Sequence[str]) -> tupl
     return read(source, by_rater, clock, files.labels)
 
 
+@contextmanager
+def _naming(rater: str) -> Iterator[None]:
+    """Say whose mask it is of which no value is a declared label."""
+    try:
+        yield
+    except NoDeclaredLabelError as error:
+        raise SourceError(f"the mask by {rater}: {error}") from error
+
+
 def _read_tiffs(
     source: Source, by_rater: Mapping[str, Sequence[File]], clock: Clock, labels: Labels
 ) -> tuple[NDArray[np.uint8], Grid, bool, Mask]:
     """Read masks of TIFF slices, which say nothing of their place."""
-    read = {rater: _read_tiff(source, files, clock, labels) for rater, files in by_rater.items()}
+    read: dict[str, tuple[NDArray[np.uint8], tuple[str, ...]]] = {}
+    for rater, files in by_rater.items():
+        with _naming(rater):
+            read[rater] = _read_tiff(source, files, clock, labels)
     shapes = {stack.shape for stack, _ in read.values()}
     if len(shapes) > 1:
         raise GeometryError(f"raters' masks of several shapes, {sorted(shapes)}, and nothing says how they lie")
@@ -82,7 +95,8 @@ def _read_niftis(
     for rater, files in clock.over(by_rater.items()):
         if len(files) > 1:
             raise SourceError(f"{len(files)} masks by {rater}, expected one")
-        stored = read_nifti_file(source, files[0], f"the mask by {rater}", labels)
+        with _naming(rater):
+            stored = read_nifti_file(source, files[0], f"the mask by {rater}", labels)
         if grid is None:
             grid = next(iter(grids(stored).values()))
         placed[rater] = place(stored, grid)

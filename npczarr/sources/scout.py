@@ -9,6 +9,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from pydicom.dataset import Dataset
+
 from npczarr.errors import SourceError
 from npczarr.model.cohort import Cohort, File, subject_of
 from npczarr.model.progress import Meter, OnProgress
@@ -16,18 +18,19 @@ from npczarr.model.visit_order import order_visits
 from npczarr.sources.bids import sort_bids
 from npczarr.sources.config import SequenceRule, SourceConfig
 from npczarr.sources.discover import sort_files
-from npczarr.sources.file_kinds import describe_kinds, group_strays
+from npczarr.sources.file_kinds import NO_DICOM, describe_kinds, group_strays
 from npczarr.sources.files import Source, open_source
 from npczarr.sources.group_series import FoundSeries, by_headers, find_series
 from npczarr.sources.labels import visible_files
 from npczarr.sources.meant_series import choose_series_of
-from npczarr.sources.named_labels import is_named, number_of_person, remarks_on_names
+from npczarr.sources.named_labels import is_named, number_of_person, remarks_on_labels
 from npczarr.sources.other_formats import remarks_on_formats
 from npczarr.sources.rater_files import sort_raters
 from npczarr.sources.same_person import remarks_on_persons, who_share
 from npczarr.sources.scout_headers import header_toml
 from npczarr.sources.scout_masks import scout_masks
 from npczarr.sources.scout_nifti import scout_nifti
+from npczarr.sources.survey import survey
 from npczarr.sources.toml_text import quoted
 
 _NIFTI = re.compile(r"\.nii(\.gz)?$", re.IGNORECASE)
@@ -50,7 +53,7 @@ class Scouted:
     not_taken
         Series that would not be converted, and why.
     remarks
-        What to look at before anything is converted, such as labels that are names of persons.
+        What to look at before anything is converted, such as labels that are names of persons or hold dates.
     """
 
     layout: str
@@ -97,7 +100,7 @@ def scout(
     try:
         published = None if raters else sort_files(files, config)
     except SourceError:  # a name in two places: perhaps a visit of two patients
-        if visits := _of_visits(files):
+        if visits := _of_visits(opened, files):
             return visits
         raise
     for layout, cohort in (
@@ -106,11 +109,11 @@ def scout(
         ("BIDS", sort_bids(files, config)),
     ):
         if cohort is not None and cohort.has_images:
-            return _known_layout(layout, cohort)
+            return _known_layout(layout, opened, cohort)
     return _by_headers(opened, files, on_progress)
 
 
-def _of_visits(files: Sequence[File]) -> Scouted | None:
+def _of_visits(source: Source, files: Sequence[File]) -> Scouted | None:
     """Describe DICOM series in folders of patient, visit and sequence; None where there are no visits."""
     layout = replace(
         SourceConfig(), images=(_VISITS,), masks=(f"{_VISITS.partition('{sequence}')[0]}ROI-{{mask}}.nii*",)
@@ -145,12 +148,26 @@ def _of_visits(files: Sequence[File]) -> Scouted | None:
         *(f"# NOTE: {line}" for line in remarks_on_formats(cohort.strays)),
     ]
     text = "\n".join(lines) + "\n"
-    return _with_remarks(Scouted("visits", len(cohort.patients), sum(counts.values()), text), cohort.patients)
+    scouted = Scouted("visits", len(cohort.patients), sum(counts.values()), text)
+    return _with_remarks(scouted, cohort.patients, _first_headers(source, cohort))
 
 
-def _with_remarks(found: Scouted, patients: Collection[str], named: Collection[str] = ()) -> Scouted:
-    """Say where labels of patients are names of persons; `named` are those that headers have."""
-    remarks = remarks_on_names(patients, named)
+def _first_headers(source: Source, cohort: Cohort) -> list[tuple[str, Dataset]]:
+    """Read the header of one DICOM image of each patient; return them by label."""
+    firsts: dict[str, File] = {}
+    for (patient, _), scan in cohort.scans.items():
+        for file in (file for file in scan.images if not file.name.lower().endswith(NO_DICOM)):
+            firsts.setdefault(patient, file)
+    owners = {file.path: patient for patient, file in firsts.items()}
+    images, _ = survey(source, list(firsts.values()), lambda file: owners[file.path])
+    return [(image.owner, image.header) for image in images]
+
+
+def _with_remarks(found: Scouted, patients: Collection[str], headers: Sequence[tuple[str, Dataset]] = ()) -> Scouted:
+    """Say where labels are names of persons or hold dates, and who may be one person, by headers of the patients."""
+    named = {patient for patient, header in headers if is_named(subject_of(patient), header)}
+    same_number = who_share((patient, number_of_person(header)) for patient, header in headers)
+    remarks = [*remarks_on_labels(patients, named), *remarks_on_persons(same_number, {})]
     toml = "".join(f"# NOTE: {one}\n" for one in remarks) + found.toml
     return replace(found, toml=toml, remarks=(*remarks, *found.remarks))
 
@@ -178,7 +195,7 @@ def _of_nifti(source: Source, files: Sequence[File]) -> Scouted | None:
     )
 
 
-def _known_layout(layout: str, cohort: Cohort) -> Scouted:
+def _known_layout(layout: str, source: Source, cohort: Cohort) -> Scouted:
     """Describe a layout that needs no configuration."""
     named = {"raters": "masks of several raters", "published": "laid out as the published cohort"}
     counts = Counter(sequence for _, sequence in cohort.scans)
@@ -194,13 +211,14 @@ def _known_layout(layout: str, cohort: Cohort) -> Scouted:
         lines += ["#", "# To choose sequences and to name them otherwise:", "# [sequences]"]
         lines += [f"# {quoted(name)} = {{ folder = {quoted(name)} }}" for name in counts]
     found = Scouted(layout, len(cohort.patients), len(cohort.scans), "\n".join(lines) + "\n", cohort.not_taken)
-    return _with_remarks(found, cohort.patients)
+    return _with_remarks(found, cohort.patients, _first_headers(source, cohort))
 
 
 def _by_headers(source: Source, files: Sequence[File], on_progress: OnProgress | None) -> Scouted:
     """Describe DICOM series by their headers; without any, NIfTI files by their names."""
     found, patient = _read_series(source, files, on_progress)
-    taken, not_taken = choose_series_of(found.series, sessions=found.has_sessions, shown=True)
+    choice = choose_series_of(found.series, sessions=found.has_sessions, shown=True)
+    taken, not_taken = choice.taken, choice.not_taken
     people = {one.patient for one in found.series} - {""}
     nifti = None if taken else _of_nifti(source, files)
     if nifti is not None and (not found.series or nifti.patients > len(people)):
@@ -213,12 +231,9 @@ def _by_headers(source: Source, files: Sequence[File], on_progress: OnProgress |
         )
     masks = scout_masks(found, files)
     text = header_toml(found, taken, not_taken, patient, masks)
-    patients = {one.patient for one in taken}
-    named = {one.patient for one in taken if is_named(subject_of(one.patient), one.group.header)}
-    same_number = who_share((one.patient, number_of_person(one.group.header)) for one in taken)
-    doubts = (*masks.doubts, *remarks_on_persons(same_number, {}))
-    scouted = Scouted("headers", len(patients), len(taken), text, tuple(not_taken), doubts)
-    return _with_remarks(scouted, patients, named)
+    patients = {one.patient for one in taken} | {patient for patient, _ in choice.unclear}
+    scouted = Scouted("headers", len(patients), len(taken), text, tuple(not_taken), masks.doubts)
+    return _with_remarks(scouted, patients, [(one.patient, one.group.header) for one in taken])
 
 
 def _beside_series(nifti: Scouted, series: int) -> Scouted:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import psutil
 
-from npczarr.errors import ParameterError
+from npczarr.errors import ParameterError, check_lists
 from npczarr.model.geometry import Shape
 from npczarr.model.per_axis import PerAxis, per_axis
 
@@ -60,8 +60,7 @@ def checked_labels(name: str, labels: Sequence[str] | None, known: Sequence[str]
     """Return the labels that were asked for, by default all; whether they are known is not looked at."""
     if labels is None:
         return tuple(known)
-    if isinstance(labels, str):
-        raise ParameterError(f"{name}: expected a list of labels, got {labels!r}; write [{labels!r}]")
+    check_lists(**{name: labels})
     if not labels or not all(isinstance(label, str) for label in labels):
         raise ParameterError(f"{name}: expected one or more labels, such as {known[0]!r}, got {labels!r}")
     if len(set(labels)) < len(labels):

@@ -16,6 +16,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from npczarr.errors import ParameterError, unknown_label
+from npczarr.model.clinical import known_field
 from npczarr.model.division import SPLIT, describe_parted, divide
 from npczarr.model.schema import RESERVED, VISIT, Variable
 from npczarr.model.where import names_in
@@ -82,7 +83,8 @@ def split(
     Raises
     ------
     ParameterError
-        If an argument is wrong, or the store has another column of this name.
+        If an argument is wrong, `name` is that of a clinical column such as ``age``, or the store has another column
+        of this name.
     StoreError, LeaseError
         If the store cannot be read or written, or somebody else is writing it.
 
@@ -126,10 +128,12 @@ def _given(dataset: xr.Dataset, name: str, said: Mapping[str, Any], url: str, *,
     Raises
     ------
     ParameterError
-        If the store has another column of this name, or another division that is not to be replaced, or one that parts
-        the visits of a subject.
+        If the store has another column of this name, in whatever case, or another division that is not to be replaced,
+        or one that parts the visits of a subject.
     """
     if name not in dataset.variables:
+        if alike := [str(one) for one in dataset.variables if str(one).casefold() == name.casefold()]:
+            raise ParameterError(f"{url}: {name!r} differs from the column {alike[0]!r} in case alone; name another")
         return {}
     made = dataset[name].attrs.get(SPLIT)
     if not made:
@@ -189,6 +193,9 @@ def _check_name(name: str) -> None:
         raise ParameterError(f"name: expected a word of letters, digits and _, such as 'split', got {name!r}")
     if name in RESERVED or _DERIVED.fullmatch(name):
         raise ParameterError(f"name: {name!r} is a name of the store itself; take another, such as 'split'")
+    if (field := known_field(name)) is not None:
+        said = f"{name!r} is a name of a clinical column ({field.description}), for which the parts would be taken"
+        raise ParameterError(f"name: {said}; take another, such as 'split'")
 
 
 def _parts(shares: Mapping[str, float] | None, folds: int | None) -> dict[str, float]:

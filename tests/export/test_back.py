@@ -218,7 +218,7 @@ def test_an_import_killed_at_any_write_and_run_again_is_as_one_in_peace(copy, ed
         left = iter(range(last))
 
         def some(store, contents):
-            for key, content in contents.items():
+            for key, content in contents:
                 if next(left, None) is None:
                     raise KeyboardInterrupt
                 put(store, key, content)

@@ -324,6 +324,11 @@ def test_rewrite_mends_a_damaged_scan(source, store, tmp_path):
     same(store, url)
     with pytest.raises(npc.ParameterError, match="no such patient"):
         npc.convert(source, url, workers=0, rewrite=["999"])
+    with pytest.raises(npc.ParameterError, match=r"rewrite: expected a list, got '002'; write \['002'\]"):
+        npc.convert(source, url, workers=0, rewrite="002")
+    for name in ("patients", "sequences"):
+        with pytest.raises(npc.ParameterError, match=f"{name}: expected a list, got '002'"):
+            npc.export_scans(url, tmp_path / "out", format="nifti", **{name: "002"})
 
 
 def test_what_is_no_cohort_store_is_refused(source, tmp_path):

@@ -1,5 +1,7 @@
 """A cohort with two labels, from its files through every measure and back."""
 
+import shutil
+
 import nibabel
 import numpy as np
 import pytest
@@ -160,6 +162,10 @@ def test_two_raters_are_compared_label_by_label(tmp_path):
     found = npc.agreement(npc.open(tmp_path / "raters.zarr")).isel(patient=0, sequence=0).compute()
     assert found.dice.sel(label="tumor") == 1.0
     assert 0 < found.dice.sel(label="node") < 1.0
+    shutil.rmtree(tmp_path / "data/b")
+    write_predictions(tmp_path / "data" / "b", {"001": 9 * node})
+    with pytest.raises(SourceError, match="the mask by b: no declared label names any value of the mask: found 9 "):
+        npc.convert(tmp_path / "data", tmp_path / "again.zarr", config=tmp_path / "labels.toml", workers=0)
 
 
 @pytest.mark.slow
@@ -258,6 +264,20 @@ def test_an_edited_mask_comes_back_with_its_labels(store, tmp_path):
     (done,) = import_masks(store, edited)
     assert done.status == "replaced"
     assert_array_equal(npc.open(store).mask.sel(patient="002", sequence="T1WI"), tumor + 2 * node)
+
+
+@pytest.mark.parametrize(("factor", "status"), [(127, "refused"), (0, "replaced")])
+def test_a_mask_without_a_declared_value_is_refused_and_one_of_zeros_is_empty(store, tmp_path, factor, status):
+    copy = shutil.copytree(store, tmp_path / "copy.zarr")
+    (tmp_path / "edited/001").mkdir(parents=True)
+    tumor, node = parts("001")
+    nibabel.save(nifti_image((tumor + 2 * node) * factor, GRID), tmp_path / "edited/001/ROI-T1.nii")
+    (one,) = import_masks(copy, tmp_path / "edited")
+    assert one.status == status
+    found = xr.open_zarr(copy).mask.sel(patient="001", sequence="T1WI")
+    assert_array_equal(found, (tumor + 2 * node) * (factor > 0))
+    said = "found 127 (75 voxels), 254 (26 voxels), expected tumor = 1, node = 2; save it with these values"
+    assert (said in one.message) == (factor > 0)
 
 
 def test_every_lesion_has_a_row(store, tmp_path):

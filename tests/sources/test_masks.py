@@ -191,6 +191,8 @@ def test_values_of_a_nifti_mask_are_labels_where_they_are_declared(patient):
     assert_array_equal(mask.mask, TUMOR_VOXELS)
     count = FAR_VOXELS.sum()
     assert mask.warnings == (f"values that no declared label names are taken for background: 2 ({count} voxels)",)
+    with pytest.raises(SourceError, match=r"no declared label names any .*: found 2 \(.*, 4 \(.*, expected tumor = 1;"):
+        read(patient, config(patient, "[labels]\ntumor = 1"))
     with pytest.raises(SourceError, match="the declared labels name no values"):
         read(patient, config(patient, '[labels]\ntumor = "GTV"'))
 

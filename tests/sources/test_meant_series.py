@@ -40,9 +40,9 @@ def _describe(ds, z):
     ds.SeriesDescription, ds.PatientID = "t1 +c", "Q"
 
 
-def not_taken(root, config):
-    cohort = discover(open_source(root), config)
-    return next(line for line in cohort.not_taken if "2 series may be meant" in line)
+def refusal(root, config):
+    """Why the one scan of which several series may be meant is refused."""
+    return next(scan.refusal for scan in discover(open_source(root), config).scans.values() if scan.refusal)
 
 
 @pytest.mark.parametrize("rule", [True, False])
@@ -69,7 +69,8 @@ def not_taken(root, config):
 def test_series_that_may_be_meant_are_listed_with_what_they_differ_in(tmp_path, rule, first, second, grids, words):
     write_two(tmp_path / "c", grids=grids, first=first, second=second)
     (tmp_path / "a.toml").write_text(RULE)
-    line = not_taken(tmp_path / "c", load_config(tmp_path / "a.toml") if rule else SourceConfig())
+    line = refusal(tmp_path / "c", load_config(tmp_path / "a.toml") if rule else SourceConfig())
+    assert line.startswith("2 series may be meant, none was taken: (1) ")
     assert "; choose in the configuration, for example where = " in line
     for one in words:
         assert one in line
@@ -80,7 +81,7 @@ def test_series_that_may_be_meant_are_listed_with_what_they_differ_in(tmp_path, 
 def test_series_of_two_studies_are_said_to_be_visits_unless_the_pattern_has_them(tmp_path):
     write_two(tmp_path / "c", grids=("axial", "axial"), second={"StudyInstanceUID": "1.3"})
     (tmp_path / "a.toml").write_text(RULE)
-    line = not_taken(tmp_path / "c", load_config(tmp_path / "a.toml"))
+    line = refusal(tmp_path / "c", load_config(tmp_path / "a.toml"))
     assert "they are of 2 studies (StudyInstanceUID)" in line
     assert "(1) 4 slices of 6 x 8, study 1, " in line
     assert "(2) 4 slices of 6 x 8, study 2, " in line
@@ -92,7 +93,7 @@ def test_series_of_two_studies_are_said_to_be_visits_unless_the_pattern_has_them
 def test_two_studies_in_one_session_are_not_said_to_be_visits(tmp_path):
     write_two(tmp_path / "c" / "P0", grids=("axial", "axial"), second={"StudyInstanceUID": "1.3"})
     (tmp_path / "a.toml").write_text(RULE.replace("{patient}/**", "{patient}/{session}/**"))
-    line = not_taken(tmp_path / "c", load_config(tmp_path / "a.toml"))
+    line = refusal(tmp_path / "c", load_config(tmp_path / "a.toml"))
     assert "of 2 studies" not in line
     assert line.endswith("nothing that is compared tells them apart: keep one of them")
 
@@ -109,9 +110,31 @@ def test_of_many_series_that_may_be_meant_some_are_counted(tmp_path):
         write_two(tmp_path / "c", grids=("axial", "axial"), first={"EchoTime": i, "SeriesInstanceUID": f"1.3.{i}"})
         for path in (tmp_path / "c" / "P1" / "visit0").glob("0_*"):
             path.rename(path.with_name(f"{i}{path.name}"))
-    cohort = discover(open_source(tmp_path / "c"), SourceConfig())
-    (line,) = (line for line in cohort.not_taken if "series may be meant" in line)
-    assert "; and 4 more; " in line
+    assert "; and 4 more; " in refusal(tmp_path / "c", SourceConfig())
+
+
+@pytest.mark.slow
+def test_a_scan_of_which_several_series_may_be_meant_is_refused_with_the_reason_and_the_rest_converts(tmp_path):
+    write_two(tmp_path / "c", grids=("axial", "axial"), second={"EchoTime": 9})
+    result = npc.convert(tmp_path / "c", tmp_path / "a.zarr", workers=0)
+    assert result["status"].sel(sequence="CE-T1WI").values.tolist() == ["refused", "warning"]
+    (problem,) = (one for one in npc.info(tmp_path / "a.zarr")["problems"] if one["status"] == "refused")
+    assert problem["message"].startswith("2 series may be meant, none was taken: (1) 4 slices of 6 x 8, EchoTime 12.5")
+    assert npc.validate(tmp_path / "a.zarr", against=tmp_path / "c") == ()
+    again = npc.convert(tmp_path / "c", tmp_path / "a.zarr", workers=0)
+    assert again["status"].sel(patient="P1", sequence="CE-T1WI") == "refused"
+
+
+@pytest.mark.slow
+def test_a_stored_scan_stays_where_its_source_gets_a_second_series_that_may_be_meant(tmp_path):
+    write_two(tmp_path / "c", grids=("axial", "axial"), second={"EchoTime": 9})
+    (tmp_path / "c" / "P1" / "visit1").rename(tmp_path / "second")
+    npc.convert(tmp_path / "c", tmp_path / "a.zarr", workers=0)
+    (tmp_path / "second").rename(tmp_path / "c" / "P1" / "visit1")
+    again = npc.convert(tmp_path / "c", tmp_path / "a.zarr", workers=0).sel(patient="P1", sequence="CE-T1WI")
+    assert (again["action"], again["status"]) == ("kept", "warning")
+    assert "cannot be used now (2 series may be meant" in str(again["message"].values)
+    assert again.attrs["source_worse"] == ["P1/CE-T1WI"]
 
 
 B_VALUES = '[layout]\nimages = "{patient}/**"\n[sequences]\n' + "\n".join(

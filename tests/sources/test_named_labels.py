@@ -12,7 +12,7 @@ from npczarr.model.cohort import Cohort, File, ScanFiles
 from npczarr.model.identifiers import is_persons_name, looks_like_name
 from npczarr.sources.config import SourceConfig
 from npczarr.sources.files import Source, open_source
-from npczarr.sources.named_labels import remarks_on_names
+from npczarr.sources.named_labels import remarks_on_labels
 from npczarr.sources.scout import scout
 from npczarr.sources.tables import read_tables
 from tests.builders import noise, oblique_grid, write_cohort, write_series
@@ -64,9 +64,20 @@ def test_numbers_pseudonyms_and_other_names_are_none(label, name, number):
 
 def test_labels_as_names_are_written_are_known_without_a_header():
     assert looks_like_name("Doe^John")
-    (said,) = remarks_on_names(["Doe^John_ses-1", "Doe^John_ses-2", "002"])
+    (said,) = remarks_on_labels(["Doe^John_ses-1", "Doe^John_ses-2", "002"])
     assert said.startswith("the labels of 1 of 2 patients are names of persons (1 written as names are)")
-    assert remarks_on_names(["001", "sub-12", "T1, 2"]) == []
+    assert remarks_on_labels(["001", "sub-12", "T1, 2"]) == []
+
+
+@pytest.mark.slow
+def test_dates_in_labels_are_counted_with_what_to_do(hospital, tmp_path):
+    (tmp_path / "a.toml").write_text('[layout]\nimages = "{patient}/{session}/**"\n[sequences]\nT1WI = {}\n')
+    result = npc.convert(hospital, tmp_path / "s.zarr", config=tmp_path / "a.toml", workers=0)
+    assert "P7_ses-2021-03-04" in result["patient"]
+    (said,) = (one for one in result.attrs["remarks"] if "dates" in one)
+    assert said.startswith("3 of 3 labels of patients and visits hold exact dates, and a store holds labels as they")
+    assert "npczarr deidentify" in said
+    assert "2021" not in said
 
 
 @pytest.mark.slow
@@ -116,6 +127,24 @@ def test_names_in_other_layouts_are_seen_too(tmp_path):
     assert scout(tmp_path / "published").remarks
     shutil.copytree(tmp_path / "published/data/MRI-Segments/002", tmp_path / "plain/data/MRI-Segments/002")
     assert scout(tmp_path / "plain").remarks == ()
+
+
+@pytest.mark.parametrize("visits", [(), ("2021-03-04", "2021-09-01")])
+def test_scout_reads_a_header_of_each_patient_where_folders_tell_the_layout(tmp_path, visits):
+    for p, (folder, name) in enumerate(FOLDERS.items()):
+
+        def edit(ds, z, name=name, number=NUMBERS[folder]):
+            ds.PatientName, ds.PatientID = name, number
+
+        grid = oblique_grid((2, 4, 5), seed=p)
+        for visit in visits or (".",):
+            write_series(tmp_path / folder / visit / "T1WI", noise(grid), grid, edit=edit, series=f"1.2.{p}")
+    found = scout(tmp_path)
+    assert found.layout == ("visits" if visits else "published")
+    assert "2 of 3 patients are names of persons (2 the PatientName of their headers)" in found.remarks[0]
+    assert [one.partition(" hold exact dates")[0] for one in found.remarks[1:]] == [
+        "6 of 6 labels of patients and visits"
+    ] * bool(visits)
 
 
 @pytest.mark.slow

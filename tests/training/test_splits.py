@@ -55,13 +55,13 @@ def test_a_split_is_kept_and_chosen_by(store, tmp_path):
     with pytest.raises(ParameterError, match="'fold' is a split that differs"):
         npc.split(url, name="fold")
     assert set(npc.split(url, name="fold", shares={"a": 1.0}, replace=True)) == {"a"}
-    with pytest.raises(ParameterError, match="'age' is another column"):
-        npc.split(url, name="age", replace=True)
+    with pytest.raises(ParameterError, match="'Fold' differs from the column 'fold' in case alone"):
+        npc.split(url, name="Fold")
     with pytest.raises(UnknownLabelError, match="no column 'stag'"):
         npc.split(url, name="b", stratify="stag")
     with pytest.raises(ParameterError, match="sum up to 1"):
         npc.split(url, name="b", shares={"a": 0.5})
-    for wrong in ("training", "", "a/b", "spacing_z", "class", "image", 3):
+    for wrong in ("training", "", "a/b", "spacing_z", "class", "image", 3, "age", "Gender", "t_stage"):
         with pytest.raises(ParameterError, match="name: "):
             npc.split(url, name=wrong)
     for wrong in ([0.5, 0.5], {"a": "x"}, {0: 0.5, 1: 0.5}, {"": 0.5, "a": 0.5}):
