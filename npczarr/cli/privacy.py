@@ -79,7 +79,7 @@ def deidentify(
         typer.Option(help="Path of a CSV file in the source to copy, without what may tell who someone is."),
     ] = None,
     keep_patients: Annotated[
-        bool, typer.Option("--keep-patients", help="Keep the names of patients' folders: pseudonyms already.")
+        bool, typer.Option("--keep-patients", help="Keep the names of patients: pseudonyms already.")
     ] = False,
     remove_gone: Annotated[
         bool, typer.Option("--remove-gone", help="Remove from the copy what the source no longer has.")
@@ -128,17 +128,17 @@ def _print_copy(done: Deidentified) -> None:
     for path, reason in done.not_copied.items():
         show.out.print(f"[dim]not copied[/] {escape(path)}: {escape(reason)}")
     if done.numbered:
-        folders = "folder was" if done.numbered == 1 else "folders were"
+        names = "name was" if done.numbered == 1 else "names were"
         show.out.print(
-            f"{done.numbered} patient or visit {folders} renamed to numbers, because their names may identify someone "
-            "or contain a date (--keep-patients keeps those of patients)"
+            f"{done.numbered} patient or visit {names} replaced by numbers, in folders and files, because they may "
+            "identify someone or contain a date (--keep-patients keeps those of patients)"
         )
     for remark in done.remarks:
         show.out.print(f"[yellow]note[/] {escape(remark)}")
     _print_gone(done)
     show.out.print(f"{done.written} files written, {done.kept} were there, {len(done.failed)} failed")
     if done.written + done.kept:
-        show.out.print(f"[yellow]note[/] pixels are as they were; {_FACES}")
+        show.out.print(f"[yellow]note[/] the values of pixels are as they were; {_FACES}")
     else:
         show.out.print("[red]nothing[/] was copied: name the folder that holds the images, or their layout by --config")
 

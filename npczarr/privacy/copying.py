@@ -9,8 +9,9 @@ from pathlib import Path
 
 from npczarr.errors import NpczarrError, SourceError
 from npczarr.privacy.clean import clean_dicom
-from npczarr.privacy.names import DICOM_ENDINGS, Copy, Renamed
+from npczarr.privacy.names import Copy, Renamed
 from npczarr.privacy.nifti import clean_nifti
+from npczarr.privacy.paths import DICOM_ENDINGS
 from npczarr.privacy.record import write_file
 from npczarr.privacy.tables import clean_table
 from npczarr.sources.config import SourceConfig

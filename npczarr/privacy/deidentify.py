@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from npczarr.errors import ParameterError
+from npczarr.errors import ParameterError, check_lists
 from npczarr.model.cohort import File
 from npczarr.model.options import check_local
 from npczarr.model.progress import Meter, OnProgress
@@ -18,6 +18,7 @@ from npczarr.privacy.changes import Changes, begin, find_changes, finish
 from npczarr.privacy.copying import Cleaned, Task, clean_folder, copy_tables
 from npczarr.privacy.names import Copy, Names, plan
 from npczarr.privacy.record import NAME, Record
+from npczarr.privacy.whose import describe_doubts, find_whose
 from npczarr.runner import Runner
 from npczarr.sources.config import load_config
 from npczarr.sources.files import Source, open_source
@@ -39,7 +40,7 @@ class Deidentified:
     failed, not_copied
         Why the others were not, by path: those that should have been, and those that are no images.
     numbered
-        Folders of patients and visits whose names may tell who they are, or a date, and which got numbers instead.
+        How many patients and visits got numbers instead of names, which may tell who they are, or a date.
     remarks
         What was left out of tables, and what the names of folders leave open.
     gone
@@ -74,15 +75,17 @@ def deidentify(
 
     DICOM is cleaned by the Basic Profile of PS3.15: dates are emptied, private attributes removed, UIDs replaced alike
     in every file. Texts that stay by the profile lose words of the patient's names and numbers, dates and UIDs. The
-    patient's folder becomes PatientID and PatientName, by a number of its own where it is called more than a short
-    number, which does not follow the order of the names; folders of visits get one where a name may tell a date, or a
-    letter where their order is not known; other names of files and folders become numbers in the same order, save those
-    that the layout spells out.
+    label of the patient becomes PatientID and PatientName; where it is more than a short number, a number that does not
+    follow the order of the labels takes its place, in all names of folders and files too. Visits get one where a name
+    may tell a date, or a letter where their order is not known; other names of files and folders become numbers in the
+    same order, save those that the layout spells out. The copy converts by the same configuration; a file that cannot
+    be called so that its layout still fits is not copied, and failed.
     The name of a structure in an RTSTRUCT or SEG stays where it is of words of the field, such as GTVp, or stands in
     the configuration's [labels]; of one that a pattern there matches, what the pattern spells stays; of others the
     words of the field, unless another is called so.
-    Pixels stay bit for bit, in their encoding; bytes behind the last one of an image that is not compressed are cut
-    off. A face can still be reconstructed from a scan of the head, see :func:`audit`.
+    The values of pixels stay, in their encoding. Overlays in bits that hold no value are cleared, bytes behind the last
+    pixel are cut off, and comments are cut out of JPEG, JPEG-LS and JPEG 2000; a file whose overlay lies in compressed
+    pixels fails. A face can still be reconstructed from a scan of the head, see :func:`audit`.
 
     A further run with the same key into the same folder brings the copy up to date. Patients and files keep their
     names, new ones get the next numbers; only the visits of a patient are numbered anew where one was added before
@@ -102,16 +105,17 @@ def deidentify(
         tied to its source.
     tables
         Paths of CSV files in the source to copy. Columns whose names say that they tell who someone is are left out,
-        patients and visits are called as their new folders, and entries that hold a date or a word of what was left out
+        patients and visits are called as in the new paths, and entries that hold a date or a word of what was left out
         are emptied: `remarks` says what. A table whose rows cannot follow the new names is not copied, and failed.
     keep_patients
-        Keep the names of patients' folders whatever they are: they are pseudonyms already.
+        Keep the names of patients whatever they are: they are pseudonyms already.
     remove_gone
         Remove from the copy what earlier runs made of files that are not copied any more. By default it stays and is
         named in `gone`, for the source may be gone on purpose.
     config
         TOML file that describes another layout, as for :func:`npczarr.convert`, and limits. What does not fit it is not
-        copied. Without one, files that do not lie in the published layout belong to the folder above their series.
+        copied. Without one, files that lie neither in the published layout nor in that of BIDS belong to the folder
+        that has one PatientID, or else to that above their series.
     workers
         Local worker processes; 0 for this process. By default the active ``distributed.Client``, or one a core; this
         process for a few hundred files. All must see the same folder `out`.
@@ -134,24 +138,26 @@ def deidentify(
         is given, or was not made with this key; if another run writes there; if the key is short; if workers and
         scheduler do not fit.
     SourceError
-        If the source cannot be listed, or is a Zarr store.
+        If the source cannot be listed, or is a Zarr store; if nothing tells whose its files are.
     """
+    check_lists(tables=tables)
     layout = load_config(config)
     tables = frozenset(tables)
-    if not layout.sequences:
+    if not layout.sequences and any("{sequence}" in pattern for pattern in layout.images + layout.masks):
         raise ParameterError(
             f"{config}: name the sequences under [sequences]: any other name of a folder may tell who the patient is"
         )
     where = open_source(source, source_options, layout.limits)
     out = _check(where, Path(out), key)
     files, stores = _listed(where, tables)
+    whose = find_whose(where, files, layout, described=config is not None)
     runner = Runner(workers, scheduler, idle="here" if len(files) < SMALL_FILES else "processes")
     _make(out)
     with hold_folder(out):
         secret = key or secrets.token_bytes(32)
         record = Record(secret, out / NAME if key else None)
         record.load()
-        names = Names(layout, strict=config is not None, keep_patients=keep_patients, record=record)
+        names = Names(layout, strict=whose.strict, keep_patients=keep_patients, record=record, places=whose.places)
         copies, ignored = plan(files, tables, names)
         ignored |= dict.fromkeys(stores, "a Zarr store: clean what it was made from, and convert that")
         rois = tuple(str(name) for label in layout.labels for name in (*label.rois, *label.segments))
@@ -162,15 +168,16 @@ def deidentify(
         done += _clean(runner, _tasks(where, out, changes.todo, secret, rois), changes, record, on_progress)
         gone = finish(out, changes, record, remove_gone=remove_gone)
     moved = f"{len(changes.moved)} files of the copy got another path, because patients or visits have other names now"
-    failed = {path: reason for one in done for path, reason in one.failed.items()}
+    doubts = describe_doubts(whose, names, layout, keep_patients=keep_patients)
+    failed = {path: reason for one in done for path, reason in one.failed.items()} | names.unsafe | {**whose.unknown}
     ignored |= {path: "not a DICOM file" for one in done for path in one.foreign}
     return Deidentified(
         sum(len(one.written) for one in done),
         changes.kept,
         dict(sorted(failed.items())),
-        dict(sorted(ignored.items())),
+        {path: reason for path, reason in sorted(ignored.items()) if path not in failed},
         len(names.numbered),
-        (*names.doubts(), *([moved] if changes.moved else []), *done[0].remarks),
+        (*doubts, *([moved] if changes.moved else []), *done[0].remarks),
         gone,
     )
 
