@@ -18,8 +18,8 @@ from zarr.errors import ZarrUserWarning
 __all__ = ["Buffer", "BufferPrototype"]
 Answer = TypeVar("Answer")
 _LEVEL = {"lz4": 3, "zstd": 1}
-#: What Blosc compresses at once, and what of it lies in a core's own cache; Blosc alone would take 64 KiB or less.
-_BLOCK_BYTES = 2**18
+#: What Blosc compresses at once; 0 stands for its own choice, 64 KiB or less, which is too small for zstd.
+_BLOCK_BYTES = {"lz4": 0, "zstd": 2**18}
 TABLE_LEVEL = 3
 
 
@@ -53,7 +53,7 @@ def image_codecs(codec: str) -> list[Any]:
     name: Any = codec
     if codec == "none":
         return [Crc32cCodec()]
-    blosc = BloscCodec(cname=name, clevel=_LEVEL[codec], shuffle="shuffle", blocksize=_BLOCK_BYTES)
+    blosc = BloscCodec(cname=name, clevel=_LEVEL[codec], shuffle="shuffle", blocksize=_BLOCK_BYTES[codec])
     return [blosc, Crc32cCodec()]
 
 
