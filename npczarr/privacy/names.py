@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 
@@ -277,7 +277,7 @@ class Names:
             return self._visit(place.visit)
         return "" if part.field == ANYTHING else self._numbering.number(part.text, _ALIKE[part.field])
 
-    def safe(self, copies: Iterable[Copy]) -> list[Copy]:
+    def safe(self, copies: Sequence[Copy]) -> list[Copy]:
         """Return the files whose new names the layout reads as it should; the others are `unsafe`."""
         taken: set[str] = set()
         homes = Counter(self.owners[owner] for owner in self._laid if self._strict)
