@@ -24,6 +24,7 @@ _MOST_COLUMNS = 2000
 _SURE = 0.9  # of the characters must be in the commoner set
 _ALIEN = re.compile(rb"[\xa0-\xff]{3}")  # no western word has three letters beyond ASCII in a row
 _SEPARATORS = ",;\t|"
+_LOOKED_AT = 1000  # lines, for the separator
 _SAID = re.compile(rf"\s*\"?sep=([{_SEPARATORS}])\"?\s*?(?:\r\n|\r|\n)")  # a first line that Excel understands
 _DIGITS, _WORD = re.compile(r"\d+(?:\.\d+)?"), re.compile(r"[^\W\d_]+")
 _QUOTED = re.compile(rf'(?<![^{_SEPARATORS}\r\n])"(?:[^"]|"")*"')  # a quotation mark within a cell quotes nothing
@@ -154,12 +155,21 @@ def _shape(cell: str) -> str:
 
 
 def _separator(text: str) -> tuple[str, int]:
-    """Return the separator, and how many lines say it. Those in quotation marks separate nothing."""
+    """Return the separator, and how many lines say it. Those in quotation marks separate nothing.
+
+    It is the one that the header holds most often, of those that most rows hold as often.
+    """
     if said := _SAID.match(text):
         return said[1], len(said[0].splitlines())
     unquoted = io.StringIO(_QUOTED.sub("x", text), newline="")
-    header = next((line for line in unquoted if line.strip()), "")
-    return max(_SEPARATORS, key=header.count), 0
+    header, *rows = [*islice((line for line in unquoted if line.strip()), _LOOKED_AT)] or [""]
+
+    def fits(separator: str) -> tuple[bool, int, int]:
+        there = header.count(separator)
+        alike = sum(row.count(separator) == there for row in rows)
+        return there > 0 and 2 * alike >= len(rows), there, alike
+
+    return max(_SEPARATORS, key=fits), 0
 
 
 def _decode(content: bytes) -> str:

@@ -82,3 +82,17 @@ def test_days_of_a_spreadsheet_are_exact_dates_where_the_column_is_called_so(tmp
     tables = without_identities(read_tables(open_source(tmp_path), cohort, SourceConfig()), ())
     assert (not tables.columns, any("holds exact dates" in said for said in tables.warnings)) == (dated, dated)
     assert bool(find_in_table(content.encode())) == dated
+
+
+@pytest.mark.parametrize(
+    ("text", "separator"),
+    [
+        ("ID|length, mm|width, mm\n1|3|4\n2|5|6\n", "|"),
+        ("ID;a, b, c\n1;2\n2;3\n", ";"),
+        ("ID,note; first,Age\n1,x; y,50\n2,z; q\n", ","),
+        ("ID;Vol;Dose\n1;1,5;70,2\n2;2,5;71,2\n", ";"),
+        ("ID,Age\n", ","),
+    ],
+)
+def test_the_separator_is_one_that_the_rows_have_too(text, separator):
+    assert separator_of(text.encode()) == separator
