@@ -132,8 +132,7 @@ def convert(
     StoreError, LeaseError
         If the store cannot be written, holds another cohort, or somebody else is writing it.
     """
-    check_lists(rewrite=rewrite, keep=keep)
-    _check(codec, dtype)
+    _check(codec, dtype, rewrite=rewrite, keep=keep)
     rules = _load_rules(config, columns)
     origin = open_source(source, source_options, rules.limits)
     target = locate(store, storage_options)
@@ -260,7 +259,8 @@ def _work(
     )
 
 
-def _check(codec: str, dtype: str | None) -> None:
+def _check(codec: str, dtype: str | None, **lists: Collection[str]) -> None:
+    check_lists(**lists)
     check_codec(codec)
     if dtype not in (None, *PADDING):
         raise ParameterError(f"dtype must be one of {', '.join(PADDING)}, got {dtype!r}")

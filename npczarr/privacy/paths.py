@@ -173,17 +173,20 @@ def part_name(
         return ()
     parts: list[Part] = []
     for token, text in zip(tokens, match.groups(), strict=True):
-        field = token[1:-1] if token in texts else ""
-        if glob := glob_of(field, text) if field in ("sequence", "mask") else "":
-            parts += part_name(glob, text, {}, glob_of) or [Part(text, ANYTHING)]
-        elif token == ANYTHING:
+        if token == ANYTHING:
             is_ending = bool(parts) and parts[-1].text.lower().endswith(".nii") and text.lower() in _ENDINGS
             parts.append(Part(text, "" if is_ending or not text else ANYTHING))
         else:
-            parts.append(
-                Part(text, "" if field not in _RENAMED or (field == "rater" and is_plain_rater(text)) else field)
-            )
+            parts += _part_field(token[1:-1] if token in texts else "", text, glob_of)
     return tuple(parts)
+
+
+def _part_field(field: str, text: str, glob_of: Callable[[str, str], str]) -> tuple[Part, ...]:
+    """Part what a field is in a name: a sequence by its rule with ``*``, everything else as a whole."""
+    if glob := glob_of(field, text) if field in ("sequence", "mask") else "":
+        return part_name(glob, text, {}, glob_of) or (Part(text, ANYTHING),)
+    stays = field not in _RENAMED or (field == "rater" and is_plain_rater(text))
+    return (Part(text, "" if stays else field),)
 
 
 def _free(token: str) -> str:

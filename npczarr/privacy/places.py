@@ -69,24 +69,20 @@ class PatternPlaces:
     def __init__(self, config: SourceConfig, *, by_headers: bool = False, raters: bool = False) -> None:
         self._by_headers = by_headers
         self._anywhere = by_headers or raters
-        rules = config.sequences or SourceConfig().sequences
-        self._folders = Tokens((rule.folder, rule.name) for rule in rules)
-        self._masks = Tokens((rule.mask, rule.name) for rule in rules)
-        if self._anywhere:
-            called = [(one, rule.name) for rule in rules for one in (rule.mask, rule.folder, rule.name)]
-            self._folders = self._masks = Tokens(called)
+        self._folders, self._masks = _names_of_sequences(config, alike=self._anywhere)
         groups = {**self._folders.group("sequence"), **self._masks.group("mask"), "slice": r"\d+"}
-        images = [(one, path_regex(one, groups, shallow=by_headers)) for one in config.images]
-        masks = [(one, path_regex(one, groups)) for one in config.masks]
-        # where images are files beside their masks, the pattern of the mask says more
-        masks_first = any(".nii" in one.lower() for one in config.images)
-        self._images = images
-        self._patterns = [*masks, *images] if masks_first or by_headers else [*images, *masks]
+
+        def read(patterns: Iterable[str], *, shallow: bool = False) -> list[tuple[str, PathPattern]]:
+            return [(one, path_regex(one, groups, shallow=shallow)) for one in patterns]
+
+        self._images, self._structures = read(config.images, shallow=by_headers), read(config.structures)
         if raters:
-            self._patterns = [(one, path_regex(one, groups)) for one in config.raters]
-        self._structures = [(one, path_regex(one, groups)) for one in config.structures]
-        names = [name for pattern, _ in self._patterns for name in pattern.split("/") if _RENAMED.search(name)]
-        self.hyphen = "" if any("-" in name for name in names) else "-"
+            self._patterns = read(config.raters)
+        elif by_headers or any(".nii" in one.lower() for one in config.images):
+            self._patterns = [*read(config.masks), *self._images]  # of files beside masks, those of masks say more
+        else:
+            self._patterns = [*self._images, *read(config.masks)]
+        self.hyphen = _hyphen(pattern for pattern, _ in self._patterns)
 
     def find(self, path: str) -> Place | None:
         """Say whose an image or mask is; None for what is none."""
@@ -137,10 +133,25 @@ class PatternPlaces:
         return first if "*" in first else ""
 
 
+def _names_of_sequences(config: SourceConfig, *, alike: bool) -> tuple[Tokens, Tokens]:
+    """Return what sequences are called in names of images and of masks; where `alike`, any of it in both."""
+    rules = config.sequences or SourceConfig().sequences
+    if alike:
+        both = Tokens((one, rule.name) for rule in rules for one in (rule.mask, rule.folder, rule.name))
+        return both, both
+    return Tokens((rule.folder, rule.name) for rule in rules), Tokens((rule.mask, rule.name) for rule in rules)
+
+
+def _hyphen(patterns: Iterable[str]) -> str:
+    """Return what may part word and number in a new name: nothing where a hyphen parts the fields of a name."""
+    names = [name for pattern in patterns for name in pattern.split("/") if _RENAMED.search(name)]
+    return "" if any("-" in name for name in names) else "-"
+
+
 class BidsPlaces:
     """Paths of a BIDS dataset.
 
-    Of the names of files, words of the field and those of the configuration stay, so that images and masks are known
+    In the names of files, words of the field and those of the configuration stay, so that images and masks are known
     for what they are; other words are replaced, each alike in every name.
     """
 

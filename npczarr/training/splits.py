@@ -208,13 +208,17 @@ def _parts(shares: Mapping[str, float] | None, folds: int | None) -> dict[str, f
     if shares is not None and not isinstance(shares, Mapping):
         raise ParameterError(f"shares: expected the share of each part, such as {{'train': 0.8}}, got {shares!r}")
     found = {"train": 0.7, "val": 0.15, "test": 0.15} if shares is None else dict(shares)
+    _check_shares(found)
+    return {part: float(share) for part, share in found.items()}
+
+
+def _check_shares(found: Mapping[str, float]) -> None:
     if not all(isinstance(share, int | float | np.number) for share in found.values()):
         raise ParameterError(f"shares must be numbers, got {found}")
     if not all(isinstance(part, str) and part for part in found):
         raise ParameterError(f"shares: expected words as the names of parts, got {list(found)}")
     if not found or not all(share > 0 for share in found.values()) or abs(sum(found.values()) - 1) > 1e-6:
         raise ParameterError(f"shares must be positive and sum up to 1, got {found}")
-    return {part: float(share) for part, share in found.items()}
 
 
 def _columns(stratify: str | Sequence[str]) -> list[str]:
