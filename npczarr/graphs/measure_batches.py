@@ -109,7 +109,7 @@ class _Plan:
     template
         The result, not computed.
     digests
-        Of what the numbers of each scan depend on.
+        Digest by scan, made from what its numbers depend on.
     pending, missed
         Scans of which there is nothing yet; and these with the predictions that are of no scan.
     """
