@@ -58,9 +58,10 @@ def resample(
     bounds
         First and last position along z, y, x in mm, in the coordinates `z_mm`, `y_mm`, `x_mm`; None keeps an axis.
     method
-        Of images: ``"linear"``, ``"cubic"`` (B-spline), ``"nearest"`` or ``"area"`` (average, against aliasing).
+        How images are resampled: ``"linear"``, ``"cubic"`` (B-spline), ``"nearest"`` or ``"area"`` (average, against
+        aliasing).
     mask_method
-        Of masks: ``"linear"`` (tumor where 0.5 or more) or ``"nearest"``.
+        How masks are resampled: ``"linear"`` (tumor where 0.5 or more) or ``"nearest"``.
     normalize
         ``"zscore"`` (mean 0, standard deviation 1 over the scan) or ``"percentile"`` (its 1st to 0, its 99th to 1).
         `rescale_slope` and `rescale_intercept` lead back to real values.

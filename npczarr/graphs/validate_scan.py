@@ -67,25 +67,32 @@ def _compare(task: CheckTask, source: Source) -> Checked:
         left = "not complete, and the source cannot be read" if task.claims["status"] == "pending" else ""
         said = "stored, but the source cannot be read" if stored else left
         return Checked([f"{said}: {error}"] if said else [])
-    dtype, extent = np.dtype(task.scan.image_array.dtype), task.scan.image_array.shape[-3:]
     if not stored:  # rightly refused where it is the store that has no room for it
-        fits = np.can_cast(scan.image.dtype, dtype) and all(
-            n <= size for n, size in zip(scan.grid.shape_zyx, extent, strict=True)
-        )
-        return Checked([f"{task.claims['status']}, but the source can be read; convert again"] if fits else [])
+        refused = f"{task.claims['status']}, but the source can be read; convert again"
+        return Checked([refused] if _has_room(task, scan) else [])
     if held and uid_digest(scan.series_uid, task.salt) != held:
         return Checked([_OTHER_SERIES])
-    problems = []
-    if all(digest(scan.image.astype(one)) != task.claims["image_digest"] for one in _exact(scan.image, dtype)):
-        depth, now = int(task.claims["shape"][0]), len(scan.image)
-        problems.append(
-            "image differs from the source" + (f", which has {now} slices of {depth}" if now < depth else "")
-        )
     of_mask = _compare_mask(task, source, scan)
-    return Checked([*problems, *of_mask.problems], of_mask.imported)
+    return Checked([*_compare_image(task, scan), *of_mask.problems], of_mask.imported)
 
 
 _OTHER_SERIES = "the source has another series than the store; convert again with --replace, or check the folder"
+
+
+def _has_room(task: CheckTask, scan: Scan) -> bool:
+    """Whether a scan of the source fits the arrays of the store."""
+    array = task.scan.image_array
+    sizes = zip(scan.grid.shape_zyx, array.shape[-3:], strict=True)
+    return np.can_cast(scan.image.dtype, np.dtype(array.dtype)) and all(n <= size for n, size in sizes)
+
+
+def _compare_image(task: CheckTask, scan: Scan) -> list[str]:
+    """Hold the stored image against the source's, by their digests."""
+    types = _exact(scan.image, np.dtype(task.scan.image_array.dtype))
+    if any(digest(scan.image.astype(one)) == task.claims["image_digest"] for one in types):
+        return []
+    depth, now = int(task.claims["shape"][0]), len(scan.image)
+    return ["image differs from the source" + (f", which has {now} slices of {depth}" if now < depth else "")]
 
 
 def _compare_mask(task: CheckTask, source: Source, scan: Scan) -> Checked:

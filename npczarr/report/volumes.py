@@ -43,7 +43,7 @@ _SPANS = (2.0, 25.0)  # highest over lowest ratio: up to these, the first and th
 def volume_by_stage(dataset: xr.Dataset, morphology: xr.Dataset, stage: str = "t_stage") -> Figure:
     """Tumor volume by stage, for each sequence, on a logarithmic axis; n counts patients with a volume.
 
-    Of several visits of a patient the first counts.
+    The first counts where a patient has several visits.
 
     Parameters
     ----------

@@ -43,7 +43,7 @@ class Apart:
 def contradictions(first: Column, second: Column) -> tuple[int, ...] | None:
     """Return the patients of whom two columns say different things; None where the columns are of different kinds.
 
-    Of different kinds are numbers and text, codes of events in columns of different names, times as text in different
+    Different kinds are numbers and text, codes of events in columns of different names, times as text in different
     units, and text that would mean something else beside that of the other: "M" is a man beside "F", and a woman beside
     "H".
     """

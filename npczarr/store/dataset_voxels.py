@@ -162,10 +162,8 @@ class DatasetVoxels:
         if (labels == raters and not single) or (single and len(labels) > 1):
             return digest
         if cohort is not None and set(labels) <= set(raters) and (single or rater is not None):
-            same_shape = (cohort.tables["shape"] == variable.shape[-3:]).all(axis=-1)
-            places = np.argwhere(same_shape & (cohort.tables["mask_digest"] == digest))
-            if len(places):
-                scan = cohort.at((int(places[0][0]), int(places[0][1])), voxels_only=True)
+            scan = _scan_with_mask(cohort, digest, variable.shape[-3:])
+            if scan is not None:
                 numbers = [raters.index(label) for label in labels]
                 return SomeRaters(scan, (numbers[0] if numbers else None) if single else numbers)
         whole = not single and (cohort is None or variable.shape[0] == len(raters))
@@ -181,6 +179,13 @@ class DatasetVoxels:
         if name not in self._warned:
             self._warned.add(name)
             warnings.warn(message, stacklevel=5)
+
+
+def _scan_with_mask(cohort: StoredCohort, digest: str, shape_zyx: tuple[int, ...]) -> StoredScan | None:
+    """Find the first scan of a shape that has a mask by its digest."""
+    same_shape = (cohort.tables["shape"] == shape_zyx).all(axis=-1)
+    places = np.argwhere(same_shape & (cohort.tables["mask_digest"] == digest))
+    return cohort.at((int(places[0][0]), int(places[0][1])), voxels_only=True) if len(places) else None
 
 
 def _agrees(scan: StoredScan, names: list[str], entries: Entries, shape_zyx: Shape) -> bool:

@@ -52,7 +52,7 @@ class Objects(ObjectStore[Any]):
     Parameters
     ----------
     store, url
-        Of obstore, and its URL for messages.
+        Store of obstore, and its URL for messages.
     versions
         Versions of the tables that were read, by key: a table that somebody else has written since is not overwritten
         (`If-Match`). None for a store that is not guarded.
