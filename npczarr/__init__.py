@@ -9,7 +9,16 @@ import importlib
 import lazy_loader
 import wrapt
 
+from npczarr import ctrl_c
+
 __version__ = "0.1.0"
-__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+_imported, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+
+
+def __getattr__(name: str) -> object:
+    # a module whose import was interrupted stays half there, and breaks every later call in a notebook
+    with ctrl_c.deferred():
+        return _imported(name)
+
 
 wrapt.when_imported("xarray")(lambda xarray: importlib.import_module("npczarr.accessor"))

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+import npczarr
 from npczarr import ctrl_c
 
 HANDLER = "import signal; print(signal.getsignal(signal.SIGINT).name)"
@@ -69,3 +70,16 @@ def test_threads_other_than_the_main_one_change_nothing(block):
 
     with ThreadPoolExecutor(1) as pool:
         assert pool.submit(inside).result() is signal.default_int_handler
+
+
+def test_the_import_behind_a_public_name_is_not_left_half_done(monkeypatch):
+    imported = []
+
+    def slow_import(name):
+        signal.raise_signal(signal.SIGINT)
+        imported.append(name)
+
+    monkeypatch.setattr(npczarr, "_imported", slow_import)
+    with pytest.raises(KeyboardInterrupt):
+        npczarr.convert  # noqa: B018 - the name is what imports
+    assert imported == ["convert"]

@@ -15,7 +15,7 @@ def outlines(inside: NDArray[np.bool_]) -> list[Points]:
 
     The outline runs half-way between the centers of voxels inside and outside, so every center is on its side of it by
     a third of a voxel or more. A hole is joined to the outline around it by a channel of no width, as DICOM asks of
-    closed planar contours: one line, walked there and back.
+    closed planar contours: one line along the borders of voxels, walked there and back.
 
     Parameters
     ----------
@@ -69,4 +69,18 @@ def _nearest(rings: list[Points], hole: Points) -> tuple[int, tuple[int, int]]:
 def _joined(ring: Points, hole: Points, i: int, j: int) -> Points:
     """Walk a ring to a corner, the channel, around the hole, and back."""
     around = np.concatenate([hole[j:], hole[: j + 1]])
-    return np.concatenate([ring[: i + 1], around, ring[i:]])
+    channel = _between_voxels(ring[i], hole[j])
+    return np.concatenate([ring[: i + 1], channel, around, channel[::-1], ring[i:]])
+
+
+def _between_voxels(first: Points, last: Points) -> Points:
+    """Lead from one point of an outline to another along the borders of voxels, half a voxel from every center.
+
+    A straight line would run through centers, which some programs then take for outside. Points of an outline lie in
+    the middle of a border.
+    """
+    ahead = np.where(last >= first, 0.5, -0.5)
+    start = np.where(first % 1 == 0, first + ahead, first)  # a corner of a voxel
+    end = np.where(last % 1 == 0, last - ahead, last)
+    steps = np.array([start, (end[0], start[1]), end])
+    return steps[np.append(True, np.any(np.diff(steps, axis=0) != 0, axis=1))]

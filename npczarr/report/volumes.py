@@ -28,6 +28,7 @@ from npczarr.report.style import (
 )
 from npczarr.report.table_text import first_visits, is_of_patients, of_one
 from npczarr.store.measured import held_to
+from npczarr.store.subjects import unordered_visits
 
 _DECADE = 10.0  # between the smallest and the largest volume
 _PANELS = 3  # in a row
@@ -90,6 +91,8 @@ def volume_by_stage(dataset: xr.Dataset, morphology: xr.Dataset, stage: str = "t
 def bland_altman(morphology: xr.Dataset) -> pd.DataFrame:
     """Agreement of tumor volumes between each two sequences, after Bland and Altman.
 
+    The first visit counts where a patient has several, by the labels of the result.
+
     Parameters
     ----------
     morphology
@@ -106,7 +109,8 @@ def bland_altman(morphology: xr.Dataset) -> pd.DataFrame:
     Raises
     ------
     ParameterError
-        If there are no volumes of two sequences, or they are of several labels or raters.
+        If there are no volumes of two sequences, they are of several labels or raters, or of several visits of a
+        patient whose order the labels do not tell.
 
     References
     ----------
@@ -228,7 +232,12 @@ def _volumes_cm3(morphology: xr.Dataset) -> pd.DataFrame:
 
 
 def _pairs(morphology: xr.Dataset) -> dict[tuple[str, str], pd.DataFrame]:
-    volumes = _volumes_cm3(morphology)
+    if unordered_visits(morphology):  # a result holds no visits but those in the labels of its patients
+        raise ParameterError(
+            "the result has several visits of a patient, and does not tell which is the first; select one visit of "
+            "each patient (morphology.sel(patient=[...]))"
+        )
+    volumes = _volumes_cm3(first_visits(morphology))
     pairs = {pair: volumes[list(pair)].dropna() for pair in combinations(volumes.columns, 2)}
     pairs = {pair: frame for pair, frame in pairs.items() if len(frame)}
     if not pairs:

@@ -29,6 +29,7 @@ _GROUPED_BY_COMMAS = re.compile(r"[-+]?[1-9]\d{0,2}(?:,\d{3})+")
 _THOUSANDS = re.compile(r"[-+]?[1-9]\d{0,2}(?:\.\d{3})+(?!\d)")
 _DECIMAL_POINT = re.compile(r"[-+]?(?!0\d)\d*\.\d+")
 _FEW = 0.1  # of a column's entries
+_FAR_ABOVE = 2  # times the highest of the other numbers
 #: Days as spreadsheet programs count them: from 1954 to 2064.
 _FIRST_DAY, _LAST_DAY = 20_000, 60_000
 _MOSTLY = 0.8  # of such days differ
@@ -221,10 +222,22 @@ def _missing_codes(
     """Find entries such as 999 that stand for a missing value, and warn of other numbers that make no sense."""
     senseless = [at for at in numbers if not 0 <= numbers[at] <= (known.highest or np.inf)]
     codes = [at for at in senseless if (raw := _number(entries[at])) is not None and is_missing_code(raw)]
-    if len(senseless) == len(codes):
-        return codes, []
-    count = len(senseless) - len(codes)
-    return codes, [f"{name}: {count} values outside 0 to {known.highest:g} {known.units}s, kept as they are"]
+    warnings = []
+    if count := len(senseless) - len(codes):
+        warnings.append(f"{name}: {count} values outside 0 to {known.highest:g} {known.units}s, kept as they are")
+    if far := _nines_far_above(numbers, entries, codes):
+        warnings.append(
+            f"{name}: {far!r} is far above all other values and may be a code for a missing one, kept as it is; if it "
+            "is a code, leave the cell empty"
+        )
+    return codes, warnings
+
+
+def _nines_far_above(numbers: Mapping[At, float], entries: Mapping[At, str], codes: Sequence[At]) -> str:
+    """Return an entry such as 9999 that may be a time, and is far above all others; "" if there is none."""
+    nines = [at for at in numbers if at not in codes and re.fullmatch(r"9{3,}", entries[at].strip())]
+    others = [number for at, number in numbers.items() if at not in {*nines, *codes}]
+    return next((entries[at] for at in nines if others and numbers[at] > _FAR_ABOVE * max(others)), "")
 
 
 def _long_months(name: str, numbers: Mapping[At, float]) -> list[str]:

@@ -11,6 +11,7 @@ import pytest
 import SimpleITK
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from matplotlib.path import Path
 from numpy.testing import assert_array_equal
 
 import npczarr as npc
@@ -245,3 +246,19 @@ def test_outlines_of_any_slice_give_back_its_voxels(seed, share, rows, columns):
         return
     mask, _ = rasterize(Roi(1, "x", contours), grid)
     assert_array_equal(mask[0], inside)
+    y, x = np.indices(inside.shape)
+    centers = np.column_stack([x.ravel(), y.ravel()])
+    # programs that take a center on the line for outside find the same voxels: no line runs through one
+    by_other = sum(Path(ring).contains_points(centers).astype(int) for ring in rings) % 2 == 1
+    assert_array_equal(by_other.reshape(inside.shape), inside)
+    assert min(_distance(centers, ring) for ring in rings) > 0.35
+
+
+def _distance(points, ring):
+    """Shortest distance of any point from a closed line."""
+    along = np.roll(ring, -1, axis=0) - ring
+    used = np.any(along != 0, axis=1)
+    start, along = ring[used], along[used]
+    apart = points[:, None] - start
+    share = np.clip((apart * along).sum(axis=-1) / (along**2).sum(axis=-1), 0, 1)
+    return float(np.linalg.norm(apart - share[..., None] * along, axis=-1).min())

@@ -115,6 +115,19 @@ def test_bland_altman_against_pandas(morphology):
     assert swapped["mean_difference"][0] == pytest.approx(-found["mean_difference"].iloc[0])
 
 
+def test_bland_altman_counts_a_patient_once():
+    volumes = np.exp(np.random.default_rng(3).normal(9, 0.8, (4, 3)))
+    once = figures.bland_altman(measured(volumes[[0, 2]]))
+    visits = measured(volumes).assign_coords(patient=["A_ses-1", "A_ses-2", "B_ses-1", "B_ses-2"])
+    pd.testing.assert_frame_equal(figures.bland_altman(visits.isel(patient=[1, 0, 3, 2])), once)
+    unordered = visits.assign_coords(patient=["A_ses-post", "A_ses-pre", "B_ses-1", "B_ses-2"])
+    for compare in (figures.bland_altman, figures.volume_agreement):
+        with pytest.raises(ParameterError, match="which is the first; select one visit"):
+            compare(unordered)
+    one = figures.bland_altman(unordered.isel(patient=[1, 2]))
+    pd.testing.assert_frame_equal(one, figures.bland_altman(measured(volumes[[1, 2]])))
+
+
 def test_volumes_over_a_decade_are_compared_by_their_ratio():
     for spread, shown in ((0.05, "Difference, cm³"), (0.8, "Ratio")):
         volumes = np.exp(np.random.default_rng(3).normal(9, spread, (40, 1)) + np.array([0, 0.1, 0.2]))

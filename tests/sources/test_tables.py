@@ -247,6 +247,13 @@ def test_ages_and_times_come_in_the_units_of_the_store(read, column, entry, fiel
     assert tables.warnings == ()
 
 
+def test_nines_that_may_be_a_time_are_said_where_they_are_far_above_all_others(read):
+    tables = read(info="ID,OS (days),PFS (days),Age\n1,9999,2100,99\n2,1200,999,40\n10,400,300,30\n")
+    np.testing.assert_allclose(values(tables, "overall_survival"), np.array([9999, 1200, 400]) / 365.25 * 12)
+    (warning,) = tables.warnings
+    assert warning.startswith("info.csv: OS (days): '9999' is far above all other values and may be a code")
+
+
 def test_what_was_converted_and_what_was_missing_is_written_down(read):
     tables = read(info="ID,Age,OS (days),Sex,Points\n1,999,999,unknown,999\n2,-1,-9,F,.\n10,50,365.25,M,3\n")
     np.testing.assert_array_equal(values(tables, "age"), [np.nan, np.nan, 50])
