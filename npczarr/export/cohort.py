@@ -18,6 +18,7 @@ from npczarr.export.origin import OriginFiles, find_origins
 from npczarr.export.scan import ExportTask, read
 from npczarr.model.options import check_local
 from npczarr.model.progress import Meter, OnProgress
+from npczarr.model.schema import STATUSES
 from npczarr.outputs import check_outside_stores
 from npczarr.runner import Runner
 from npczarr.store.cohort import StoredCohort
@@ -267,6 +268,9 @@ def _plan(
                 yield Exported(scan.patient, scan.sequence, task.rater_label, "failed", message)
             elif scan.stored:
                 yield task
+            elif scan.status == "pending":
+                message = f"pending: {STATUSES['pending']}"
+                yield Exported(scan.patient, scan.sequence, task.rater_label, "failed", message)
             else:
                 message = f"{scan.status}: {scan.message}"
                 yield Exported(scan.patient, scan.sequence, task.rater_label, "absent", message)

@@ -25,7 +25,8 @@ STATUSES = {
     "warning": "stored, but read the message before you trust it",
     "refused": "not stored, for the reason in the message",
     "missing": "not in the source",
-    "pending": "being written, or left behind by an interrupted run: convert again to complete it",
+    "pending": "being written, or left behind by an interrupted run: convert again to complete it, or import the masks "
+    "again if that was the run",
 }
 
 

@@ -26,7 +26,7 @@ COLUMNS = ("patient", "sequence", "problem", "reason", "evidence")
 PROBLEMS: Mapping[str, str] = {
     "refused": "not stored, for the reason given",
     "missing": "not in the source",
-    "pending": "being written, or left by an interrupted run: convert again",
+    "pending": "being written, or left by an interrupted run: convert again, or import the masks again",
     "damaged": "the stored voxels cannot be read: run npczarr validate",
     "mask refused": "the image is stored, its mask is not, for the reason given",
     "empty mask": "a mask without tumor",

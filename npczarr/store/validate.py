@@ -186,7 +186,7 @@ def check_scan(scan: StoredScan, claims: Values, *, whole: bool) -> Iterator[str
         yield f"unknown status {status!r}"
         return
     if status == "pending":
-        yield "not complete: an interrupted run left it; convert again"
+        yield "not complete: an interrupted run left it; convert again, or import the masks again if that was the run"
         return
     try:
         image, masks = _everything(scan)
