@@ -14,7 +14,7 @@ from itertools import islice
 from numbers import Integral
 from typing import Any, Literal, Self, TypeVar
 
-from npczarr import ctrl_c, freed_memory
+from npczarr import absent_workers, ctrl_c, freed_memory
 from npczarr.errors import ClusterError, ParameterError
 
 Task = TypeVar("Task")
@@ -123,17 +123,18 @@ class Runner:
 
         submit([first])
         submit(islice(waiting, _AHEAD * max(1, sum(client.nthreads().values())) - 1))
-        for future in finished:
-            task = running.pop(future)
-            if future.status not in ("finished", "error"):
-                raise ClusterError(
-                    f"the cluster gave up {name(task)} ({future.status}): its scheduler went away; run again on "
-                    "one that runs, what was complete is kept"
-                )
-            outcome = future.exception() if future.status == "error" else future.result()
-            future.release()
-            yield task, outcome
-            submit(islice(waiting, 1))
+        with absent_workers.told(client):
+            for future in finished:
+                task = running.pop(future)
+                if future.status not in ("finished", "error"):
+                    raise ClusterError(
+                        f"the cluster gave up {name(task)} ({future.status}): its scheduler went away; run again on "
+                        "one that runs, what was complete is kept"
+                    )
+                outcome = future.exception() if future.status == "error" else future.result()
+                future.release()
+                yield task, outcome
+                submit(islice(waiting, 1))
 
     def _connect(self, module: str) -> Any:  # noqa: ANN401 - a distributed.Client
         if self._client is None:

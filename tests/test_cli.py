@@ -469,3 +469,10 @@ def test_imported_masks_and_patients_that_are_gone_are_named_at_the_end(source, 
     assert code == 0
     assert "note the store holds 1 patient that this source does not have, and keeps it: 002" in out
     assert "012/T1WI  holds the same image as 002/T1WI" in out
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a shell of POSIX closes the streams")
+@pytest.mark.parametrize("closed", [">&-", "<&- >&- 2>&-"])
+def test_a_daemon_may_close_the_standard_streams(closed):
+    done = subprocess.run(["/bin/sh", "-c", f'"{sys.executable}" -m npczarr --version {closed}'], capture_output=True)
+    assert (done.returncode, done.stderr) == (0, b"")

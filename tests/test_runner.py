@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -20,7 +21,7 @@ import xarray as xr
 
 import npczarr as npc
 import npczarr.cli
-from npczarr import freed_memory
+from npczarr import absent_workers, freed_memory
 from npczarr.cli import show
 from npczarr.cli.app import app
 from npczarr.errors import ParameterError
@@ -316,6 +317,19 @@ def test_a_cluster_gives_the_same(name, made, expected, started, cluster, tmp_pa
         assert_same(by_python(VERBS[name], folder), wanted)
     assert cluster.scheduler.transition_counter > before
     assert not started
+
+
+def test_a_cluster_without_workers_is_said_and_waited_for(monkeypatch):
+    from distributed import Client, LocalCluster
+
+    monkeypatch.setattr(absent_workers, "_PATIENCE_SECONDS", 0.2)
+    with LocalCluster(n_workers=0, processes=False, dashboard_address=":0") as empty, Client(empty):
+        timer = threading.Timer(2, empty.scale, [1])
+        timer.start()
+        with pytest.warns(RuntimeWarning, match=f"no worker at {empty.scheduler_address}, so tasks are waiting"):
+            (done,) = Runner().run(abs, [-1], name=str)
+        timer.join()
+    assert done == (-1, 1)
 
 
 class Begun(BaseException):

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import sys
+import warnings
 
 from npczarr.cli import show
 from npczarr.cli.app import app
-from npczarr.cli.streams import make_writable
+from npczarr.cli.streams import make_writable, open_closed
 from npczarr.errors import NpczarrError
 from npczarr.model.options import redacted
 
 
 def main() -> None:
     """Run the command line: exit code 0 all well, 1 some scans failed, 2 wrong use."""
+    open_closed()
     make_writable()
+    warnings.showwarning = show.warned
     try:
         app()
     except NpczarrError as error:

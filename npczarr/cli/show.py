@@ -33,7 +33,7 @@ class _Harmless(Console):
 
 
 # tables in a file or a pipe are as wide as they need to be
-out = _Harmless(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 160)
+out = _Harmless(highlight=False, soft_wrap=True, width=None if sys.stdout and sys.stdout.isatty() else 160)
 err = _Harmless(stderr=True, highlight=False, soft_wrap=True)
 _STYLES = {"ok": "green", "warning": "yellow", "refused": "red", "missing": "dim", "pending": "magenta"}
 _EXPECTED = ("ok", "sound", "measured", "seen", "written")  # what is well needs no word beside the bar
@@ -81,6 +81,12 @@ def in_words(state: Progress, seconds: float) -> str:
     parts += [rate] if state.done else []
     counts = ", ".join(f"{count} {name}" for name, count in state.counts.items() if name not in _EXPECTED)
     return "  ".join([*parts, counts] if counts else parts)
+
+
+def warned(message: Warning | str, *_: object, **__: object) -> None:
+    """Print a warning in the place of :func:`warnings.showwarning`, without the line of code that gave it."""
+    err.print("[yellow]warning[/]", end=" ")
+    err.print(str(message), markup=False)
 
 
 def stopped(command: str) -> None:

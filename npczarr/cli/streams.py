@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import io
+import os
 import sys
 
 import typer
@@ -19,6 +20,13 @@ _SIGNS = str.maketrans(
         "┼": "+",
     }
 )  # fmt: skip
+
+
+def open_closed() -> None:
+    """Open what a daemon has closed of the standard streams, so that what is written to them goes nowhere."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))
 
 
 def make_writable() -> None:
