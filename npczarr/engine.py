@@ -21,7 +21,8 @@ class CohortBackend(BackendEntrypoint):
     """Opens a store for xarray, with voxels that are checked as they are read.
 
     xarray adds Dask itself, where its argument `chunks` is given: ``chunks={}`` is one chunk a scan for `image` and
-    `mask`. Without `chunks`, values are read when they are looked at, and kept.
+    `mask`. Each table is then one chunk of its own: load the tables before `map_blocks`, or use ``npczarr.open``, which
+    has them in memory. Without `chunks`, values are read when they are looked at, and kept.
     """
 
     description = "Cohort stores that npczarr wrote, checked as they are read"

@@ -83,4 +83,4 @@ def _between_voxels(first: Points, last: Points) -> Points:
     start = np.where(first % 1 == 0, first + ahead, first)  # a corner of a voxel
     end = np.where(last % 1 == 0, last - ahead, last)
     steps = np.array([start, (end[0], start[1]), end])
-    return steps[np.append(True, np.any(np.diff(steps, axis=0) != 0, axis=1))]
+    return np.asarray(steps[np.append(True, np.any(np.diff(steps, axis=0) != 0, axis=1))])

@@ -86,12 +86,12 @@ def names_in(where: str) -> tuple[str, ...]:
     ('age', 't_stage')
     """
     found: list[str] = []
-    _gather(_parsed(where), found)
+    _gather(parse(where), found)
     return tuple(dict.fromkeys(found))
 
 
 def _gather(node: ast.AST, found: list[str]) -> None:
-    name = _name(node)
+    name = column_name(node)
     if name is not None:
         found.append(name)
         return
@@ -99,10 +99,10 @@ def _gather(node: ast.AST, found: list[str]) -> None:
         _gather(child, found)
 
 
-def _name(node: ast.AST) -> str | None:
+def column_name(node: ast.AST) -> str | None:
     """Return the name of a column, such as ``age`` or ``morphology.volume``; None for anything else."""
     if isinstance(node, ast.Attribute):
-        group = _name(node.value)
+        group = column_name(node.value)
         return None if group is None else f"{group}.{node.attr}"
     return node.id if isinstance(node, ast.Name) else None
 
@@ -124,8 +124,8 @@ def unknown_column(name: str, known: Iterable[str], where: str) -> UnknownLabelE
 def _compared_with_names(where: str) -> set[str]:
     """Return the names that stand to the right of another, as a column and its value do."""
     found: set[str] = set()
-    for node in ast.walk(_parsed(where)):
-        if isinstance(node, ast.Compare) and _name(node.left) is not None:
+    for node in ast.walk(parse(where)):
+        if isinstance(node, ast.Compare) and column_name(node.left) is not None:
             items = [part for side in node.comparators for part in getattr(side, "elts", [side])]
             found |= {part.id for part in items if isinstance(part, ast.Name)}
     return found
@@ -154,12 +154,19 @@ def select(where: str, columns: Mapping[str, Column]) -> NDArray[np.bool_]:
     ...        "t_stage": np.array(["T3", "T4", "T1"])})
     array([ True,  True, False])
     """
-    found = _truth(_parsed(where), where, columns)
+    found = _truth(parse(where), where, columns)
     shape = next(iter(columns.values())).shape if columns else ()
     return np.broadcast_to(found, shape).copy()
 
 
-def _parsed(where: str) -> ast.expr:
+def parse(where: str) -> ast.expr:
+    """Read a selection as an expression of Python.
+
+    Raises
+    ------
+    ParameterError
+        If it is none.
+    """
     if not isinstance(where, str) or not where.strip() or len(where) > _LONGEST:
         raise ParameterError(f"where: expected {_ALLOWED}; got {str(where)[:80]!r}")
     try:
@@ -227,7 +234,7 @@ def _compare(op: Callable[[Any, Any], Any], one: Any, other: Any, where: str) ->
 
 
 def _value(node: ast.expr, where: str, columns: Mapping[str, Column]) -> Any:  # noqa: ANN401 - an array or a scalar
-    name = _name(node)
+    name = column_name(node)
     if name is not None:
         if name not in columns:
             raise unknown_column(name, columns, where)

@@ -21,6 +21,7 @@ from zarr.storage import LocalStore
 
 from npczarr.errors import NpczarrError
 from npczarr.model.identifiers import identifies_beside_labels
+from npczarr.model.schema import SCAN_TABLES, STORED
 from npczarr.model.where import Texts
 from npczarr.store.checksums import state_of
 from npczarr.store.columns import Column, arrays_for, columns_of, read_columns
@@ -34,6 +35,15 @@ from npczarr.store.zarr_library import no_range, run
 #: Below an array: at this place no program takes it for a member of a group.
 CATALOG_KEY = "status/catalog.parquet"
 _ABOUT = b"npczarr"
+_VERSION = 2  # of what the file holds; one of another version counts as absent
+_DICTIONARY = 2**28  # bytes: also a million labels are read as numbers of distinct values
+#: Whole numbers that are 0 where there is no scan or no mask.
+_COUNTS = frozenset(
+    f"{variable.name}{axis}"
+    for variable in SCAN_TABLES
+    if variable.dtype in ("int32", "int64", "uint8")
+    for axis in (("_z", "_y", "_x") if "axis" in variable.dims else ("",))
+)
 _ROWS = 2**20  # of a row group: one chunk of a column needs no copy
 
 
@@ -96,11 +106,15 @@ def open_catalog(store: Store) -> Catalog | None:
         if not exists(store, CATALOG_KEY):
             return None
         path = _local_path(store)
+        source = path or _Ranges(store, CATALOG_KEY)
+        described = parquet.read_metadata(source, memory_map=path is not None)
+        about = json.loads(described.metadata[_ABOUT])
+        if about["version"] != _VERSION:
+            return None
         file = parquet.ParquetFile(
-            path or _Ranges(store, CATALOG_KEY), memory_map=path is not None, pre_buffer=path is None,
-            page_checksum_verification=True,
+            source, metadata=described, memory_map=path is not None, pre_buffer=path is None,
+            page_checksum_verification=True, read_dictionary=_texts_of(described.schema),
         )  # fmt: skip
-        about = json.loads(file.metadata.metadata[_ABOUT])
         columns = {name: Column(path, tuple(entry)) for name, (path, entry) in about["columns"].items()}
         patients, sequences = about["shape"]
         return Catalog(file, columns, about["state"], (patients, sequences))
@@ -163,13 +177,14 @@ def _made(contents: Contents) -> bytes | None:
     shape = len(labels(contents.root, "patient")), len(sequences)
     values = read_columns(arrays, columns, contents.tables)
     held = {name: (one.path, one.entry) for name, one in columns.items()}
-    about = {"shape": shape, "columns": held, "state": state}
+    about = {"version": _VERSION, "shape": shape, "columns": held, "state": state}
     table = _as_table(values, sequences, shape).replace_schema_metadata({_ABOUT: json.dumps(about)})
-    texts = [found.name for found in table.schema if hasattr(found.type, "index_type")]
+    texts = [found.name for found in table.schema if str(found.type) == "string"]
     buffer = io.BytesIO()
     parquet.write_table(  # to be read quickly: numbers as they are, and a codec that costs nothing
-        table, buffer, compression="lz4", use_dictionary=texts, row_group_size=_ROWS, write_page_checksum=True
-    )
+        table, buffer, compression="lz4", use_dictionary=texts, row_group_size=_ROWS, write_page_checksum=True,
+        dictionary_pagesize_limit=_DICTIONARY,
+    )  # fmt: skip
     return buffer.getvalue()
 
 
@@ -181,27 +196,52 @@ def _left_out(found: ZarrArray, column: Column) -> bool:
 
 
 def _as_table(values: Mapping[str, NDArray[Any]], sequences: Sequence[str], shape: tuple[int, int]) -> Any:  # noqa: ANN401 - of pyarrow
-    """Lay columns out as one row a scan."""
+    """Lay columns out as one row a scan, with null for what is not known."""
     import pyarrow as pa
 
     values = {"patient": values["patient"], "sequence": np.array(sequences, dtype=object)[np.newaxis], **values}
     columns = {}
     for name, found in values.items():
         whole = np.broadcast_to(found, shape).ravel()
+        unknown = np.broadcast_to(_unknown(name, values), shape).ravel()
         text = whole.dtype.kind not in "biuf"
-        columns[name] = pa.array(whole.tolist(), pa.string()).dictionary_encode() if text else pa.array(whole)
+        columns[name] = pa.array(whole, pa.string() if text else None, mask=unknown)
     return pa.table(columns)
 
 
+def _unknown(name: str, values: Mapping[str, NDArray[Any]]) -> NDArray[np.bool_]:
+    """Say where a column has no value: empty text, NaN, and 0 voxels of a scan or a mask that is not there."""
+    found = values[name]
+    if found.dtype.kind == "f":
+        return np.asarray(np.isnan(found))
+    if found.dtype.kind not in "biu":
+        return np.asarray(found == "", dtype=bool)
+    status = values.get("mask_status" if name.startswith("mask_") else "status")
+    if status is None or name not in _COUNTS:
+        return np.zeros(found.shape, dtype=bool)
+    return np.asarray((found == 0) & ~np.isin(status.astype(str), STORED))
+
+
+def _texts_of(schema: Any) -> list[str]:  # noqa: ANN401 - of pyarrow
+    """List the columns of text, which are read as numbers of their distinct values."""
+    columns = (schema.column(i) for i in range(len(schema)))
+    return [column.name for column in columns if column.logical_type.type == "STRING"]
+
+
 def _as_column(column: Any, shape: tuple[int, int]) -> NDArray[Any] | Texts:  # noqa: ANN401 - of pyarrow
-    """Turn a column of the file into an array on (patient, sequence)."""
+    """Turn a column of the file into an array on (patient, sequence), as the tables have it."""
     column = column.unify_dictionaries() if hasattr(column.type, "index_type") else column
     chunk = column.combine_chunks()
     if hasattr(chunk, "indices"):
-        codes = chunk.indices.to_numpy(zero_copy_only=False).reshape(shape)
-        return Texts(np.array(chunk.dictionary.to_pylist(), dtype=object), codes)
-    values: NDArray[Any] = chunk.to_numpy(zero_copy_only=False)
-    return values.reshape(shape)
+        values = chunk.dictionary.to_pylist()
+        indices = chunk.indices
+        if indices.null_count:
+            indices, values = indices.fill_null(len(values)), [*values, ""]
+        return Texts(np.array(values, dtype=object), indices.to_numpy(zero_copy_only=False).reshape(shape))
+    if chunk.null_count and not str(chunk.type).startswith(("double", "float")):
+        chunk = chunk.fill_null(0)
+    numbers: NDArray[Any] = chunk.to_numpy(zero_copy_only=False)  # null of a float is NaN
+    return numbers.reshape(shape)
 
 
 def _equal(held: NDArray[Any] | Texts, values: NDArray[Any]) -> bool:

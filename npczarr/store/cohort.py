@@ -64,7 +64,7 @@ class StoredCohort:
         self.opening = uuid4().hex
         with translate_damage(location.shown):
             self._root = open_consolidated(location) if root is None else root
-            check_schema(self._root.attrs.asdict(), location.shown)
+            check_schema(self._root.attrs.asdict(), location.shown, self._root.store)
             self.image, self.mask = (self._described(name) for name in ("image", "mask"))
             #: Labels of the masks, in the order of their numbers.
             self.mask_labels = mask_labels(self._root)

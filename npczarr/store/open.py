@@ -100,7 +100,7 @@ def open_location(
         stored, store = open_stored(location, group, patients)
         if group is not None:
             return tables_of(stored, store, location, group, patients, lazy=location.is_remote)[0]
-        check_schema(stored.attrs, location.shown)
+        check_schema(stored.attrs, location.shown, store)
         absent = sorted(_NEEDED - set(stored.variables))
         if absent:
             raise StoreError(f"{location.shown}: no {', '.join(absent)} in it; convert into a new store")

@@ -20,7 +20,7 @@ from npczarr.model.schema import SCAN, TEXT, Variable
 from npczarr.model.training import TRAINING
 from npczarr.store.create import add_table
 from npczarr.store.hierarchy import arrays_of, dims_of, labels, open_group, read_tables, tables_at
-from npczarr.store.location import Location, delete_below, get
+from npczarr.store.location import Location, delete, delete_below, get, keys_below, put
 from npczarr.store.storage_errors import first_line
 from npczarr.store.zarr_library import consolidate, no_user_warnings
 
@@ -77,17 +77,17 @@ def read_result(root: zarr.Group, path: str) -> ReadResult:
         if isinstance(group, zarr.Group):
             found = _read(group)
             # the attributes are written last, and then its name in the consolidated metadata
-            whole = WRITTEN_BY in found.attributes and _is_listed(root, path)
+            whole = WRITTEN_BY in found.attributes and _is_as_listed(root, path, found)
             return ReadResult(found) if whole else ReadResult(None, _damage(path))
+        if group is None:
+            return ReadResult(None, _damage(path) if path in _listed(root) else "")
     except AbsentChunkError:
         return ReadResult(None, _damage(path))
     except NpczarrError:
         raise
     except Exception as error:  # codecs and metadata name damage in a dozen ways
         return ReadResult(None, _damage(path, f" ({type(error).__name__}: {first_line(error)})"))
-    if group is not None:
-        raise StoreError(f"{path} is an array of the store, not a result; choose another name")
-    return ReadResult(None)
+    raise StoreError(f"{path} is an array of the store, not a result; choose another name")
 
 
 def _read(group: zarr.Group) -> StoredResult:
@@ -100,6 +100,26 @@ def _read(group: zarr.Group) -> StoredResult:
                 raise ValueError(f"{name} has {n} along {dim}, other arrays {sizes[dim]}")
     tables = {name: StoredTable(dims_of(one), values[name], one.attrs.asdict()) for name, one in arrays.items()}
     return StoredResult(tables, group.attrs.asdict())
+
+
+def _is_as_listed(root: zarr.Group, path: str, found: StoredResult) -> bool:
+    """Whether the consolidated metadata list a result, and no array of it that is not there; so if there are none."""
+    listed = _listed(root)
+    names = {name.rpartition("/")[2] for name, one in listed.items() if _is_array_of(path, name, one)}
+    return not listed or (path in listed and names <= found.tables.keys())
+
+
+def _listed(root: zarr.Group) -> dict[str, Any]:
+    """Read the consolidated metadata, by which most readers open a store: what they say of each member, by path."""
+    return _members(json.loads(get(root.store, "zarr.json") or b"{}"))
+
+
+def _members(about: Mapping[str, Any]) -> dict[str, Any]:
+    return (about.get("consolidated_metadata") or {}).get("metadata") or {}
+
+
+def _is_array_of(path: str, name: str, listed: Mapping[str, Any]) -> bool:
+    return name.rpartition("/")[0] == path and listed.get("node_type") == "array"
 
 
 def _damage(path: str, cause: str = "") -> str:
@@ -120,10 +140,12 @@ def damaged_results(root: zarr.Group) -> dict[str, str]:
     root
         The store, in which absent chunks are an error.
     """
+    listed = _listed(root)
     with no_user_warnings():
-        paths = [name for name in (*RESULTS, TRAINING) if name != "score" and name in root]
-        scores = root.get("score")
-        paths += [f"score/{name}" for name in sorted(scores.group_keys())] if isinstance(scores, zarr.Group) else []
+        paths = [name for name in (*RESULTS, TRAINING) if name != "score" and (name in root or name in listed)]
+        group = root.get("score")
+        scores = {f"score/{name}" for name in group.group_keys()} if isinstance(group, zarr.Group) else set()
+    paths += sorted(scores | {path for path in listed if path.startswith("score/") and path.count("/") == 1})
     damage = {path: read_result(root, path).damage for path in paths}
     return {path: f"{one}; `{command_of(path)}` measures it anew" for path, one in damage.items() if one}
 
@@ -167,10 +189,12 @@ def read_kept(location: Location, measure: str, path: str, chosen: Mapping[str, 
 
 
 def write_result(root: zarr.Group, path: str, result: xr.Dataset, attributes: Mapping[str, Any]) -> None:
-    """Write a result as a group, in place of an earlier one; `patient` and `sequence` are the store's."""
-    delete_below(root.store, path)  # also what is left of one whose own metadata are gone
-    if _is_listed(root, path):  # until the new one is whole, nobody is to take its arrays for those of the old one
-        consolidate(root)
+    """Write a result as a group, in place of an earlier one; `patient` and `sequence` are the store's.
+
+    The earlier one is first taken out of the consolidated metadata: no kill leaves a part of either that counts.
+    """
+    _unlist(root, path)
+    _delete(root, path)
     group = root.require_group(path)
     for name, variable in result.variables.items():
         string = variable.dtype.kind in "OUT"
@@ -186,10 +210,33 @@ def write_result(root: zarr.Group, path: str, result: xr.Dataset, attributes: Ma
     consolidate(root)
 
 
-def _is_listed(root: zarr.Group, path: str) -> bool:
-    """Whether the consolidated metadata, by which most readers open a store, name a group; so if there are none."""
-    listed = json.loads(get(root.store, "zarr.json") or b"{}").get("consolidated_metadata")
-    return not listed or path in listed.get("metadata", {})
+def _unlist(root: zarr.Group, path: str) -> None:
+    """Take a result out of the consolidated metadata, by one write; not those of labels below it."""
+    about = json.loads(get(root.store, "zarr.json") or b"{}")
+    listed = _members(about)
+    kept = {name: one for name, one in listed.items() if name != path and not _is_array_of(path, name, one)}
+    if len(kept) < len(listed):
+        about["consolidated_metadata"]["metadata"] = kept
+        put(root.store, "zarr.json", json.dumps(about, indent=2).encode())
+
+
+def _delete(root: zarr.Group, path: str) -> None:
+    """Delete a result, or what is left of one, but for those of labels below it.
+
+    Its own metadata come last, by which it is named as half written.
+    """
+    below = {key.removeprefix(f"{path}/").partition("/")[0] for key in keys_below(root.store, path)}
+    for name in sorted(below - {"zarr.json"}):
+        if not _is_group(root, f"{path}/{name}"):
+            delete_below(root.store, f"{path}/{name}")
+    delete(root.store, f"{path}/zarr.json")
+
+
+def _is_group(root: zarr.Group, path: str) -> bool:
+    try:
+        return json.loads(get(root.store, f"{path}/zarr.json") or b"{}").get("node_type") == "group"
+    except (ValueError, AttributeError):  # damaged metadata
+        return False
 
 
 def input_digests(tables: Mapping[str, NDArray[Any]]) -> NDArray[Any]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -24,15 +25,13 @@ from npczarr.store.lease import hold_lease
 from npczarr.store.location import Location, delete_below, exists, get
 from npczarr.store.review_digests import input_digests
 from npczarr.store.review_file import append_marks, read_marks
-from npczarr.store.storage_errors import first_line
+from npczarr.store.review_latest import check_counting, latest_marks, version_of
+from npczarr.store.review_stored import FIRST_MARKS, StoredMarks, damage, names, readable_marks, stored_marks
+from npczarr.store.review_stored import GROUP as GROUP
 from npczarr.store.zarr_library import consolidate
 
-GROUP = "review"
-_MARKS = f"{GROUP}/mark/c/0/0"  # the first object of marks
 _WAIT = 10.0  # s for another writer
 _PAUSE = 0.05
-_NAMED = 10  # scans in a message
-_TO_DO = "If the storage is well, restore the folder review from a copy of the store; or delete it, and review anew."
 #: `mark` is written first and holds all of a mark; the others are made of it, for people.
 _TABLES = (
     Variable("mark", SCAN, "string", "the whole mark, as JSON text"),
@@ -48,7 +47,7 @@ SHOWN = ("decision", "reason", "note", "reviewer", "time")
 
 
 class ChangedScanError(StoreError):
-    """A scan is not as it was when it was looked at, so a decision on it is not kept."""
+    """A scan or its mark is not as it was when it was looked at, so a decision on it is not kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,19 +81,22 @@ class Review:
     def __init__(self, location: Location, csv_file: Path | None = None) -> None:
         self.location = location
         name = location.shown.rpartition("/")[2].removesuffix(".zarr")
-        self.csv_file = csv_file or Path.cwd() / f"{name}-review.csv"
+        self.usual_file = Path.cwd() / f"{name}-review.csv"
+        self.csv_file = csv_file or self.usual_file
+        self._appending = threading.Lock()
 
     def read(self) -> FoundMarks:
-        """Read the marks; those of the file count after those of the store."""
+        """Read the marks; of one in the store and one in the file, the later counts."""
         root = open_consolidated(self.location)  # a group that is being made is not in it yet
         every = self.every(root)
         return FoundMarks(_that_hold(root, every.marks), every.problems)
 
     def every(self, root: zarr.Group) -> FoundMarks:
         """Read the marks of the opened store, also those that were taken back, and those of scans changed since."""
-        stored, stored_problems = _readable(root, self.location.shown)
+        stored, stored_problems = readable_marks(root, self.location.shown)
         filed, file_problems = read_marks(self.csv_file)
-        return FoundMarks({**stored, **filed}, (*stored_problems, *file_problems))
+        marks, unclear = latest_marks(stored, filed, self.csv_file)
+        return FoundMarks(marks, (*stored_problems, *file_problems, *unclear))
 
     def keep(self, marks: Sequence[Mark], *, wait: float = _WAIT) -> str:
         """Keep marks, each in place of an earlier one of its scan; they are there when this returns.
@@ -120,27 +122,71 @@ class Review:
         ChangedScanError
             If a scan is another than the one that was looked at; none of the marks is kept.
         StoreError
-            If a mark of one of these scans is there but cannot be read: nothing is written over it.
+            If a mark of one of these scans is there but cannot be read: nothing is written over it. If one would not
+            count, because the file and the store have marks of it and the other is not earlier.
+        """
+        return self.keep_unless_marked(marks, None, wait=wait)[0]
+
+    def keep_unless_marked(
+        self, marks: Sequence[Mark], before: Mapping[Key, str] | None, *, wait: float = _WAIT
+    ) -> tuple[str, list[Mark]]:
+        """Keep marks as `keep` does, unless one of the scans was marked by another meanwhile.
+
+        Parameters
+        ----------
+        marks, wait
+            As in `keep`.
+        before
+            Version of the mark that was shown of each scan, see `npczarr.store.review_latest.version_of`; "" for none.
+            None: whatever is there is replaced.
+
+        Returns
+        -------
+        tuple of (str, list of Mark)
+            ``"store"`` or ``"csv"``, and the marks as they are kept.
+
+        Raises
+        ------
+        ChangedScanError
+            If a scan, or its mark, is another than the one that was looked at; none of the marks is kept.
         """
         try:
-            self._keep_in_store(marks, wait)
+            return "store", self._keep_in_store(marks, before, wait)
         except ReadOnlyError:
             root = open_group(self.location.open(read_only=True), self.location.shown, mode="r")
-            append_marks(self.csv_file, _completed(root, marks))
-            return "csv"
-        return "store"
+            with self._appending:  # of two pages of one server, the second is to see the mark of the first
+                completed = self._checked(root, marks, before)
+                check_counting(completed, readable_marks(root, self.location.shown)[0], self.location.shown)
+                append_marks(self.csv_file, completed)
+            return "csv", completed
 
-    def _keep_in_store(self, marks: Sequence[Mark], wait: float) -> None:
+    def _checked(self, root: zarr.Group, marks: Sequence[Mark], before: Mapping[Key, str] | None) -> list[Mark]:
+        """Complete marks of scans that are as they were seen, and whose marks are, if `before` names these."""
+        completed = _completed(root, marks)
+        if before is None:
+            return completed
+        every = self.every(root).marks
+        now = _that_hold(root, {key: every[key] for key in before if key in every})
+        for key, version in before.items():
+            if version != (version_of(now[key]) if key in now else ""):
+                happened = _what_happened(every.get(key))
+                raise ChangedScanError(
+                    f"{'/'.join(key)}: {happened} since this page was loaded; reload it and look again"
+                )
+        return completed
+
+    def _keep_in_store(self, marks: Sequence[Mark], before: Mapping[Key, str] | None, wait: float) -> list[Mark]:
         opened = self.location.open()
         stop = time.monotonic() + wait
         while True:
             try:
                 with hold_lease(opened, self.location.shown) as lease:
                     root = open_group(opened, self.location.shown)
-                    completed = _completed(root, marks)
+                    completed = self._checked(root, marks, before)
+                    check_counting(completed, read_marks(self.csv_file)[0], str(self.csv_file))
                     lease.check()
                     write_marks(root, completed, self.location.shown)
-                return
+                return completed
             except LeaseError:
                 if time.monotonic() > stop:
                     raise
@@ -173,6 +219,16 @@ def _that_hold(root: zarr.Group, marks: Mapping[Key, Mark]) -> dict[Key, Mark]:
     return {key: mark for key, mark in marks.items() if mark.decision and mark.input_digest == digests.get(key)}
 
 
+def _what_happened(mark: Mark | None) -> str:
+    """Say what another did."""
+    if mark is None:
+        return "its mark went away"
+    who = f" by {mark.reviewer}" if mark.reviewer else " by another page"
+    if not mark.decision:
+        return f"its mark was taken back{who}"
+    return f"it was marked {mark.decision}{f' ({mark.reason})' if mark.reason else ''}{who}"
+
+
 def _completed(root: zarr.Group, marks: Sequence[Mark]) -> list[Mark]:
     """Add the time and, where a mark does not say what was seen, the digest of the scan as it is."""
     digests = input_digests(root, [mark.key for mark in marks])
@@ -182,94 +238,23 @@ def _completed(root: zarr.Group, marks: Sequence[Mark]) -> list[Mark]:
             raise unknown_label(dim, mark.key[at], labels(root, dim))
     if changed := [mark.key for mark in marks if mark.input_digest not in ("", digests[mark.key])]:
         raise ChangedScanError(
-            f"{_names(changed)}: the scan has changed since this page was loaded; reload it and look again"
+            f"{names(changed)}: the scan has changed since this page was loaded; reload it and look again"
         )
     now = datetime.now(UTC).isoformat(timespec="seconds")
     return [replace(mark, time=now, input_digest=digests[mark.key]) for mark in marks]
 
 
-def _parsed(text: str, key: Key) -> Mark | None:
-    """Read a mark as it was stored; None for what is none."""
-    try:
-        found = json.loads(text)
-        return Mark(**{**found, "patient": key[0], "sequence": key[1]})
-    except (ValueError, TypeError):
-        return None
-
-
-@dataclass(frozen=True, slots=True)
-class _Stored:
-    """What the table of marks holds; `damaged` are the scans whose mark is there and cannot be read."""
-
-    marks: dict[Key, Mark] = field(default_factory=dict)
-    damaged: tuple[Key, ...] = ()
-
-
-def _readable(root: zarr.Group, shown: str) -> tuple[dict[Key, Mark], tuple[str, ...]]:
-    """Return the marks of a store that can be read, and in words which cannot."""
-    try:
-        stored = stored_marks(root, shown)
-    except StoreError as error:
-        return {}, (str(error),)
-    return stored.marks, (_damage(stored.damaged, shown),) if stored.damaged else ()
-
-
-def _damage(scans: Sequence[Key], shown: str) -> str:
-    return (
-        f"{shown}: the review's marks of {_names(scans)} are damaged; they count for nothing, and nothing is written "
-        f"over them. What was decided may still be read in the arrays decision, reason and note of the group. {_TO_DO}"
-    )
-
-
-def _names(scans: Sequence[Key]) -> str:
-    names = ", ".join("/".join(key) for key in scans[:_NAMED])
-    return f"{names} and {len(scans) - _NAMED} more" if len(scans) > _NAMED else names
-
-
-def stored_marks(root: zarr.Group, shown: str) -> _Stored:
-    """Read the table of marks.
-
-    Raises
-    ------
-    StoreError
-        If it is there, or was, and cannot be read.
-    """
-    try:
-        group: Any = root.get(GROUP)
-        if group is None or "mark" not in group:
-            if exists(root.store, _MARKS):
-                raise FileNotFoundError("metadata are absent")
-            return _Stored()
-        texts = array(group, "mark")[...]
-    except Exception as error:  # damaged metadata and chunks give all kinds
-        raise StoreError(
-            f"{shown}: the review's marks cannot be read ({type(error).__name__}: {first_line(error)}); none of them "
-            f"counts, and nothing is written over them. {_TO_DO}"
-        ) from error
-    found, damaged = {}, []
-    for p, patient in enumerate(labels(root, "patient")[: texts.shape[0]]):
-        for s, sequence in enumerate(labels(root, "sequence")[: texts.shape[1]]):
-            if not texts[p, s]:
-                continue
-            mark = _parsed(str(texts[p, s]), (patient, sequence))
-            if mark is None:
-                damaged.append((patient, sequence))
-            else:
-                found[mark.key] = mark
-    return _Stored(found, tuple(damaged))
-
-
 def write_marks(root: zarr.Group, marks: Sequence[Mark], shown: str) -> None:
     """Write marks: all of them by the one object that holds `mark`, and then what is made of it."""
-    there = exists(root.store, _MARKS) or _is_complete(root)  # else it is half made, and holds nothing
-    stored = stored_marks(root, shown) if there else _Stored()
+    there = exists(root.store, FIRST_MARKS) or _is_complete(root)  # else it is half made, and holds nothing
+    stored = stored_marks(root, shown) if there else StoredMarks()
     if refused := [mark.key for mark in marks if mark.key in stored.damaged]:
-        raise StoreError(_damage(refused, shown))
+        raise StoreError(damage(refused, shown))
     patients, sequences = labels(root, "patient"), labels(root, "sequence")
     sizes = {"patient": array(root, "patient").shape[0], "sequence": array(root, "sequence").shape[0]}
     if not _is_complete(root):
         if stored.damaged:
-            raise StoreError(_damage(stored.damaged, shown))
+            raise StoreError(damage(stored.damaged, shown))
         delete_below(root.store, GROUP)
         made = root.create_group(GROUP)
         for variable in (*_INDEXES, *_TABLES):

@@ -13,8 +13,9 @@ from npczarr.model.schema import STORED
 from npczarr.store.cohort import open_consolidated
 from npczarr.store.hierarchy import array, labels
 from npczarr.store.location import Location
-from npczarr.store.review import Review, stored_marks, write_marks
+from npczarr.store.review import Review, write_marks
 from npczarr.store.review_digests import input_digests
+from npczarr.store.review_stored import stored_marks
 
 
 def marks_to_carry(location: Location) -> dict[Key, Mark]:

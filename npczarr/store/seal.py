@@ -25,7 +25,7 @@ from npczarr.model.records import Row
 from npczarr.model.schema import ROW_DIGEST, SCAN_TABLES, STORED, Variable
 from npczarr.store.contents import Contents, contents_of
 from npczarr.store.hierarchy import dims_of, dtype_of
-from npczarr.store.location import delete, get, put
+from npczarr.store.location import delete, get, get_all, keys_below, names_in, put
 from npczarr.store.storage_errors import translate_damage
 
 #: The object below an array that holds the seal; at this place no program takes it for a member of a group.
@@ -36,6 +36,7 @@ DECODING = "coordinates and fill values"
 _OF_XARRAY = ("_FillValue", "coordinates")
 _AT_ONCE = 16  # tables read at a time
 _VOXELS = ("image", "mask")
+_STATUS = ("status/c/", "status/zarr.json")  # what else is below it changes with every run
 _SIZES = {"axis": 3, "affine_row": 4, "affine_column": 4}
 _OF_A_ROW = tuple(variable for variable in SCAN_TABLES if variable.name != ROW_DIGEST)
 
@@ -87,6 +88,55 @@ def write_seal(store: Store, seal: Seal) -> None:
 def remove_seal(store: Store) -> None:
     """Delete the seal, where what is in the store is not known."""
     delete(store, SEAL_KEY)
+
+
+@dataclass(frozen=True, slots=True)
+class Unfinished:
+    """What stands in the place of a seal that a run could not write at its end.
+
+    Parameters
+    ----------
+    state
+        Digest of the objects that the run left, by which a later run knows that nobody has changed them since.
+    changed
+        Parts that another program had changed before that run.
+    """
+
+    state: str
+    changed: tuple[str, ...]
+
+
+def read_unfinished(store: Store) -> Unfinished | None:
+    """Read what stands in the place of the seal; None where nothing does, or nothing that can be read."""
+    try:
+        found = json.loads(get(store, SEAL_KEY) or b"null")
+        return Unfinished(str(found["unfinished"]), tuple(str(name) for name in found["changed"]))
+    except (StoreError, ValueError, KeyError, TypeError):
+        return None
+
+
+def write_unfinished(store: Store, unfinished: Unfinished) -> None:
+    """Write it in the place of the seal; whoever reads a seal finds none."""
+    content = {"unfinished": unfinished.state, "changed": unfinished.changed}
+    put(store, SEAL_KEY, json.dumps(content, indent=1).encode())
+
+
+def state_of(store: Store) -> str:
+    """Digest of the objects of a store as they are, without the voxels, and without those that Zarr does not know.
+
+    It needs no metadata that can be understood, so it also serves for a store that was left half written.
+    """
+    keys = []
+    for name in names_in(store):
+        if name == "zarr.json":
+            keys.append(name)
+        else:
+            keys += [f"{name}/zarr.json"] if name in _VOXELS else keys_below(store, name)
+    of_zarr = sorted(key for key in keys if not key.startswith("status/") or key.startswith(_STATUS))
+    found = zip(of_zarr, get_all(store, of_zarr), strict=True)
+    return _digest(
+        json.dumps([(key, None if held is None else xxhash.xxh3_128_hexdigest(held)) for key, held in found])
+    )
 
 
 def compute_seal(store: Store) -> Seal | None:

@@ -13,8 +13,10 @@ from numpy.typing import NDArray
 
 from npczarr.errors import ParameterError, StoreError
 from npczarr.model.layout import TABLE_PATIENTS
-from npczarr.model.schema import RESAMPLING, SCAN
+from npczarr.model.review import DECISIONS, REASONS
+from npczarr.model.schema import RESAMPLING, SCAN, STATUSES
 from npczarr.model.where import Texts, names_in, select, unknown_column
+from npczarr.model.where_texts import remarks_on_texts
 from npczarr.store.catalog import open_catalog
 from npczarr.store.cohort import open_consolidated
 from npczarr.store.columns import arrays_for, columns_of, read_columns
@@ -31,6 +33,11 @@ _IS_THERE = f"{STATUS} not in ('missing', '')"
 _NOT_CARRIED = (
     "{}: holds no review; marks of the store that it was resampled from count here once npczarr resample is run again"
 )
+#: Words that columns may hold by the format, of which a store need not have all.
+_WORDS = {
+    STATUS: tuple(STATUSES), "mask_status": tuple(STATUSES), f"{REVIEW}.decision": DECISIONS,
+    f"{REVIEW}.reason": tuple(REASONS),
+}  # fmt: skip
 _RENEW = "any command that writes to the store renews it, such as npczarr validate --seal"
 
 
@@ -73,8 +80,9 @@ def select_patients(location: Location, where: str, sequences: Sequence[str] | N
     Warns
     -----
     UserWarning
-        If the catalog of the store is not of its tables as they are, or a large store has none; if nobody is chosen
-        and a sequence has no value at all of what the selection names.
+        If the catalog of the store is not of its tables as they are, or a large store has none; if a text that the
+        selection names is in no row of its column; if nobody is chosen and a sequence has no value at all of what the
+        selection names.
     """
     names = names_in(where)
     if SCAN[1] in names:
@@ -84,7 +92,7 @@ def select_patients(location: Location, where: str, sequences: Sequence[str] | N
         )
     root = open_consolidated(location)
     with translate_damage(location.shown):
-        check_schema(root.attrs.asdict(), location.shown)
+        check_schema(root.attrs.asdict(), location.shown, root.store)
         known = labels(root, SCAN[1])
         shape = int(array(root, SCAN[0]).shape[0]), len(known)
         wanted = names if sequences else tuple(dict.fromkeys((*names, STATUS)))
@@ -96,6 +104,8 @@ def select_patients(location: Location, where: str, sequences: Sequence[str] | N
         there: NDArray[np.bool_] = np.asarray(np.broadcast_to(select(_IS_THERE, columns), shape).any(axis=0))
         counted = there if there.any() else ~there
     chosen = np.flatnonzero(rows[:, counted].all(axis=1))
+    for remark in remarks_on_texts(where, columns, _WORDS):
+        warnings.warn(f"{location.shown}: {remark}", stacklevel=3)
     if not len(chosen):
         _say_what_nobody_has(location, {name: columns[name] for name in names}, np.asarray(known), counted)
     return Selection(chosen, by)
@@ -116,7 +126,7 @@ def _say_what_nobody_has(
                 f"{location.shown}: nobody is chosen, for no scan of {', '.join(map(str, without))} has a value of "
                 f"{name}, and what differs between sequences must hold for all; to choose by one sequence, open the "
                 "whole store, compare the values of that sequence, and select with ds.isel(patient=…)",
-                stacklevel=5,
+                stacklevel=4,
             )
 
 
@@ -130,7 +140,7 @@ def _columns(
         return columns, CATALOG
     found = _from_tables(root, location, rest, shape, where)
     if not lasting or shape[0] > TABLE_PATIENTS:
-        warnings.warn(f"{location.shown}: whole tables were read to select patients, for {by}", stacklevel=5)
+        warnings.warn(f"{location.shown}: whole tables were read to select patients, for {by}", stacklevel=4)
     return {**columns, **found}, f"tables, for {by}"
 
 
@@ -172,7 +182,7 @@ def _from_tables(
         if marks is not None and marks.attrs["problems"]:
             raise StoreError("; ".join(marks.attrs["problems"]))  # a scan that was excluded would be let through
         if marks is None and RESAMPLING in root.attrs:
-            warnings.warn(_NOT_CARRIED.format(location.shown), stacklevel=6)
+            warnings.warn(_NOT_CARRIED.format(location.shown), stacklevel=5)
         nothing = np.full(shape, "", dtype=object)
         columns |= {n: nothing if marks is None else marks[r].values for n, r in reviewed.items() if n in names}
     return {name: np.broadcast_to(found, shape) for name, found in columns.items()}

@@ -6,12 +6,13 @@ import asyncio
 import json
 import warnings
 from collections.abc import Coroutine, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 
 import zarr
 from zarr.codecs import BloscCodec, Crc32cCodec, ZstdCodec
 from zarr.core.buffer import Buffer, BufferPrototype, default_buffer_prototype
+from zarr.core.group import GroupMetadata
 from zarr.core.sync import sync
 from zarr.errors import ZarrUserWarning
 
@@ -21,6 +22,26 @@ _LEVEL = {"lz4": 3, "zstd": 1}
 #: What Blosc compresses at once; 0 stands for its own choice, 64 KiB or less, which is too small for zstd.
 _BLOCK_BYTES = {"lz4": 0, "zstd": 2**18}
 TABLE_LEVEL = 3
+
+
+def _read_groups_without_assert() -> None:
+    """Let zarr read the metadata of a group under ``python -O`` and ``PYTHONOPTIMIZE``.
+
+    Version 3.1.6 takes the entry `node_type` out of them in an ``assert``, which Python leaves out then.
+    """
+    read = GroupMetadata.from_dict
+    with suppress(TypeError):
+        read({"zarr_format": 3, "node_type": "group"})
+        return  # this version does without
+
+    def from_dict(cls: type[GroupMetadata], data: dict[str, Any]) -> GroupMetadata:
+        return read({key: value for key, value in data.items() if (key, value) != ("node_type", "group")})
+
+    GroupMetadata.from_dict = classmethod(from_dict)  # type: ignore[method-assign, assignment]
+
+
+if not __debug__:
+    _read_groups_without_assert()
 
 
 def run(request: Coroutine[Any, Any, Answer]) -> Answer:

@@ -12,6 +12,7 @@ from npczarr.errors import ParameterError
 from npczarr.model.options import redacted
 from npczarr.model.review import REASONS, Mark
 from npczarr.store.review import Review
+from npczarr.store.review_latest import version_of
 
 _LARGEST = 20_000  # bytes of a request
 
@@ -39,7 +40,7 @@ class ReviewDesk:
         found = self.review.read()
         return {
             "marks": [_shown(mark) for mark in found.marks.values()],
-            "problems": [redacted(problem) for problem in found.problems],
+            "problems": [redacted(problem) for problem in (*found.problems, *self._elsewhere())],
             "sample": list(self.sample),
             "reasons": list(REASONS),
         }
@@ -52,11 +53,33 @@ class ReviewDesk:
         ParameterError
             If the request is not one of the page's.
         ChangedScanError
-            If a scan is another than the one that the page was drawn from.
+            If a scan or its mark is another than the one that the page was drawn from.
         """
-        marks = [Mark(**found, reviewer=self.reviewer) for found in _parsed(body)]
-        where = self.review.keep(marks)
-        return {"where": where, "file": str(self.review.csv_file) if where == "csv" else ""}
+        rows = _parsed(body)
+        marks = [Mark(**{name: row[name] for name in _SENT}, reviewer=self.reviewer) for row in rows]
+        before = {mark.key: row["before"] for mark, row in zip(marks, rows, strict=True)}
+        where, kept = self.review.keep_unless_marked(marks, before)
+        in_file = where == "csv"
+        return {
+            "where": where,
+            "file": str(self.review.csv_file) if in_file else "",
+            "counts": self._counts() if in_file else "",
+            "versions": [version_of(mark) for mark in kept],
+        }
+
+    def _counts(self) -> str:
+        """Say where marks of the CSV file count."""
+        used = self.review.usual_file
+        if self.review.csv_file.resolve() == used.resolve():
+            return "it counts for commands in that folder"
+        return f"it counts only where --review-csv names this file: tables, where= and the report read {used}"
+
+    def _elsewhere(self) -> tuple[str, ...]:
+        """Say that marks of a file that was named count nowhere else, once there are some."""
+        file = self.review.csv_file
+        if not file.exists() or file.resolve() == self.review.usual_file.resolve():
+            return ()
+        return (f"Marks in {file}: {self._counts()}",)
 
 
 def draw_sample(patients: Sequence[str], count: int | None, seed: int) -> tuple[str, ...]:
@@ -69,7 +92,8 @@ def draw_sample(patients: Sequence[str], count: int | None, seed: int) -> tuple[
     return tuple(patient for patient in patients if patient in drawn)
 
 
-_FIELDS = {"patient", "sequence", "decision", "reason", "note", "input_digest"}
+_SENT = ("patient", "sequence", "decision", "reason", "note", "input_digest")
+_FIELDS = {*_SENT, "before"}  # the version of the mark that the page shows
 
 
 def _parsed(body: bytes) -> list[dict[str, str]]:
@@ -88,4 +112,4 @@ def _parsed(body: bytes) -> list[dict[str, str]]:
 
 
 def _shown(mark: Mark) -> dict[str, str]:
-    return {name: getattr(mark, name) for name in sorted(_FIELDS)}
+    return {name: getattr(mark, name) for name in _SENT} | {"version": version_of(mark)}

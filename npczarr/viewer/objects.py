@@ -35,7 +35,8 @@ class StoreObjects:
     def __init__(self, location: Location) -> None:
         self.location = location
         with translate_damage(location.shown):
-            check_schema(open_consolidated(location).attrs.asdict(), location.shown)
+            root = open_consolidated(location)
+            check_schema(root.attrs.asdict(), location.shown, root.store)
         self._store = location.open(read_only=True)
 
     @property

@@ -62,6 +62,7 @@ def view(
         Seed of the sample.
     review_csv
         File for the marks if the store is read-only; by default ``<store>-review.csv`` in the current folder.
+        Tables, ``where`` and the report read that one alone: marks in another file count only where it is named.
     predicted
         A model's masks, shown beside those of the store.
     on_address

@@ -119,6 +119,10 @@ def test_stored_results_have_their_labels_and_the_table_a_column_each(store):
     assert "label" not in chosen.dims
     assert xr.open_zarr(store, group="morphology").sizes["label"] == 2
     assert "label" not in xr.open_zarr(store, group="morphology/node").dims
+    measure_store(store, "morphology", method="lewiner")  # in place of the one of all labels, which it lies below
+    assert "label" not in xr.open_zarr(store, group="morphology/node").dims
+    assert measure_store(store, "morphology", label="node", workers=0)[0].equals(chosen)
+    assert npc.info(store)["damaged"] == {}
     row = npc.open(store).npc.table().set_index("patient").query("sequence == 'T1WI'").loc["001"]
     tumor, node = parts("001")
     assert row["morphology.voxel_count.tumor"] == tumor.sum()

@@ -414,8 +414,9 @@ def requests() -> list[bytes]:
     key = ("001", "T1WI")
     seen = input_digests(zarr.open_group(found.store, mode="r"), [key])[key]
     sent = dict(
-        zip(("patient", "sequence"), key, strict=True), decision="accept", reason="", note="x", input_digest=seen
-    )
+        zip(("patient", "sequence"), key, strict=True), decision="accept", reason="", note="x", input_digest=seen,
+        before="",
+    )  # fmt: skip
     body = json.dumps([sent]).encode()
     mark = f"Origin: http://127.0.0.1:{found.port}\r\nContent-Type: application/json\r\n"
     posted = f"POST /review.json{head}{mark}Content-Length: {len(body)}\r\n{end}".encode() + body

@@ -1,5 +1,6 @@
 """The catalog chooses as the tables do, is written by every run that changes them, and never counts more than they."""
 
+import json
 import shutil
 import sys
 import warnings
@@ -13,7 +14,7 @@ from pyarrow import parquet
 import npczarr as npc
 from npczarr.errors import ParameterError
 from npczarr.store import selection
-from npczarr.store.catalog import CATALOG_KEY
+from npczarr.store.catalog import CATALOG_KEY, differing_columns, open_catalog
 from npczarr.store.hierarchy import array
 from npczarr.store.lease import hold_lease
 from npczarr.store.location import locate
@@ -59,6 +60,46 @@ def test_it_is_one_row_a_scan_that_anyone_can_read(store):
         np.testing.assert_array_equal(frame.spacing_x.values, ds.spacing.sel(axis="x").values.ravel())
     assert not [name for name in frame.columns if name.endswith("_digest")]
     assert not npc.validate(store)
+
+
+def test_what_is_not_known_is_null_for_other_programs_and_as_in_the_tables_for_a_selection(copy, monkeypatch):
+    root = zarr.open_group(copy, mode="r+", use_consolidated=False)
+    root["age"][0], root["age"][1], root["t_stage"][1] = np.nan, 70.0, ""
+    root["mask_voxels"][0, 0], root["mask_voxels"][1, 0] = 0, 0
+    root["mask_status"][0, 0], root["mask_status"][1, 0] = "missing", "ok"
+    root["status"][2, 1], root["shape"][2, 1] = "missing", 0
+    npc.validate(copy, seal=True)
+    table = parquet.read_table(f"{copy}/{CATALOG_KEY}")
+    assert {str(table.schema.field(name).type) for name in ("patient", "sequence", "t_stage", "status")} == {"string"}
+    rows = {(row["patient"], row["sequence"]): row for row in table.to_pylist()}
+    first, second, third = (rows[(patient, "T1WI")] for patient in ("001", "002", "003"))
+    assert (first["age"], first["mask_voxels"], second["age"], second["t_stage"]) == (None, None, 70.0, None)
+    assert second["mask_voxels"] == 0  # a mask that is empty
+    assert third["shape_z"] > 0
+    assert rows[("003", "T2WI")]["shape_z"] is None
+    assert not any(value is None or value == "" for value in table.column("patient").to_pylist())
+    for where in ("age != 70", "not age < 60", "t_stage == ''", "t_stage != ''", "mask_voxels == 0", "shape_z == 0"):
+        monkeypatch.setattr(selection, "_IS_THERE", "status != ''")
+        found, by = chosen(copy, where)
+        assert (found, by) == (by_tables(copy, where, monkeypatch)[0], "catalog")
+    with open_catalog(locate(copy).open()) as catalog:
+        values = catalog.read(["mask_voxels", "shape_z", "age"])
+        assert [one.dtype.name for one in values.values()] == ["int64", "int32", "float64"]
+        np.testing.assert_array_equal(values["mask_voxels"], root["mask_voxels"][...])
+    assert not differing_columns(zarr.open_group(copy, mode="r"))
+
+
+def test_one_of_another_version_counts_as_absent_and_is_made_anew(copy):
+    path = copy / CATALOG_KEY
+    table = parquet.read_table(path)
+    about = json.loads(table.schema.metadata[b"npczarr"])
+    for version in (None, 1, 3):
+        older = {**about, "version": version}
+        parquet.write_table(table.replace_schema_metadata({b"npczarr": json.dumps(older)}), path)
+        assert open_catalog(locate(copy).open()) is None
+        assert "no catalog" in chosen(copy, "age > 0")[1]
+    npc.validate(copy, seal=True)
+    assert chosen(copy, "age > 0")[1] == "catalog"
 
 
 def test_a_change_of_another_program_is_noticed_and_the_tables_are_read(copy):
@@ -127,7 +168,7 @@ def test_one_that_is_damaged_or_absent_is_passed_over(copy, content):
 def test_one_that_lies_is_found_by_validate(copy):
     path = copy / CATALOG_KEY
     table = parquet.read_table(path)
-    older = [value + 1 for value in table.column("age").to_pylist()]
+    older = [None if value is None else value + 1 for value in table.column("age").to_pylist()]
     forged = table.set_column(table.column_names.index("age"), "age", [older])
     parquet.write_table(forged.replace_schema_metadata(table.schema.metadata), path)
     assert [found.problem for found in npc.validate(copy)] == [

@@ -2,21 +2,23 @@
 
 import json
 import logging
+import os
 import shutil
 import warnings
 from itertools import count
 
 import numpy as np
 import pytest
+import xarray as xr
 
 import npczarr as npc
 from npczarr.errors import NpczarrError, StoreError
 from npczarr.store.folder_store import FolderStore
 from npczarr.store.hierarchy import open_group
 from npczarr.store.location import locate
-from npczarr.store.results import read_kept, read_result
+from npczarr.store.results import read_kept, read_result, write_result
 from tests.store.small import part, snapshot
-from tests.store.stopping import stopped
+from tests.store.stopping import Killed, stopped
 
 
 def chunk(store, path):
@@ -168,3 +170,58 @@ def test_a_result_that_storage_does_not_give_is_no_damaged_one(copy, monkeypatch
     monkeypatch.undo()
     assert snapshot(copy) == before
     assert json.loads((copy / "morphology/zarr.json").read_text())["attributes"]["measure"] == "morphology"
+
+
+def killed_at_deletion(monkeypatch, n, act):
+    """Run until the n-th file is deleted, as a kill ends a run; whether it was ended by it."""
+    done, unlink = count(), os.unlink
+
+    def unlink_unless(*args, **options):
+        if next(done) >= n:
+            raise Killed
+        unlink(*args, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "unlink", unlink_unless)
+        try:
+            act()
+        except Killed:
+            return True
+        return False
+
+
+def test_killed_while_the_old_result_is_deleted_nothing_of_it_counts_and_it_is_named(copy, tmp_path, monkeypatch):
+    measured(copy)
+    old = read_result(open_group(locate(copy).open(), str(copy)), "morphology").result
+
+    def write_again(store):
+        write_result(open_group(locate(store).open(), str(store)), "morphology", old.as_dataset(), old.attributes)
+
+    for n in count(step=9):
+        store = shutil.copytree(copy, tmp_path / f"{n}.zarr")
+        if not killed_at_deletion(monkeypatch, n, lambda store=store: write_again(store)):
+            break
+        about = npc.info(store)
+        assert "morphology" not in about["results"]
+        assert "`npczarr morphology STORE` measures it anew" in about["damaged"]["morphology"]
+        with pytest.raises(NpczarrError, match=r"morphology\.volume"):
+            npc.open(store, where="morphology.volume > 0")
+        with pytest.raises(KeyError, match="consolidated"):
+            xr.open_zarr(store, group="morphology")
+    assert n > 20
+    assert npc.info(store)["results"] == ["morphology"]
+    store = tmp_path / f"{n - 9}.zarr"
+    np.testing.assert_array_equal(measured(store).volume, old.tables["volume"].values)
+    assert npc.info(store)["damaged"] == {}
+    assert not npc.validate(store, workers=0)
+
+
+@pytest.mark.parametrize("absent", ["input_digest", "volume", "zarr.json"])
+def test_a_result_that_is_listed_and_not_all_there_is_damaged(copy, tmp_path, absent):
+    measured(copy)
+    (copy / "morphology" / absent).rename(tmp_path / "moved")
+    assert "`npczarr morphology STORE` measures it anew" in npc.info(copy)["damaged"]["morphology"]
+    assert read_kept(locate(copy), "morphology", "morphology", {"method": "lorensen"}) is None
+    measured(copy)
+    assert npc.info(copy)["damaged"] == {}
+    assert npc.info(copy)["results"] == ["morphology"]

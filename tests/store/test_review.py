@@ -195,6 +195,79 @@ def test_a_read_only_store_has_its_marks_in_a_csv_file(mine, tmp_path, monkeypat
     assert not (mine / "review").exists()
 
 
+@pytest.fixture
+def clock(monkeypatch):
+    made = Clock()
+    monkeypatch.setattr("npczarr.store.review.datetime", made)
+    return made
+
+
+def keep_in_file(review, *marks):
+    """Keep marks as if the store could not be written."""
+
+    def refused(*_, **__):
+        raise ReadOnlyError("may be read only")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("npczarr.store.review.hold_lease", refused)
+        assert review.keep(marks) == "csv"
+
+
+@pytest.mark.parametrize("decision", ["accept", ""])
+def test_a_mark_in_the_store_counts_that_is_later_than_one_in_the_file(mine, tmp_path, clock, decision):
+    review = review_of(mine, tmp_path)
+    keep_in_file(review, Mark("001", "T1WI", "exclude", "artifact"), Mark("001", "T2WI", "exclude", "artifact"))
+    review.keep([Mark("001", "T1WI", decision)])
+    found = review.read()
+    assert {key[1]: mark.decision for key, mark in found.marks.items() if key[1] != "T2WI"} == (
+        {"T1WI": "accept"} if decision else {}
+    )
+    assert (found.marks["001", "T2WI"].decision, found.problems) == ("exclude", ())
+
+
+@pytest.mark.parametrize("decision", ["accept", ""])
+def test_a_mark_in_the_file_counts_that_is_later_than_one_in_the_store(mine, tmp_path, clock, decision):
+    review = review_of(mine, tmp_path)
+    review.keep([Mark("001", "T1WI", "exclude", "artifact")])
+    keep_in_file(review, Mark("001", "T1WI", decision))
+    found = review.read()
+    assert [mark.decision for mark in found.marks.values()] == ([decision] if decision else [])
+    assert found.problems == ()
+
+
+@pytest.mark.parametrize("time", ["", "yesterday", "same"])
+def test_marks_whose_order_cannot_be_told_are_named_and_neither_counts(mine, tmp_path, monkeypatch, clock, time):
+    monkeypatch.chdir(tmp_path)
+    review = Review(locate(mine))
+    keep_in_file(review, Mark("001", "T1WI", "exclude", "artifact"), Mark("002", "T1WI", "accept"))
+    review.keep([Mark("001", "T1WI", "accept"), Mark("002", "T1WI", "accept")])
+    lines = review.csv_file.read_text()
+    in_file, in_store = (f"2026-01-01T00:0{minutes}:00+00:00" for minutes in (1, 2))
+    assert in_file in lines
+    review.csv_file.write_text(lines.replace(in_file, in_store if time == "same" else time))
+    found = review.read()
+    assert set(found.marks) == {("002", "T1WI")}  # where both say the same, there is nothing to tell
+    (problem,) = found.problems
+    assert "cohort-review.csv: the marks of 001/T1WI in this file are others than those in the store" in problem
+    with pytest.raises(StoreError, match="neither counts"):
+        npc.open(mine, where="review.decision != 'exclude'")
+
+
+def test_a_mark_that_would_not_count_beside_a_later_one_is_refused(mine, tmp_path, clock):
+    review = review_of(mine, tmp_path)
+    clock.minutes = 60  # the clock of another machine
+    keep_in_file(review, Mark("001", "T1WI", "exclude", "artifact"))
+    clock.minutes = 0
+    with pytest.raises(StoreError, match=r"^001/T1WI: .*marks\.csv has another mark, whose time is not earlier"):
+        review.keep([Mark("001", "T1WI", "accept"), Mark("001", "T2WI", "accept")])
+    assert {key[1]: mark.decision for key, mark in review.read().marks.items()} == {"T1WI": "exclude"}
+    clock.minutes = 90
+    review.keep([Mark("001", "T1WI", "accept")])
+    clock.minutes = 0
+    with pytest.raises(StoreError, match=r"cohort\.zarr has another mark, whose time is not earlier than now"):
+        keep_in_file(review, Mark("001", "T1WI", "exclude", "artifact"))
+
+
 def test_a_mark_of_a_resampled_scan_ends_with_the_geometry_that_was_seen(mine, tmp_path):
     target = tmp_path / "resampled.zarr"
 

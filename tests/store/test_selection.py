@@ -1,6 +1,7 @@
 """Patients chosen by words as a store is opened."""
 
 import pickle
+import re
 import shutil
 
 import numpy as np
@@ -109,3 +110,20 @@ def test_nobody_chosen_for_a_sequence_without_values_is_said(store, tmp_path):
         )
     with pytest.warns(UserWarning, match=f"nobody is chosen, for no scan of {lacking} has a value of echo_time"):
         assert npc.open(part, where="echo_time > 0").sizes["patient"] == 0
+
+
+@pytest.mark.parametrize("by", ["catalog", "tables"])
+def test_a_text_that_nobody_has_is_said_with_those_of_the_column(store, by, monkeypatch):
+    if by == "tables":
+        monkeypatch.setattr(npc.store.selection, "open_catalog", lambda store: None)
+    for where, said in {
+        "sex == 'male'": "no row has 'male' in sex, which has 'M'",
+        "sex != 'm'": "no row has 'm' in sex; did you mean 'M'",
+        "status == 'okay'": "no row has 'okay' in status, which may be 'ok', 'warning',",
+        "review.decision != 'excluded'": "no row has 'excluded' in review.decision, which may be 'accept', 'exclude'",
+        "patient in ('001', '2')": "no row has '2' in patient; did you mean '002'",
+    }.items():
+        with pytest.warns(UserWarning, match=re.escape(said)):
+            npc.open(store, where=where)
+    for where in ("sex != ''", "status != 'refused'", "review.decision != 'exclude'", "patient != '017'"):
+        npc.open(store, where=where)

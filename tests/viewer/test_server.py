@@ -231,7 +231,8 @@ def post(served, marks, **headers):
 
 
 MARK = {
-    "patient": "001", "sequence": "T1WI", "decision": "accept", "reason": "", "note": "", "input_digest": "0" * 32
+    "patient": "001", "sequence": "T1WI", "decision": "accept", "reason": "", "note": "", "input_digest": "0" * 32,
+    "before": "",
 }  # fmt: skip
 
 
@@ -254,7 +255,10 @@ def test_marks_of_the_page_are_in_the_store_when_the_answer_comes(own):
         own,
         seen(own.store, MARK, MARK | {"sequence": "T2WI", "decision": "exclude", "reason": "other", "note": "é<b>"}),
     )
-    assert (status, json.loads(body)) == (200, {"where": "store", "file": ""})
+    answer = json.loads(body)
+    versions = answer.pop("versions")
+    assert (status, answer) == (200, {"where": "store", "file": "", "counts": ""})
+    assert versions == [mark["version"] for mark in json.loads(own.ask("/review.json")[2])["marks"]]
     marks = Review(locate(own.store)).read().marks
     assert {key: (mark.decision, mark.note, mark.reviewer) for key, mark in marks.items()} == {
         ("001", "T1WI"): ("accept", "", "R"),
@@ -280,7 +284,7 @@ def test_marks_of_other_pages_are_refused(own, headers):
     "body",
     [
         "", "{", "[]", "{}", "[1]", json.dumps([{}]), json.dumps([MARK | {"extra": "x"}]),
-        json.dumps([MARK | {"note": 1}]),
+        json.dumps([MARK | {"note": 1}]), json.dumps([{k: v for k, v in MARK.items() if k != "before"}]),
         json.dumps([MARK | {"decision": "maybe"}]), json.dumps([MARK | {"patient": "../x"}]),
         json.dumps([MARK | {"note": "x" * 30_000}]), json.dumps([MARK | {"reviewer": "someone else"}]),
         json.dumps([MARK | {"note": "\ud800"}]), json.dumps([MARK | {"patient": "\udfff"}]),
@@ -316,6 +320,52 @@ def test_a_decision_on_a_scan_that_changed_since_the_page_was_loaded_is_refused(
         assert post(running, seen(made, *marks))[0] == 200
         marks = json.loads(running.ask("/review.json")[2])["marks"]
         assert {mark["sequence"]: mark["decision"] for mark in marks} == {"T1WI": "accept", "T2WI": "exclude"}
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_page_does_not_replace_a_mark_that_it_does_not_show(store, tmp_path, packed):
+    made, file = tmp_path / "own.zarr", tmp_path / "marks.csv"
+    shutil.copytree(store, made)
+    shown = npc.pack(made, tmp_path / "own.zarr.zip").path if packed else made
+    (accept,) = seen(made, MARK)
+    exclude = accept | {"decision": "exclude", "reason": "artifact", "note": "moved"}
+
+    def decided():
+        return {key: mark.decision for key, mark in Review(locate(shown), file).read().marks.items()}
+
+    with serve(shown, reviewer="A", csv_file=file) as a, serve(shown, reviewer="B", csv_file=file) as b:
+        (version,) = json.loads(post(b, [exclude])[1])["versions"]
+        again = "since this page was loaded; reload it and look again"
+        assert post(a, [accept]) == (409, f"001/T1WI: it was marked exclude (artifact) by B {again}")
+        assert post(a, seen(made, MARK | {"sequence": "T2WI"}, MARK))[0] == 409
+        assert decided() == {("001", "T1WI"): "exclude"}  # nothing of what was refused
+        status, body = post(b, [exclude | {"note": "moved, badly", "before": version}])  # its own, without a reload
+        assert status == 200
+        (later,) = json.loads(body)["versions"]
+        assert post(b, [exclude | {"before": version}])[0] == 409
+        (loaded,) = json.loads(a.ask("/review.json")[2])["marks"]
+        assert loaded["version"] == later
+        assert post(a, [accept | {"decision": "", "before": later}])[0] == 200
+        assert post(b, [exclude | {"before": later}]) == (409, f"001/T1WI: its mark was taken back by A {again}")
+        assert decided() == {}
+
+
+def test_it_is_said_that_marks_in_a_file_of_another_name_count_there_alone(store, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    shown = npc.pack(store, tmp_path / "own.zarr.zip").path
+    usual = tmp_path / "own.zarr.zip-review.csv"
+    said = f"it counts only where --review-csv names this file: tables, where= and the report read {usual}"
+
+    def kept(csv_file):
+        with serve(shown, csv_file=csv_file) as running:
+            assert json.loads(running.ask("/review.json")[2])["problems"] == []
+            answer = json.loads(post(running, seen(store, MARK))[1])
+            return answer["file"], answer["counts"], json.loads(running.ask("/review.json")[2])["problems"]
+
+    assert kept(Path("mine.csv")) == ("mine.csv", said, [f"Marks in mine.csv: {said}"])
+    assert "review.decision" not in npc.open(shown).npc.table()
+    assert kept(None) == (str(usual), "it counts for commands in that folder", [])
+    assert npc.open(shown).npc.table()["review.decision"].notna().sum() == 1
 
 
 def test_sample_is_drawn_by_its_seed_and_listed_in_order():

@@ -1,5 +1,8 @@
 // Elements of the page. Whatever a store holds gets into it as text, never as markup.
 
+/** What a pane says as long as what it is to show was not read. */
+export const LOADING = "loading…";
+
 type Child = Node | string | null | undefined | false;
 type Handlers = { [K in keyof HTMLElementEventMap as `on${K}`]?: (event: HTMLElementEventMap[K]) => void };
 export type Attributes = Record<`data-${string}` | `aria-${string}`, string | undefined> | Record<string, unknown>;

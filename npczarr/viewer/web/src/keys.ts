@@ -45,6 +45,9 @@ const KEYS: Record<string, (viewer: Viewer) => void> = {
   "?": (viewer) => viewer.showHelp(),
 };
 
+/** Keys that decide: held down, they would go on deciding on what nobody has looked at. */
+const ONCE = ["y", "n"];
+
 /** Do what a key is for, unless it is being typed into a field. */
 export function onKey(event: KeyboardEvent, viewer: Viewer): void {
   const target = event.target as HTMLElement;
@@ -54,9 +57,10 @@ export function onKey(event: KeyboardEvent, viewer: Viewer): void {
     if (event.key === "Escape") viewer.root.focus();
     return;
   }
-  const act = KEYS[event.key.length === 1 ? event.key.toLowerCase() : event.key];
+  const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
+  const act = KEYS[key];
   if (!act) return;
   event.preventDefault();
   event.stopPropagation(); // a notebook has keys of its own
-  act(viewer);
+  if (!(event.repeat && ONCE.includes(key))) act(viewer);
 }

@@ -1,5 +1,5 @@
 // One pane: a sequence in a plane, with its mask, crosshair, letters and ruler.
-import { h, number } from "./dom.js";
+import { h, LOADING, number } from "./dom.js";
 import {
   add, length, project, rulerLength, scale, side, subtract, unproject,
   type Camera, type Plane, type PlaneView, type Vector,
@@ -50,6 +50,7 @@ export class Pane {
   readonly #slider = h("input", { type: "range", min: 0, class: "slider" });
   readonly #place = h("div", { class: "place" });
   readonly #tape = { line: h("div", { class: "tape" }), text: h("div", { class: "tape-text" }) };
+  #drawn = false;
   readonly #actions: PaneActions;
   #look: Look | null = null;
   #measured: readonly [Vector, Vector] | null = null;
@@ -122,6 +123,11 @@ export class Pane {
     return add(at, grid.directions[through], (slice - grid.toIndex(at)[through]) * grid.spacing[through]);
   }
 
+  /** Whether what it is to show is drawn, or the pane says why it cannot be. */
+  get drawn(): boolean {
+    return this.#drawn;
+  }
+
   draw(look: Look): void {
     this.#look = look;
     const { width, height } = this.#size;
@@ -185,6 +191,7 @@ export class Pane {
     this.#place.textContent = Number.isNaN(value) ? slice : `${slice} · value\u00a0${number(value)}`;
     this.#note.textContent = this.#noteOf(index, outside);
     this.#note.hidden = this.#note.textContent === "";
+    this.#drawn = this.#note.textContent !== LOADING;
     const mask = hasMask ? (look.style === "off" ? ", mask hidden" : `, mask as ${look.style}`) : `, no mask (${maskStatus})`;
     const predicted = this.series.predicted && look.style !== "off" ? ", with the prediction" : "";
     this.#canvas.setAttribute("aria-label", `${this.element.dataset["sequence"]}, ${this.plane}, ${slice}${mask}${predicted}`);
@@ -199,7 +206,7 @@ export class Pane {
     if (outside) return "The crosshair is outside this scan.";
     if (!image) return masks.length ? "" : "The store holds no image of it.";
     const here = this.#view.through === 2 ? image.hasSlice(index) : image.whole;
-    return here ? "" : "loading…";
+    return here ? "" : LOADING;
   }
 
   #drawTape(camera: Camera): void {

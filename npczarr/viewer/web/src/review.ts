@@ -13,8 +13,18 @@ export interface Mark {
   /** Digest of the scan that was looked at. */
   readonly input_digest: string;
 }
+/** A mark that the server keeps; the version is another whenever anything of it is. */
+interface Kept extends Mark {
+  readonly version: string;
+}
+interface Answer {
+  readonly file: string;
+  /** Where a mark in that file counts, in words. */
+  readonly counts: string;
+  readonly versions: readonly string[];
+}
 interface About {
-  readonly marks: readonly Mark[];
+  readonly marks: readonly Kept[];
   readonly problems: readonly string[];
   readonly sample: readonly string[];
   readonly reasons: readonly string[];
@@ -26,7 +36,7 @@ export class Review {
   readonly reasons: readonly string[];
   /** Which marks cannot be read, in words. */
   readonly problems: readonly string[];
-  readonly #marks = new Map<string, Mark>();
+  readonly #marks = new Map<string, Kept>();
   readonly #address: string;
 
   private constructor(address: string, about: About) {
@@ -41,28 +51,31 @@ export class Review {
     return new Review(address, await readJson<About>(address));
   }
 
-  #take(mark: Mark): void {
+  #take(mark: Kept): void {
     const key = JSON.stringify([mark.patient, mark.sequence]);
     if (mark.decision) this.#marks.set(key, mark);
     else this.#marks.delete(key);
   }
 
-  of(patient: string, sequence: string): Mark | undefined {
+  of(patient: string, sequence: string): Kept | undefined {
     return this.#marks.get(JSON.stringify([patient, sequence]));
   }
 
-  /** Keep marks; when this is over they are stored, else there is an error in words. Returns the file, if it is one. */
+  /** Keep marks, unless another has marked one of the scans meanwhile; when this is over they are stored, else there is
+   * an error in words. Returns in words where they are. */
   async keep(marks: readonly Mark[]): Promise<string> {
+    const sent = marks.map((mark) => ({ ...mark, before: this.of(mark.patient, mark.sequence)?.version ?? "" }));
     let answer: Response;
     try {
-      answer = await fetch(this.#address, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(marks) });
+      answer = await fetch(this.#address, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(sent) });
     } catch {
       // not sent again: by then another reviewer may have decided
       throw new Error("no answer from the server, so the mark may not be kept; if npczarr view still runs, load the page anew and look");
     }
     if (!answer.ok) throw new Error(`not kept: ${(await answer.text()).trim()}`);
-    marks.forEach((mark) => this.#take(mark));
-    return ((await answer.json()) as { file: string }).file;
+    const { file, counts, versions } = (await answer.json()) as Answer;
+    marks.forEach((mark, i) => this.#take({ ...mark, version: versions[i] }));
+    return file ? `kept in ${file}; ${counts}` : "kept";
   }
 }
 
@@ -87,6 +100,8 @@ type Label = Pick<Mark, "patient" | "sequence">;
 export interface BarActions {
   /** Labels of the scans that are shown. */
   scans(): readonly Label[];
+  /** Whether the pictures of these scans are drawn, or say why they cannot be. */
+  drawn(): boolean;
   /** Digest of a scan as it is drawn. */
   seen(scan: Label): Promise<string>;
   /** Patients of the list, and those of them whose scans are all decided on. */
@@ -103,8 +118,11 @@ export class ReviewBar {
   readonly #state = h("span", { class: "state" });
   readonly #said = h("span", { class: "said", role: "status" });
   readonly #reason: HTMLSelectElement;
-  readonly #note = h("input", { type: "text", maxlength: 2000, "aria-label": "note", placeholder: "note, without names" });
+  readonly #note = h("input", { type: "text", maxlength: 2000, "aria-label": "note", placeholder: "note, without names; Enter keeps it" });
+  /** Notes that were typed and not kept, by the scans that were shown. */
+  readonly #drafts = new Map<string, string>();
   #shown = "";
+  #busy = false;
 
   constructor(review: Review, actions: BarActions) {
     this.#review = review;
@@ -120,6 +138,16 @@ export class ReviewBar {
       button("Next", "next patient to be reviewed (.)", actions.next),
       this.#said,
     );
+    this.element.addEventListener("keydown", (event) => {
+      if (event.repeat && event.target instanceof HTMLButtonElement && ["Enter", " "].includes(event.key)) event.preventDefault();
+    });
+    this.#note.addEventListener("input", () => this.#draft());
+    this.#note.addEventListener("keydown", (event) => {
+      if (event.key === "Enter" && !event.repeat && !event.isComposing) void this.#keepNote();
+    });
+    window.addEventListener("beforeunload", (event) => {
+      if (this.#drafts.size) event.preventDefault(); // the browser asks
+    });
   }
 
   accept(): Promise<void> {
@@ -140,10 +168,11 @@ export class ReviewBar {
     this.#state.textContent = `${which}: ${[...words].join(", ") || "none"} · ${done} of ${all} ${all === 1 ? "patient" : "patients"} reviewed`;
     const shown = JSON.stringify(scans);
     if (shown !== this.#shown) {
+      if (this.#drafts.has(this.#shown)) this.#said.textContent = `the note of ${named(this.#shown)} is not kept yet; it is there when you go back`;
       this.#shown = shown;
-      const notes = new Set(this.#meant("accept").map((scan) => this.#review.of(scan.patient, scan.sequence)?.note ?? ""));
-      this.#note.value = notes.size === 1 ? [...notes][0] : "";
-      this.#note.placeholder = notes.size > 1 ? "several notes, each kept unless you write one" : "note, without names";
+      const notes = this.#notes();
+      this.#note.value = this.#drafts.get(shown) ?? (notes.size === 1 ? [...notes][0] : "");
+      this.#note.placeholder = notes.size > 1 ? "several notes, each kept unless you write one" : "note, without names; Enter keeps it";
       const known = marks.find((mark) => mark?.reason);
       if (known) this.#reason.value = known.reason;
     }
@@ -156,26 +185,71 @@ export class ReviewBar {
     return decision && open.length ? open : scans;
   }
 
+  /** Notes that are kept of the scans that a note is for. */
+  #notes(): ReadonlySet<string> {
+    return new Set(this.#meant("accept").map((scan) => this.#review.of(scan.patient, scan.sequence)?.note ?? ""));
+  }
+
+  #draft(): void {
+    if (!this.#actions.scans().length || !this.#shown) return; // there is nothing to note
+    const notes = this.#notes();
+    if (this.#note.value === (notes.size === 1 ? [...notes][0] : "")) this.#drafts.delete(this.#shown);
+    else this.#drafts.set(this.#shown, this.#note.value);
+  }
+
+  /** Keep the note with the decision that there is. */
+  async #keepNote(): Promise<void> {
+    const known = this.#meant("accept").map((scan) => this.#review.of(scan.patient, scan.sequence));
+    if (known.some((mark) => !mark)) {
+      this.#said.textContent = "not kept: there is no decision yet, and the note is kept with one; accept or exclude";
+      return;
+    }
+    const marks = known.flatMap((mark) => mark ?? []).map(({ patient, sequence, decision, reason, note }) =>
+      ({ patient, sequence, decision, reason, note: this.#drafts.has(this.#shown) ? this.#note.value : note }));
+    await this.#send(marks, false);
+  }
+
   async #keep(decision: string, goOn = true): Promise<void> {
     const reason = decision === "exclude" ? this.#reason.value : "";
     const scans = this.#meant(decision);
     const said = scans.map((scan) => this.#review.of(scan.patient, scan.sequence)?.note ?? "");
     const own = (i: number): string => (this.#note.value === "" && new Set(said).size > 1 ? said[i] : this.#note.value);
     const marks = scans.map((scan, i) => ({ ...scan, decision, reason, note: decision ? own(i) : "" }));
-    if (!marks.length) return;
+    await this.#send(marks, goOn);
+  }
+
+  /** Keep decisions on scans that are shown; one at a time, and only on what can be seen. */
+  async #send(scans: readonly Omit<Mark, "input_digest">[], goOn: boolean): Promise<void> {
+    if (!scans.length || this.#busy) return;
+    if (!this.#actions.drawn()) {
+      this.#said.textContent = "not kept: the pictures are still being read; decide once they are drawn";
+      return;
+    }
+    const [shown, draft] = [this.#shown, this.#drafts.get(this.#shown)];
     const stay = this.#actions.scans().filter((scan) => !scans.some(({ sequence }) => sequence === scan.sequence));
     const left = stay.length ? `; ${stay.map(({ sequence }) => sequence).join(", ")} as decided before` : "";
     this.#said.textContent = "keeping…";
+    this.#busy = true;
     try {
       const seen = await Promise.all(scans.map((scan) => this.#actions.seen(scan)));
-      const file = await this.#review.keep(marks.map((mark, i) => ({ ...mark, input_digest: seen[i] })));
-      this.#said.textContent = (file ? `kept in ${file}` : "kept") + left;
+      this.#said.textContent = (await this.#review.keep(scans.map((mark, i) => ({ ...mark, input_digest: seen[i] })))) + left;
     } catch (error) {
       this.#said.textContent = (error as Error).message;
       return;
+    } finally {
+      this.#busy = false;
     }
+    // what was typed meanwhile, or with a decision that was taken back, is not kept
+    if (this.#drafts.get(shown) === draft && scans.every(({ decision }) => decision)) this.#drafts.delete(shown);
+    const stayed = this.#shown === shown;
     this.#shown = "";
     this.#actions.kept();
-    if (goOn) this.#actions.next();
+    if (goOn && stayed) this.#actions.next();
   }
+}
+
+/** Patient and sequences of scans that were shown. */
+function named(shown: string): string {
+  const scans = JSON.parse(shown) as Label[];
+  return `${scans[0].patient}/${scans.map(({ sequence }) => sequence).join(", ")}`;
 }

@@ -1,5 +1,5 @@
 // The masks of a sequence in three dimensions, turned by dragging.
-import { h, number } from "./dom.js";
+import { h, LOADING, number } from "./dom.js";
 import { add, dot, rulerLength, scale, side, subtract, type Vector } from "./geometry.js";
 import { facesOf, type Face } from "./faces.js";
 import type { Series } from "./patient.js";
@@ -50,6 +50,7 @@ export class Solid {
   readonly #ruler = h("div", { class: "ruler" });
   readonly #note = h("div", { class: "note" });
   readonly #body = h("div", { class: "body", "data-tool": "pan" }, this.#canvas, this.#ruler, this.#note);
+  #drawn = false;
   readonly #actions: SolidActions;
   readonly #kept = new Map<Volume, { key: string; faces: Face[] }>();
   #look: SolidLook | null = null;
@@ -73,6 +74,11 @@ export class Solid {
   /** Millimeters across the smaller side of the picture that was drawn last. */
   get span(): number {
     return this.#span;
+  }
+
+  /** Whether what it is to show is drawn, or the pane says why it cannot be. */
+  get drawn(): boolean {
+    return this.#drawn;
   }
 
   draw(look: SolidLook): void {
@@ -102,6 +108,7 @@ export class Solid {
     this.#ruler.hidden = !faces.length;
     this.#note.textContent = this.series.problems.join("\n") || (faces.length ? "" : this.#why(look));
     this.#note.hidden = this.#note.textContent === "";
+    this.#drawn = this.#note.textContent !== LOADING;
     const [around, above] = look.turn.map((degrees) => number(degrees, 0));
     this.#canvas.setAttribute("aria-label",
       `${this.element.dataset["sequence"]}, masks in three dimensions, turned by ${around}°, seen from ${above}° above`);
@@ -111,7 +118,7 @@ export class Solid {
     const { masks, predicted } = this.series;
     if (!masks.length && !predicted) return "There is no mask of it.";
     if (style === "off") return "Masks are switched off (M).";
-    return [...masks, predicted].some((mask) => mask && !mask.whole) ? "loading…" : "The masks that are drawn are empty.";
+    return [...masks, predicted].some((mask) => mask && !mask.whole) ? LOADING : "The masks that are drawn are empty.";
   }
 
   #faces(look: SolidLook): Face[] {

@@ -61,6 +61,11 @@ export class Stage {
     for (const solid of this.#solids) solid.draw({ turn, span: wide, style, colors, predicted });
   }
 
+  /** Whether every pane is drawn, or says why it cannot be. */
+  get drawn(): boolean {
+    return [...this.#panes, ...this.#solids].every(({ drawn }) => drawn);
+  }
+
   /** A slice that is scrolled to before it was read goes first. */
   loadWhatIsSeen(): void {
     const { at } = this.#view.state;

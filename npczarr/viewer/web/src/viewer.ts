@@ -60,6 +60,8 @@ export class Viewer implements View {
   #frame = 0;
   #addressTimer = 0;
   #turn = 0;
+  /** The turn whose patient was drawn. */
+  #drawnTurn = 0;
   /** Kept once the first picture was drawn, or cannot be. */
   #seen: Promise<void>;
   #wasSeen: () => void = () => undefined;
@@ -184,6 +186,7 @@ export class Viewer implements View {
         this.#state.layout === "sequences" && !this.#state.sequence
           ? this.#labelsOf(this.#patient?.shown ?? [])
           : this.#labelsOf(this.#stage.series),
+      drawn: () => this.#drawnTurn === this.#turn && this.#stage.drawn,
       seen: ({ patient, sequence }) =>
         digestSeen(this.cohort, this.cohort.patients.indexOf(patient), this.cohort.sequences.indexOf(sequence)),
       progress: () => {
@@ -254,6 +257,7 @@ export class Viewer implements View {
     this.#state = normalized({ ...this.#state, at, ...(this.#state.span ? {} : this.#closeUp(patient)) });
     this.#keepAddress();
     this.draw();
+    this.#drawnTurn = turn;
     this.#mark("first");
     await patient.rest(this.#state.at ?? this.#stage.center);
     if (turn !== this.#turn) return;
