@@ -13,19 +13,18 @@ from numpy.typing import NDArray
 
 from npczarr.model.schema import SCAN
 from npczarr.store.axis_order import in_axis_order
-from npczarr.store.hierarchy import dims_of, groups_of, read_tables
-from npczarr.store.results import INPUT_DIGEST, INPUTS, RESULTS, input_digests
+from npczarr.store.hierarchy import dims_of, read_tables
+from npczarr.store.results import INPUT_DIGEST, INPUTS, input_digests, result_paths
 
 _SPREAD = ("axis", "rater", "pair", "label")  # dimensions of results besides the scans
 
 
 def results_of(root: zarr.Group) -> Iterator[tuple[str, zarr.Group]]:
     """Give every result of a store with its path, such as ``score/<name>``."""
-    for name, group in groups_of(root):
-        if name == "score":
-            yield from ((f"score/{one}", found) for one, found in sorted(groups_of(group)))
-        elif name in RESULTS:
-            yield name, group
+    for path in result_paths(root):
+        group = root.get(path)
+        if isinstance(group, zarr.Group):
+            yield path, group
 
 
 def count_changed(root: zarr.Group, dataset: xr.Dataset, damaged: Collection[str] = ()) -> dict[str, int]:

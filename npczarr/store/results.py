@@ -132,6 +132,36 @@ def say_damage(store: str, damage: str) -> None:
         logging.getLogger("npczarr").warning("%s: %s; it is measured anew", store, damage)
 
 
+def result_paths(root: zarr.Group) -> list[str]:
+    """List the paths of all results, also of damaged ones: ``morphology``, of one label ``morphology/<label>``."""
+    listed = _listed(root)
+    groups = {path for path, one in listed.items() if one.get("node_type") == "group"}
+    paths = []
+    for measure in RESULTS:
+        own, below = _present(root, measure)
+        below |= {path for path in groups if path.rpartition("/")[0] == measure}
+        own = own or any(_is_array_of(measure, path, one) for path, one in listed.items())
+        if own or (measure in groups and not below):  # else it only holds those of labels, or the scores
+            paths.append(measure)
+        paths += sorted(below)
+    return paths
+
+
+def _present(root: zarr.Group, measure: str) -> tuple[bool, set[str]]:
+    """Whether the group of a measure holds anything of its own, and the paths of the groups in it."""
+    try:
+        with no_user_warnings():
+            group = root.get(measure)
+            if not isinstance(group, zarr.Group):
+                return False, set()
+            own = bool(group.attrs.asdict()) or any(True for _ in group.array_keys())
+            return own, {f"{measure}/{name}" for name in group.group_keys()}
+    except NpczarrError:
+        raise
+    except Exception:  # damaged metadata
+        return True, set()
+
+
 def damaged_results(root: zarr.Group) -> dict[str, str]:
     """Say of each result that cannot be used what is wrong with it and what to do, by path.
 
@@ -140,14 +170,14 @@ def damaged_results(root: zarr.Group) -> dict[str, str]:
     root
         The store, in which absent chunks are an error.
     """
-    listed = _listed(root)
-    with no_user_warnings():
-        paths = [name for name in (*RESULTS, TRAINING) if name != "score" and (name in root or name in listed)]
-        group = root.get("score")
-        scores = {f"score/{name}" for name in group.group_keys()} if isinstance(group, zarr.Group) else set()
-    paths += sorted(scores | {path for path in listed if path.startswith("score/") and path.count("/") == 1})
+    paths = [*result_paths(root), *([TRAINING] if TRAINING in root or TRAINING in _listed(root) else [])]
     damage = {path: read_result(root, path).damage for path in paths}
-    return {path: f"{one}; `{command_of(path)}` measures it anew" for path, one in damage.items() if one}
+    return {path: f"{one}; `{_command_of(path)}` measures it anew" for path, one in damage.items() if one}
+
+
+def _command_of(path: str) -> str:
+    measure, _, label = path.partition("/")
+    return f"{command_of(measure)} --label {label}" if label and measure != "score" else command_of(path)
 
 
 def read_kept(location: Location, measure: str, path: str, chosen: Mapping[str, Any]) -> StoredResult | None:
@@ -234,7 +264,8 @@ def _delete(root: zarr.Group, path: str) -> None:
 
 def _is_group(root: zarr.Group, path: str) -> bool:
     try:
-        return json.loads(get(root.store, f"{path}/zarr.json") or b"{}").get("node_type") == "group"
+        about: Any = json.loads(get(root.store, f"{path}/zarr.json") or b"{}")
+        return bool(about.get("node_type") == "group")
     except (ValueError, AttributeError):  # damaged metadata
         return False
 

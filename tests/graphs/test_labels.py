@@ -13,6 +13,9 @@ from npczarr.errors import ParameterError, SourceError, StoreError
 from npczarr.export.back import import_masks
 from npczarr.export.cohort import export_scans
 from npczarr.graphs.measure_store import measure_store
+from npczarr.store.hierarchy import open_group
+from npczarr.store.location import locate
+from npczarr.store.measured import results_of
 from tests.builders import nifti_image, noise, oblique_grid, write_series
 from tests.sources.structures.build import rtstruct, seg
 
@@ -106,6 +109,19 @@ def test_one_mask_of_several_labels_asks_which(store):
     assert npc.compare_masks(scan.mask, scan.mask, label="node")["dice"] == 1.0
     with pytest.raises(ParameterError, match="choose one with label="):
         npc.compare_masks(scan.mask, scan.mask)
+
+
+@pytest.mark.slow
+def test_a_result_of_one_label_alone_is_whole(source, tmp_path):
+    store = tmp_path / "npc.zarr"
+    npc.convert(source / "data", store, config=source / "labels.toml", workers=0)
+    measure_store(store, "morphology", label="node", workers=0)
+    assert npc.info(store)["damaged"] == {}
+    assert [path for path, _ in results_of(open_group(locate(store).open(), "a store"))] == ["morphology/node"]
+    shutil.rmtree(store / "morphology/node/volume")
+    (damage,) = npc.info(store)["damaged"].items()
+    assert damage[0] == "morphology/node"
+    assert "`npczarr morphology STORE --label node` measures it anew" in damage[1]
 
 
 @pytest.mark.slow
