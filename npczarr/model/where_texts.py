@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from npczarr.model.categories import canonical
 from npczarr.model.where import Column, Texts, column_name, parse
 
 _FEW = 12  # distinct values that a message names
@@ -98,9 +99,20 @@ def _remark(name: str, text: str, known: Sequence[str], allowed: Sequence[str], 
         return f"{nobody}, which may be {', '.join(map(repr, allowed))}"
     if not known:
         return f"{nobody}, which is known of nobody"
+    if _is_stage(name, text) and any(_is_stage(name, one) for one in known):
+        return ""
     if name == "patient" or len(known) > _FEW or max(map(len, known)) > _LONG:
         return ""
     return f"{nobody}, which has {', '.join(map(repr, known))}"
+
+
+def _is_stage(name: str, text: str) -> bool:
+    """Whether a text is a stage as the store writes them, which a small cohort may lack.
+
+    >>> _is_stage("t_stage", "T4"), _is_stage("t_stage", "t9"), _is_stage("sex", "male")
+    (True, False, False)
+    """
+    return canonical(name, [f"stage {text}"]) == [text]
 
 
 def _plain(text: str) -> str:

@@ -255,11 +255,12 @@ def _delete(root: zarr.Group, path: str) -> None:
 
     Its own metadata come last, by which it is named as half written.
     """
-    below = {key.removeprefix(f"{path}/").partition("/")[0] for key in keys_below(root.store, path)}
-    for name in sorted(below - {"zarr.json"}):
+    keys = [key.removeprefix(f"{path}/") for key in keys_below(root.store, path)]
+    for name in sorted({key.partition("/")[0] for key in keys if "/" in key}):
         if not _is_group(root, f"{path}/{name}"):
             delete_below(root.store, f"{path}/{name}")
-    delete(root.store, f"{path}/zarr.json")
+    for key in sorted((key for key in keys if "/" not in key), key="zarr.json".__eq__):
+        delete(root.store, f"{path}/{key}")
 
 
 def _is_group(root: zarr.Group, path: str) -> bool:

@@ -25,6 +25,7 @@ HAS = "which has 'T1', 'T3', 'T4'"
         ("t_stage == 'T1' and age < 3", []),
         ("t_stage == ''", []),
         ("t_stage > 'S'", []),
+        ("t_stage == 'T2'", []),  # which may be wanted of any cohort
         ("t_stage == 't3'", ["no row has 't3' in t_stage; did you mean 'T3'?"]),
         ("age < 3 or not 'T9' != t_stage", [f"no row has 'T9' in t_stage, {HAS}"]),
         ("t_stage in ('T3', 'T2')", []),
