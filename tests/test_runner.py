@@ -319,6 +319,7 @@ def test_a_cluster_gives_the_same(name, made, expected, started, cluster, tmp_pa
     assert not started
 
 
+@pytest.mark.slow
 def test_a_cluster_without_workers_is_said_and_waited_for(monkeypatch):
     from distributed import Client, LocalCluster
 

@@ -62,6 +62,7 @@ def test_it_is_one_row_a_scan_that_anyone_can_read(store):
     assert not npc.validate(store)
 
 
+@pytest.mark.slow
 def test_what_is_not_known_is_null_for_other_programs_and_as_in_the_tables_for_a_selection(copy, monkeypatch):
     root = zarr.open_group(copy, mode="r+", use_consolidated=False)
     root["age"][0], root["age"][1], root["t_stage"][1] = np.nan, 70.0, ""
@@ -89,6 +90,7 @@ def test_what_is_not_known_is_null_for_other_programs_and_as_in_the_tables_for_a
     assert not differing_columns(zarr.open_group(copy, mode="r"))
 
 
+@pytest.mark.slow
 def test_one_of_another_version_counts_as_absent_and_is_made_anew(copy):
     path = copy / CATALOG_KEY
     table = parquet.read_table(path)

@@ -190,6 +190,7 @@ def killed_at_deletion(monkeypatch, n, act):
         return False
 
 
+@pytest.mark.slow
 def test_killed_while_the_old_result_is_deleted_nothing_of_it_counts_and_it_is_named(copy, tmp_path, monkeypatch):
     measured(copy)
     old = read_result(open_group(locate(copy).open(), str(copy)), "morphology").result
@@ -216,6 +217,7 @@ def test_killed_while_the_old_result_is_deleted_nothing_of_it_counts_and_it_is_n
     assert not npc.validate(store, workers=0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("absent", ["input_digest", "volume", "zarr.json"])
 def test_a_result_that_is_listed_and_not_all_there_is_damaged(copy, tmp_path, absent):
     measured(copy)

@@ -73,6 +73,7 @@ def test_the_next_run_seals_what_a_run_could_not_though_it_writes_nothing(copy, 
     assert sealed(copy) == "as npczarr wrote it"
 
 
+@pytest.mark.slow
 def test_two_runs_may_fail_so(copy, monkeypatch):
     with unable(monkeypatch, contents_of=StoreError("it cannot be read")):
         run(copy, "ours")

@@ -112,6 +112,7 @@ def test_nobody_chosen_for_a_sequence_without_values_is_said(store, tmp_path):
         assert npc.open(part, where="echo_time > 0").sizes["patient"] == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("by", ["catalog", "tables"])
 def test_a_text_that_nobody_has_is_said_with_those_of_the_column(store, by, monkeypatch):
     if by == "tables":

@@ -322,6 +322,7 @@ def test_a_decision_on_a_scan_that_changed_since_the_page_was_loaded_is_refused(
         assert {mark["sequence"]: mark["decision"] for mark in marks} == {"T1WI": "accept", "T2WI": "exclude"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("packed", [False, True])
 def test_a_page_does_not_replace_a_mark_that_it_does_not_show(store, tmp_path, packed):
     made, file = tmp_path / "own.zarr", tmp_path / "marks.csv"
