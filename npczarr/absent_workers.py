@@ -27,7 +27,7 @@ def told(client: Any) -> Iterator[None]:  # noqa: ANN401 - a distributed.Client
 
     def watch() -> None:
         while not ended.wait(_PATIENCE_SECONDS / 2):
-            if _has_workers(client) or ended.wait(_PATIENCE_SECONDS / 2) or _has_workers(client):
+            if _has_workers(client) or ended.wait(_PATIENCE_SECONDS / 2) or _has_workers(client) or ended.is_set():
                 continue
             warnings.warn(
                 f"no worker at {scheduler}, so tasks are waiting; start one with `dask worker {scheduler}`. If there "
@@ -43,7 +43,7 @@ def told(client: Any) -> Iterator[None]:  # noqa: ANN401 - a distributed.Client
         yield
     finally:
         ended.set()
-        thread.join()
+        thread.join(timeout=1)  # it may be asking a scheduler that is gone
 
 
 def _has_workers(client: Any) -> bool:  # noqa: ANN401
