@@ -267,7 +267,7 @@ def test_an_interrupted_import_leaves_the_scan_pending_and_is_completed(copy, ed
         with pytest.raises(KeyboardInterrupt):
             import_masks(copy, edited)
     assert str(stored(copy, "001", "T1WI")[2]["status"].values) == ("pending" if at == "_write" else "ok")
-    (exported,) = export_scans(copy, tmp_path, format="nifti", patients=["001"], sequences=["T1WI"])
+    (exported,) = export_scans(copy, tmp_path / "exported", format="nifti", patients=["001"], sequences=["T1WI"])
     assert exported.status == ("failed" if at == "_write" else "written")  # and not absent: the store does hold it
     assert exported.message.startswith("pending: being written" if at == "_write" else "")
     found = import_masks(copy, edited)
