@@ -19,7 +19,8 @@ import npczarr as npc
 import npczarr.cli
 from npczarr.cli.app import app
 from npczarr.cli.options import measures_file
-from npczarr.store.lease import LEASE_KEY, hold_lease
+from npczarr.store.holder import LEASE_KEY
+from npczarr.store.lease import hold_lease
 from npczarr.store.location import locate
 
 from .strict import STRICT_WARNINGS

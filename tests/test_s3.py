@@ -33,8 +33,8 @@ from npczarr.store import storage_errors
 from npczarr.store.cohort import StoredCohort
 from npczarr.store.create import resize
 from npczarr.store.hierarchy import array, labels, open_group
-from npczarr.store.holder import identity
-from npczarr.store.lease import LEASE_KEY, hold_lease
+from npczarr.store.holder import LEASE_KEY, identity
+from npczarr.store.lease import hold_lease
 from npczarr.store.location import delete, keys_below, locate, put
 from npczarr.store.selection import select_patients
 from npczarr.store.watch import begin_epoch

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from npczarr.cli import show
+from npczarr.cli import show, show_measures
 from npczarr.cli.options import (
     BreakLock,
     Config,
@@ -77,12 +77,12 @@ def measure_tumors(
     rows, flags = [], []
     for name, one in _parts(result, ("rater", "label")):
         rows += [{**row, "sequence": f"{row['sequence']} {name}".strip()} for row in summary(one, TABLE_2)]
-        found = show.flagged(one, flags_of(one))
+        found = show_measures.flagged(one, flags_of(one))
         flags += [{**flag, "scan": f"{flag['scan']} {name}".strip()} for flag in found]
     if as_json:
         typer.echo(json.dumps({"summary": rows, "flags": flags, "failures": failures}, indent=1))
     else:
-        show.ranges(rows)
+        show_measures.ranges(rows)
         for line in flags:
             show.out.print("[yellow]look at[/] " + escape(f"{line['scan']}  {line['problem']}"))
         show.failed(failures)
@@ -181,7 +181,7 @@ def _compare(
         told = {"warnings": said} if measure == "score" else {}
         typer.echo(json.dumps({"summary": rows, "failures": failures, **told}, indent=1))
     else:
-        show.intervals(rows)
+        show_measures.intervals(rows)
         _show_messages(messages)
         show.failed(failures)
     return bool(failures)

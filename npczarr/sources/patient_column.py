@@ -69,26 +69,37 @@ def choose_patient_column(
     names = list(rows[0])
     if given := [name for name in names if declared.get(name) == "patient"]:
         return given[0], ()
-    possible = patient_columns([name for name in names if name not in declared])
-    entries = {name: [row.get(name, "") for row in rows] for name in possible}
-    found = {name: [find(entry) for entry in entries[name]] for name in possible}
-    found = {name: named for name, named in found.items() if _may_be_key(name, entries[name], named)}
+    entries = {
+        name: [row.get(name, "") for row in rows]
+        for name in patient_columns([name for name in names if name not in declared])
+    }
+    found = _keys(entries, find)
     if not found:
-        counted = [name for name in possible if numbers_rows(name)]
-        hint = f"; {counted[0]!r} may count the rows" if counted else ""
-        raise SourceError(f"no column of patient numbers among {names}{hint}; name it {_HINT}")
+        counted = next((f"; {name!r} may count the rows" for name in entries if numbers_rows(name)), "")
+        raise SourceError(f"no column of patient numbers among {names}{counted}; name it {_HINT}")
     counting = {name for name in found if counts_rows(entries[name])}
     speaking = {name: named for name, named in found.items() if any(named)}
     if len(speaking) < 2 or not _differ(speaking):
-        chosen = max(found, key=lambda name: sum(bool(one) for one in found[name]))
+        chosen = max(found, key=lambda name: sum(map(bool, found[name])))
         silent = [name for name in found if name not in speaking and any(entries[name])]
         return chosen, _remarks_on_count(chosen, silent) if chosen in counting else ()
     chosen = _most_certain(speaking, counting)
-    others = [name for name in speaking if _differ({name: speaking[name], chosen: speaking[chosen]})]
-    listed = " and ".join(repr(name) for name in others)
-    return chosen, (
+    return chosen, (_remark_on_others(chosen, speaking),)
+
+
+def _keys(entries: Mapping[str, Sequence[str]], find: Callable[[str], tuple[str, ...]]) -> dict[str, Named]:
+    """Find the patients of each column that may say whose row it is."""
+    found = {name: [find(entry) for entry in column] for name, column in entries.items()}
+    return {name: named for name, named in found.items() if _may_be_key(name, entries[name], named)}
+
+
+def _remark_on_others(chosen: str, found: Mapping[str, Named]) -> str:
+    """Remark on columns that give other patients than the one that was taken."""
+    others = [name for name in found if _differ({name: found[name], chosen: found[chosen]})]
+    listed = " and ".join(map(repr, others))
+    return (
         f"{chosen!r} was taken for the patient; {listed} would give other patients. If that is wrong, name the column "
-        f"{_HINT}",
+        f"{_HINT}"
     )
 
 

@@ -11,13 +11,13 @@ import zarr
 from numpy.typing import NDArray
 from zarr.abc.store import Store
 
-from npczarr.errors import MissingStoreError, NpczarrError, StoreError
+from npczarr.errors import MissingStoreError, StoreError
 from npczarr.model.label_set import TUMOR, flag_names
 from npczarr.model.layout import Layout
 from npczarr.model.records import PADDING
 from npczarr.model.schema import SCHEMA_ATTRIBUTE, SCHEMA_VERSION
-from npczarr.store.holder import died_here, holder
-from npczarr.store.location import absence_reason, exists, get, locate
+from npczarr.store.holder import LEASE_KEY, died_here, holder
+from npczarr.store.location import absence_reason, exists, get
 from npczarr.store.objects import Objects
 from npczarr.store.storage_errors import translate_damage
 from npczarr.store.table_chunks import read_rows
@@ -27,8 +27,6 @@ from npczarr.store.zarr_library import WRITE_ALL_CHUNKS, blosc_codec, metadata_o
 CREATING = "npczarr_creating"  # an attribute of the root, their names, until its arrays are all there
 #: An object below an array while tables are resized: they may then lack chunks.
 RESIZING = "status/resizing"
-#: The object by which a writer says that it is at work; lease.py, which needs this module, says what is in it.
-LEASE_KEY = "status/lease.json"
 _AT_ONCE = 32  # requests in flight
 #: Numbers of patients that are chosen, in order.
 Chosen = NDArray[np.int64]
@@ -74,7 +72,7 @@ def open_made(store: Store) -> zarr.Group | None:
     return None if CREATING in root.attrs else root
 
 
-def check_schema(attributes: Mapping[str, Any], url: str, store: Store | None = None) -> None:
+def check_schema(attributes: Mapping[str, Any], url: str, store: Store) -> None:
     """Refuse what is not a store of the schema version that this program knows.
 
     Parameters
@@ -82,7 +80,7 @@ def check_schema(attributes: Mapping[str, Any], url: str, store: Store | None = 
     attributes, url
         Attributes of its root, and its name for messages.
     store
-        Where its lease says who is creating it; by default the folder of that name, where it is a local one.
+        The store, whose lease says who is creating it.
 
     Raises
     ------
@@ -91,7 +89,7 @@ def check_schema(attributes: Mapping[str, Any], url: str, store: Store | None = 
     """
     version = attributes.get(SCHEMA_ATTRIBUTE)
     if CREATING in attributes:
-        raise StoreError(f"{url}: {_why_not_created(url, store)}")
+        raise StoreError(f"{url}: {_why_not_created(store)}")
     if type(version) is not int or version < 1:  # True is an int as well
         raise StoreError(
             f"{url}: a Zarr group but no cohort store (no attribute {SCHEMA_ATTRIBUTE!r}); give one that npczarr wrote"
@@ -105,15 +103,10 @@ def check_schema(attributes: Mapping[str, Any], url: str, store: Store | None = 
         )
 
 
-def _why_not_created(url: str, store: Store | None) -> str:
+def _why_not_created(store: Store) -> str:
     """Say whether a store without arrays is being created at this moment, or its creation was interrupted."""
     again = "run the convert or resample that began it again to complete it"
-    if store is None and "://" in url:
-        return f"it is being created, or its creation was interrupted before it held anything: then {again}"
-    try:
-        lease = get(locate(url).open(read_only=True) if store is None else store, LEASE_KEY)
-    except (NpczarrError, OSError):  # no folder
-        lease = None
+    lease = get(store, LEASE_KEY)
     if lease is None or died_here(lease):
         return f"its creation was interrupted before it held anything; {again}"
     return (

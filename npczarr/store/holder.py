@@ -13,6 +13,8 @@ from typing import Any
 
 import psutil
 
+# below an array, where Zarr does not look for members: an unknown object in a group warns everyone who lists it
+LEASE_KEY = "status/lease.json"
 #: Tokens of the leases that this process holds at this moment.
 _HELD: set[str] = set()
 

@@ -22,7 +22,7 @@ from zarr.storage import LocalStore
 
 from npczarr.errors import LeaseError, NpczarrError, StoreError, UnreachableError
 from npczarr.store.folder_store import DRAFT
-from npczarr.store.holder import died_here, holder, holding, identity, now, parse, token_of
+from npczarr.store.holder import LEASE_KEY, died_here, holder, holding, identity, now, parse, token_of
 from npczarr.store.location import delete, get, names_in, put, put_if_absent, replace
 from npczarr.store.run_end import changes_of_others, renew
 
@@ -31,8 +31,6 @@ try:
 except ImportError:  # Windows: the token is checked, and nothing more
     fcntl = None  # type: ignore[assignment]
 
-# below an array, where Zarr does not look for members: an unknown object in a group warns everyone who lists it
-LEASE_KEY = "status/lease.json"
 #: When the holder was last heard of; beside the lease, so that a writer that was paused cannot overwrite another's.
 HEARTBEAT_KEY = "status/heartbeat.json"
 _BEAT_SECONDS = 30.0

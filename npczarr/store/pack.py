@@ -19,7 +19,7 @@ from npczarr.outputs import check_outside_stores, expanded, whole, write_whole
 from npczarr.store.croissant import describe
 from npczarr.store.folder_store import DRAFT
 from npczarr.store.hierarchy import RESIZING, array, open_group
-from npczarr.store.lease import LEASE_KEY
+from npczarr.store.holder import LEASE_KEY
 from npczarr.store.location import get, get_all, keys_below, locate
 from npczarr.store.seal import SEAL_KEY
 from npczarr.store.storage_errors import translate_damage

@@ -15,7 +15,8 @@ import zarr
 
 import npczarr as npc
 from npczarr.model.schema import COORDINATES
-from npczarr.store.lease import LEASE_KEY, hold_lease
+from npczarr.store.holder import LEASE_KEY
+from npczarr.store.lease import hold_lease
 from npczarr.store.location import locate
 from tests.stores import comparable
 

@@ -6,10 +6,11 @@ import pytest
 import zarr
 
 import npczarr as npc
-from npczarr.store import hierarchy, lease
 from npczarr.store.hierarchy import CREATING, open_group
-from npczarr.store.holder import holding, identity
+from npczarr.store.holder import LEASE_KEY, holding, identity
 from npczarr.store.location import locate, put
+
+INTERRUPTED = "its creation was interrupted before it held anything; run the convert or resample that began it again"
 
 
 @pytest.fixture
@@ -27,29 +28,20 @@ def openings(url):
     yield lambda: open_group(locate(url).open(), str(url))
 
 
-def test_the_lease_is_where_its_module_says():
-    assert hierarchy.LEASE_KEY == lease.LEASE_KEY
-
-
 def test_a_creation_that_is_under_way_is_not_called_interrupted(begun):
     store = locate(begun).open()
     token = "of this test"
-    put(store, lease.LEASE_KEY, json.dumps({"token": token, "since": "now", **identity()}).encode())
+    put(store, LEASE_KEY, json.dumps({"token": token, "since": "now", **identity()}).encode())
     with holding(token):
         for opening in openings(begun):
             with pytest.raises(npc.StoreError, match=r"is being created by process .* since now, and holds not"):
                 opening()
     for opening in openings(begun):  # a lease of a run that has ended
-        with pytest.raises(npc.StoreError, match="its creation was interrupted before it held anything; run the conv"):
+        with pytest.raises(npc.StoreError, match=INTERRUPTED):
             opening()
 
 
 def test_without_a_lease_it_was_interrupted(begun):
     for opening in openings(begun):
-        with pytest.raises(npc.StoreError, match="its creation was interrupted before it held anything; run the conv"):
+        with pytest.raises(npc.StoreError, match=INTERRUPTED):
             opening()
-
-
-def test_where_no_lease_can_be_read_both_are_said():
-    with pytest.raises(npc.StoreError, match=r"is being created, or its creation was interrupted .* to complete it"):
-        hierarchy.check_schema({CREATING: []}, "s3://bucket/a.zarr")

@@ -10,7 +10,8 @@ import pytest
 import npczarr as npc
 from npczarr.errors import LeaseError, StoreError
 from npczarr.store import lease as lease_module
-from npczarr.store.lease import LEASE_KEY, hold_lease
+from npczarr.store.holder import LEASE_KEY
+from npczarr.store.lease import hold_lease
 from npczarr.store.location import locate
 from tests.store.small import snapshot
 

@@ -16,7 +16,7 @@ import npczarr as npc
 from npczarr.cli.app import app
 from npczarr.cli.entry import main
 from npczarr.store.hierarchy import RESIZING
-from npczarr.store.lease import LEASE_KEY
+from npczarr.store.holder import LEASE_KEY
 from npczarr.store.location import get, keys_below, locate, put
 from npczarr.store.selection import select_patients
 from npczarr.store.watch import begin_epoch

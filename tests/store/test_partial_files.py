@@ -2,7 +2,8 @@
 
 import os
 
-from npczarr.store.lease import LEASE_KEY, hold_lease
+from npczarr.store.holder import LEASE_KEY
+from npczarr.store.lease import hold_lease
 from npczarr.store.location import locate
 
 

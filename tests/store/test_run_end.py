@@ -12,7 +12,8 @@ import zarr
 import npczarr as npc
 from npczarr.errors import StoreError
 from npczarr.store import run_end
-from npczarr.store.lease import LEASE_KEY, hold_lease
+from npczarr.store.holder import LEASE_KEY
+from npczarr.store.lease import hold_lease
 from npczarr.store.location import locate
 from npczarr.store.seal import SEAL_KEY, read_seal
 from tests.store.small import objects

@@ -11,7 +11,7 @@ from zarr.storage import LocalStore
 
 import npczarr as npc
 from npczarr.model.schema import SCAN_TABLES, STORED
-from npczarr.store.lease import LEASE_KEY
+from npczarr.store.holder import LEASE_KEY
 from npczarr.store.location import locate
 from npczarr.store.seal import SEAL_KEY, compute_seal, digest_row
 from tests.store.small import by_xarray, metadata, objects, part, snapshot

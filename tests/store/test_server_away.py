@@ -7,8 +7,9 @@ import zarr
 
 import npczarr as npc
 from npczarr.errors import ReadOnlyError, StoreError, UnreachableError
-from npczarr.store.hierarchy import array, check_schema, open_group
-from npczarr.store.lease import LEASE_KEY, hold_lease
+from npczarr.store.hierarchy import array, open_group
+from npczarr.store.holder import LEASE_KEY
+from npczarr.store.lease import hold_lease
 from npczarr.store.location import locate
 from npczarr.store.storage_errors import translate_errors
 from tests.store.small import snapshot
@@ -78,11 +79,6 @@ def test_rows_of_finished_scans_are_written_at_the_end_unless_the_server_of_the_
     assert (copy / LEASE_KEY).exists() == (away == "target")
     pending = (npc.open(copy).status.sel(patient="001") == "pending").sum()
     assert pending == (3 if away == "target" else 1)
-
-
-def test_a_store_whose_creation_was_interrupted_names_both_commands_that_create_one():
-    with pytest.raises(StoreError, match="run the convert or resample that began it again"):
-        check_schema({"npczarr_creating": []}, "x")
 
 
 @pytest.mark.slow

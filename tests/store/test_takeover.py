@@ -20,8 +20,8 @@ from npczarr.store import lease as leases
 from npczarr.store.chunks import ScanPlace
 from npczarr.store.create import resize
 from npczarr.store.hierarchy import labels, open_group
-from npczarr.store.holder import identity
-from npczarr.store.lease import HEARTBEAT_KEY, LEASE_KEY, hold_lease
+from npczarr.store.holder import LEASE_KEY, identity
+from npczarr.store.lease import HEARTBEAT_KEY, hold_lease
 from npczarr.store.location import get, locate
 from npczarr.store.rows import Rows
 from tests.store.small import LAYOUT, part, snapshot
