@@ -78,36 +78,52 @@ def write_scan(task: ScanTask) -> Row:
         If the store cannot be written. What is wrong with the scan itself is no error, it is in the row.
     """
     started = time.perf_counter()
-    if task.raters:
-        return _write_rated(task, started)
+    row = _write_masks_of_raters(task) if task.raters else _write_image_and_mask(task)
+    files: tuple[File, ...] = (*task.files.images, *task.files.masks, *task.files.structures)
+    return replace(row, seconds=time.perf_counter() - started, source_bytes=sum(file.size for file in files))
+
+
+def _write_image_and_mask(task: ScanTask) -> Row:
     layout = task.target.layout
     try:
         scan = _read_scan(task)
         image = _as_stored(scan.image, layout.dtype)
     except Exception as error:
-        return _refused(task, error, started)
+        return _refused(task, error)
     series = uid_digest(scan.series_uid, task.salt)
     if task.held_series and series != task.held_series and not task.replace:
-        return Row(*task.key, {}, declined=_OTHER_SERIES, seconds=time.perf_counter() - started)
+        return Row(*task.key, {}, declined=_OTHER_SERIES)
     if not layout.fits(scan.grid.shape_zyx):
         return Row(*task.key, {}, outgrown=scan.grid.shape_zyx)
     mask, mask_status, mask_message = _read_mask(task, scan)
     mask_digest = "" if mask is None else digest(mask.mask)
-    kept = task.imported is not None and task.imported.is_of(scan, image, mask_digest)
-    held = _kept(task, image, None if kept or mask is not None else mask_message)
+    imported = task.imported
+    if imported is not None and not imported.is_of(scan, image, mask_digest):
+        imported = None  # what the source has now takes its place
+    held = _kept(task, image, None if imported is not None or mask is not None else mask_message)
     if held is not None:
-        return replace(held, seconds=time.perf_counter() - started)
+        return held
     task.target.write("image", image, PADDING[layout.dtype])
-    if not kept:
+    values = _values(task, scan, image, mask_message, () if mask is None else mask.notes)
+    values |= {"mask_status": mask_status, "series_digest": series}
+    if imported is not None:
+        values = imported.entered(values)
+    else:
         task.target.write("mask", None if mask is None else mask.mask, 0)
+        if mask is not None:
+            values |= {"mask_digest": mask_digest, **mask.evidence}
+    return replace(_row(task, values), named=scan.named, person=uid_digest(scan.person, task.salt))
 
-    warnings = [*_fewer_slices(task, image), *scan.warnings, *mask_message]
-    values: dict[str, Any] = {
+
+def _values(
+    task: ScanTask, scan: Scan, image: NDArray[Any], of_mask: Sequence[str], notes: Sequence[str]
+) -> dict[str, Any]:
+    """Return the entries of an image, with what is to be said of it and of its mask."""
+    warnings = [*_fewer_slices(task, image), *scan.warnings, *of_mask]
+    return {
         "status": "warning" if warnings else "ok",
-        "message": "; ".join([*warnings, *scan.notes, *(mask.notes if mask is not None else ())]),
-        "mask_status": mask_status,
+        "message": "; ".join([*warnings, *scan.notes, *notes]),
         "image_digest": digest(image),
-        "series_digest": series,
         "study_digest": uid_digest(scan.study_uid, task.salt),
         "frame_digest": uid_digest(scan.frame_of_reference_uid, task.salt),
         **geometry_of(scan.grid, scan.z_spacing_known),
@@ -115,11 +131,6 @@ def write_scan(task: ScanTask) -> Row:
         "rescale_intercept": scan.rescale_intercept,
         **scan.acquisition,
     }
-    if task.imported is not None and kept:
-        values = task.imported.entered(values)
-    elif mask is not None:
-        values |= {"mask_digest": mask_digest, **mask.evidence}
-    return replace(_row(task, values, started), named=scan.named, person=uid_digest(scan.person, task.salt))
 
 
 _OTHER_SERIES = (
@@ -140,12 +151,12 @@ def _read_scan(task: ScanTask) -> Scan:
     return read_image(task.source, files, held=held)
 
 
-def _write_rated(task: ScanTask, started: float) -> Row:
+def _write_masks_of_raters(task: ScanTask) -> Row:
     """Write the masks of every rater; there is no image, and the grid is the first rater's."""
     try:
         masks, grid, spacing_known, mask = read_raters(task.source, task.files, task.raters)
     except Exception as error:
-        return _refused(task, error, started)
+        return _refused(task, error)
     if not task.target.layout.fits(grid.shape_zyx):
         return Row(*task.key, {}, outgrown=grid.shape_zyx)
     for rater, one in enumerate(masks):
@@ -155,7 +166,7 @@ def _write_rated(task: ScanTask, started: float) -> Row:
     if not spacing_known:
         geometry["spacing"][:] = np.nan
     values = {"status": status, "mask_status": status, "message": "; ".join(mask.warnings)}
-    return _row(task, {**values, "mask_digest": digest(masks), **geometry, **mask.evidence}, started)
+    return _row(task, {**values, "mask_digest": digest(masks), **geometry, **mask.evidence})
 
 
 def _kept(task: ScanTask, image: NDArray[Any], without_mask: Sequence[str] | None) -> Row | None:
@@ -191,9 +202,9 @@ def _fewer_slices(task: ScanTask, image: NDArray[Any]) -> list[str]:
     return [f"had {before} slices, now {len(image)}: check the series for missing files"] if before > len(image) else []
 
 
-def _refused(task: ScanTask, error: Exception, started: float) -> Row:
+def _refused(task: ScanTask, error: Exception) -> Row:
     """Say why there is nothing to write; what the store holds of the scan is not touched."""
-    return _row(task, {"status": "refused", "mask_status": "refused", "message": failure_reason(error)}, started)
+    return _row(task, {"status": "refused", "mask_status": "refused", "message": failure_reason(error)})
 
 
 def clear_scan(target: ScanPlace, raters: int) -> None:
@@ -264,16 +275,8 @@ def geometry_of(grid: Grid, z_spacing_known: bool = True) -> dict[str, Any]:
     }
 
 
-def _row(task: ScanTask, values: dict[str, Any], started: float) -> Row:
-    files: tuple[File, ...] = (*task.files.images, *task.files.masks, *task.files.structures)
-    values["source_digest"] = source_digest(task.files)
-    return Row(
-        task.files.patient,
-        task.files.sequence,
-        values,
-        seconds=time.perf_counter() - started,
-        source_bytes=sum(file.size for file in files),
-    )
+def _row(task: ScanTask, values: dict[str, Any]) -> Row:
+    return Row(*task.key, {**values, "source_digest": source_digest(task.files)})
 
 
 def failure_reason(error: Exception) -> str:

@@ -74,12 +74,7 @@ def plan_cohort(dataset: xr.Dataset, request: Resampling) -> NDArray[Any]:
     whole = dataset[[name for name in _TABLES if name in dataset.variables]].reset_coords()
     whole = whole.set_coords([dim for dim in SCAN if dim not in whole.dims])
     whole = whole.expand_dims([dim for dim in SCAN if dim not in whole.dims]).transpose(*SCAN, ...).load()
-    sequences = [str(label) for label in np.atleast_1d(whole["sequence"].values)]
-    if request.like is not None and request.like not in sequences:
-        raise unknown_label("sequence", request.like, sequences, where="the Dataset to resample like")
-    if request.like is not None and sequences.count(request.like) > 1:
-        raise ParameterError(f"like={request.like!r}: the Dataset has this sequence more than once; select it once")
-    like = None if request.like is None else sequences.index(request.like)
+    like = _place_of(request.like, [str(label) for label in np.atleast_1d(whole["sequence"].values)])
     tables = {name: whole[name].values for name in _TABLES if name in whole}
     check_whole(tables["shape"], dataset.sizes)
     plans = np.empty((whole.sizes["patient"], whole.sizes["sequence"]), dtype=object)
@@ -120,6 +115,17 @@ def resampled_attributes(
 #: Tables by which scans are planned, and the entries of one scan in them.
 _TABLES = ("shape", "spacing", "affine", "status", "mask_status", "mask_voxels", "image_digest", "frame_digest")
 _Entries = Mapping[str, Any]
+
+
+def _place_of(like: str | None, sequences: Sequence[str]) -> int | None:
+    """Return the place of the sequence on whose grid the others are laid; None where none is asked for."""
+    if like is None:
+        return None
+    if like not in sequences:
+        raise unknown_label("sequence", like, sequences, where="the Dataset to resample like")
+    if sequences.count(like) > 1:
+        raise ParameterError(f"like={like!r}: the Dataset has this sequence more than once; select it once")
+    return sequences.index(like)
 
 
 def _plan_scan(scan: _Entries, reference: _Entries | None, request: Resampling) -> ScanPlan:

@@ -6,7 +6,7 @@ Nothing else of a header can reach it: no names, dates, UIDs or private tags.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 from pydicom.dataset import Dataset
@@ -67,14 +67,27 @@ def acquisition(dataset: Dataset, index: int = 0) -> dict[str, Value]:
             if known := known_words(field_values(dataset, index, keyword)):
                 values[variable] = known
             continue
-        for name in (keyword, ENHANCED_NAMES.get(keyword, keyword)):
-            place = next((place for place in places if name in place), None)
-            if place is not None:
-                values[variable] = _text(place[name].value, words) if variable in _TEXT else number(place, name)
-                break
+        if (held := _held(places, keyword)) is not None:
+            place, name = held
+            values[variable] = _text(place[name].value, words) if variable in _TEXT else number(place, name)
     syntax = dataset.file_meta.get("TransferSyntaxUID") if hasattr(dataset, "file_meta") else None
     values["transfer_syntax"] = UID(str(syntax)).name if syntax else "Implicit VR Little Endian"
     return values
+
+
+def frame_number(dataset: Dataset, index: int, keyword: str) -> float:
+    """Return the first value of a field of one frame as a float, NaN if it has none."""
+    held = _held(places_of(dataset, index), keyword)
+    return float("nan") if held is None else number(*held)
+
+
+def _held(places: Sequence[Dataset], keyword: str) -> tuple[Dataset, str] | None:
+    """Return the part of a header that has a field of a frame, and the keyword that the field has there."""
+    for name in (keyword, ENHANCED_NAMES.get(keyword, keyword)):
+        place = next((place for place in places if name in place), None)
+        if place is not None:
+            return place, name
+    return None
 
 
 def _identities(dataset: Dataset) -> Iterator[object]:

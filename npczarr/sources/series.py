@@ -13,7 +13,7 @@ from npczarr.errors import GeometryError, SourceError
 from npczarr.model.cohort import Where
 from npczarr.model.geometry import Grid
 from npczarr.model.slices import Stack, shared_positions, stack_slices
-from npczarr.sources.acquisition import acquisition
+from npczarr.sources.acquisition import frame_number
 from npczarr.sources.copies import drop_copies
 from npczarr.sources.differences import advise_series, describe_frames, describe_series, list_series, shorten
 from npczarr.sources.fields import raw_text
@@ -203,8 +203,10 @@ def _stack(frames: list[Frame]) -> Stack:
     rows, columns = matrices.pop()
     positions, orientations = np.array([f.position_mm for f in frames]), np.array([f.orientation for f in frames])
     shared = shared_positions(positions, orientations)
-    values = acquisition(frames[0].dataset, frames[0].index)
-    thickness, between = (float(values.get(name, np.nan)) for name in ("slice_thickness", "spacing_between_slices"))
+    first = frames[0]
+    thickness, between = (
+        frame_number(first.dataset, first.index, name) for name in ("SliceThickness", "SpacingBetweenSlices")
+    )
     return stack_slices(
         positions,
         orientations,
