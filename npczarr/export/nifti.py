@@ -16,12 +16,13 @@ from numpy.typing import NDArray
 from npczarr.export.mask_names import mask_stem
 from npczarr.export.names import check_name
 from npczarr.export.scan import ScanVoxels, outside_remarks
-from npczarr.model.geometry import RAS_TO_LPS, Floats
+from npczarr.model.geometry import RAS_TO_LPS, Floats, Grid
 from npczarr.outputs import write_whole
 from npczarr.store.scans import StoredScan
 
 _SCANNER = 1  # NIFTI_XFORM_SCANNER_ANAT
-_NOTICED_MM = 0.01  # between sform and qform
+#: From here on, what a reader that knows no shear makes of a grid is said.
+NOTICED_MM = 0.01
 
 
 def write(scan: ScanVoxels, folder: Path, bits: int) -> tuple[list[Path], list[str]]:
@@ -43,8 +44,8 @@ def write(scan: ScanVoxels, folder: Path, bits: int) -> tuple[list[Path], list[s
     if scan.mask is not None:
         files.append(folder / mask_name(scan.sequence))
         write_whole(files[-1], encode(scan.mask, affine))
-    off_mm = _form_difference_mm(affine, scan.grid.shape_zyx)
-    if off_mm > _NOTICED_MM:
+    off_mm = off_without_shear_mm(scan.grid)
+    if off_mm > NOTICED_MM:
         notes.append(f"the axes are not quite square: qform cannot say so, and is up to {off_mm:.2f} mm off sform")
     if not scan.z_spacing_known:
         notes.append("one slice, distance to the next unknown: 1 mm was written")
@@ -80,12 +81,13 @@ def encode(voxels: NDArray[Any], affine: Floats, scale: tuple[float, float] = (1
     return gzip.compress(image.to_bytes(), compresslevel=4, mtime=0)
 
 
-def _form_difference_mm(affine: Floats, shape_zyx: tuple[int, int, int]) -> float:
-    """Largest distance between a corner by sform and by qform, which holds no shear."""
+def off_without_shear_mm(grid: Grid) -> float:
+    """Largest distance between where a corner of a grid lies and where it lies by qform, which holds no shear."""
+    affine = RAS_TO_LPS @ grid.affine
     header = nibabel.Nifti1Header()
-    header.set_data_shape(shape_zyx[::-1])
+    header.set_data_shape(grid.shape_zyx[::-1])
     header.set_sform(affine)
     header.set_qform(affine)
-    corners = np.array([*np.ndindex(2, 2, 2)]) * (np.array(shape_zyx[::-1]) - 1)
+    corners = np.array([*np.ndindex(2, 2, 2)]) * (np.array(grid.shape_zyx[::-1]) - 1)
     off = (header.get_sform() - header.get_qform())[:3]
     return float(np.linalg.norm(corners @ off[:, :3].T + off[:, 3], axis=1).max())

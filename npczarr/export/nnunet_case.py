@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from npczarr.errors import NpczarrError, ParameterError
 from npczarr.export.names import check_name
-from npczarr.export.nifti import encode
+from npczarr.export.nifti import NOTICED_MM, encode, off_without_shear_mm
 from npczarr.export.scan import outside_remarks
 from npczarr.kernels.scan import real_values
 from npczarr.model.geometry import RAS_TO_LPS
@@ -87,10 +87,15 @@ class CaseTask:
 
     @property
     def remark(self) -> str:
-        """What is to be known of the case before it is read: that it has no label."""
-        if self.has_label:
-            return ""
-        return f"{_lack_of_mask(self.mask)}; images for testing, without a label"
+        """What is to be known of the case before it is read: that it has no label, that its slices are sheared."""
+        remarks = [] if self.has_label else [f"{_lack_of_mask(self.mask)}; images for testing, without a label"]
+        off_mm = 0.0 if self.reference.grid is None else off_without_shear_mm(self.reference.grid)
+        if off_mm > NOTICED_MM:
+            remarks.append(
+                f"the axes are not quite square, and ITK, with which nnU-Net reads, makes them so: up to {off_mm:.2f} "
+                "mm off in patient space, images and label alike"
+            )
+        return "; ".join(remarks)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from pathlib import Path
 
@@ -18,6 +19,8 @@ from npczarr.outputs import write_whole
 from npczarr.sources.structures.drawn_on import made_uid
 from npczarr.store.scans import StoredScan
 
+_LEAST_PIXELS = 8  # of a frame: a bit each, in whole bytes
+
 
 def write(scan: ScanVoxels, folder: Path, bits: int) -> tuple[list[Path], list[str]]:
     """Write ``ROI-<mask>.dcm``: a segment for each label of the store, numbered as there.
@@ -29,6 +32,12 @@ def write(scan: ScanVoxels, folder: Path, bits: int) -> tuple[list[Path], list[s
         raise SourceError("there is no mask to write")
     if not scan.mask.any():
         return [], ["the mask is empty: a SEG cannot say so, none was written"]
+    if math.prod(scan.mask.shape[1:]) < _LEAST_PIXELS:
+        y, x = scan.mask.shape[1:]
+        raise SourceError(
+            f"slices of {y} x {x} pixels, and highdicom packs frames of fewer than {_LEAST_PIXELS} wrongly; export as "
+            "nifti"
+        )
     images = image_headers(scan)
     segments = [_description(number, label) for number, label in enumerate(scan.labels, 1)]
     with warnings.catch_warnings():

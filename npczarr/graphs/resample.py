@@ -57,6 +57,7 @@ def resample(
         Middle of the box: ``"tumor"`` (of its bounding box; the volume's where there is none) or ``"volume"``.
     bounds
         First and last position along z, y, x in mm, in the coordinates `z_mm`, `y_mm`, `x_mm`; None keeps an axis.
+        Positions rise with the voxels: of slices that go to the feet, z is the negative of the patient's.
     method
         How images are resampled: ``"linear"``, ``"cubic"`` (B-spline), ``"nearest"`` or ``"area"`` (average, against
         aliasing).

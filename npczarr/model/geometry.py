@@ -70,17 +70,31 @@ class Grid:
         return directions
 
     def axis_positions_mm(self) -> tuple[Floats, Floats, Floats]:
-        """Positions (z,), (y,) and (x,) of the voxel centers along each voxel axis.
+        """Positions (z,), (y,) and (x,) of the voxel centers.
 
-        The position is the projection of the voxel center on the unit vector of its axis; on an axial scan with no tilt
-        it is the LPS coordinate itself.
+        That of a slice is the distance of its plane from the origin along its normal, which points the way that the
+        slices count: on an axial scan with no tilt it is the LPS coordinate, and its negative where the slices go to
+        the feet. Those of rows and columns are the projections of the first slice's on the axes.
         """
-        origin = self.directions.T @ self.affine[:3, 3]
+        origin = self._rulers @ self.affine[:3, 3]
         z, y, x = (
-            start + step * np.arange(n)
-            for start, step, n in zip(origin[::-1], self.spacing_zyx_mm, self.shape_zyx, strict=True)
+            start + step * np.arange(n) for start, step, n in zip(origin, self._steps_mm, self.shape_zyx, strict=True)
         )
         return z, y, x
+
+    @property
+    def _rulers(self) -> Floats:
+        """(3, 3) unit vectors, one row each, along which positions z, y and x are taken."""
+        x, y, z = self.directions.T
+        normal = np.cross(x, y)
+        normal *= np.copysign(1 / np.linalg.norm(normal), normal @ z)
+        return np.array([normal, y, x])
+
+    @property
+    def _steps_mm(self) -> Floats:
+        """(3,) distance between the positions of neighbors: for slices that are sheared, less than the spacing."""
+        steps: Floats = np.einsum("ij,ji->i", self._rulers, self.affine[:3, 2::-1])
+        return steps
 
     def crop(self, window: Sequence[slice]) -> Grid:
         """Return the grid of ``array[window]``; the window is three slices of step 1, none empty."""
@@ -110,17 +124,19 @@ class Grid:
         if all(map(np.array_equal, positions_zyx_mm, self.axis_positions_mm())):
             return self
         affine = self.affine.copy()
-        for axis, column, positions in zip(AXES, (2, 1, 0), positions_zyx_mm, strict=True):
+        first_xyz = np.zeros(3)
+        own, steps_mm = self.axis_positions_mm(), self._steps_mm
+        for k, (axis, positions) in enumerate(zip(AXES, positions_zyx_mm, strict=True)):
             steps = np.diff(positions)
             if not len(positions) or (len(steps) and np.ptp(steps) > 1e-4):
                 raise GeometryError(
                     f"{axis}: expected voxels at even distances, found positions {[*map(float, positions)]}; no affine "
                     "says where they are"
                 )
+            first_xyz[2 - k] = (positions[0] - own[k][0]) / steps_mm[k]
             if len(steps):
-                affine[:3, column] = self.directions[:, column] * steps.mean()
-        firsts = [float(positions[0]) for positions in reversed(positions_zyx_mm)]
-        affine[:3, 3] = np.linalg.solve(self.directions.T, firsts)
+                affine[:3, 2 - k] *= steps.mean() / steps_mm[k]
+        affine[:3, 3] += self.affine[:3, :3] @ first_xyz
         z, y, x = (len(positions) for positions in positions_zyx_mm)
         return Grid((z, y, x), affine)
 

@@ -42,6 +42,7 @@ class Resampling:
         Middle of the box: that of the tumor's bounding box, or of the volume.
     bounds
         First and last position along z, y, x in mm, in the coordinates z_mm, y_mm, x_mm; None keeps an axis whole.
+        Positions rise with the voxels: of slices that go to the feet, z is the negative of the patient's.
     method
         For images: nearest, linear, cubic (B-spline) or area.
     mask_method

@@ -66,6 +66,37 @@ def test_the_grid_of_a_part_follows_its_positions(grid, data):
     assert_allclose(part.spacing_zyx_mm, grid.spacing_zyx_mm * thinned)
 
 
+SHEARED = Grid(
+    (12, 5, 6),
+    np.array([[0.9, 0, 0, -20.3], [0, 0.7, 0.0285, -150.7], [0, 0, 3.0, -111.1], [0, 0, 0, 1]]),
+)
+
+
+@pytest.mark.parametrize("turn", [np.eye(4), np.diag([-1.0, 1, -1, 1]), oblique_grid((1, 1, 1)).affine])
+@pytest.mark.parametrize(
+    "window",
+    [
+        (slice(6, None), slice(None), slice(None)),
+        (slice(None, None, -1), slice(1, None), slice(None)),
+        (slice(3, None, 2), slice(None, None, -2), slice(2, 3)),
+    ],
+)
+def test_the_grid_of_a_part_of_a_sheared_scan_lies_where_its_voxels_lie(turn, window):
+    grid = Grid(SHEARED.shape_zyx, turn @ SHEARED.affine)
+    part = grid.of_part([p[along] for p, along in zip(grid.axis_positions_mm(), window, strict=True)])
+    found, expected = centers_mm(part), centers_mm(grid)[window]
+    assert_allclose(found, expected, atol=1e-9)
+
+
+def test_the_position_of_a_slice_is_that_of_its_plane():
+    z, y, x = SHEARED.axis_positions_mm()
+    assert_allclose(z, -111.1 + 3 * np.arange(12), atol=1e-9)  # the LPS coordinate, however far the origin is
+    assert_allclose(y[0], -150.7)
+    assert_allclose(x[0], -20.3)
+    down = Grid(SHEARED.shape_zyx, SHEARED.affine @ np.diag([1.0, 1, -1, 1]))
+    assert_allclose(down.axis_positions_mm()[0], 111.1 + 3 * np.arange(12), atol=1e-9)
+
+
 def test_the_grid_of_a_part_needs_voxels_at_even_distances():
     grid = oblique_grid((4, 5, 6))
     z, y, x = grid.axis_positions_mm()
