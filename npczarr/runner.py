@@ -8,14 +8,16 @@ import os
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import ExitStack, contextmanager
+from concurrent.futures import CancelledError, ThreadPoolExecutor, as_completed
+from contextlib import ExitStack, contextmanager, suppress
 from itertools import islice
 from numbers import Integral
+from queue import Empty, SimpleQueue
 from typing import Any, Literal, Self, TypeVar
 
-from npczarr import absent_workers, ctrl_c, freed_memory
+from npczarr import ctrl_c, freed_memory
 from npczarr.errors import ClusterError, ParameterError
+from npczarr.watched_workers import WatchedWorkers
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -23,6 +25,7 @@ Idle = Literal["processes", "threads", "here"]
 
 _ADDRESS = re.compile(r"(\w+://)?[^/]+:\d+/?|inproc://.+|unix://.+")
 _AHEAD = 2  # tasks in flight for each worker thread: one running, one waiting
+_LOOK_SECONDS = 1.0  # after which workers that have joined are given tasks, though none has ended
 _HASH_SEED_OF_DASK = "6640"
 _RETRIES = 2  # of a task that raised: a store may have been away; one whose worker died is run again by Dask itself
 
@@ -105,36 +108,32 @@ class Runner:
     def _distribute(
         self, function: Callable[[Task], Result], waiting: Iterator[Task], name: Callable[[Task], str]
     ) -> Iterator[tuple[Task, Result | BaseException]]:
-        from distributed import as_completed as as_futures_complete
-
         first = next(waiting, None)
         if first is None:
             return
         client = self._connect(function.__module__)
         running: dict[Any, Task] = {}
-        finished = as_futures_complete(loop=client.loop)
+        finished: SimpleQueue[Any] = SimpleQueue()
 
         def submit(tasks: Iterable[Task]) -> None:
             for task in tasks:
                 key = f"{name(task)}-{os.urandom(4).hex()}"
                 future = client.submit(_run_with_memory_kept, function, task, pure=False, key=key, retries=_RETRIES)
                 running[future] = task
-                finished.add(future)
+                future.add_done_callback(finished.put)
 
         submit([first])
-        submit(islice(waiting, _AHEAD * max(1, sum(client.nthreads().values())) - 1))
-        with absent_workers.told(client):
-            for future in finished:
+        with WatchedWorkers(client) as workers:
+            while running:
+                submit(islice(waiting, max(0, _AHEAD * max(1, workers.threads) - len(running))))
+                try:
+                    future = finished.get(timeout=_LOOK_SECONDS)  # workers may have joined
+                except Empty:
+                    continue
                 task = running.pop(future)
-                if future.status not in ("finished", "error"):
-                    raise ClusterError(
-                        f"the cluster gave up {name(task)} ({future.status}): its scheduler went away; run again on "
-                        "one that runs, what was complete is kept"
-                    )
-                outcome = future.exception() if future.status == "error" else future.result()
+                outcome = _outcome(future, name(task))
                 future.release()
                 yield task, outcome
-                submit(islice(waiting, 1))
 
     def _connect(self, module: str) -> Any:  # noqa: ANN401 - a distributed.Client
         if self._client is None:
@@ -147,7 +146,10 @@ class Runner:
 
     def _client_of_scheduler(self) -> Any:  # noqa: ANN401
         from distributed import Client
+        from distributed.utils import silence_logging_cmgr
 
+        # a scheduler that goes away is said once, by us
+        self._stack.enter_context(silence_logging_cmgr(logging.CRITICAL))
         try:
             return self._stack.enter_context(Client(self._scheduler, timeout="30s", set_as_default=False))
         except (OSError, ValueError) as error:
@@ -176,6 +178,18 @@ class Runner:
         client = self._stack.enter_context(Client(local, set_as_default=False))
         client.register_plugin(_environment())
         return client
+
+
+def _outcome(future: Any, task: str) -> Any:  # noqa: ANN401 - a distributed.Future, and whatever its task returned
+    """Return the result of a task, or the error that ended it."""
+    with suppress(OSError, CancelledError):  # of the connection: those of a task are not raised
+        if future.status == "error":
+            return future.exception()
+        if future.status == "finished":
+            return future.result()
+    raise ClusterError(
+        f"the cluster gave up {task}: its scheduler went away; run again on one that runs, what was complete is kept"
+    )
 
 
 def _on_threads(

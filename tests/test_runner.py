@@ -9,10 +9,12 @@ import shutil
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 
 import dask
 import pytest
@@ -21,10 +23,10 @@ import xarray as xr
 
 import npczarr as npc
 import npczarr.cli
-from npczarr import absent_workers, freed_memory
+from npczarr import freed_memory, watched_workers
 from npczarr.cli import show
 from npczarr.cli.app import app
-from npczarr.errors import ParameterError
+from npczarr.errors import ClusterError, ParameterError
 from npczarr.model.progress import Meter, Progress
 from npczarr.runner import Runner
 from tests.stores import comparable
@@ -323,7 +325,8 @@ def test_a_cluster_gives_the_same(name, made, expected, started, cluster, tmp_pa
 def test_a_cluster_without_workers_is_said_and_waited_for(monkeypatch):
     from distributed import Client, LocalCluster
 
-    monkeypatch.setattr(absent_workers, "_PATIENCE_SECONDS", 0.2)
+    monkeypatch.setattr(watched_workers, "_PATIENCE_SECONDS", 0.2)
+    monkeypatch.setattr(watched_workers, "_LOOK_SECONDS", 0.1)
     with LocalCluster(n_workers=0, processes=False, dashboard_address=":0") as empty, Client(empty):
         timer = threading.Timer(2, empty.scale, [1])
         timer.start()
@@ -331,6 +334,102 @@ def test_a_cluster_without_workers_is_said_and_waited_for(monkeypatch):
             (done,) = Runner().run(abs, [-1], name=str)
         timer.join()
     assert done == (-1, 1)
+
+
+@pytest.mark.slow
+def test_workers_that_join_late_get_tasks_before_any_has_ended(monkeypatch):
+    from distributed import Client, LocalCluster
+
+    monkeypatch.setattr(watched_workers, "_LOOK_SECONDS", 0.1)
+    place = LocalCluster(n_workers=0, threads_per_worker=2, processes=False, dashboard_address=":0")
+    with place as late, Client(late):
+        timer = threading.Timer(1, late.scale, [4])
+        timer.start()
+        done = list(Runner().run(runs_beside, [8] * 8, name=str))
+        timer.join()
+    # each waits for the other seven, and one or two are in flight before there are workers
+    assert done == [(8, True)] * 8
+
+
+BEGUN = []
+
+
+def runs_beside(wanted):
+    """Whether as many tasks as are wanted run together, in threads of this process."""
+    BEGUN.append(wanted)
+    end = time.monotonic() + 60
+    while len(BEGUN) < wanted and time.monotonic() < end:
+        time.sleep(0.05)
+    return len(BEGUN) >= wanted
+
+
+@pytest.mark.slow
+def test_a_scheduler_that_goes_away_is_said_once(tmp_path, capfd):
+    commands = [["distributed.cli.dask_scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard"]]
+    commands[0] += ["--scheduler-file", str(tmp_path / "s.json")]
+    commands.append(["distributed.cli.dask_worker", "--scheduler-file", str(tmp_path / "s.json"), "--no-dashboard"])
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "cwd": tmp_path}
+    scheduler, local = (subprocess.Popen([sys.executable, "-m", *command], **quiet) for command in commands)
+    try:
+        while not (tmp_path / "s.json").exists():
+            time.sleep(0.1)
+        address = json.loads((tmp_path / "s.json").read_text())["address"]
+        with Runner(scheduler=address) as runner:
+            done = runner.run(time.sleep, [0.1] * 10_000, name=str)
+            assert next(done) == (0.1, None)
+            scheduler.kill()
+            with pytest.raises(ClusterError, match="gave up 0.1: its scheduler went away"):
+                list(done)
+    finally:
+        scheduler.kill()
+        local.terminate()
+        scheduler.wait()
+        local.wait()
+    assert capfd.readouterr() == ("", "")
+
+
+def worker(status, **others):
+    return {"status": status, "nthreads": 1, "memory_limit": 250 * 2**20, **others}
+
+
+class Cluster:
+    """A cluster as a client sees it, of workers that a test sets."""
+
+    def __init__(self, **workers):
+        self.workers = workers
+        self.scheduler = SimpleNamespace(address="tcp://10.0.0.1:8786")
+
+    def nthreads(self):
+        return {name: one["nthreads"] for name, one in self.workers.items()}
+
+    def scheduler_info(self, n_workers):
+        assert n_workers == -1
+        return {"workers": self.workers}
+
+
+def test_workers_that_are_paused_are_said_and_take_no_tasks(monkeypatch):
+    monkeypatch.setattr(watched_workers, "_PATIENCE_SECONDS", 0.05)
+    monkeypatch.setattr(watched_workers, "_LOOK_SECONDS", 0.01)
+    cluster = Cluster(a=worker("paused"), b=worker("running", nthreads=3))
+    said = []
+    monkeypatch.setattr(watched_workers.warnings, "warn", lambda words, *_, **__: said.append(words))
+    with watched_workers.WatchedWorkers(cluster) as watched:
+        end = time.monotonic() + 10
+        while not said and time.monotonic() < end:
+            time.sleep(0.01)
+        time.sleep(0.1)
+    (words,) = said  # once
+    assert words.startswith("the worker a has paused, as its memory of 250 MiB")
+    assert watched.threads == 3
+
+
+def test_a_worker_that_pauses_for_a_moment_is_not_said(monkeypatch):
+    monkeypatch.setattr(watched_workers, "_LOOK_SECONDS", 0.01)
+    with watched_workers.WatchedWorkers(Cluster(a=worker("paused"))) as watched:
+        end = time.monotonic() + 10
+        while watched.threads and time.monotonic() < end:
+            time.sleep(0.01)
+    assert watched.threads == 0  # it was seen
 
 
 class Begun(BaseException):
