@@ -491,7 +491,7 @@ def test_list_sorts_filters_and_keeps_few_rows_in_the_page(look, store, tmp_path
     copy = tmp_path / "many.zarr"
     shutil.copytree(store, copy)
     grow(copy, 10_000)
-    with serve(copy) as served, look(served, "sort=-tumor_volume") as page:
+    with serve(copy) as served, look(served, "sort=-volume/tumor") as page:
         page.until("return document.querySelector('.count')?.textContent === '10000 patients'")
         page.until("return document.querySelector('.npczarr').dataset.tables")
         assert 5 < page.run("return document.querySelectorAll('.row').length") < 80

@@ -10,6 +10,9 @@ export const STORED = ["ok", "warning"];
 /** Tables without which no picture is drawn. */
 const FIRST = ["patient", "sequence", "status", "mask_status", "message", "shape", "spacing", "affine"];
 const SECOND = ["image_digest", "mask_digest", "frame_digest", "mask_voxels"];
+/** Dimensions of results of which each entry is a value of its own; arrays beside the result name the entries. */
+const SPREAD = ["pair", "rater", "label"];
+const REVIEW = "review/"; // what reviewers decided: the server gives it, and says whether it still holds
 
 type Values = ArrayLike<number> & { [index: number]: number };
 export interface Table {
@@ -79,15 +82,29 @@ export class Cohort {
     return this.#store.members.has(name);
   }
 
-  /** Tables on patients, or on patients and sequences, that can be read in one go; results have their group's name. */
+  /** Tables that can be read in one go: of patients or scans, also with a value for each label, rater or pair of raters;
+   * results have their group's name. */
   columns(): string[] {
     return [...this.#store.members]
       .filter(([name, about]) => {
         const dims = about.dimension_names ?? [];
-        const plain = dims[0] === "patient" && (dims.length === 1 || (dims.length === 2 && dims[1] === "sequence"));
-        return about.node_type === "array" && plain && name.split("/").pop() !== "patient";
+        const named = dims.slice(2).every((dim) => SPREAD.includes(dim) && this.has(beside(name, dim)));
+        const plain = dims[0] === "patient" && (dims.length === 1 || dims[1] === "sequence") && named;
+        return about.node_type === "array" && plain && name.split("/").pop() !== "patient" && !name.startsWith(REVIEW);
       })
       .map(([name]) => name);
+  }
+
+  /** Arrays that name the entries of those tables, such as `morphology/label`. */
+  entryNames(): string[] {
+    const dims = (name: string): string[] => this.#store.members.get(name)?.dimension_names?.slice(2) ?? [];
+    return [...new Set(this.columns().flatMap((name) => dims(name).map((dim) => beside(name, dim))))];
+  }
+
+  /** The labels that a result was measured of, where it says so. */
+  labelsMeasured(group: string): string[] {
+    const found = this.#store.members.get(group)?.attributes?.["labels"];
+    return Array.isArray(found) ? found.map(String) : [];
   }
 
   array(name: string): Promise<zarr.Array<zarr.DataType, MetadataStore>> {
@@ -129,11 +146,13 @@ export class Cohort {
     return Array.from(this.#tables.get(name)?.values ?? [], String);
   }
 
-  /** What a table says of a patient, or of a scan; "" and NaN are not known. */
-  value(name: string, patient: number, sequence: number): string | number {
+  /** What a table says of a patient, or of a scan, of which it may have several entries; "" and NaN are not known. */
+  value(name: string, patient: number, sequence: number, entry = 0): string | number {
     const table = this.#tables.get(name);
     if (!table) return "";
-    return table.values[table.dims.length > 1 ? patient * table.shape[1] + sequence : patient];
+    if (table.dims.length === 1) return table.values[patient];
+    const size = table.shape.slice(2).reduce((product, n) => product * n, 1);
+    return table.values[(patient * table.shape[1] + sequence) * size + entry];
   }
 
   /** What a table on (patient, sequence, …) says of a scan, in C order. */
@@ -217,6 +236,11 @@ export class Cohort {
     const found = this.#store.members.get("image")?.attributes?.["_FillValue"];
     return typeof found === "number" ? found : Number.NaN;
   }
+}
+
+/** The path of another array in the group of an array. */
+export function beside(name: string, other: string): string {
+  return name.slice(0, name.lastIndexOf("/") + 1) + other;
 }
 
 /** Objects for zarrita; metadata come from the root's consolidated ones where there are any. */

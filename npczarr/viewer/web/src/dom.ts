@@ -55,7 +55,8 @@ export function choice<T extends string>(
   };
 }
 
-/** A number for people: at most `digits` after the point, thousands apart. */
+/** A number for people: at most `digits` after the point, thousands apart; of one below 1 the first four digits that count. */
 export function number(value: number, digits = 2): string {
+  if (value !== 0 && Math.abs(value) < 1) return String(Number(value.toPrecision(4)));
   return value.toLocaleString("en", { maximumFractionDigits: Math.abs(value) >= 100 ? Math.min(digits, 1) : digits });
 }

@@ -1,5 +1,5 @@
 // The fields above the list: search, sort, filters.
-import type { Column } from "./columns.js";
+import { isVolume, type Column } from "./columns.js";
 import { button, h, select } from "./dom.js";
 import { OPERATORS, type Filter, type Operator, type Order } from "./filter.js";
 
@@ -33,7 +33,7 @@ export class Finder {
     this.#search.value = wanted.search;
     this.#search.addEventListener("input", () => this.#set({ search: this.#search.value }));
     this.#sort.addEventListener("change", () =>
-      this.#set({ order: { column: this.#sort.value, descending: this.#sort.value === "tumor_volume" } }),
+      this.#set({ order: { column: this.#sort.value, descending: isVolume({ name: this.#sort.value }) } }),
     );
     this.#turn = button("↑", "turn the order round", () => {
       const { column, descending } = this.#wanted.order;
@@ -60,7 +60,7 @@ export class Finder {
   offer(columns: readonly Column[]): void {
     this.#columns = columns;
     const chosen = this.#column.value;
-    const options = (): HTMLOptionElement[] => columns.map(({ name, title }) => h("option", { value: name }, title));
+    const options = (): HTMLOptionElement[] => columns.map(({ name, title, meaning }) => h("option", { value: name, title: meaning }, title));
     this.#sort.replaceChildren(h("option", { value: "" }, "patient"), ...options());
     this.#column.replaceChildren(...options());
     if (columns.some(({ name }) => name === chosen)) this.#column.value = chosen;
@@ -92,7 +92,8 @@ export class Finder {
     this.#turn.textContent = order.descending ? "↓" : "↑";
     this.#chips.replaceChildren(
       ...filters.map((filter) => {
-        const text = `${filter.column.replaceAll("_", " ")} ${filter.operator} ${filter.value}`.trim();
+        const title = this.#columns.find(({ name }) => name === filter.column)?.title ?? filter.column.replaceAll("_", " ");
+        const text = `${title} ${filter.operator} ${filter.value}`.trim();
         const without = (): void => this.#set({ filters: this.#wanted.filters.filter((one) => one !== filter) });
         return h("span", { class: "chip" }, text, button("×", `remove the filter ${text}`, without));
       }),

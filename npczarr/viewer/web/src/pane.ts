@@ -5,7 +5,7 @@ import {
   type Camera, type Plane, type PlaneView, type Vector,
 } from "./geometry.js";
 import type { Series } from "./patient.js";
-import { drawImage, drawMask, sampling, type Color, type Levels, type MaskStyle } from "./render.js";
+import { dragged, drawImage, drawMask, sampling, type Color, type Levels, type MaskStyle } from "./render.js";
 import type { Slice, Volume } from "./volume.js";
 
 export type Tool = "crosshair" | "window" | "pan" | "measure";
@@ -314,13 +314,7 @@ export class Pane {
       this.#drawTape(this.#camera(look));
     }
     if (tool === "window") {
-      const { low, high } = look.levels;
-      const step = Math.max(high - low, 1e-6) / 250;
-      const wider = (now.x - before.x) * step;
-      const darker = (now.y - before.y) * step;
-      const half = Math.max((high - low) / 2 + wider / 2, step);
-      const middle = (high + low) / 2 + darker;
-      this.#actions.level({ low: middle - half, high: middle + half });
+      this.#actions.level(dragged(look.levels, now.x - before.x, now.y - before.y));
     }
   }
 }

@@ -52,7 +52,7 @@ export function drawImage(
 ): void {
   const { columns, rows } = at;
   const { values, width, height } = slice;
-  const gain = 255 / Math.max(levels.high - levels.low, 1e-9);
+  const gain = 255 / (levels.high - levels.low || 1);
   const inside = (index: number, count: number): boolean => index >= -0.5 && index < count - 0.5;
   for (let row = 0, pixel = 0; row < rows.length; row++) {
     const y = rows[row];
@@ -168,6 +168,14 @@ export const CT_PRESETS: readonly Preset[] = [
   { name: "CT bone", levels: { low: -400, high: 1400 } },
   { name: "CT lung", levels: { low: -1350, high: 150 } },
 ];
+
+/** Gray levels after a drag by so many pixels: to the right wider, down darker. */
+export function dragged({ low, high }: Levels, right: number, down: number): Levels {
+  const step = (high - low || 1) / 250;
+  const half = Math.max((high - low + right * step) / 2, step);
+  const middle = (high + low) / 2 + down * step;
+  return { low: middle - half, high: middle + half };
+}
 
 /** The gray levels of a preset for a slice. */
 export function levelsOf(preset: Preset, slice: Slice): Levels {

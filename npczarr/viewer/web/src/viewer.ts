@@ -1,5 +1,5 @@
 // The page: a list of patients, and the panes of one.
-import { columnsOf, Results, TUMOR_VOLUME, type Column } from "./columns.js";
+import { columnsOf, isVolume, Results, type Column } from "./columns.js";
 import { Cohort } from "./cohort.js";
 import { MaskColors } from "./colors.js";
 import { h } from "./dom.js";
@@ -53,6 +53,9 @@ export class Viewer implements View {
   readonly #review: Review | null;
   readonly #bar: ReviewBar | null;
   #columns = new Map<string, Column>();
+  /** What the list says of each patient, and its title above the list. */
+  #detail: Column | undefined;
+  readonly #caption = h("span", { class: "caption" });
   #results: Results | null = null;
   #state: State;
   #patient: Patient | null = null;
@@ -115,7 +118,8 @@ export class Viewer implements View {
 
   #build(): void {
     const side = h("nav", { class: "side", "aria-label": "patients" },
-      h("p", { class: "store" }, this.#options.name), this.#finder.element, this.#count, this.#list.element);
+      h("p", { class: "store" }, this.#options.name), this.#finder.element,
+      h("div", { class: "heading" }, this.#count, this.#caption), this.#list.element);
     const main = h("main", {}, this.#toolbar.element, this.#banner, this.#stage.element, ...(this.#bar ? [this.#bar.element] : []), this.#facts);
     this.root.replaceChildren(side, main, this.#help);
     this.root.tabIndex = -1;
@@ -142,7 +146,7 @@ export class Viewer implements View {
   async #loadColumns(): Promise<void> {
     const names = this.cohort.columns().filter((name) => !/(^|\/)\w+_digest$/.test(name) || name.endsWith("/input_digest"));
     this.#results = await Results.make(this.cohort);
-    const inputs = names.filter((name) => name.endsWith("/input_digest"));
+    const inputs = [...names.filter((name) => name.endsWith("/input_digest")), ...this.cohort.entryNames()];
     const failed: string[] = [];
     const load = (name: string): Promise<unknown> => this.cohort.load(name).catch(() => failed.push(name));
     await Promise.all(inputs.map(load));
@@ -155,8 +159,7 @@ export class Viewer implements View {
   }
 
   #takeColumns(): void {
-    const results = this.#results;
-    const read = columnsOf(this.cohort, results ?? ({ holds: () => false } as unknown as Results));
+    const read = columnsOf(this.cohort, this.#results);
     const columns = [...read, warningsColumn(this.cohort), ...(this.#review ? reviewColumns(this.cohort, this.#review) : [])];
     this.#columns = new Map(columns.map((column) => [column.name, column]));
     this.#finder.offer(columns.filter(({ name }) => name !== "sequence" && name !== "patient"));
@@ -164,6 +167,10 @@ export class Viewer implements View {
   }
 
   #filter(): void {
+    const { column } = this.#state.order;
+    this.#detail = column ? this.#columns.get(column) : [...this.#columns.values()].find(isVolume);
+    this.#caption.textContent = this.#detail?.title ?? "";
+    this.#caption.title = this.#detail?.meaning ?? "";
     const sample = this.#review?.sample;
     const found = listed(this.cohort.patients, this.#columns, this.#state);
     const rows = sample?.size ? found.filter((index) => sample.has(this.cohort.patients[index])) : found;
@@ -176,8 +183,7 @@ export class Viewer implements View {
   }
 
   #row(index: number): Row {
-    const column = this.#columns.get(this.#state.order.column || TUMOR_VOLUME);
-    return row(this.cohort, index, column, decided(this.cohort, this.#review, index));
+    return row(this.cohort, index, this.#detail, decided(this.cohort, this.#review, index));
   }
 
   #barActions(): BarActions {

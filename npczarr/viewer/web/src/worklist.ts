@@ -1,5 +1,5 @@
 // What the list says of each patient, and how far its review has come.
-import { TUMOR_VOLUME, type Column } from "./columns.js";
+import { isVolume, type Column } from "./columns.js";
 import { STORED, type Cohort } from "./cohort.js";
 import { number } from "./dom.js";
 import type { Row } from "./list.js";
@@ -18,8 +18,13 @@ export function row(cohort: Cohort, index: number, column: Column | undefined, m
 
 function detail(best: string | number | undefined, column: Column | undefined): string {
   if (typeof best !== "number") return best ?? "";
-  const text = column?.name === TUMOR_VOLUME ? best.toFixed(1) : number(best, 1); // points below one another
+  const text = column && isVolume(column) ? volume(best) : number(best, 1);
   return `${text} ${column?.units ?? ""}`;
+}
+
+/** A volume with one digit after the point, so that points are below one another; of a small one two that count. */
+function volume(cm3: number): string {
+  return cm3 >= 1 ? cm3.toFixed(1) : number(Number(cm3.toPrecision(2)));
 }
 
 /** Decisions on the scans of a patient that are stored: one word if it is one, "" if there is none. */

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { Grid, type Vector } from "../src/geometry.js";
-import { drawImage, drawMask, levelsOf, percentiles, PRESETS, sampling, type Color } from "../src/render.js";
+import { dragged, drawImage, drawMask, levelsOf, percentiles, PRESETS, sampling, type Color } from "../src/render.js";
 import type { Slice } from "../src/volume.js";
 
 const RED: Color = [255, 0, 0];
@@ -70,4 +70,14 @@ test("gray levels of a constant slice, and of one without numbers, are of some w
     assert.ok(high > low);
   }
   assert.deepEqual(percentiles(slice(101, 1, (x) => x), [0, 1, 50, 100]), [0, 1, 50, 100]);
+});
+
+test("gray levels of values that are small are as fine as the values", () => {
+  const levels = { low: 2e-12, high: 6e-12 };
+  const pixels = new Uint8ClampedArray(12);
+  const at = { columns: Float64Array.of(0, 1, 2), rows: Float64Array.of(0) };
+  drawImage(pixels, slice(3, 1, (x) => 2e-12 * (1 + x)), at, levels, false);
+  assert.ok(pixels[0] === 0 && Math.abs(pixels[4] - 127.5) < 1 && pixels[8] === 255);
+  const { low, high } = dragged(levels, 125, 125);
+  assert.ok(Math.abs(high - low - 6e-12) < 1e-18 && Math.abs(high + low - 12e-12) < 1e-18);
 });
