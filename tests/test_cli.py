@@ -14,11 +14,14 @@ import nibabel
 import numpy as np
 import pytest
 import typer
+import xarray as xr
 
 import npczarr as npc
 import npczarr.cli
 from npczarr.cli.app import app
 from npczarr.cli.options import measures_file
+from npczarr.cli.show_measures import as_json, ranges
+from npczarr.graphs.summarize import summary
 from npczarr.store.holder import LEASE_KEY
 from npczarr.store.lease import hold_lease
 from npczarr.store.location import locate
@@ -221,6 +224,73 @@ def test_json_is_json(source, store, tmp_path, capsys, monkeypatch):
     assert answer("info", store)["patients"] == 2
     assert answer("validate", store, "--workers", 0) == []
     assert answer("morphology", tmp_path / "s.zarr", "--workers", 0)["failures"] == []
+
+
+@pytest.fixture
+def predictions(source, tmp_path):
+    """The cohort's own masks as predictions, of which one is empty."""
+    copy = shutil.copytree(source, tmp_path / "predicted", ignore=shutil.ignore_patterns("*.dcm", "*.csv"))
+    (path,) = copy.rglob("001/ROI-T1.nii")
+    image = nibabel.load(path)
+    nibabel.save(nibabel.Nifti1Image(np.zeros(image.shape, np.uint8), image.affine), path)
+    return copy
+
+
+@pytest.mark.slow
+def test_a_score_says_its_tolerance_and_is_json_where_a_distance_is_infinite(
+    store, predictions, tmp_path, capsys, monkeypatch
+):
+    copy = shutil.copytree(store, tmp_path / "s.zarr")
+    command = ("score", copy, predictions, "--tolerance", 1.5, "--workers", 0)
+    code, out, _ = here(capsys, monkeypatch, *command, "--json", "--csv", tmp_path / "scores.csv")
+    assert code == 0
+    rows = json.loads(out, parse_constant=pytest.fail)["summary"]
+    found = {row["metric"]: row for row in rows if row["sequence"] == "T1WI"}
+    assert (found["hd"]["max"], found["hd"]["mean"], found["hd"]["mean_low"]) == ("inf", "inf", None)
+    assert [row["tolerance_mm"] for row in rows if "tolerance_mm" in row] == [1.5] * 3
+    assert found["surface_dice"]["tolerance_mm"] == 1.5
+    header, *lines = (line.split(",") for line in (tmp_path / "scores.csv").read_text().splitlines())
+    assert {line[header.index("tolerance_mm")] for line in lines} == {"1.5"}
+    code, out, _ = here(capsys, monkeypatch, *command)
+    assert code == 0
+    assert "surface dice at 1.5 mm  T1WI" in out
+    assert "[" not in out.replace("[95 %]", "")
+    assert "no interval below 5 patients" in out
+
+
+def test_an_answer_is_json_whatever_its_numbers():
+    answer = {"a": [float("inf"), (-float("inf"), float("nan"))], "b": {"c": 0.5, "d": None, "e": True}}
+    read = json.loads(as_json(answer), parse_constant=pytest.fail)
+    assert read == {"a": ["inf", ["-inf", None]], "b": {"c": 0.5, "d": None, "e": True}}
+
+
+def test_small_tumors_keep_two_digits_on_the_terminal(capsys):
+    row = {"sequence": "T1WI", "metric": "volume", "units": "mm3", "n": 2, "median": 2.4, "min": 0.8, "max": 4.0}
+    ranges([row])
+    assert "volume cm3        0.0024 (0.00080-0.0040)" in capsys.readouterr().out
+
+
+def test_a_measure_without_a_value_has_no_least_and_no_largest():
+    nothing = xr.Dataset(
+        {name: (("patient", "sequence"), [[np.nan]]) for name in ("volume", "voxel_count")},
+        coords={"patient": ["1"], "sequence": ["T1WI"]},
+    )
+    (row,) = summary(nothing, ["volume"])
+    assert (row["n"], row["n_missing"]) == (0, 1)
+    assert np.isnan([row["min"], row["max"], row["mean"]]).all()
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        ("morphology", "--csv, --json and the store have mm³ (volume, voxel_volume), mm² (surface_area) and mm"),
+        ("agreement", "Distances (hd, hd95, assd, average_…) are in mm"),
+        ("score", "Distances (hd, hd95, assd, average_…) are in mm"),
+    ],
+)
+def test_help_names_the_units_of_what_is_written(command, words, capsys, monkeypatch):
+    _, out, _ = here(capsys, monkeypatch, command, "--help")
+    assert words in " ".join(out.split())
 
 
 @pytest.mark.slow

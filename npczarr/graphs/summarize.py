@@ -23,7 +23,7 @@ def summary(result: Numbers, metrics: Sequence[str]) -> list[dict[str, Any]]:
     list of dict
         For each metric and sequence (and pair of raters): `n` values, `n_empty` (the mask, or both masks, without
         tumor), `n_missing` (no mask to measure), `min`, `max`, and mean and median with their percentile-bootstrap
-        95 % intervals, in the metric's `units`.
+        95 % intervals, in the metric's `units`. NaN where there is no value, for intervals also below five subjects.
     """
     counted = [_ordered(result[name]) for name in ("voxel_count", "voxels_a", "voxels_b") if name in result]
     voxels = sum(counted[1:], start=counted[0])
@@ -37,13 +37,15 @@ def summary(result: Numbers, metrics: Sequence[str]) -> list[dict[str, Any]]:
         for i, pair in enumerate(pairs):
             for j, sequence in enumerate(sequences):
                 values, tumor = numbers[i, j], voxels[i, j]
-                known = values[~np.isnan(values)]
                 found = summarise(values, subjects=subjects)
                 rows.append(
                     {"metric": metric, "sequence": sequence, "units": units}
                     | ({} if pair is None else {"pair": pair})
                     | {"n": found.n, "n_empty": int((tumor == 0).sum()), "n_missing": int(np.isnan(tumor).sum())}
-                    | {"min": float(known.min(initial=np.inf)), "max": float(known.max(initial=-np.inf))}
+                    | {
+                        "min": float(np.fmin.reduce(values, initial=np.nan)),
+                        "max": float(np.fmax.reduce(values, initial=np.nan)),
+                    }
                     | {f"mean{end}": getattr(found, f"mean{end}") for end in ("", "_low", "_high")}
                     | {f"median{end}": getattr(found, f"median{end}") for end in ("", "_low", "_high")}
                 )

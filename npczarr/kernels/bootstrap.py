@@ -11,6 +11,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from npczarr.errors import ParameterError
 
+#: There is no interval of fewer: one of 95 % holds the true mean in 49 % of samples of two subjects, in 73 % of three.
+LEAST_SUBJECTS = 5
+
 
 @dataclass(frozen=True, slots=True)
 class Summary:
@@ -21,9 +24,9 @@ class Summary:
     n, n_empty
         Values used, and values left out because they are NaN (pairs of masks that are both empty).
     mean, mean_low, mean_high
-        The mean and its interval; NaN without values.
+        The mean and its interval; NaN without values, the interval also below five subjects.
     median, median_low, median_high
-        The median and its interval; NaN without values.
+        The median and its interval; NaN without values, the interval also below five subjects.
     """
 
     n: int
@@ -46,6 +49,8 @@ def summarise(
 ) -> Summary:
     """Summarise a vector: mean and median, each with its percentile-bootstrap interval.
 
+    There is no interval of fewer than five subjects with a value: it would be far too narrow, and of one have no width.
+
     Parameters
     ----------
     values
@@ -63,7 +68,8 @@ def summarise(
     Raises
     ------
     ParameterError
-        If values is not a vector, level not between 0 and 1, or resamples not above 0.
+        If values is not a vector, level not between 0 and 1, resamples not above 0, or subjects are not as many as
+        values.
 
     References
     ----------
@@ -75,14 +81,35 @@ def summarise(
             f"expected a vector of values, 0 < level < 1 and resamples > 0, "
             f"found shape {vector.shape}, level {level!r} and resamples {resamples!r}"
         )
+    if subjects is not None and len(subjects) != vector.size:
+        raise ParameterError(
+            f"subjects: expected one for each of the {vector.size} values, found {len(subjects)}; repeat a subject who "
+            "has several values"
+        )
     kept = vector[~np.isnan(vector)]
     n_empty = vector.size - kept.size
     if kept.size == 0:
         return Summary(0, n_empty, *[math.nan] * 6)
-    rng = np.random.default_rng(seed)
     of_subject = np.arange(kept.size)
     if subjects is not None:
         _, of_subject = np.unique(np.asarray(subjects, dtype=str)[~np.isnan(vector)], return_inverse=True)
+    mean, median = float(kept.mean()), float(np.median(kept))
+    if of_subject.max() + 1 < LEAST_SUBJECTS:
+        return Summary(kept.size, n_empty, mean, math.nan, math.nan, median, math.nan, math.nan)
+    tails = ((1 - level) / 2, (1 + level) / 2)
+    # inverted_cdf takes one of the resampled values: interpolating would turn infinite ones into NaN
+    (mean_low, mean_high), (median_low, median_high) = (
+        map(float, np.quantile(drawn, tails, method="inverted_cdf"))
+        for drawn in _resample(kept, of_subject, resamples, seed)
+    )
+    return Summary(kept.size, n_empty, mean, mean_low, mean_high, median, median_low, median_high)
+
+
+def _resample(
+    kept: NDArray[np.float64], of_subject: NDArray[np.intp], resamples: int, seed: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Means and medians (resamples,) of as many subjects as there are, drawn with replacement."""
+    rng = np.random.default_rng(seed)
     one_each = int(of_subject.max()) + 1 == kept.size
     means, medians = np.empty(resamples), np.empty(resamples)
     block = max(1, 1_000_000 // kept.size)  # draws held at once: tens of megabytes at most
@@ -93,14 +120,7 @@ def summarise(
             means[rows], medians[rows] = draws.mean(axis=1), np.median(draws, axis=1)
         else:
             means[rows], medians[rows] = _draw_subjects(kept, of_subject, rng, rows.stop - start)
-    tails = ((1 - level) / 2, (1 + level) / 2)
-    # inverted_cdf takes one of the resampled values: interpolating would turn infinite ones into NaN
-    mean_low, mean_high = np.quantile(means, tails, method="inverted_cdf")
-    median_low, median_high = np.quantile(medians, tails, method="inverted_cdf")
-    mean, median = float(kept.mean()), float(np.median(kept))
-    return Summary(
-        kept.size, n_empty, mean, float(mean_low), float(mean_high), median, float(median_low), float(median_high)
-    )
+    return means, medians
 
 
 def _draw_subjects(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from npczarr.model import words
@@ -234,6 +234,54 @@ def time_in(text: str, *, given: str, wanted: str) -> float | None:
     unit = _UNIT_WORDS.get(found[2], given)
     value = float(found[1])
     return value if unit == wanted else value * _MONTHS_PER[unit] / _MONTHS_PER[wanted]
+
+
+@dataclass(frozen=True, slots=True)
+class Times:
+    """A column of ages or times, read: entries that stand for "not known", such as 999, and those that are no number.
+
+    `values` are in the units of the field, by place in the column; NaN where there is none.
+    """
+
+    values: tuple[float, ...]
+    codes: tuple[str, ...]
+    odd: tuple[str, ...]
+
+
+def read_times(entries: Sequence[str], known: ClinicalField, given: str | None) -> Times:
+    """Read a column of ages or times entry by entry: one that is no number changes nothing about the others.
+
+    Parameters
+    ----------
+    entries
+        Text by place.
+    known
+        The field that the column holds.
+    given
+        Unit that the name of the column says; None for that of the field.
+
+    Examples
+    --------
+    >>> read_times(["50 y.o.", "999", "60", "NA"], known_field("Age"), None)
+    Times(values=(nan, nan, 60.0, nan), codes=('999',), odd=('50 y.o.',))
+    """
+    wanted = str(known.units)
+    there = {*entries} - {text for text in entries if text.strip().lower() in MISSING}
+    read = {text: time_in(text, given=given or wanted, wanted=wanted) for text in there}
+    numbers = {text: value for text, value in read.items() if value is not None}
+    senseless = [text for text, value in numbers.items() if not 0 <= value <= (known.highest or float("inf"))]
+    codes = sorted(text for text in senseless if (raw := plain_number(text)) is not None and is_missing_code(raw))
+    kept = {text: value for text, value in numbers.items() if text not in codes}
+    values = tuple(kept.get(text, float("nan")) for text in entries)
+    return Times(values, tuple(codes), tuple(sorted(there - numbers.keys())))
+
+
+def plain_number(text: str) -> float | None:
+    """Read a number without a unit; None if the text is none."""
+    try:
+        return None if "_" in text else float(text)  # to Python 1_2 is twelve, in a table it is a code
+    except ValueError:
+        return None
 
 
 #: 30 years in months: times that reach beyond it without a unit are more likely days.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from npczarr.model.categories import canonical, ranked
-from npczarr.model.clinical import CLINICAL, MISSING, time_in, unit_of
+from npczarr.model.clinical import CLINICAL, MISSING, Times, is_missing_code, plain_number, read_times, unit_of
 from npczarr.model.events import EVENTS, Events, read_events
 from npczarr.report.published import CHARACTERISTICS, with_published
 from npczarr.report.table_text import (
@@ -41,9 +41,11 @@ _BESIDES = {
     "progression_free_survival": "Progression-free survival, months",
     "progression": "Progression",
 }
+_SIGNS = ("ebv", "vca")
 _LABELS = CHARACTERISTICS | _BESIDES
-_UNITS = {field.name: field.units for field in CLINICAL}
+_TIMES = {field.name: field for field in CLINICAL if field.units is not None}
 _TITRES = 3  # distinct numbers from which a column of EBV or VCA holds measurements, not yes and no
+_MOST_CODES = 5  # distinct whole numbers below 10 up to which they are codes all the same
 _MOST = 12  # different entries that are counted apart
 
 
@@ -105,6 +107,8 @@ def _entries(dataset: xr.Dataset, name: str) -> Texts:
     if name not in dataset.variables or not is_of_patients(dataset, name):
         return np.full(len(labels(dataset, "patient")), "", dtype=object)
     written = list(texts(dataset, name, ("patient",)))
+    if name in _SIGNS and _codes(written):  # beside a 2 or a 9, nobody knows what 0 and 1 mean
+        return np.array(canonical("", written), dtype=object)
     if name not in EVENTS:
         return np.array(canonical(name, written), dtype=object)
     events = _events(dataset, name, written)
@@ -119,23 +123,35 @@ def _events(dataset: xr.Dataset, name: str, written: list[str]) -> Events:
 
 def _as_numbers(dataset: xr.Dataset, name: str, entries: Texts) -> Floats | None:
     """Entries as numbers; None where they are categories."""
-    if (unit := _UNITS[name]) is None:
-        return _titres(dataset, name) if name in ("ebv", "vca") else None
+    if name not in _TIMES:
+        return _titres(dataset, name) if name in _SIGNS else None
     if dataset[name].dtype.kind == "f":
         return np.atleast_1d(dataset[name].values).astype(np.float64)
-    given = unit_of(str(dataset[name].attrs.get("source_column", ""))) or unit  # text is as the table has it
-    read = [time_in(entry, given=given, wanted=unit) for entry in entries]
-    return np.array([np.nan if value is None else value for value in read])
+    return np.array(_times(dataset, name, entries).values)
+
+
+def _times(dataset: xr.Dataset, name: str, entries: Texts) -> Times:
+    """Read a column of times that is text, as its table has it."""
+    return read_times(list(entries), _TIMES[name], unit_of(str(dataset[name].attrs.get("source_column", ""))))
 
 
 def _titres(dataset: xr.Dataset, name: str) -> Floats | None:
-    """Entries of EBV or VCA as measurements, where they are more than codes for yes and no."""
+    """Entries of EBV or VCA as measurements, where they are more than codes."""
     raw = texts(dataset, name, ("patient",))
     try:
         values = np.array([np.nan if text.lower() in MISSING else float(text) for text in raw])
     except ValueError:
         return None
-    return values if len({*known(values)}) >= _TITRES else None
+    return values if len({*known(values)}) >= _TITRES and not _codes(raw) else None
+
+
+def _codes(written: Iterable[str]) -> list[str]:
+    """Entries of EBV or VCA that are codes of unknown meaning: few whole numbers below 10, other than 0 and 1 alone."""
+    there = {text.strip() for text in written} - {text for text in written if text.strip().lower() in MISSING}
+    numbers = {text: number for text in there if (number := plain_number(text)) is not None}
+    own = {number for number in numbers.values() if not is_missing_code(number)}
+    are_codes = len(own) <= _MOST_CODES and all(0 <= number < 10 and number.is_integer() for number in own)
+    return sorted(numbers) if are_codes and not {*numbers.values()} <= {0, 1} else []
 
 
 def _counted(name: str, label: str, entries: Texts, columns: Columns) -> Rows:
@@ -180,18 +196,46 @@ def _doubts(dataset: xr.Dataset, stage: Texts, entries: Mapping[str, Texts]) -> 
     """Say what in the store itself cannot be right, or was not understood."""
     notes = []
     for name, found in entries.items():
-        if odd := _not_numbers(dataset, name, found):
-            notes.append(f"{_LABELS[name]}: no number in {some(odd)}.")
-        if below := _below_zero(dataset, name, found):
-            left_out = f"left out and counted as {NOT_STATED!r}"
-            notes.append(f"{_LABELS[name]}: {many(below, 'entry is', 'entries are')} below 0, {left_out}.")
+        if any(found):
+            notes += [f"{_LABELS[name]}: {said}." for said in _left_out(dataset, name, found)]
     for name in EVENTS:
         if any(entries[name]):
             events = _events(dataset, name, list(texts(dataset, name, ("patient",))))
             notes += [f"{_LABELS[name]}: {said}." for said in (events.problem, events.doubt) if said]
-    if {*entries["sex"]} & {"0", "1", "2"}:
-        notes.append("Sex: the table has codes for it and does not say which is which.")
+    if codes := sorted({*entries["sex"]} & {"0", "1", "2"}):
+        notes.append(f"Sex: the table has codes for it and does not say which is which; {_declare('sex', codes[0])}.")
+    for name in _SIGNS:
+        if any(entries[name]) and (codes := _codes(texts(dataset, name, ("patient",)))):
+            what = f"the table has codes ({some(codes)}) and does not say what each means"
+            notes.append(f"{_LABELS[name]}: {what}; {_declare(name, codes[0])}.")
     return notes + _doubts_of_m1(stage, entries["m_stage"])
+
+
+def _declare(name: str, code: str) -> str:
+    """Tell how to say what codes mean."""
+    meaning = "negative" if name in _SIGNS else "female"
+    toml = f'[values.{name}] "{code}" = "{meaning}"'
+    return f"say in a TOML file what every entry means, as in {toml}, and convert again with --config"
+
+
+def _left_out(dataset: xr.Dataset, name: str, entries: Texts) -> list[str]:
+    """Say what of a column of numbers is in no mean."""
+    numbers = _as_numbers(dataset, name, entries)
+    if numbers is None:
+        return []
+    left_out = f"left out and counted as {NOT_STATED!r}"
+    said = []
+    recorded = map(str, dataset[name].attrs.get("missing_codes", ()))
+    codes = {code for code in recorded if plain_number(code) is not None}
+    if name in _TIMES and dataset[name].dtype.kind != "f":
+        read = _times(dataset, name, entries)
+        codes |= {*read.codes}
+        said += [f"no number in {some(read.odd)}, {left_out}"] if read.odd else []
+    if codes:
+        said.append(f"{some(sorted(codes))} taken for not known, {left_out}")
+    if below := int((numbers < 0).sum()):
+        said.append(f"{many(below, 'entry is', 'entries are')} below 0, {left_out}")
+    return said
 
 
 def _doubts_of_m1(stage: Texts, m_stage: Texts) -> list[str]:
@@ -205,20 +249,6 @@ def _doubts_of_m1(stage: Texts, m_stage: Texts) -> list[str]:
     if not wrong:
         return []
     return [f"{many(wrong, 'patient is', 'patients are')} M1 but not of stage {of_m1}, or the reverse."]
-
-
-def _not_numbers(dataset: xr.Dataset, name: str, entries: Texts) -> list[str]:
-    """Entries of a column of numbers that are none."""
-    if _UNITS[name] is None or not any(entries) or dataset[name].dtype.kind == "f":
-        return []
-    read = _as_numbers(dataset, name, entries)
-    return [] if read is None else sorted({*entries[np.isnan(read)]} - {""})
-
-
-def _below_zero(dataset: xr.Dataset, name: str, entries: Texts) -> int:
-    """Count the numbers of a column that are below 0."""
-    read = _as_numbers(dataset, name, entries) if any(entries) else None
-    return 0 if read is None else int((read < 0).sum())
 
 
 def clinical_columns(dataset: xr.Dataset) -> pd.DataFrame:

@@ -17,6 +17,7 @@ from matplotlib.transforms import ScaledTranslation
 from numpy.typing import NDArray
 
 from npczarr.errors import ParameterError
+from npczarr.report.agreement_table import metric_name
 from npczarr.report.outlined_figure import outlined_panel
 from npczarr.report.style import GRAY, WIDE_INCHES, blank, box, colors_of, styled
 from npczarr.report.survival import LEAST_PATIENTS, survival_curves, survival_summary
@@ -71,7 +72,7 @@ def agreement_boxes(agreement: xr.Dataset, metric: str = "dice") -> Figure:
         box(axes, at, values[np.isfinite(values)], colors[sequence], width=0.5)
     axes.set_xticks(range(len(groups)), [f"{s}\nn = {int(np.isfinite(v).sum())}" for s, v in groups.items()])
     axes.set_xlim(-0.6, len(groups) - 0.4)
-    name = {"dice": "Dice coefficient", "jaccard": "Jaccard index"}.get(metric, metric.replace("_", " "))
+    name = {"dice": "Dice coefficient", "jaccard": "Jaccard index"}.get(metric, metric_name(agreement, metric))
     axes.set_ylabel(name if unit == "1" else f"{name}, {unit}")
     if metric in ("dice", "jaccard"):
         axes.set_ylim(top=1)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,10 +16,11 @@ from npczarr.report.contents import Contents
 from npczarr.report.inputs import ReportInputs
 from npczarr.report.scored_scans import ScoredScan
 from npczarr.report.style import data_url
-from npczarr.report.table_text import first_visits, is_of_patients, labels, numbers, texts
+from npczarr.report.table_text import first_visits, is_of_patients, labels, numbers, one, texts, two
 
 _STAGES = {"t_stage": "T", "n_stage": "N", "m_stage": "M", "clinical_stage": "stage"}
 _MM3 = 1000.0  # in one cm³
+_SLICES = "Slices with tumor, z in mm"
 _TILES = 1000  # on the sheet: a page of more would be too large to open
 
 
@@ -32,8 +34,7 @@ def patients_blocks(inputs: ReportInputs, contents: Contents) -> list[Block]:
     frame = _tumors(inputs, stages, volumes)
     if frame.columns.empty:
         return [*blocks, Words("No tumor of these patients is outlined.")]
-    flat = [" ".join(map(str, column)).strip() for column in frame.columns.to_flat_index()]
-    contents.tables["tumors_by_patient"] = frame.set_axis(flat, axis=1)
+    contents.tables["tumors_by_patient"] = _for_files(frame, inputs.scored)
     measured = not isinstance(inputs.morphology, Absent)
     notes = ["Click a heading to sort. Positions are those of the first and last slice with tumor, along the normal."]
     if not measured:
@@ -98,7 +99,7 @@ def _sequences_by_outlines(scored: Mapping[tuple[str, str], ScoredScan], sequenc
 def _tile(patient: str, seen: ScoredScan | None, words: tuple[str, str], stage: int, volume_cm3: float) -> Tile:
     """Make one tile; words: the sequence shown, and the stages."""
     sequence, stages = words
-    size, volume_cm3 = ("", -1.0) if np.isnan(volume_cm3) else (f"{volume_cm3:.1f} cm³", volume_cm3)
+    size, volume_cm3 = ("", -1.0) if np.isnan(volume_cm3) else (f"{one(volume_cm3)} cm³", volume_cm3)
     if seen is None or seen.thumbnail is None:
         return Tile(patient, "", "", "", tuple(filter(None, (stages, "no image"))), stage, volume_cm3)
     picture = seen.thumbnail
@@ -114,33 +115,51 @@ def _tumors(inputs: ReportInputs, stages: Mapping[str, list[str]], volumes: pd.D
         ("", short): stages[name] for name, short in _STAGES.items() if any(stages.get(name, []))
     }
     sequences = [s for s in sequences if volumes[s].notna().any()]
-    columns |= {("Volume, cm³", s): volumes[s].map(_two_decimals).to_list() for s in sequences}
+    columns |= {("Volume, cm³", s): _written(volumes[s], two) for s in sequences}
     if not isinstance(inputs.morphology, Absent):
         diameters = _of_cohort(inputs.morphology, "max_diameter", patients, sequences) / 10
-        columns |= {("Max diameter, cm", s): diameters[s].map(_one_decimal).to_list() for s in sequences}
+        columns |= {("Max diameter, cm", s): _written(diameters[s], one) for s in sequences}
     for s in sequences:
         found = [_extent(inputs.scored.get((patient, s))) for patient in patients]
         if any(found):
-            columns["Slices with tumor, z in mm", s] = found
+            columns[_SLICES, s] = found
     return pd.DataFrame(columns, index=pd.Index(patients, name="patient"))
 
 
+def _written(column: pd.Series[float], write: Callable[[float], str]) -> list[str]:
+    return ["" if np.isnan(value) else write(value) for value in column]
+
+
+def _for_files(frame: pd.DataFrame, scored: Mapping[tuple[str, str], ScoredScan]) -> pd.DataFrame:
+    """Return the table with heads of one line, and the slices with tumor as numbers in two columns."""
+    columns: dict[str, list[Any]] = {}
+    for head, sequence in (map(str, column) for column in frame.columns.to_flat_index()):
+        if head == _SLICES:
+            ends = [_ends_mm(scored.get((patient, sequence))) for patient in frame.index]
+            for which, values in zip(("first", "last"), zip(*ends, strict=True), strict=True):
+                columns[f"{which} slice with tumor, z in mm {sequence}"] = [
+                    round(z, 1) + 0.0 for z in values
+                ]  # no -0.0
+        else:
+            columns[f"{head} {sequence}".strip()] = frame[head, sequence].to_list()
+    return pd.DataFrame(columns, index=frame.index)
+
+
 def _extent(seen: ScoredScan | None) -> str:
-    if seen is None or seen.thumbnail is None or np.isnan(seen.thumbnail.tumor_mm[0]):
-        return ""
-    return "\u00a0to\u00a0".join(_signed(value) for value in seen.thumbnail.tumor_mm)
+    ends = _ends_mm(seen)
+    return "" if np.isnan(ends[0]) else "\u00a0to\u00a0".join(map(_signed, ends))
+
+
+def _ends_mm(seen: ScoredScan | None) -> tuple[float, float]:
+    """Positions of the first and the last slice with tumor; NaN where there is none."""
+    if seen is None or seen.thumbnail is None:
+        return np.nan, np.nan
+    first, last = seen.thumbnail.tumor_mm
+    return float(first), float(last)
 
 
 def _signed(value: float) -> str:
     return f"{value:.1f}".replace("-", "−")
-
-
-def _two_decimals(value: float) -> str:
-    return "" if np.isnan(value) else f"{value:.2f}"
-
-
-def _one_decimal(value: float) -> str:
-    return "" if np.isnan(value) else f"{value:.1f}"
 
 
 def _stages(dataset: xr.Dataset) -> dict[str, list[str]]:

@@ -14,9 +14,10 @@ from npczarr.model.label_set import flag_names
 from npczarr.report import figures, tables
 from npczarr.report.blocks import Absent, Block, Figures, Words, as_table
 from npczarr.report.contents import Contents
+from npczarr.report.digits import signed
 from npczarr.report.inputs import ReportInputs
 from npczarr.report.outlined_figure import median_patient
-from npczarr.report.table_text import at_first_visits, describe_visits, first_visits, in_full, labels
+from npczarr.report.table_text import at_first_visits, describe_visits, first_visits, in_full, labels, three
 
 
 def tumors_blocks(inputs: ReportInputs, contents: Contents) -> list[Block]:
@@ -95,25 +96,22 @@ def _panel(dataset: xr.Dataset, contents: Contents) -> Block:
 
 
 def _limits(frame: pd.DataFrame) -> pd.DataFrame:
-    """Write Bland-Altman's numbers as text."""
+    """Write Bland-Altman's numbers as text; of one patient there are no limits."""
+    limits = zip(frame["lower"], frame["upper"], frame["ratio_lower"], frame["ratio_upper"], strict=True)
+    written = [
+        ("", "") if np.isnan(low) else (f"{signed(low, 2)} to {signed(high, 2)}", f"{three(least)} to {three(most)}")
+        for low, high, least, most in limits
+    ]
     return pd.DataFrame(
         {
             "sequences": [f"{first} − {second}" for first, second in zip(frame["first"], frame["second"], strict=True)],
             "n": frame["n"],
-            "mean difference, cm³": [_signed(n) for n in frame["mean_difference"]],
-            "limits, cm³": [
-                f"{_signed(a)} to {_signed(b)}" for a, b in zip(frame["lower"], frame["upper"], strict=True)
-            ],
-            "ratio": [f"{n:.3f}" for n in frame["ratio"]],
-            "limits of the ratio": [
-                f"{a:.3f} to {b:.3f}" for a, b in zip(frame["ratio_lower"], frame["ratio_upper"], strict=True)
-            ],
+            "mean difference, cm³": [signed(n, 2) for n in frame["mean_difference"]],
+            "limits, cm³": [differences for differences, _ in written],
+            "ratio": [three(n) for n in frame["ratio"]],
+            "limits of the ratio": [ratios for _, ratios in written],
         }
     ).set_index("sequences")
-
-
-def _signed(number: float) -> str:
-    return f"{number:+.2f}".replace("-", "−")
 
 
 def _unmeasured(inputs: ReportInputs, morphology: xr.Dataset) -> list[Block]:
@@ -171,9 +169,9 @@ def _survival(dataset: xr.Dataset, contents: Contents, name: str, time: str, eve
 
 
 _SURVIVAL = (
-    "95 % limits: exponential Greenwood (Kalbfleisch and Prentice 1980), as lifelines computes them. Stages of fewer "
-    "than five patients have no curve and no estimate; a stage none of whose patients was observed so long has no "
-    "estimate either, unless all had the event before."
+    "95 % limits: exponential Greenwood (Kalbfleisch and Prentice 1980), as lifelines computes them; there are none "
+    "where all or none had the event. Stages of fewer than five patients have no curve and no estimate, and are in no "
+    "test; a stage none of whose patients was observed so long has no estimate either, unless all had the event before."
 )
 
 
@@ -196,7 +194,7 @@ def _estimate_text(survival: float, lower: float, upper: float, followed_months:
     """Write survival with its limits, or how long the group was observed where that is too short."""
     if np.isnan(survival):
         return f"followed to {in_full(followed_months)} months"
-    return f"{survival:.2f} [{lower:.2f}, {upper:.2f}]"
+    return f"{survival:.2f}" if np.isnan(lower) else f"{survival:.2f} [{lower:.2f}, {upper:.2f}]"
 
 
 def raters_blocks(inputs: ReportInputs, contents: Contents) -> list[Block]:

@@ -18,15 +18,16 @@ from npczarr.report.style import GRAY, WIDE_INCHES, blank, colors_of, short, sty
 _LINES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 1)))
 _STEP_MONTHS = 12
 _MOST_STEPS = 30
-LEAST_PATIENTS = 5  # of a group: a curve of fewer means little
+LEAST_PATIENTS = 5  # of a group: a curve, an estimate or a test of fewer means little
 _ROUNDING = 1e-9  # of a product of fractions: an estimate of exactly 1/2 may be 0.5000000000000001
 
 
 def survival_summary(times: pd.DataFrame) -> pd.DataFrame:
     """Summarise each group: patients, events, median survival and survival at the last full year, with 95 % limits.
 
-    The year is the last that a patient of any group of five or more has reached. A group none of whose patients was
-    observed so long has no survival there: NaN; it is 0 where all of them had the event before.
+    Groups of five patients or more are estimated and tested, as :func:`survival_curves` draws them; of others there are
+    the counts alone. The year is the last that a patient of such a group has reached. A group none of whose patients
+    was observed so long has no survival there: NaN; it is 0 where all of them had the event before.
 
     Parameters
     ----------
@@ -38,34 +39,46 @@ def survival_summary(times: pd.DataFrame) -> pd.DataFrame:
     pandas.DataFrame
         Index `group`; `patients`, `events`, `median_months` (first time at which the estimate is 1/2 or less, infinite
         where there is none), `at` (months), `survival`, `lower`, `upper`, `followed_months` (how long the patient
-        observed longest was).
-        ``attrs["logrank_p"]``: probability under one survival for all, NaN with one group.
+        observed longest was). The limits are NaN where survival is 0 or 1: the formula has none there.
+        ``attrs["logrank_p"]``: probability under one survival for all these groups, NaN with one or none.
 
     References
     ----------
     Kaplan and Meier, J Am Stat Assoc 1958; 53: 457-481. Limits: exponential Greenwood (Kalbfleisch and Prentice 1980),
     as lifelines computes them. Log-rank test: Mantel, Cancer Chemother Rep 1966; 50: 163-170.
     """
-    large = times[times["group"].map(times["group"].value_counts()) >= LEAST_PATIENTS]
+    large = _large_groups(times)
     at = float(_years(times if large.empty else large)[-1])
-    rows = {group: _summary_row(times[times["group"] == group], fit, at) for group, fit in _fits(times).items()}
-    summary = pd.DataFrame.from_dict(rows, orient="index")
+    fits = _fits(large)
+    rows = {}
+    for group, one in times.groupby("group", sort=False):
+        counts = {"patients": len(one), "events": int(one["event"].sum())}
+        rows[str(group)] = counts | (_estimates(one, fits[str(group)], at) if str(group) in fits else {"at": at})
+    columns = ["patients", "events", "median_months", "at", "survival", "lower", "upper", "followed_months"]
+    summary = pd.DataFrame.from_dict(rows, orient="index").reindex(columns=columns)
     summary.index.name = "group"
-    summary.attrs["logrank_p"] = _logrank(times)
+    summary.attrs["logrank_p"] = _logrank(large)
     return summary
 
 
-def _summary_row(one: pd.DataFrame, fit: KaplanMeierFitter, at: float) -> dict[str, float]:
-    """Summarise one group; `at` in months."""
+def _large_groups(times: pd.DataFrame) -> pd.DataFrame:
+    """Patients of the groups that are estimated, drawn and tested."""
+    large: pd.DataFrame = times[times["group"].map(times["group"].value_counts()) >= LEAST_PATIENTS]
+    large.attrs = dict(times.attrs)
+    return large
+
+
+def _estimates(one: pd.DataFrame, fit: KaplanMeierFitter, at: float) -> dict[str, float]:
+    """Estimate the survival of one group; `at` in months."""
     followed = float(one["months"].max())
     limits = fit.confidence_interval_survival_function_
     lower, upper = limits.loc[limits.index <= at].iloc[-1]
     survival = float(fit.predict(at))
     if followed < at and not one["event"].all():  # the estimate would carry on what nobody was there to show
-        survival = lower = upper = np.nan
+        survival = np.nan
+    if not _ROUNDING < survival < 1 - _ROUNDING:  # Greenwood's formula has no limits at 0 and 1
+        lower = upper = np.nan
     return {
-        "patients": len(one),
-        "events": int(one["event"].sum()),
         "median_months": _median_months(fit),
         "at": at,
         "survival": survival,
@@ -97,13 +110,10 @@ def survival_curves(times: pd.DataFrame, *, xlabel: str = "Months", ylabel: str 
     ParameterError
         If no group has five patients.
     """
-    counts = times["group"].value_counts()
-    shown = times[times["group"].map(counts) >= LEAST_PATIENTS]
-    shown.attrs = dict(times.attrs)
-    if shown.empty:
-        largest = 0 if counts.empty else int(counts.max())
+    largest = int(times["group"].value_counts().max()) if len(times) else 0
+    if largest < LEAST_PATIENTS:
         raise ParameterError(f"no group has {LEAST_PATIENTS} patients, the largest has {largest}: too few for a curve")
-    times = shown
+    times = _large_groups(times)
     fits = _fits(times)
     years = _years(times)
     figure = blank(2.5 + 0.2 * len(fits), width_inches=WIDE_INCHES)

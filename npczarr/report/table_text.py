@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from npczarr.errors import ParameterError
 from npczarr.model.schema import SCAN
+from npczarr.report.digits import fixed
 from npczarr.store.axis_order import in_axis_order
 from npczarr.store.measured import changed_scans, is_held
 from npczarr.store.subjects import subjects_of, unordered_visits, visit_places
@@ -177,18 +178,18 @@ def up_to_two(number: float) -> str:
 
 
 def one(number: float) -> str:
-    """One decimal: of distances in mm, which are no finer than voxels."""
-    return f"{number:.1f}"
+    """One decimal, two significant digits at least: of distances in mm."""
+    return fixed(number, 1)
 
 
 def three(number: float) -> str:
-    """Three decimals."""
-    return f"{number:.3f}"
+    """Three decimals, two significant digits at least."""
+    return fixed(number, 3)
 
 
 def two(number: float) -> str:
-    """Two decimals."""
-    return f"{number:.2f}"
+    """Two decimals, two significant digits at least."""
+    return fixed(number, 2)
 
 
 def whole(number: float) -> str:

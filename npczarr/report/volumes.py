@@ -14,6 +14,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from npczarr.errors import ParameterError
 from npczarr.model.categories import canonical, ranked
+from npczarr.report.digits import signed
 from npczarr.report.style import (
     COLORS,
     GRAY,
@@ -26,7 +27,7 @@ from npczarr.report.style import (
     plain_numbers,
     styled,
 )
-from npczarr.report.table_text import first_visits, is_of_patients, of_one
+from npczarr.report.table_text import first_visits, is_of_patients, of_one, two
 from npczarr.store.measured import held_to
 from npczarr.store.subjects import unordered_visits
 
@@ -179,9 +180,9 @@ def _draw_ratios(axes: Axes, pair: tuple[str, str], frame: pd.DataFrame, row: pd
     _draw_points(axes, frame.mean(axis=1), frame[first] / frame[second], 1)
     _draw_limits(axes, row["ratio"], row["ratio_lower"], row["ratio_upper"])
     axes.set_yscale("log")
-    summary = f"{row['ratio']:.2f}"
+    summary = two(row["ratio"])
     if np.isfinite(row["ratio_lower"]):
-        summary += f" [{row['ratio_lower']:.2f}, {row['ratio_upper']:.2f}]"
+        summary += f" [{two(row['ratio_lower'])}, {two(row['ratio_upper'])}]"
     axes.set_title(f"{first} / {second}\n{summary}, n = {len(frame)}", fontsize=7, fontweight="normal")
 
 
@@ -190,10 +191,9 @@ def _draw_differences(axes: Axes, pair: tuple[str, str], frame: pd.DataFrame, ro
     _draw_points(axes, frame.mean(axis=1), frame[first] - frame[second], 0)
     _draw_limits(axes, row["mean_difference"], row["lower"], row["upper"])
     axes.margins(y=0.15)
-    summary = f"{row['mean_difference']:+.2f}"
+    summary = signed(row["mean_difference"], 2)
     if np.isfinite(row["lower"]):
-        summary += f" [{row['lower']:+.2f}, {row['upper']:+.2f}]"
-    summary = summary.replace("-", "−")
+        summary += f" [{signed(row['lower'], 2)}, {signed(row['upper'], 2)}]"
     axes.set_title(f"{first} − {second}\n{summary}, n = {len(frame)}", fontsize=7, fontweight="normal")
 
 

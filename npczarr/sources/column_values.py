@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from npczarr.model.categories import canonical
-from npczarr.model.clinical import LONG_MONTHS, MISSING, ClinicalField, fold, is_missing_code, time_in, unit_of
+from npczarr.model.clinical import LONG_MONTHS, MISSING, ClinicalField, fold, plain_number, read_times, unit_of
 from npczarr.model.events import EVENTS, read_events
 from npczarr.model.identity_words import GERMAN_EVENTS
 
@@ -115,7 +115,7 @@ def _numbers_or_text(name: str, entries: Mapping[At, str], shape: tuple[int, ...
     """Read a column that nobody knows; `commas`: whether its numbers may have decimal commas."""
     given = {at: text for at, text in entries.items() if text.lower() not in MISSING}
     decimal = commas and _has_decimal_commas(list(given.values()))
-    numbers = {at: _number(text.replace(",", ".") if decimal else text) for at, text in given.items()}
+    numbers = {at: plain_number(text.replace(",", ".") if decimal else text) for at, text in given.items()}
     others = [entries[at] for at, number in numbers.items() if number is None]
     if not numbers or others or _are_codes([*given.values()]):
         return ColumnValues(_filled(shape, entries, ""), warnings=_nearly_numbers(name, others, len(numbers)))
@@ -194,49 +194,48 @@ def _text(name: str, known: ClinicalField, entries: Mapping[At, str], shape: tup
 
 
 def _times(name: str, known: ClinicalField, entries: Mapping[At, str], shape: tuple[int, ...]) -> ColumnValues:
-    """Read ages and times; one that is no number leaves the column as text."""
+    """Read ages and times; one that is no number leaves the column as text, without codes for missing ones."""
     unit = str(known.units)
     given = unit_of(name)
-    kept = {at: text for at, text in entries.items() if text.lower() not in MISSING}
-    read = {at: time_in(text, given=given or unit, wanted=unit) for at, text in kept.items()}
-    numbers = {at: value for at, value in read.items() if value is not None}
-    if len(numbers) < len(read):
-        odd = next(kept[at] for at, value in read.items() if value is None)
-        warning = f"{name}: {odd!r} is no number, so the column is kept as text"
-        return ColumnValues(_filled(shape, entries, ""), warnings=(warning,))
-    if not numbers:
-        return ColumnValues(_filled(shape, entries, ""))
-    codes, warnings = _missing_codes(name, known, numbers, kept)
-    numbers = {at: value for at, value in numbers.items() if at not in codes}
-    recorded: dict[str, Any] = {"missing_codes": sorted({kept[at] for at in codes})} if codes else {}
+    read = read_times(list(entries.values()), known, given)
+    numbers = {at: value for at, value in zip(entries, read.values, strict=True) if not np.isnan(value)}
+    warnings = _doubtful_numbers(name, known, numbers, entries)
     if unit == "month" and given is None:
         warnings += _long_months(name, numbers)
+    recorded: dict[str, Any] = {"missing_codes": [*read.codes]} if read.codes else {}
+    if read.odd:
+        warnings.insert(0, f"{name}: {_first(entries, read.odd)!r} is no number, so the column is kept as text")
+    if read.odd or not (numbers or read.codes):
+        kept = {at: text for at, text in entries.items() if text not in read.codes}
+        return ColumnValues(_filled(shape, kept, ""), recorded, tuple(warnings))
     if given not in (None, unit):
         recorded["source_units"] = given
     return ColumnValues(_filled(shape, numbers, np.nan), recorded, tuple(warnings))
 
 
-def _missing_codes(
+def _first(entries: Mapping[At, str], of: Sequence[str]) -> str:
+    return next(text for text in entries.values() if text in of)
+
+
+def _doubtful_numbers(
     name: str, known: ClinicalField, numbers: Mapping[At, float], entries: Mapping[At, str]
-) -> tuple[list[At], list[str]]:
-    """Find entries such as 999 that stand for a missing value, and warn of other numbers that make no sense."""
-    senseless = [at for at in numbers if not 0 <= numbers[at] <= (known.highest or np.inf)]
-    codes = [at for at in senseless if (raw := _number(entries[at])) is not None and is_missing_code(raw)]
+) -> list[str]:
+    """Warn of numbers that make no sense, or may be codes for missing ones."""
     warnings = []
-    if count := len(senseless) - len(codes):
+    if count := sum(not 0 <= number <= (known.highest or np.inf) for number in numbers.values()):
         warnings.append(f"{name}: {count} values outside 0 to {known.highest:g} {known.units}s, kept as they are")
-    if far := _nines_far_above(numbers, entries, codes):
+    if far := _nines_far_above(numbers, entries):
         warnings.append(
             f"{name}: {far!r} is far above all other values and may be a code for a missing one, kept as it is; if it "
             "is a code, leave the cell empty"
         )
-    return codes, warnings
+    return warnings
 
 
-def _nines_far_above(numbers: Mapping[At, float], entries: Mapping[At, str], codes: Sequence[At]) -> str:
+def _nines_far_above(numbers: Mapping[At, float], entries: Mapping[At, str]) -> str:
     """Return an entry such as 9999 that may be a time, and is far above all others; "" if there is none."""
-    nines = [at for at in numbers if at not in codes and re.fullmatch(r"9{3,}", entries[at].strip())]
-    others = [number for at, number in numbers.items() if at not in {*nines, *codes}]
+    nines = [at for at in numbers if re.fullmatch(r"9{3,}", entries[at].strip())]
+    others = [number for at, number in numbers.items() if at not in nines]
     return next((entries[at] for at in nines if others and numbers[at] > _FAR_ABOVE * max(others)), "")
 
 
@@ -258,13 +257,6 @@ def _filled(shape: tuple[int, ...], entries: Mapping[At, Any], fill: Any) -> NDA
     return column
 
 
-def _number(text: str) -> float | None:
-    try:
-        return None if "_" in text else float(text)  # to Python 1_2 is twelve, in a table it is a code
-    except ValueError:
-        return None
-
-
 def are_spreadsheet_days(name: str, entries: Iterable[str | float]) -> bool:
     """Whether entries are dates as numbers of a spreadsheet program, by their range and the name of the column.
 
@@ -274,7 +266,7 @@ def are_spreadsheet_days(name: str, entries: Iterable[str | float]) -> bool:
     words = {fold(word) for word in re.findall(r"[^\W\d_]+", name)}
     if words.isdisjoint(_TIME_POINTS) or not words <= _TIME_POINTS | _BESIDE:
         return False
-    numbers = [_number(text) for text in map(str, entries) if text.lower() not in MISSING]
+    numbers = [plain_number(text) for text in map(str, entries) if text.lower() not in MISSING]
     days = {number for number in numbers if number is not None and _FIRST_DAY <= number <= _LAST_DAY}
     # codes of operations are as large, and repeat
     return all(number in days for number in numbers) and len(days) > _MOSTLY * len(numbers)

@@ -9,9 +9,9 @@ from npczarr.kernels.bootstrap import summarise
 
 
 def test_counts_mean_and_median():
-    result = summarise([0.5, math.nan, 0.7, 0.9, 0.6])
-    assert (result.n, result.n_empty) == (4, 1)
-    assert_allclose((result.mean, result.median), (0.675, 0.65))
+    result = summarise([0.5, math.nan, 0.7, 0.9, 0.6, 0.8])
+    assert (result.n, result.n_empty) == (5, 1)
+    assert_allclose((result.mean, result.median), (0.7, 0.7))
     assert 0.5 <= result.mean_low < result.mean < result.mean_high <= 0.9
     assert 0.5 <= result.median_low < result.median < result.median_high <= 0.9
 
@@ -44,13 +44,28 @@ def test_infinite_distances_count():
 
 
 def test_few_values():
-    one = summarise([0.8])
-    assert (one.mean_low, one.mean, one.mean_high) == (one.median_low, one.median, one.median_high) == (0.8,) * 3
     none = summarise([math.nan, math.nan])
     assert (none.n, none.n_empty) == (0, 2)
     assert math.isnan(none.mean)
     assert math.isnan(none.median_high)
     assert summarise([]).n == 0
+
+
+@pytest.mark.parametrize("values", [range(1, n + 1) for n in range(1, 6)])
+def test_fewer_than_five_subjects_have_no_interval(values):
+    """Subjects, not values: ten visits of two patients are two, and one whose value is NaN is none."""
+    visits = summarise(np.repeat(values, 5), subjects=np.repeat([f"s{i}" for i in values], 5).tolist())
+    for found in (summarise([*values, math.nan]), visits):
+        assert found.mean == found.median == np.mean(values)
+        limits = (found.mean_low, found.mean_high, found.median_low, found.median_high)
+        assert np.isfinite(limits).all() if len(values) == 5 else np.isnan(limits).all()
+
+
+def test_subjects_are_as_many_as_values():
+    with pytest.raises(ParameterError, match=r"subjects: expected one for each of the 3 values, found 2; repeat"):
+        summarise([1.0, 2.0, 3.0], subjects=["a", "b"])
+    with pytest.raises(ParameterError, match="found 4"):
+        summarise([1.0, math.nan, 3.0], subjects=["a", "b", "c", "d"])
 
 
 @pytest.mark.parametrize("wrong", [{"level": 1.0}, {"level": 0.0}, {"resamples": 0}])
@@ -76,11 +91,11 @@ def test_subjects_are_drawn_whole():
 
 
 def test_the_median_of_drawn_subjects_is_that_of_their_values():
-    values = np.array([1.0, 2, 3, 4, 5, 6, np.inf])
-    subjects = ["a", "a", "b", "c", "c", "c", "d"]
+    values = np.array([1.0, 2, 3, 4, 5, 6, 7, np.inf])
+    subjects = ["a", "a", "b", "c", "c", "c", "d", "e"]
     found = summarise(values, subjects=subjects, resamples=500)
     rng = np.random.default_rng(0)
-    parts = [[1.0, 2], [3], [4, 5, 6], [np.inf]]
-    medians = [np.median(np.concatenate([parts[i] for i in rng.integers(4, size=4)])) for _ in range(500)]
+    parts = [[1.0, 2], [3], [4, 5, 6], [7], [np.inf]]
+    medians = [np.median(np.concatenate([parts[i] for i in rng.integers(5, size=5)])) for _ in range(500)]
     low, high = np.quantile(medians, (0.025, 0.975), method="inverted_cdf")
     assert (found.median_low, found.median_high) == (low, high)

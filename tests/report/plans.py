@@ -14,12 +14,12 @@ from npczarr.sources.tables import read_tables
 TEXT = np.dtypes.StringDType()
 
 
-def clinical_dataset(folder, text, patients):
-    """What a store holds of this clinical table (CSV), read as any source's is."""
+def clinical_dataset(folder, text, patients, *, warnings=0):
+    """What a store holds of this clinical table (CSV), read as any source's is, with so many warnings."""
     (folder / "info.csv").write_text(text, encoding="utf-8")
     cohort = Cohort(tuple(patients), SEQUENCES, {}, tables=(File("info.csv", 1, ""),))
     tables = read_tables(open_source(folder), cohort, SourceConfig())
-    assert tables.warnings == ()
+    assert len(tables.warnings) == warnings, tables.warnings
     columns = {
         name: (variable.dims, values if variable.dtype == "float64" else values.astype(TEXT), variable.all_attributes())
         for name, (variable, values) in tables.columns.items()

@@ -184,7 +184,38 @@ def test_a_number_that_is_none_is_left_out_and_said(tmp_path):
     table = clinical_stages(dataset)
     assert table.loc[("Age, years", "mean (SD)"), "all"] == "45.0 (7.07)"
     assert table.loc[("Age, years", "not stated"), "all"] == 2
-    assert "Age, years: no number in >80." in table.attrs["notes"]
+    assert "Age, years: no number in >80, left out and counted as 'not stated'." in table.attrs["notes"]
+
+
+CODED = """ID,Sex,Age,Clinical stage,Overall survival (months),Death event
+1,M,50{odd},2,20,1
+2,M,60,4b,{lost},0
+3,F,999,4a,10,1
+4,F,70,4a,9999,1
+5,M,80,2,33,0
+6,M,40,3,44,0
+"""
+
+
+def test_codes_for_not_known_are_no_ages_where_another_entry_is_odd(tmp_path):
+    """As in a column of numbers alone; whether the store has them as text still, or conversion left them out."""
+    patients = [str(i) for i in range(1, 7)]
+    plain = clinical_dataset(tmp_path, CODED.format(odd="", lost=""), patients, warnings=2)
+    odd = clinical_dataset(tmp_path, CODED.format(odd=" y.o.", lost="lost"), patients, warnings=4)
+    text = odd.assign_coords(
+        age=("patient", np.array(["50 y.o.", "60", "999", "70", "80", "40"], np.dtypes.StringDType())),
+        overall_survival=("patient", np.array(["20", "lost", "10", "9999", "33", "44"], np.dtypes.StringDType())),
+    )
+    means = [clinical_stages(one).loc["Overall survival, months", "all"].tolist() for one in (plain, odd, text)]
+    assert means == [["26.8 (14.9)", "26.5 [10, 44]", 2]] * 3
+    for one in (odd, text):
+        table = clinical_stages(one)
+        assert table.loc["Age, years", "all"].tolist() == ["62.5 (17.1)", "65 [40, 80]", 2]
+        assert "Age, years: no number in 50 y.o., left out and counted as 'not stated'." in table.attrs["notes"]
+    for one in (plain, odd, text):
+        notes = clinical_stages(one).attrs["notes"]
+        assert "Age, years: 999 taken for not known, left out and counted as 'not stated'." in notes
+        assert "Overall survival, months: 9999 taken for not known, left out and counted as 'not stated'." in notes
 
 
 def test_one_patient_one_column_or_none(tmp_path):
@@ -284,6 +315,10 @@ def test_a_clinical_table_by_sequence_ends_no_report(tmp_path):
     dataset = _staged(tmp_path, [str(i) for i in range(6)], by_sequence=True)
     assert dataset["clinical_stage"].dims == ("patient", "sequence")
     assert any("for each scan, expected one value a patient" in words for words in blocks_of(dataset))
+    of_scans = np.array([["0", "1", "2"]] * 6, np.dtypes.StringDType())
+    ages = ("patient", [40.0, 50, 60, 70, 80, 90])
+    table = clinical_stages(dataset.assign_coords(ebv=(("patient", "sequence"), of_scans), age=ages))
+    assert not [note for note in table.attrs["notes"] if "codes" in note]
 
 
 @pytest.mark.parametrize("odd", ["1e9", "1e400", "-3", "<b>", "$\\frac{$"])

@@ -349,14 +349,19 @@ def test_a_label_is_chosen_and_all_of_the_page_is_of_it(labeled, tmp_path):
         for row in rows:
             expected = float(volumes.sel(patient=row["patient"], label=label)) / 1000
             assert float(row["Volume, cm³ T1WI"]) == pytest.approx(expected, abs=0.006)
-        pages[label] = html, [row["Slices with tumor, z in mm T1WI"] for row in rows]
+        pages[label] = (
+            html,
+            [[row[f"{which} slice with tumor, z in mm T1WI"] for which in ("first", "last")] for row in rows],
+        )
     assert write_report(labeled, tmp_path / "default.html").read_text("utf-8") == pages["tumor"][0]
     masks = npc.open(labeled)
     for label, number in (("tumor", 1), ("node", 2)):
         scan = masks.npc.scan("001", "T1WI")
         there = scan.z.values[(scan.mask.values == number).any(axis=(1, 2))]
-        low, high = (f"{mm:.1f}".replace("-", "−") for mm in (there.min(), there.max()))
-        assert pages[label][1][0].split() == [low, "to", high]
+        low, high = (f"{mm:.1f}" for mm in (there.min(), there.max()))
+        assert pages[label][1][0] == [low, high], "numbers that any reader takes for numbers"
+        shown = f"{low}\u00a0to\u00a0{high}".replace("-", "−")
+        assert shown in pages[label][0]
     with pytest.raises(UnknownLabelError, match="label 'nod'"):
         write_report(labeled, tmp_path / "nod.html", label="nod")
 

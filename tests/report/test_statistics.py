@@ -11,6 +11,7 @@ from npczarr.errors import ParameterError
 from npczarr.model.results import AGREEMENT
 from npczarr.report import figures, tables
 from npczarr.report.contents import Contents
+from npczarr.report.digits import fixed
 from npczarr.report.outlined_figure import median_patient
 from npczarr.report.results_section import clinical_blocks, raters_blocks
 from npczarr.report.survival import survival_summary
@@ -32,7 +33,7 @@ def clinical(**columns):
     return xr.Dataset(found, coords={"patient": [f"{i:03d}" for i in range(size)], "sequence": SEQUENCES})
 
 
-@pytest.mark.parametrize("half", range(1, 21))
+@pytest.mark.parametrize("half", range(3, 21))
 def test_the_median_is_the_first_time_at_which_half_are_left(half):
     months = np.arange(1.0, 2 * half + 1)
     times = pd.DataFrame({"months": months, "event": months <= half, "group": "3"})
@@ -166,7 +167,7 @@ def test_times_below_0_are_in_no_mean_and_are_counted():
     words = clinical(clinical_stage=["I"] * 4, overall_survival=["-3", "-4", "20", "long"])
     notes = tables.clinical_stages(words).attrs["notes"]
     assert "Overall survival, months: 2 entries are below 0, left out and counted as 'not stated'." in notes
-    assert "Overall survival, months: no number in long." in notes
+    assert "Overall survival, months: no number in long, left out and counted as 'not stated'." in notes
 
 
 @pytest.mark.parametrize(
@@ -193,7 +194,39 @@ def test_large_numbers_are_written_in_full(kind):
     assert row["mean (SD)"].startswith("1407412 (")
 
 
+@pytest.mark.parametrize(
+    ("ebv", "counts"),
+    [
+        (["0", "1", "9", "0"], {"0": 2, "1": 1, "9": 1}),
+        (["0", "1", "2", ""], {"0": 1, "1": 1, "2": 1, "not stated": 1}),
+        (["1", "2", "2", "2"], {"1": 1, "2": 3}),
+        (["0", "1", "99", "-1"], {"-1": 1, "0": 1, "1": 1, "99": 1}),
+        ([0.0, 1.0, 9.0, np.nan], {"0": 1, "1": 1, "9": 1, "not stated": 1}),
+    ],
+)
+def test_codes_of_ebv_and_vca_are_counted_and_no_measurement(ebv, counts):
+    table = tables.clinical_stages(clinical(clinical_stage=["I"] * 4, ebv=ebv, vca=ebv))
+    for label in ("EBV DNA", "VCA IgA"):
+        assert table.loc[label, "all"].to_dict() == counts
+    codes = ", ".join(sorted({*counts} - {"not stated"}))
+    assert (
+        f"EBV DNA: the table has codes ({codes}) and does not say what each means; say in a TOML file what every entry "
+        f'means, as in [values.ebv] "{codes.split(", ")[0]}" = "negative", and convert again with --config.'
+    ) in table.attrs["notes"]
+
+
+@pytest.mark.parametrize("ebv", [["0", "1", "0", "1"], ["0", "3", "12", "8000"], ["0.5", "1", "2", "3"]])
+def test_signs_and_titres_are_no_codes(ebv):
+    table = tables.clinical_stages(clinical(clinical_stage=["I"] * 4, ebv=ebv))
+    assert not [note for note in table.attrs["notes"] if "codes" in note]
+    assert ({*table.loc["EBV DNA"].index} == {"negative", "positive"}) == (len({*ebv}) == 2)
+
+
 def test_numbers_keep_their_digits():
+    assert [fixed(n, 2) for n in (0.0008, 0.004, 0.0996, 0.1, 1.0, 0.0, -0.01)] == [
+        "0.00080", "0.0040", "0.10", "0.10", "1.00", "0.00", "-0.010",
+    ]  # fmt: skip
+    assert [fixed(n, 1) for n in (0.13, 0.996, 1.26, np.inf)] == ["0.13", "1.0", "1.3", "inf"]
     assert [three_digits(n) for n in (99.94, 99.96, 100.4, 9.996, 0.0, -99.97)] == [
         "99.9", "100", "100", "10.0", "0", "-100",
     ]  # fmt: skip

@@ -134,7 +134,12 @@ def test_a_group_of_whom_all_had_the_event_has_none_left_later():
     months = [3.0, 6, 9, 12, 15, 18, 10, 21, 33, 44, 55, 66]
     all_dead = ["1"] * 6 + ["0"] * 6
     times = survival_times(cohort(all_dead, months, ["I"] * 6 + ["II"] * 6))
-    assert survival_summary(times)["survival"].tolist() == [0, 1]
+    summary = survival_summary(times)
+    assert summary["survival"].tolist() == [0, 1]
+    assert summary[["lower", "upper"]].isna().all(axis=None)
+    cells = report_words(cohort(all_dead, months, ["I"] * 6 + ["II"] * 6))
+    assert "0.00 [" not in cells
+    assert "1.00 [" not in cells
     one_lost = survival_times(cohort(["0", *all_dead[1:]], months, ["I"] * 6 + ["II"] * 6))
     assert np.isnan(survival_summary(one_lost).loc["1", "survival"])
 
@@ -143,6 +148,23 @@ def test_a_few_patients_observed_long_do_not_choose_the_time():
     times = survival_times(FOLLOWED)
     few = pd.concat([times, pd.DataFrame({"months": [240.0], "event": [False], "group": ["3"]})])
     assert survival_summary(few)["at"].tolist() == [60, 60, 60]
+
+
+def test_one_rule_says_which_groups_are_estimated_drawn_and_tested():
+    """Four who died at once are listed with their number, and change no probability."""
+    times = survival_times(FOLLOWED)
+    few = pd.concat([times, pd.DataFrame({"months": [0.1] * 4, "event": [True] * 4, "group": ["3"] * 4})])
+    summary, without = survival_summary(few), survival_summary(times)
+    assert summary.attrs["logrank_p"] == without.attrs["logrank_p"]
+    drawn = survival_curves(few).axes[0].texts
+    assert [text.get_text() for text in drawn] == [f"log-rank p = {summary.attrs['logrank_p']:.3f}"]
+    assert summary.loc["3", ["patients", "events"]].tolist() == [4, 4]
+    assert summary.loc["3"].drop(["patients", "events", "at"]).isna().all()
+    pd.testing.assert_frame_equal(summary.drop("3"), without, check_dtype=False)
+    assert summary[["patients", "events"]].dtypes.eq(int).all()
+    alone = survival_summary(few[few["group"] == "3"])
+    assert np.isnan(alone.attrs["logrank_p"])
+    assert alone["median_months"].isna().all()
 
 
 @pytest.mark.parametrize("last", [0.6, 0.0])

@@ -11,8 +11,8 @@ import xarray as xr
 
 import npczarr
 from npczarr.errors import ParameterError
+from npczarr.report import figures, tables
 from npczarr.report import format as written
-from npczarr.report import tables
 from npczarr.report.published import (
     CLINICAL_STAGES,
     MRI_PARAMETERS,
@@ -221,6 +221,32 @@ def test_agreement_against_numpy_and_scipy(raters):
     assert row["min-max"] == f"{values.min():.3f}-{values.max():.3f}"
     assert table.loc[("hd, mm", "T2WI"), "mean [95 %]"].startswith("inf [")
     assert len(table.attrs["notes"]) == 2
+
+
+def test_fewer_than_five_patients_have_no_interval(raters):
+    table = tables.agreement(raters.isel(patient=slice(4, 8)))
+    assert not table["mean [95 %]"].str.contains("[", regex=False).any()
+    assert table.loc[("dice", "T1WI"), "mean [95 %]"] == f"{float(raters['dice'][4:8, 0].mean()):.3f}"
+    assert table.attrs["notes"] == ["There is no interval below 5 patients."]
+
+
+def test_surface_dice_is_named_with_its_tolerance(raters):
+    told = raters.assign_attrs(tolerance_mm=1.5)
+    table = tables.agreement(told)
+    assert ("surface dice at 1.5 mm", "T1WI") in table.index
+    assert "surface dice at 1.5 mm,T1WI," in written.to_csv(table)
+    assert "Surface Dice: share of both surfaces that lies within 1.5 mm of the other." in table.attrs["notes"]
+    assert figures.agreement_boxes(told, "surface_dice").axes[0].get_ylabel() == "surface dice at 1.5 mm"
+
+
+def test_small_numbers_keep_two_digits(raters, full):
+    table = tables.agreement(raters.assign(assd=raters["assd"] / 10))
+    middle = float(raters["assd"][2:, 0].mean()) / 10
+    assert table.loc[("assd, mm", "T1WI"), "mean [95 %]"].startswith(f"{middle:.2g} [0.0")
+    part = full.isel(patient=[0, 1])
+    nodes = planned_morphology(full).isel(patient=[0, 1])
+    nodes["volume"][:] = np.array([[0.8], [4.0]])
+    assert tables.tumor_size(part, nodes).loc["Volume, cm³", "T1WI"] == "0.0024 (0.00080-0.0040)"
 
 
 def test_agreement_of_several_pairs_of_one_sequence_and_of_none(raters):

@@ -268,12 +268,25 @@ def test_what_was_converted_and_what_was_missing_is_written_down(read):
     json.dumps({name: variable.all_attributes() for name, (variable, _) in tables.columns.items()}, allow_nan=False)
 
 
+def test_an_odd_entry_changes_nothing_about_the_codes_of_the_others(read):
+    """They are left out of text as of numbers, named and recorded; what may be a time stays, and is said."""
+    plain, odd = (read(info=f"ID,Age,OS (days)\n1,{age},{lost}\n2,999,9999\n10,-1,30\n") for age, lost in
+                  (("50", "1200"), ("50 y.o.", "lost")))  # fmt: skip
+    assert values(odd, "age") == ["50 y.o.", "", ""]
+    assert values(odd, "overall_survival") == ["lost", "9999", "30"]
+    for tables in (plain, odd):
+        assert tables.columns["age"][0].attributes["missing_codes"] == ["-1", "999"]
+        assert "info.csv: Age: 2 entries (-1, 999) taken for not known, and left empty" in tables.warnings
+        assert any("OS (days): '9999' is far above all other values" in said for said in tables.warnings)
+
+
 def test_numbers_that_make_no_sense_are_kept_and_said(read):
     tables = read(info="ID,Age,OS\n1,150,900.5\n2,50,365\n10,>80,12\n")
     assert values(tables, "age") == ["150", "50", ">80"]
     np.testing.assert_array_equal(values(tables, "overall_survival"), [900.5, 365, 12])
-    text, sense, days = tables.warnings
+    text, old, sense, days = tables.warnings
     assert "'>80' is no number" in text
+    assert "Age: 1 values outside 0 to 120 years, kept" in old
     assert "OS: 1 values outside 0 to 720 months, kept" in sense
     assert "OS: taken as months, up to 900.5" in days
 
