@@ -118,7 +118,7 @@ export class ReviewBar {
   readonly #state = h("span", { class: "state" });
   readonly #said = h("span", { class: "said", role: "status" });
   readonly #reason: HTMLSelectElement;
-  readonly #note = h("input", { type: "text", maxlength: 2000, "aria-label": "note", placeholder: "note, without names; Enter keeps it" });
+  readonly #note = h("input", { type: "text", maxlength: 2000, "aria-label": "note", placeholder: "note, no names; ↵ saves" });
   /** Notes that were typed and not kept, by the scans that were shown. */
   readonly #drafts = new Map<string, string>();
   #shown = "";
@@ -172,7 +172,7 @@ export class ReviewBar {
       this.#shown = shown;
       const notes = this.#notes();
       this.#note.value = this.#drafts.get(shown) ?? (notes.size === 1 ? [...notes][0] : "");
-      this.#note.placeholder = notes.size > 1 ? "several notes, each kept unless you write one" : "note, without names; Enter keeps it";
+      this.#note.placeholder = notes.size > 1 ? "several notes, each kept unless you write one" : "note, no names; ↵ saves";
       const known = marks.find((mark) => mark?.reason);
       if (known) this.#reason.value = known.reason;
     }
