@@ -98,8 +98,8 @@ class Manifest:
     def add(self, key: str, digest: str, files: Sequence[str]) -> None:
         """Add a scan that was written, and delete files that only an earlier version of it had."""
         for name in set(self.scans.get(key, {}).get("files", ())) - set(files):
-            path = (self.folder / name).resolve()
-            if path.is_file() and path.is_relative_to(self.folder):
+            path = self._below(name)
+            if path is not None and path.is_file():
                 path.unlink()
         self.scans[key] = {"digest": digest, "files": list(files)}
         if time.monotonic() - self.written > _FLUSH_SECONDS:
@@ -120,10 +120,18 @@ class Manifest:
         """Give the names below the folder of drafts of these files: a run that was killed left them."""
         ours = {*self.names(), NAME}
         for name in sorted({name.rpartition("/")[0] for name in ours}):
-            folder = (self.folder / name).resolve()
-            if folder.is_dir() and folder.is_relative_to(self.folder):
+            folder = self._below(name)
+            if folder is not None and folder.is_dir():
                 below = f"{name}/" if name else ""
                 yield from (below + path.name for path in folder.iterdir() if below + _final_name(path) in ours)
+
+    def _below(self, name: str) -> Path | None:
+        """Return the path of a name; None where it leads out of the folder, or this locale has no letters for it."""
+        try:
+            path = (self.folder / name).resolve()
+        except UnicodeEncodeError:  # a run in another locale wrote it
+            return None
+        return path if path.is_relative_to(self.folder) else None
 
 
 def _final_name(draft: Path) -> str:

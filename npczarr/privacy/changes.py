@@ -121,7 +121,7 @@ def finish(out: Path, changes: Changes, record: Record, *, remove_gone: bool) ->
 def _remove(out: Path, target: str) -> None:
     """Remove a file of the copy, and the folders that it leaves empty."""
     path = out / target
-    with suppress(OSError):
+    with suppress(OSError, UnicodeEncodeError):  # a run in another locale may have written it
         path.unlink(missing_ok=True)
         for folder in path.parents[: len(Path(target).parents) - 1]:
             folder.rmdir()  # refused where there is something in it

@@ -12,7 +12,7 @@ from npczarr.privacy.clean import clean_dicom
 from npczarr.privacy.names import Copy, Renamed
 from npczarr.privacy.nifti import clean_nifti
 from npczarr.privacy.paths import DICOM_ENDINGS
-from npczarr.privacy.record import write_file
+from npczarr.privacy.record import is_full, write_file
 from npczarr.privacy.tables import clean_table
 from npczarr.sources.config import SourceConfig
 from npczarr.sources.files import Source, refusal_reason
@@ -31,21 +31,35 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class Cleaned:
-    """What became of a folder: paths in the copy that were written, their bytes, failures by path, what is no DICOM."""
+    """What became of a folder.
+
+    Parameters
+    ----------
+    written, bytes
+        Paths in the copy of the files that were written, and their bytes.
+    failed, foreign
+        Failures by path, and what is no DICOM file.
+    remarks
+        What was left out of tables.
+    full
+        In the system's words, that the disk was full, so that no further file was begun; "" where it was not.
+    """
 
     written: tuple[str, ...] = field(default=(), repr=False)
     bytes: int = 0
     failed: Mapping[str, str] = field(default_factory=dict, repr=False)
     foreign: tuple[str, ...] = field(default=(), repr=False)
     remarks: tuple[str, ...] = field(default=(), repr=False)
+    full: str = ""
 
 
 def clean_folder(task: Task) -> Cleaned:
     """Clean the files of a folder; safe to run twice. What is wrong with a file is reported, not raised.
 
-    A file that fails leaves nothing in the copy, nor what an earlier run made of what its source was then.
+    A file that fails leaves nothing in the copy, nor what an earlier run made of what its source was then. Where the
+    disk is full, no further file is begun.
     """
-    written, size = [], 0
+    written, size, full = [], 0, ""
     failed, foreign = {}, []
     for copy in task.copies:
         target = Path(task.out, copy.target)
@@ -57,13 +71,15 @@ def clean_folder(task: Task) -> Cleaned:
                 size += len(content)
                 continue
             foreign.append(copy.path)
-        except (NpczarrError, OSError) as error:
-            failed[copy.path] = (
-                str(error) if isinstance(error, NpczarrError) else f"cannot be written ({error.strerror})"
-            )
-        with suppress(OSError):
-            target.unlink(missing_ok=True)
-    return Cleaned(tuple(written), size, failed, tuple(foreign))
+        except NpczarrError as error:
+            failed[copy.path] = str(error)
+        except OSError as error:
+            failed[copy.path] = f"cannot be written ({error.strerror})"
+            full = str(error.strerror) if is_full(error) else ""
+        _remove(target)
+        if full:
+            break
+    return Cleaned(tuple(written), size, failed, tuple(foreign), full=full)
 
 
 def _cleaned(task: Task, copy: Copy) -> bytes | None:
@@ -81,8 +97,8 @@ def _cleaned(task: Task, copy: Copy) -> bytes | None:
 
 
 def copy_tables(source: Source, out: Path, copies: Sequence[Copy], renamed: Renamed, layout: SourceConfig) -> Cleaned:
-    """Clean the tables, each anew in every run; of one that fails nothing stays in the copy."""
-    written, size = [], 0
+    """Clean the tables, each anew in every run; of one that fails nothing stays in the copy. A full disk ends it."""
+    written, size, full = [], 0, ""
     failed: dict[str, str] = {}
     remarks: list[str] = []
     for copy, content in zip(copies, source.read([copy.path for copy in copies]), strict=True):
@@ -93,15 +109,22 @@ def copy_tables(source: Source, out: Path, copies: Sequence[Copy], renamed: Rena
             separator = "\t" if copy.path.lower().endswith(".tsv") else ","
             cleaned, said = clean_table(content, renamed, layout, separator)
             write_file(target, cleaned)
-        except SourceError as error:
+        except NpczarrError as error:
             failed[copy.path] = f"{error}; the table was not copied"
         except OSError as error:
             failed[copy.path] = f"cannot be written ({error.strerror})"
+            full = str(error.strerror) if is_full(error) else ""
         else:
             written.append(copy.target)
             size += len(cleaned)
             remarks += [f"{copy.path}: {one}" for one in said]
         if copy.path in failed:
-            with suppress(OSError):
-                target.unlink(missing_ok=True)
-    return Cleaned(tuple(written), size, failed, (), tuple(remarks))
+            _remove(target)
+        if full:
+            break
+    return Cleaned(tuple(written), size, failed, (), tuple(remarks), full)
+
+
+def _remove(target: Path) -> None:
+    with suppress(OSError, UnicodeEncodeError):  # where this locale has no letters for the name, there is none
+        target.unlink(missing_ok=True)

@@ -6,6 +6,7 @@ import secrets
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -135,8 +136,8 @@ def deidentify(
     ------
     ParameterError
         If a table is not in the source; if `out` lies in the source or the other way round, is not empty where no key
-        is given, or was not made with this key; if another run writes there; if the key is short; if workers and
-        scheduler do not fit.
+        is given, or was not made with this key; if another run writes there; if the key is short; if the disk is
+        full; if workers and scheduler do not fit.
     SourceError
         If the source cannot be listed, or is a Zarr store; if nothing tells whose its files are.
     """
@@ -165,7 +166,9 @@ def deidentify(
         begin(out, changes, record)
         to_copy = [copy for copy in changes.todo if copy.kind == "table"]
         done = [copy_tables(where, out, to_copy, names.new_names(), layout)]
-        done += _clean(runner, _tasks(where, out, changes.todo, secret, rois), changes, record, on_progress)
+        if not done[0].full:
+            done += _clean(runner, _tasks(where, out, changes.todo, secret, rois), changes, record, on_progress)
+        _check_room(out, done, len(changes.todo), continued=key is not None)
         gone = finish(out, changes, record, remove_gone=remove_gone)
     moved = f"{len(changes.moved)} files of the copy got another path, because patients or visits have other names now"
     doubts = describe_doubts(whose, names, layout, keep_patients=keep_patients)
@@ -194,12 +197,16 @@ def _tasks(source: Source, out: Path, copies: Sequence[Copy], key: bytes, rois: 
 def _clean(
     runner: Runner, tasks: list[Task], changes: Changes, record: Record, on_progress: OnProgress | None
 ) -> list[Cleaned]:
-    """Clean the files of all folders, and note in the record what was written as soon as it is."""
-    done = []
+    """Clean the files of all folders, and note in the record what was written as soon as it is.
+
+    Once the disk is full, no further folder is begun.
+    """
+    done: list[Cleaned] = []
+    waiting = takewhile(lambda _: not done or not done[-1].full, tasks)  # asked after each outcome
     meter = Meter(on_progress, len(tasks), "folders")
     with runner:
         # a task is named by its verb alone: labels of patients are not to be shown here
-        for task, outcome in runner.run(clean_folder, tasks, name=lambda task: "deidentify"):
+        for task, outcome in runner.run(clean_folder, waiting, name=lambda task: "deidentify"):
             if isinstance(outcome, Exception):
                 reason = f"not copied ({type(outcome).__name__})"
                 outcome = Cleaned(failed={copy.path: reason for copy in task.copies})
@@ -209,6 +216,21 @@ def _clean(
             done.append(outcome)
             meter.add(counts={"failed": int(bool(outcome.failed))}, bytes=outcome.bytes)
     return done
+
+
+def _check_room(out: Path, done: Sequence[Cleaned], total: int, *, continued: bool) -> None:
+    """End the run where the disk was full."""
+    full = next((one.full for one in done if one.full), "")
+    if not full:
+        return
+    written = sum(len(one.written) for one in done)
+    advice = (
+        "make room, and run again with the same key" if continued else "name an empty folder where there is more room"
+    )
+    raise ParameterError(
+        f"{out}: there is no more room ({full}): {written} of {total} files were written, {total - written} were not; "
+        f"{advice}"
+    )
 
 
 def _listed(source: Source, tables: Collection[str]) -> tuple[list[File], list[str]]:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import hmac
 import json
 import os
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
 from npczarr.errors import ParameterError
+from npczarr.sources.local import check_writable
 
 NAME = ".npczarr-deidentify"  # hidden, so that no conversion takes it for a file of a scan
 TEMPORARY = ".npczarr-part"  # ends the name of a file that is being written
@@ -103,12 +106,12 @@ class Record:
             raise _unwritten(self._path, error) from error
 
     def confirm(self, made: dict[str, Made]) -> None:
-        """Say that files are written, and keep that at once.
+        """Say that files are written, and keep that at once; what there is no room to keep is written again later.
 
         Raises
         ------
         ParameterError
-            If the record cannot be written.
+            If the record cannot be written, though there is room.
         """
         self.files |= made
         if self._path is None or not made:
@@ -119,7 +122,8 @@ class Record:
                 file.flush()
                 os.fsync(file.fileno())
         except OSError as error:
-            raise _unwritten(self._path, error) from error
+            if not is_full(error):
+                raise _unwritten(self._path, error) from error
 
     def load(self) -> None:
         """Read what earlier runs left; nothing in a folder without files.
@@ -193,14 +197,33 @@ def is_record(name: str, content: bytes) -> bool:
 
 
 def write_file(target: Path, content: bytes) -> None:
-    """Write a file that has its name only when it is whole and on the disk."""
+    """Write a file that has its name only when it is whole and on the disk; of one that fails nothing is left.
+
+    Raises
+    ------
+    ParameterError
+        If this locale has no letters for its name.
+    OSError
+        If it cannot be written.
+    """
+    check_writable(str(target))
     target.parent.mkdir(parents=True, exist_ok=True)
     part = target.with_name(target.name + TEMPORARY)
-    with part.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    part.replace(target)
+    try:
+        with part.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(target)
+    except BaseException:
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
+        raise
+
+
+def is_full(error: OSError) -> bool:
+    """Whether there is no room on a disk, or none for this user."""
+    return error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
 def _as_text(lines: Iterable[list[Any]]) -> bytes:

@@ -33,7 +33,7 @@ class Archive:
         for info, name in zip(members, _readable_names(members), strict=True):
             path = name.replace("\\", "/")
             before = self._members.setdefault(path, info)
-            if before.orig_filename != info.orig_filename:
+            if _raw_name(before) != _raw_name(info):
                 raise SourceError(f"two members of the archive are called {path}; unpack it, and rename one")
             self._members[path] = info
 
@@ -51,14 +51,14 @@ class Archive:
 
 
 def _readable_names(members: Sequence[zipfile.ZipInfo]) -> list[str]:
-    raw = [
-        None
-        if info.flag_bits & _UTF8 or info.orig_filename.isascii()
-        else info.orig_filename.encode("cp437", "replace")
-        for info in members
-    ]
+    raw = [None if info.flag_bits & _UTF8 or info.orig_filename.isascii() else _raw_name(info) for info in members]
     encoding = find_encoding([name for name in raw if name is not None])
     return [
         info.filename.lstrip("/") if name is None else name.decode(encoding).lstrip("/")
         for info, name in zip(members, raw, strict=True)
     ]
+
+
+def _raw_name(info: zipfile.ZipInfo) -> bytes:
+    """Return the bytes of the name, which zipfile has decoded."""
+    return info.orig_filename.encode("utf-8" if info.flag_bits & _UTF8 else "cp437", "replace")

@@ -7,10 +7,11 @@ import heapq
 import os
 import re
 import stat
+import sys
 import zipfile
 from collections.abc import Iterator
 
-from npczarr.errors import SourceError
+from npczarr.errors import ParameterError, SourceError
 from npczarr.model.cohort import File
 from npczarr.model.limits import Limits
 from npczarr.sources.archive import Archive
@@ -18,7 +19,8 @@ from npczarr.sources.file_kinds import UNLISTED
 
 #: Advice where the file system of this machine refuses; a login or a key would change nothing.
 PERMISSIONS = "the file system does not let this user read it: change its permissions or those of the folders above it"
-_RAW_BYTE = re.compile(r"\\x([89a-f][0-9a-f])")
+#: A byte as text: one that is no UTF-8, or a backslash that a name holds before such a text.
+_BYTE = re.compile(rb"\\x([89a-f][0-9a-f]|5c)")
 
 
 def list_folder(root: str) -> list[File]:
@@ -117,19 +119,43 @@ def _is_within(path: str, folder: str) -> bool:
 
 
 def _printable(path: str) -> str:
-    r"""Write bytes that are no UTF-8 as ``\xb0``: a name in another encoding could not be stored or printed."""
-    return os.fsencode(path).decode("utf-8", "backslashreplace") if not path.isascii() else path
+    r"""Write a path as text that can be stored and printed, in any locale; no two paths become one text.
+
+    A byte that is no UTF-8 becomes ``\xb0``. Where a name holds such a text itself, its backslash becomes ``\x5c``.
+    """
+    if path.isascii() and "\\" not in path:
+        return path
+    return _BYTE.sub(rb"\\x5cx\1", os.fsencode(path)).decode("utf-8", "backslashreplace")
+
+
+def _on_disk(root: str, path: str) -> bytes:
+    """Return the bytes of a path that was listed: text would be encoded as the locale has it."""
+    raw = _BYTE.sub(lambda byte: bytes.fromhex(byte[1].decode()), path.encode("utf-8", "surrogateescape"))
+    return os.fsencode(root.rstrip("/")) + b"/" + raw
+
+
+def check_writable(name: str) -> None:
+    """Refuse the name of a file to write that the encoding of this locale lacks a letter of.
+
+    Raises
+    ------
+    ParameterError
+        If it does.
+    """
+    try:
+        os.fsencode(name)
+    except UnicodeEncodeError as error:
+        raise ParameterError(
+            f"{name!r} cannot name a file here: names of files are in {sys.getfilesystemencoding()} in this locale, "
+            f"which has no {name[error.start]!r}; run again with LC_ALL=C.UTF-8 in the environment"
+        ) from error
 
 
 def read_file(root: str, path: str, limits: Limits) -> bytes | Exception:
     """Read a file below a folder, or return why not: pipes and devices would never end."""
-    full = f"{root.rstrip('/')}/{path}"
     try:
-        try:
-            found = os.stat(full)
-        except FileNotFoundError:
-            full = _RAW_BYTE.sub(lambda byte: chr(0xDC00 + int(byte[1], 16)), full)
-            found = os.stat(full)
+        full = _on_disk(root, path)
+        found = os.stat(full)
         if stat.S_ISDIR(found.st_mode):
             return SourceError("is a link to a folder that is listed elsewhere; remove it")
         if not stat.S_ISREG(found.st_mode):
@@ -143,7 +169,7 @@ def read_file(root: str, path: str, limits: Limits) -> bytes | Exception:
         return error
 
 
-def _explain(error: OSError, path: str) -> Exception:
+def _explain(error: OSError, path: bytes) -> Exception:
     """Return why a local file cannot be read, in words that may be stored: without a path."""
     if error.errno == errno.ELOOP:
         return SourceError("is a link to itself; remove it")
@@ -182,9 +208,7 @@ def read_member(archive: Archive, path: str, limits: Limits) -> bytes | Exceptio
 
 def read_file_head(root: str, path: str, nbytes: int) -> bytes:
     """Read the beginning of a regular file below a folder."""
-    full = f"{root.rstrip('/')}/{path}"
-    if not os.path.exists(full):
-        full = _RAW_BYTE.sub(lambda byte: chr(0xDC00 + int(byte[1], 16)), full)
+    full = _on_disk(root, path)
     if not stat.S_ISREG(os.stat(full).st_mode):
         raise SourceError("is a pipe or a device, expected a file; remove it")
     with open(full, "rb") as file:

@@ -1,4 +1,8 @@
 import json
+import os
+import shutil
+import subprocess
+import sys
 
 import ngff_zarr
 import nibabel
@@ -261,3 +265,33 @@ def test_a_second_run_writes_only_what_is_not_there(store, tmp_path):
         with pytest.raises(ParameterError):
             export_scans(store, tmp_path / "never", **wrong)
     assert not (tmp_path / "never").exists()
+
+
+ASCII = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+WITHOUT_LETTERS = (
+    "'Zoë' cannot name a file here: names of files are in ascii in this locale, which has no 'ë'; run again with "
+    "LC_ALL=C.UTF-8 in the environment"
+)
+
+
+@pytest.mark.slow
+def test_a_patient_whose_name_the_locale_cannot_write_costs_no_other(cohort, tmp_path):
+    for before, now in (("001", "Zoë"), ("002", "002")):
+        shutil.copytree(cohort / "primary_data/data/MRI-Segments" / before, tmp_path / "in" / now)
+    npc.convert(tmp_path / "in", tmp_path / "s.zarr", workers=0)
+    code = (
+        "import json, sys\nfrom npczarr.export.cohort import export_scans\n"
+        "found = export_scans(*sys.argv[1:], format='nifti', sequences=['T1WI'], workers=0)\n"
+        "print(json.dumps([(one.patient, one.status, one.message) for one in found]))\n"
+    )
+    command = [sys.executable, "-c", code, tmp_path / "s.zarr", tmp_path / "out"]
+
+    def run(**environment):
+        done = subprocess.run(command, env=ASCII | environment, capture_output=True, check=True, text=True)
+        return {patient: (status, message) for patient, status, message in json.loads(done.stdout)}
+
+    failed = "failed", WITHOUT_LETTERS
+    assert run() == {"002": ("written", ""), "Zoë": failed}
+    assert run(LC_ALL="C.UTF-8") == {"002": ("kept", ""), "Zoë": ("written", "")}
+    assert run() == {"002": ("kept", ""), "Zoë": failed}
+    assert (tmp_path / "out/Zoë/T1WI.nii.gz").exists()

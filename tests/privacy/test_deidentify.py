@@ -1,6 +1,7 @@
 """A cleaned copy: same voxels, same geometry, no new fault, nobody in it; and it can be continued."""
 
 import gzip
+import json
 import os
 import shutil
 import signal
@@ -345,3 +346,24 @@ def test_names_of_structures_stay_where_they_are_of_the_field_or_declared(tmp_pa
         found = pydicom.dcmread(tmp_path / "001" / "1.dcm").StructureSetROISequence
         assert [str(one.ROIName) for one in found] == kept
     assert audit(tmp_path, workers=0).clean
+
+
+@pytest.mark.slow
+def test_a_name_that_the_locale_cannot_write_is_said_to_be_that_and_costs_no_other(tmp_path):
+    for patient in ("Zoë", "002"):
+        folder = tmp_path / "in" / patient / "T1WI"
+        for z, dataset in enumerate(slices(folder, 2)):
+            dataset.save_as(folder / f"{z}.dcm", enforce_file_format=True)
+    code = (
+        "import json, sys\nfrom npczarr.privacy.deidentify import deidentify\n"
+        "done = deidentify(*sys.argv[1:], keep_patients=True, workers=0)\n"
+        "print(json.dumps([done.written, done.failed]))\n"
+    )
+    ascii_ = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    command = [sys.executable, "-c", code, tmp_path / "in", tmp_path / "out"]
+    done = subprocess.run(command, env=ascii_, capture_output=True, check=True, text=True)
+    written, failed = json.loads(done.stdout)
+    assert written == 2
+    assert sorted(failed) == ["Zoë/T1WI/0.dcm", "Zoë/T1WI/1.dcm"]
+    for reason in failed.values():
+        assert "names of files are in ascii in this locale, which has no 'ë'; run again with LC_ALL=C.UTF-8" in reason

@@ -1,6 +1,7 @@
 """A copy is brought up to date: nobody is lost, doubled or called otherwise, and nothing in it is stale."""
 
 import csv
+import errno
 import hashlib
 import json
 import os
@@ -391,6 +392,56 @@ def test_a_line_that_was_cut_off_costs_no_more_than_its_file(cohort):
     (cohort.out / NAME).unlink()
     shutil.rmtree(cohort.out / "patient-001")
     assert cohort.run().written == 2  # killed before anything was written
+
+
+@pytest.fixture
+def disk(monkeypatch):
+    """A disk that takes so many more bytes; None for any number."""
+
+    class Disk:
+        room = None
+
+    def sync(file):
+        if Disk.room is not None:
+            Disk.room -= os.fstat(file).st_size
+            if Disk.room < 0:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", sync)
+    return Disk
+
+
+@pytest.mark.parametrize("key", [KEY, None])
+def test_a_full_disk_ends_the_run_in_one_line_and_leaves_no_part(cohort, disk, key):
+    cohort.add(*AGES, slices=4)
+    disk.room = 6_000
+    advice = "make room, and run again with the same key" if key else "name an empty folder where there is more room"
+    with pytest.raises(ParameterError) as refused:
+        cohort.run(key=key)
+    left = [name for name in cohort.tree() if name != NAME]
+    assert str(refused.value) == (
+        f"{cohort.out}: there is no more room (No space left on device): {len(left)} of 16 files were written, "
+        f"{16 - len(left)} were not; {advice}"
+    )
+    assert 0 < len(left) < 16
+    assert all(name.endswith(".dcm") for name in left)
+    if key:
+        disk.room = None
+        done = cohort.run()
+        assert (done.written + done.kept, done.failed) == (16, {})
+        assert sorted(cohort.ages().values()) == sorted(AGES.values())
+
+
+def test_nor_does_a_full_disk_leave_a_part_of_a_table_or_the_record(cohort, disk):
+    cohort.add("Meier Anna", "Zorn Karl").table()
+    disk.room = 0
+    with pytest.raises(ParameterError, match=rf"{NAME}: cannot be written \(No space left on device\); a later run"):
+        cohort.run(tables=["clin.csv"])
+    with pytest.raises(ParameterError, match=r"no more room .*: 0 of 5 files were written, 5 were not"):
+        cohort.run(tables=["clin.csv"], key=None)
+    assert cohort.tree() == {}
+    disk.room = None
+    assert cohort.run(tables=["clin.csv"]).written == 5
 
 
 def test_two_runs_at_once_are_refused(cohort):

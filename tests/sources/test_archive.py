@@ -11,14 +11,16 @@ from npczarr.sources.name_encoding import find_encoding
 from tests.builders import noise, oblique_grid, write_series
 
 
-def pack(path, names, encoding, content=b"x"):
-    """Write an archive whose names are in an encoding, without the flag that says so."""
+def pack(path, names, encoding, content=b"x", said=()):
+    """Write an archive whose names are in an encoding, without the flag that says so; some in UTF-8 with the flag."""
 
     class Info(zipfile.ZipInfo):
         def _encodeFilenameFlags(self):
             return self.filename.encode(encoding), self.flag_bits & ~0x800
 
     with zipfile.ZipFile(path, "w") as archive:
+        for name in said:
+            archive.writestr(name, content)
         for name in names:
             info = Info("x")
             info.filename = name
@@ -86,6 +88,13 @@ def test_backslashes_are_folders(tmp_path):
     result = npc.convert(tmp_path / "a.zip", tmp_path / "a.zarr", workers=0)
     assert result["patient"].values.tolist() == ["001"]
     assert result["status"].sel(sequence="T1WI").item() == "warning"  # it has no mask
+
+
+def test_two_members_whose_names_are_one_in_two_encodings_are_refused(tmp_path):
+    with pytest.warns(UserWarning, match="Duplicate name"):
+        pack(tmp_path / "a.zip", ["Müller/1.dcm"], "cp437", said=["Müller/1.dcm"])
+    with pytest.raises(SourceError, match=r"two members of the archive are called Müller/1\.dcm"):
+        open_source(tmp_path / "a.zip")
 
 
 def test_two_members_of_one_name_are_refused(tmp_path):

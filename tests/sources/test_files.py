@@ -1,12 +1,19 @@
+import json
+import os
 import pickle
 import shutil
+import subprocess
+import sys
 import zipfile
 
 import fsspec
+import numpy as np
 import pytest
 
+import npczarr as npc
 from npczarr.errors import SourceError
 from npczarr.sources.files import Source, open_source
+from tests.builders import write_cohort
 
 CONTENT = {
     "001/T1WI/a [1].dcm": b"one",
@@ -115,3 +122,62 @@ def test_an_unknown_protocol_says_what_to_install():
 def test_a_source_is_small_and_can_travel():
     source = Source("memory://x", (("a", 1),))
     assert pickle.loads(pickle.dumps(source)) == source
+
+
+#: Names as bytes, and how they are listed.
+RAW = {
+    b"latin\xe9": "latin\\xe9",
+    rb"latin\xe9": "latin\\x5cxe9",
+    rb"latin\x5cxe9": "latin\\x5cx5cxe9",
+    b"latin\\\xe9": "latin\\\\xe9",
+    rb"latin\\xe9": "latin\\\\x5cxe9",
+    rb"a\b \x41 \xE9": "a\\b \\x41 \\xE9",
+    "Zoë 日本".encode(): "Zoë 日本",
+    "Zoë ".encode() + b"\xff": "Zoë \\xff",
+}
+
+
+@pytest.fixture
+def raw(tmp_path):
+    """A folder of folders whose names are of any bytes; each holds a file that says whose it is."""
+    for name in RAW:
+        os.mkdir(os.fsencode(tmp_path) + b"/" + name)
+        with open(os.fsencode(tmp_path) + b"/" + name + b"/1", "wb") as file:
+            file.write(name)
+    return tmp_path
+
+
+def test_no_two_folders_are_listed_by_one_name_and_each_is_read_by_its_own(raw):
+    source = open_source(raw)
+    assert read_all(source) == {f"{text}/1": name for name, text in RAW.items()}
+    files = source.files()
+    assert source.read_heads(files, 3) == [content[:3] for content in source.read([file.path for file in files])]
+
+
+@pytest.mark.slow
+def test_what_is_listed_and_read_is_the_same_in_any_locale(raw):
+    code = (
+        "import json, sys\nfrom npczarr.sources.files import open_source\nsource = open_source(sys.argv[1])\n"
+        "files = source.files()\npaths = [file.path for file in files]\n"
+        "found = [*zip(paths, source.read(paths)), *zip(paths, source.read_heads(files, 3))]\n"
+        "print(sys.getfilesystemencoding(), json.dumps([(path, list(content)) for path, content in found]))\n"
+    )
+    ascii_ = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    run = subprocess.run([sys.executable, "-c", code, raw], env=ascii_, capture_output=True, check=True, text=True)
+    encoding, found = run.stdout.split(maxsplit=1)
+    assert encoding != "utf-8"
+    whole, heads = ([[f"{text}/1", list(name[:n])] for name, text in RAW.items()] for n in (None, 3))
+    assert sorted(json.loads(found)) == sorted(whole + heads)
+
+
+@pytest.mark.slow
+def test_two_patients_whose_folders_are_printed_alike_are_both_converted(tmp_path):
+    written = write_cohort(tmp_path / "cohort", patients=("001", "002"), tables={})
+    base = os.fsencode(tmp_path / "cohort" / "data" / "MRI-Segments")
+    os.rename(base + b"/001", base + b"/latin\xe9")
+    os.rename(base + b"/002", base + rb"/latin\xe9")
+    result = npc.convert(tmp_path / "cohort", tmp_path / "a.zarr", workers=0)
+    assert (result["status"] == "ok").all()
+    dataset = npc.open(tmp_path / "a.zarr")
+    for before, now in (("001", "latin\\xe9"), ("002", "latin\\x5cxe9")):
+        np.testing.assert_array_equal(dataset.npc.scan(now, "T1WI").image, written[before, "T1WI"][0])
