@@ -7,7 +7,7 @@ import os
 import re
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import uuid4
@@ -26,7 +26,7 @@ _START = 4096  # characters that tell what a file is
 #: What a spreadsheet may take for a formula, but for a number with a sign.
 _FORMULA = re.compile(r"\s*(=|@|[+-](?!\s*[\d.])|\t|\r)")
 #: Controls by which a text could move the cursor, hide itself or run a command of the terminal; those of direction too.
-_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+_CONTROL = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 
 
 def expanded(path: str | Path) -> Path:
@@ -49,48 +49,91 @@ def hold_folder(folder: Path) -> Iterator[None]:
     ParameterError
         If another run is writing there.
     """
+    with _lock_of(folder) as ours:
+        if ours is False:
+            raise ParameterError(
+                f"{folder}: another run is writing there; wait until it has ended, or name another folder"
+            )
+        yield
+
+
+@contextmanager
+def _lock_of(folder: Path) -> Iterator[bool | None]:
+    """Hold the lock of a folder while the block runs: True; False where another run holds it, or has replaced it.
+
+    None where the system, or the file system, has no locks.
+    """
     if fcntl is None:
-        yield
+        yield None
         return
-    handle = os.open(folder, os.O_RDONLY)
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        _lock(handle, folder)
-        yield
+        ours = _lock(handle)
+        yield ours if os.path.samestat(os.fstat(handle), os.stat(folder)) else False
     finally:
         os.close(handle)
 
 
-def _lock(handle: int, folder: Path) -> None:
+def _lock(handle: int) -> bool | None:
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        raise ParameterError(
-            f"{folder}: another run is writing there; wait until it has ended, or name another folder"
-        ) from error
+    except BlockingIOError:
+        return False
     except OSError:  # a file system without locks
-        return
+        return None
+    return True
 
 
 @contextmanager
 def whole(path: Path) -> Iterator[Path]:
-    """Give a path beside ``path`` to write a file or a folder at; it takes the name once the block is done."""
+    """Give a path to write a file or a folder at, which takes the place of ``path`` once the block is done.
+
+    It lies in a hidden folder beside it; what a killed run has left there is deleted first.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{uuid4().hex[:8]}-{path.name}")
     try:
-        yield draft
-        if path.is_dir():
-            shutil.rmtree(path)
-        os.replace(draft, path)
+        with ExitStack() as stack:
+            draft = _hidden_folder(path, stack) / path.name
+            yield draft
+            if path.is_dir():
+                shutil.rmtree(path)
+            os.replace(draft, path)
     except OSError as error:
-        if error.filename in (None, str(draft)):  # people know the file by its own name; a full disk names none
+        # people know the file by its own name; a full disk names none
+        hidden = re.compile(rf"\.[0-9a-f]{{8}}-{re.escape(path.name)}")
+        if error.filename is None or any(map(hidden.fullmatch, Path(str(error.filename)).parts)):
             error.filename = str(path)
         raise
-    finally:
-        with suppress(OSError):  # what cannot be written may refuse to be deleted, too
-            if draft.is_dir():
-                shutil.rmtree(draft)
-            else:
-                draft.unlink(missing_ok=True)
+
+
+def _hidden_folder(path: Path, stack: ExitStack) -> Path:
+    """Make a folder beside a path that this run holds, and delete it, with what is in it, when the stack is closed.
+
+    Its name is always the same, so that what is left of it is found at once; where another run holds it, or nobody
+    knows for want of locks, any other.
+    """
+    digits = "0" * 8
+    while True:
+        folder = path.with_name(f".{digits}-{path.name}")
+        digits = uuid4().hex[:8]
+        with suppress(OSError), _lock_of(folder) as ours:
+            if ours:
+                shutil.rmtree(folder)
+        try:
+            folder.mkdir()
+        except FileExistsError:
+            continue
+        with suppress(FileNotFoundError):
+            if stack.enter_context(_lock_of(folder)) is not False:  # else another run took it for one that was left
+                stack.callback(_delete, folder)
+                return folder
+
+
+def _delete(folder: Path) -> None:
+    try:
+        folder.rmdir()  # as it is when all went well
+    except OSError:
+        shutil.rmtree(folder, ignore_errors=True)  # what cannot be written may refuse that, too
 
 
 def write_whole(path: Path, content: bytes) -> None:

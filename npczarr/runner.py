@@ -7,7 +7,7 @@ import multiprocessing
 import os
 import re
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import CancelledError, ThreadPoolExecutor, as_completed
 from contextlib import ExitStack, contextmanager, suppress
 from itertools import islice
@@ -161,9 +161,9 @@ class Runner:
         from distributed import Client, LocalCluster
 
         self._stack.enter_context(_without_main_module())
-        self._stack.enter_context(_environment_restored())
+        self._stack.enter_context(_environment_restored(_set_by_dask()))
         self._stack.enter_context(_forked_from_one_import(module))
-        with ctrl_c.deferred():  # Dask cannot close workers that are about to start
+        with ctrl_c.deferred(), _standard_library_first():  # Dask cannot close workers that are about to start
             try:
                 local = LocalCluster(
                     n_workers=self._workers or os.cpu_count() or 1,
@@ -226,12 +226,11 @@ def _run_with_memory_kept(function: Callable[[Task], Result], task: Task) -> Res
 
 
 @contextmanager
-def _environment_restored() -> Iterator[None]:
-    """Take back what Dask sets for workers in the process that starts them, such as one thread for linear algebra.
+def _environment_restored(ours: Mapping[str, str]) -> Iterator[None]:
+    """Take back variables that the block sets for the processes that it starts, such as one thread for linear algebra.
 
     What somebody has set since stays, and so does what another runner has taken back already.
     """
-    ours = _set_by_dask()
     before = {name: os.environ.get(name) for name in ours}
     try:
         yield
@@ -270,8 +269,21 @@ def _forked_from_one_import(module: str) -> Iterator[None]:
     with dask.config.set({method: "forkserver"}):
         get_mp_context()  # chooses modules of its own, once
         multiprocessing.set_forkserver_preload(["distributed.nanny", module])
-        with ctrl_c.ignored():  # by workers, for good: this process alone answers to it, and ends them
+        # workers ignore it for good: this process alone answers to it, and ends them
+        with ctrl_c.ignored(), _standard_library_first():
             forkserver.ensure_running()
+        yield
+
+
+@contextmanager
+def _standard_library_first() -> Iterator[None]:
+    """Let processes that are started in the block import nothing from the current folder before they know our path.
+
+    It may hold a ``random.py``. What they import later they look for where this process does.
+    """
+    safe = {"PYTHONSAFEPATH": "1"}
+    with _environment_restored(safe):
+        os.environ.update(safe)
         yield
 
 

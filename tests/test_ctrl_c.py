@@ -1,5 +1,6 @@
-"""Ctrl-C: processes that ignore it for good, and a moment in which it has to wait."""
+"""Ctrl-C: processes that ignore it for good, and a moment in which it has to wait. SIGTERM ends a command likewise."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import pytest
 
 import npczarr
 from npczarr import ctrl_c
+from npczarr.cli import entry
 
 HANDLER = "import signal; print(signal.getsignal(signal.SIGINT).name)"
 
@@ -83,3 +85,70 @@ def test_the_import_behind_a_public_name_is_not_left_half_done(monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         npczarr.__getattr__("convert")  # as of the first time that the name is used
     assert imported == ["convert"]
+
+
+def ended_by_sigterm(monkeypatch, command):
+    """The exit code of the program with this command."""
+    monkeypatch.setattr(entry, "app", command)
+    monkeypatch.setattr(sys, "argv", ["npczarr", "--help"])
+    with pytest.raises(SystemExit) as ended:
+        entry.main()
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    return ended.value.code
+
+
+@pytest.mark.parametrize("at_ctrl_c", [signal.default_int_handler, signal.SIG_IGN], ids=["terminal", "background"])
+def test_sigterm_ends_a_command_which_cleans_up(monkeypatch, at_ctrl_c):
+    signal.signal(signal.SIGINT, at_ctrl_c)
+    done = []
+
+    def command():
+        try:
+            signal.raise_signal(signal.SIGTERM)
+            done.append("went on")
+        finally:
+            signal.raise_signal(signal.SIGTERM)  # as `timeout` sends it twice
+            done.append("cleaned up")
+
+    assert ended_by_sigterm(monkeypatch, command) == 143
+    assert done == ["cleaned up"]
+
+
+def test_sigterm_waits_where_ctrl_c_does(monkeypatch):
+    reached = []
+
+    def command():
+        with ctrl_c.deferred():
+            signal.raise_signal(signal.SIGTERM)
+            reached.append(1)
+        reached.append(2)
+
+    assert ended_by_sigterm(monkeypatch, command) == 143
+    assert reached == [1]
+
+
+SECOND = """
+import os, signal, sys
+from npczarr.cli import entry
+
+def command():
+    if sys.argv[1] == "forked" and os.fork():
+        print(os.waitstatus_to_exitcode(os.wait()[1]), flush=True)
+        return
+    try:
+        signal.raise_signal(signal.SIGTERM)
+    finally:
+        signal.raise_signal(signal.SIGTERM)
+        print("went on", flush=True)
+
+entry._TWICE_SECONDS = 0
+entry.app = command
+entry.main()
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="signals of POSIX")
+@pytest.mark.parametrize(("who", "code", "said"), [("alone", -signal.SIGTERM, ""), ("forked", 0, "-15\n")])
+def test_a_second_sigterm_ends_it_at_once_and_the_first_a_process_that_it_forked(who, code, said):
+    done = subprocess.run([sys.executable, "-c", SECOND, who], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (code, said)

@@ -378,7 +378,7 @@ def test_a_scheduler_that_goes_away_is_said_once(tmp_path, capfd):
             done = runner.run(time.sleep, [0.1] * 10_000, name=str)
             assert next(done) == (0.1, None)
             scheduler.kill()
-            with pytest.raises(ClusterError, match="gave up 0.1: its scheduler went away"):
+            with pytest.raises(ClusterError, match=r"gave up 0\.1: its scheduler went away"):
                 list(done)
     finally:
         scheduler.kill()
@@ -635,3 +635,35 @@ def test_a_script_needs_no_guard(call, tmp_path):
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.splitlines() == [str(script)]  # once, and the script's own name is there again
     assert (tmp_path / "out/truth.json").exists()
+
+
+OF_A_FOLDER = """
+import sys
+from mine import double
+from npczarr.runner import Runner
+
+with Runner(2) as runner:
+    print(sorted(result for _, result in runner.run(double, [1, 2], name=str)))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("where", ["beside it", "elsewhere"])
+def test_workers_import_the_script_s_modules_and_nothing_of_the_folder_that_it_is_run_in(tmp_path, where):
+    script, folder = tmp_path / "script", tmp_path / "folder"
+    script.mkdir()
+    folder.mkdir()
+    (script / "script.py").write_text(OF_A_FOLDER)
+    (script / "mine.py").write_text("def double(n):\n    return 2 * n\n")
+    for name in ("random", "types", "socket", "pickle"):
+        (folder / f"{name}.py").write_text(f"open({str(tmp_path / name)!r}, 'w').close()\nraise SystemExit(1)\n")
+    done = subprocess.run(
+        [sys.executable, script / "script.py"],
+        cwd=folder if where == "elsewhere" else script,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "[2, 4]\n", "")
+    assert {one.name for one in tmp_path.iterdir()} == {"script", "folder"}

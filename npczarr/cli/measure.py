@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import warnings
 from pathlib import Path
 from typing import Annotated, Any
@@ -58,7 +57,11 @@ def morphology(
     storage_option: StorageOption = None,
     as_json: Json = False,
 ) -> None:
-    """Measure every tumor, or label: volume, surface area, diameter, regularity. Kept in the store as `morphology`."""
+    """Measure every tumor, or label: volume, surface area, diameter, regularity. Kept in the store as `morphology`.
+
+    The table is in cm³, cm² and cm. --csv, --json and the store have mm³ (volume, voxel_volume), mm² (surface_area) and
+    mm (max_diameter); all else has no unit.
+    """
     where = {"workers": workers, "scheduler": scheduler, "break_lock": break_lock, "csv": csv, "label": _labels(label)}
     raise typer.Exit(int(measure_tumors(store, method, storage_option, where, as_json=as_json)))
 
@@ -80,7 +83,7 @@ def measure_tumors(
         found = show_measures.flagged(one, flags_of(one))
         flags += [{**flag, "scan": f"{flag['scan']} {name}".strip()} for flag in found]
     if as_json:
-        typer.echo(json.dumps({"summary": rows, "flags": flags, "failures": failures}, indent=1))
+        typer.echo(show_measures.as_json({"summary": rows, "flags": flags, "failures": failures}))
     else:
         show_measures.ranges(rows)
         for line in flags:
@@ -100,7 +103,10 @@ def agreement(
     storage_option: StorageOption = None,
     as_json: Json = False,
 ) -> None:
-    """Compare the raters of a store: Dice, Jaccard, surface distances. Kept in the store as `agreement`."""
+    """Compare the raters of a store: Dice, Jaccard, surface distances. Kept in the store as `agreement`.
+
+    Distances (hd, hd95, assd, average_…) are in mm, all else has no unit. Intervals draw patients: none below 5.
+    """
     where = {"workers": workers, "scheduler": scheduler, "break_lock": break_lock, "csv": csv, "label": _labels(label)}
     raise typer.Exit(int(compare_raters(store, tolerance, storage_option, where, as_json=as_json)))
 
@@ -133,7 +139,10 @@ def score(
     source_option: SourceOption = None,
     as_json: Json = False,
 ) -> None:
-    """Compare a model's masks with the store's: Dice, Jaccard, surface distances. Kept as `score/NAME`."""
+    """Compare a model's masks with the store's: Dice, Jaccard, surface distances. Kept as `score/NAME`.
+
+    Distances (hd, hd95, assd, average_…) are in mm, all else has no unit. Intervals draw patients: none below 5.
+    """
     parameters = {
         "predictions": predictions,
         "tolerance": tolerance,
@@ -171,15 +180,16 @@ def _compare(
 
     result, failures = _measure(store, measure, storage_option, parameters, where)
     messages = _messages(result) if measure == "score" else {}
+    tolerance = {"surface_dice": {"tolerance_mm": parameters["tolerance"]}}
     rows = [
-        {**row, "sequence": f"{row['sequence']} {name}".strip()}
+        {**row, "sequence": f"{row['sequence']} {name}".strip()} | tolerance.get(row["metric"], {})
         for name, one in _parts(result, ("label",))
         for row in summary(one, (*AGREEMENT_TABLE, *LESION_TABLE))
     ]
     if as_json:
         said = [{"patient": p, "sequence": s, "message": text} for (p, s), text in messages.items()]
         told = {"warnings": said} if measure == "score" else {}
-        typer.echo(json.dumps({"summary": rows, "failures": failures, **told}, indent=1))
+        typer.echo(show_measures.as_json({"summary": rows, "failures": failures, **told}))
     else:
         show_measures.intervals(rows)
         _show_messages(messages)
@@ -243,6 +253,8 @@ def _measure(
     if csv is not None:
         scalars = result[[name for name in result.data_vars if "axis" not in result[name].dims]]
         frame = scalars.to_dataframe()
+        if "tolerance_mm" in result.attrs:  # a surface Dice means nothing without it
+            frame.insert([*frame].index("surface_dice") + 1, "tolerance_mm", result.attrs["tolerance_mm"])
         add_visits(frame, frame.index.get_level_values("patient"), at=0)
         write_whole(csv, to_csv(frame).encode())
         show.err.print(f"wrote {csv}")

@@ -20,7 +20,7 @@ from npczarr.model.results import VERSION, Failure
 from npczarr.model.schema import SCAN, STATUSES, TEXT
 from npczarr.runner import Runner, active_client
 from npczarr.store.hierarchy import open_group
-from npczarr.store.lease import Lease, hold_lease
+from npczarr.store.lease import Lease, end_interrupted, hold_lease
 from npczarr.store.location import Location
 from npczarr.store.open import open_location
 from npczarr.store.results import (
@@ -66,10 +66,11 @@ def measure_and_keep(
     """
     stamp = stamp_of(location)
     plan = _plan(location, measure, chosen)
-    # a store that is measured already needs no lease, nor its seal
+    # a store that is measured already needs no lease, nor its seal, unless a run was killed at its end
     root = open_group(location.open(read_only=True), location.shown, mode="r")
     result, todo = _already_measured(read_result(root, path).result, plan)
     if not todo:
+        end_interrupted(location, break_lock=break_lock)
         Meter(on_progress, 0, "patients", {"kept": len(plan.patients)})
         return result.assign(input_digest=(SCAN, plan.digests)).assign_attrs(plan.provenance, kept=1), plan.missed
     threads = workers is None and scheduler is None and active_client() is None

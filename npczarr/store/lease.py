@@ -23,7 +23,7 @@ from zarr.storage import LocalStore
 from npczarr.errors import LeaseError, NpczarrError, StoreError, UnreachableError
 from npczarr.store.folder_store import DRAFT
 from npczarr.store.holder import LEASE_KEY, died_here, holder, holding, identity, now, parse, token_of
-from npczarr.store.location import delete, get, names_in, put, put_if_absent, replace
+from npczarr.store.location import Location, delete, get, names_in, put, put_if_absent, replace
 from npczarr.store.run_end import changes_of_others, renew
 
 try:
@@ -203,6 +203,18 @@ def _clear_partial(store: Store, *, everywhere: bool) -> None:
                 asking = path.parent == lease.parent and path.name.startswith(f"{lease.stem}.")
                 if not asking or time.time() - path.stat().st_mtime > _PATIENCE_SECONDS:
                     path.unlink()
+
+
+def end_interrupted(location: Location, *, break_lock: bool = False) -> None:
+    """Seal a store whose last run was killed before its end, here or as `break_lock` says, and end its lease.
+
+    A store that somebody else is writing stays as it is, and so does one that this process cannot write to.
+    """
+    store = location.open(read_only=True)
+    found = get(store, LEASE_KEY) if lease_is_held(store) else None
+    if found is not None and (break_lock or died_here(found)):
+        with suppress(StoreError), hold_lease(location.open(), location.shown, break_lock=break_lock):
+            pass
 
 
 def lease_is_held(store: Store) -> bool:

@@ -12,15 +12,16 @@ from typing import Any
 
 from zarr.abc.store import Store
 
-from npczarr.errors import LeaseError, ParameterError, StoreError
+from npczarr.errors import LeaseError, ParameterError, ReadOnlyError, StoreError
 from npczarr.model.options import check_local
 from npczarr.model.progress import Meter, OnProgress
 from npczarr.outputs import check_outside_stores, expanded, whole, write_whole
 from npczarr.store.croissant import describe
 from npczarr.store.folder_store import DRAFT
 from npczarr.store.hierarchy import RESIZING, array, open_group
-from npczarr.store.holder import LEASE_KEY
-from npczarr.store.location import get, get_all, keys_below, locate
+from npczarr.store.holder import LEASE_KEY, died_here, holder
+from npczarr.store.lease import hold_lease, lease_is_held
+from npczarr.store.location import Location, get, get_all, keys_below, locate
 from npczarr.store.seal import SEAL_KEY
 from npczarr.store.storage_errors import translate_damage
 from npczarr.store.watch import EPOCH_KEY
@@ -58,6 +59,7 @@ def pack(
     *,
     url: str = "",
     overwrite: bool = False,
+    break_lock: bool = False,
     storage_options: Mapping[str, Any] | None = None,
     on_progress: OnProgress | None = None,
 ) -> Packed:
@@ -77,6 +79,9 @@ def pack(
         Where the file will be published; for its description.
     overwrite
         Replace files that are there.
+    break_lock
+        Take over the lease of a run that was killed on another machine, or in another container; one that was killed
+        here is ended without it, where this process may write to the store.
     storage_options
         Options of the store's file system; credentials belong in the environment.
     on_progress
@@ -102,6 +107,8 @@ def pack(
     _check_path(path, description, overwrite=overwrite)
     location = locate(store, storage_options)
     source = location.open(read_only=True)
+    if lease_is_held(source):
+        _end_run(location, break_lock=break_lock)
     state = get_all(source, _STATE)
     root = open_group(source, location.shown, mode="r")
     with translate_damage(location.shown):
@@ -116,7 +123,8 @@ def pack(
                 f"{location.shown}: was changed while it was packed, and the archive would have held parts of both "
                 "states, so none was written; pack it again once nobody writes it"
             )
-    write_whole(description, (json.dumps(words, indent=1, ensure_ascii=False) + "\n").encode())
+        # before the archive has its name: no kill leaves one without it
+        write_whole(description, (json.dumps(words, indent=1, ensure_ascii=False) + "\n").encode())
     return Packed(path, description, len(keys), path.stat().st_size, digest)
 
 
@@ -133,9 +141,23 @@ def _check_path(path: Path, description: Path, *, overwrite: bool) -> None:
         raise ParameterError(f"{there} is there already; name another file, or overwrite it (--overwrite)")
 
 
+def _end_run(location: Location, *, break_lock: bool) -> None:
+    """Seal a store whose last run was killed before its end, and end its lease; nothing of one that is alive."""
+    try:
+        with hold_lease(location.open(), location.shown, break_lock=break_lock):
+            pass
+    except ReadOnlyError as error:
+        lease = get(location.open(read_only=True), LEASE_KEY)
+        found, remedy = f"is being written by {holder(lease)}", "wait for it to end, then pack it"
+        if died_here(lease):
+            found = f"its run by {holder(lease)} was killed before its end"
+            remedy = "let somebody pack it who may write to the store, which ends that run"
+        raise LeaseError(f"{location.shown}: {found}; {remedy}") from error
+
+
 def _check_complete(keys: Collection[str], status: Any, url: str) -> None:  # noqa: ANN401 - a NumPy array of strings
     if LEASE_KEY in keys:
-        raise LeaseError(f"{url}: somebody is writing it, or was interrupted; let convert complete it, then pack it")
+        raise LeaseError(f"{url}: somebody has begun to write it; wait for that to end, then pack it")
     pending = int((status == "pending").sum())
     if pending or RESIZING in keys:
         raise StoreError(f"{url}: an interrupted run left {pending} scans incomplete; convert again, then pack it")

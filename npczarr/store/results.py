@@ -20,6 +20,7 @@ from npczarr.model.schema import SCAN, TEXT, Variable
 from npczarr.model.training import TRAINING
 from npczarr.store.create import add_table
 from npczarr.store.hierarchy import arrays_of, dims_of, labels, open_group, read_tables, tables_at
+from npczarr.store.lease import lease_is_held
 from npczarr.store.location import Location, delete, delete_below, get, keys_below, put
 from npczarr.store.storage_errors import first_line
 from npczarr.store.zarr_library import consolidate, no_user_warnings
@@ -183,7 +184,7 @@ def _command_of(path: str) -> str:
 def read_kept(location: Location, measure: str, path: str, chosen: Mapping[str, Any]) -> StoredResult | None:
     """Read a stored result of which every scan is as it was measured, with these arguments; None of any other.
 
-    A scan that is pending was not measured.
+    A scan that is pending was not measured. None, too, where a lease is there: whoever measures has it to end.
 
     Parameters
     ----------
@@ -193,6 +194,8 @@ def read_kept(location: Location, measure: str, path: str, chosen: Mapping[str, 
         ``"morphology"`` or ``"agreement"`` of all labels, and its arguments.
     """
     root = open_group(location.open(read_only=True), location.shown, mode="r")
+    if lease_is_held(root.store):
+        return None
     found = read_result(root, path).result
     measured_as = MORPHOLOGY if measure == "morphology" else AGREEMENT
     needed = {INPUT_DIGEST, *SCAN, *(variable.name for variable in measured_as)}

@@ -1,9 +1,12 @@
 """Runs that end at a write of one's choice: killed, or because the disk is full."""
 
+import json
+import os
 from itertools import count
 
 from npczarr.errors import StoreError
 from npczarr.store.folder_store import FolderStore
+from npczarr.store.holder import LEASE_KEY, identity
 
 
 class Killed(BaseException):
@@ -50,3 +53,12 @@ def stopped(monkeypatch, n, way, act):
         except (Killed, StoreError):
             return True
         return False
+
+
+def stale(folder, **changes):
+    """Leave the lease of a process that died."""
+    content = {**identity(), "process": 2**22 + 5, "since": "2026", "token": os.urandom(8).hex(), **changes}
+    path = folder / LEASE_KEY
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(content))
+    return path

@@ -10,15 +10,22 @@ from itertools import count
 import numpy as np
 import pytest
 import xarray as xr
+from typer.testing import CliRunner
 
 import npczarr as npc
-from npczarr.errors import NpczarrError, StoreError
-from npczarr.store.folder_store import FolderStore
+from npczarr.cli.app import app
+from npczarr.errors import LeaseError, NpczarrError, ReadOnlyError, StoreError
+from npczarr.store import lease as leases
+from npczarr.store import run_end
+from npczarr.store.catalog import CATALOG_KEY
+from npczarr.store.folder_store import DRAFT, FolderStore
 from npczarr.store.hierarchy import open_group
+from npczarr.store.holder import LEASE_KEY
+from npczarr.store.lease import hold_lease
 from npczarr.store.location import locate
 from npczarr.store.results import read_kept, read_result, write_result
 from tests.store.small import part, snapshot
-from tests.store.stopping import Killed, stopped
+from tests.store.stopping import Killed, stale, stopped
 
 
 def chunk(store, path):
@@ -41,6 +48,101 @@ def measured(store):
     result, failures = npc.measure_store(store, "morphology")
     assert not failures
     return result
+
+
+def left_by_a_run(store):
+    """Drafts and the lease of a run that has not ended."""
+    return [str(one.relative_to(store)) for one in store.rglob("*") if one.suffix == DRAFT or one.match(LEASE_KEY)]
+
+
+def by_command(store, measure, *options):
+    given = [str(store.parent / "masks")] if measure == "score" else []
+    done = CliRunner().invoke(app, [measure, str(store), *given, *options])
+    assert done.exit_code == 0, done.output
+
+
+def killed_at_the_end(store, monkeypatch, act, moment):
+    """Measure, and end as a kill does once the result is there."""
+
+    def kill(*_):
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        if moment == "catalog":
+            patch.setattr(run_end, "_put_catalog", kill)
+        patch.setattr(leases.Lease, "release", kill)
+        with pytest.raises(Killed):
+            act()
+    (store / f"mask/zarr.json.1f{DRAFT}").write_text("{")
+    assert len(left_by_a_run(store)) == 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("moment", ["catalog", "lease"])
+@pytest.mark.parametrize("again", ["command", "python", "pack"])
+def test_killed_at_the_very_end_the_same_command_or_pack_ends_that_run(copy, monkeypatch, moment, again):
+    catalog = copy / CATALOG_KEY
+    before = catalog.read_bytes()
+    killed_at_the_end(copy, monkeypatch, lambda: measured(copy), moment)
+    assert (catalog.read_bytes() == before) == (moment == "catalog")
+    if again == "command":
+        by_command(copy, "morphology")
+    elif again == "python":
+        assert measured(copy).attrs["kept"] == 1
+    assert bool(left_by_a_run(copy)) == (again == "pack")
+    npc.pack(copy, copy.with_suffix(".zip"))
+    assert not left_by_a_run(copy)
+    assert catalog.read_bytes() != before
+    assert npc.info(copy)["results"] == ["morphology"]
+    assert npc.validate(copy, workers=0) == ()
+
+
+@pytest.mark.slow
+def test_killed_at_the_very_end_of_a_score_the_same_command_ends_that_run(copy, monkeypatch):
+    npc.export_scans(copy, copy.with_name("masks"), format="nifti", workers=0)
+    killed_at_the_end(
+        copy, monkeypatch, lambda: npc.measure_store(copy, "score", predictions=copy.with_name("masks")), "lease"
+    )
+    by_command(copy, "score")
+    assert not left_by_a_run(copy)
+    assert npc.info(copy)["results"] == ["score"]
+
+
+@pytest.mark.slow
+def test_a_lease_of_another_machine_is_left_where_all_is_measured_and_broken_on_request(copy):
+    measured(copy)
+    stale(copy, host="elsewhere")
+    by_command(copy, "morphology")
+    assert measured(copy).attrs["kept"] == 1
+    with pytest.raises(LeaseError, match=r"being written by process \d+ on elsewhere.*--break-lock"):
+        npc.pack(copy, copy.with_suffix(".zip"))
+    assert left_by_a_run(copy) == [LEASE_KEY]
+    by_command(copy, "morphology", "--break-lock")
+    assert not left_by_a_run(copy)
+    stale(copy, host="elsewhere")
+    by_command(copy, "pack", str(copy.with_suffix(".zip")), "--break-lock")
+    assert not left_by_a_run(copy)
+
+
+@pytest.mark.slow
+def test_the_lease_of_a_run_that_was_killed_is_left_where_the_store_may_not_be_written(copy, monkeypatch):
+    measured(copy)
+    lease = stale(copy)
+
+    def refuse(*_):
+        raise ReadOnlyError("may not be written")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(leases, "put_if_absent", refuse)
+        by_command(copy, "morphology")
+        assert measured(copy).attrs["kept"] == 1
+        with pytest.raises(LeaseError, match=r"was killed before its end; let somebody pack it who may write"):
+            npc.pack(copy, copy.with_suffix(".zip"))
+    assert lease.exists()
+    with hold_lease(locate(copy).open(), str(copy)), monkeypatch.context() as patch:
+        patch.setattr(leases, "put_if_absent", refuse)
+        with pytest.raises(LeaseError, match=r"is being written by process .*; wait for it to end, then pack it"):
+            npc.pack(copy, copy.with_suffix(".zip"))
 
 
 @pytest.mark.slow
@@ -66,6 +168,7 @@ def test_interrupted_at_any_write_it_is_measured_anew_and_named_until_then(copy,
         np.testing.assert_array_equal(result.volume, expected.volume)
         assert npc.info(store)["damaged"] == {}
         assert npc.info(store)["results"] == ["morphology"]
+        assert not left_by_a_run(store)
         assert n % 28 or npc.validate(store, workers=0) == ()  # it takes longer than all the rest
         shutil.rmtree(store)
     assert half > 2

@@ -2,7 +2,9 @@
 
 import errno
 import json
+import os
 import shutil
+import signal
 import zipfile
 from importlib.metadata import version
 
@@ -21,6 +23,7 @@ from npczarr.store.location import get, keys_below, locate, put
 from npczarr.store.selection import select_patients
 from npczarr.store.watch import begin_epoch
 from tests.http_ranges import ranges_over_http
+from tests.store.stopping import Killed
 
 pytestmark = pytest.mark.slow  # packs stores, many times
 
@@ -124,7 +127,7 @@ def test_a_file_that_is_there_and_a_store_that_is_written_are_refused(packed, tm
         npc.pack(store, tmp_path / "a.tar")
     shutil.copytree(store, tmp_path / "b.zarr")
     (tmp_path / "b.zarr" / "status" / "lease.json").write_text("{}")
-    with pytest.raises(npc.LeaseError, match="let convert complete it"):
+    with pytest.raises(npc.LeaseError, match=r"being written by a writer that left no name; wait .* --break-lock"):
         npc.pack(tmp_path / "b.zarr", tmp_path / "b.zip")
     assert not list(tmp_path.glob("*.zip*"))
 
@@ -155,6 +158,35 @@ def test_a_store_that_was_changed_while_it_was_packed_leaves_no_archive(packed, 
     assert not waiting
     assert out.read_bytes() == b"before"
     assert {path.name for path in tmp_path.iterdir()} == {"s.zarr", "a.zip"}
+
+
+def test_a_kill_before_the_archive_has_its_name_leaves_none_without_a_description(packed, tmp_path, monkeypatch):
+    replace = os.replace
+
+    def kill(draft, path):
+        if str(path).endswith(".zip"):
+            raise Killed
+        replace(draft, path)
+
+    monkeypatch.setattr(os, "replace", kill)
+    with pytest.raises(Killed):
+        npc.pack(packed[1], tmp_path / "a.zip")
+    assert [one.name for one in tmp_path.iterdir()] == ["a.zip.croissant.json"]
+
+
+def test_sigterm_leaves_nothing_of_an_archive(packed, tmp_path, monkeypatch):
+    def read(source, key):
+        if key.startswith("mask/c/"):
+            assert len(list(tmp_path.iterdir())) == 1
+            signal.raise_signal(signal.SIGTERM)
+        return get(source, key)
+
+    monkeypatch.setattr("npczarr.store.pack.get", read)
+    monkeypatch.setattr("sys.argv", ["npczarr", "pack", str(packed[1]), str(tmp_path / "a.zip")])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 143
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_file_that_cannot_be_written_is_named_and_the_store_is_not_blamed(packed, tmp_path, monkeypatch, capsys):

@@ -1,6 +1,5 @@
 """A lease is taken over by one writer alone, and whoever lost it writes nothing more."""
 
-import json
 import os
 import shutil
 import signal
@@ -20,23 +19,15 @@ from npczarr.store import lease as leases
 from npczarr.store.chunks import ScanPlace
 from npczarr.store.create import resize
 from npczarr.store.hierarchy import labels, open_group
-from npczarr.store.holder import LEASE_KEY, identity
+from npczarr.store.holder import LEASE_KEY
 from npczarr.store.lease import HEARTBEAT_KEY, hold_lease
 from npczarr.store.location import get, locate
 from npczarr.store.rows import Rows
 from tests.store.small import LAYOUT, part, snapshot
+from tests.store.stopping import stale
 
 TAKERS = 3
 ROUNDS = 100
-
-
-def stale(folder, **changes):
-    """Leave the lease of a process that died."""
-    content = {**identity(), "process": 2**22 + 5, "since": "2026", "token": os.urandom(8).hex(), **changes}
-    path = folder / LEASE_KEY
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(content))
-    return path
 
 
 @pytest.mark.slow
