@@ -23,7 +23,7 @@ import npczarr as npc
 
 PR_SET_CHILD_SUBREAPER = 36
 FORKED = "import npczarr.cli; npczarr.cli.main()"
-SPAWNED = "import contextlib, npczarr.runner as r; r._forked_from_one_import = contextlib.nullcontext; " + FORKED
+SPAWNED = "import contextlib, npczarr.runner.local as r; r._forked_from_one_import = contextlib.nullcontext; " + FORKED
 SIDES = {"each imports": SPAWNED, "forked from one import": FORKED}
 
 

@@ -8,11 +8,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from urllib.parse import unquote
 
 
 @contextmanager
-def ranges_over_http(folder: Path) -> Iterator[tuple[str, list[tuple[str, int]]]]:
-    """Serve a folder; yields its URL, and the requests: path, and bytes that were given."""
+def ranges_over_http(folder: Path, *, signature: str = "") -> Iterator[tuple[str, list[tuple[str, int]]]]:
+    """Serve a folder; yields its URL, and the requests: path, and bytes that were given.
+
+    With a signature each request must have it as its query, and HEAD of an archive is refused: it is signed for GET.
+    """
     requests: list[tuple[str, int]] = []
 
     class Handler(BaseHTTPRequestHandler):
@@ -28,9 +32,11 @@ def ranges_over_http(folder: Path) -> Iterator[tuple[str, list[tuple[str, int]]]
             pass
 
         def _answer(self, *, with_body: bool) -> None:
-            path = folder / self.path.lstrip("/")
-            if not path.is_file():
-                self.send_response(404)
+            place, _, query = self.path.partition("?")
+            path = folder / unquote(place).lstrip("/")
+            refused = signature and (query != signature or (not with_body and path.suffix == ".zip"))
+            if refused or not path.is_file():
+                self.send_response(403 if refused else 404)
                 self.send_header("Content-Length", "0")
                 self.end_headers()
                 return

@@ -12,7 +12,7 @@ import npczarr
 
 PACKAGE = Path(npczarr.__file__).parent
 FLOORS = (
-    {"errors", "ctrl_c", "freed_memory", "watched_workers"},
+    {"errors", "ctrl_c", "freed_memory"},
     {"model", "outputs", "runner"},
     {"sources", "store", "kernels", "phantom"},
     {"graphs", "engine", "report", "export", "privacy", "training", "viewer"},

@@ -23,12 +23,13 @@ import xarray as xr
 
 import npczarr as npc
 import npczarr.cli
-from npczarr import freed_memory, watched_workers
+import npczarr.runner
+from npczarr import freed_memory
 from npczarr.cli import show
 from npczarr.cli.app import app
 from npczarr.errors import ClusterError, ParameterError
 from npczarr.model.progress import Meter, Progress
-from npczarr.runner import Runner
+from npczarr.runner import Runner, watched
 from tests.stores import comparable
 
 KEY = "0123456789abcdef"
@@ -277,13 +278,13 @@ def assert_same(found, expected):
 def started(monkeypatch):
     """How many clusters of local processes were started."""
     starts = []
-    local = Runner._local
+    start = npczarr.runner.start_workers
 
-    def counted(self, module):
-        starts.append(self)
-        return local(self, module)
+    def counted(*arguments):
+        starts.append(arguments)
+        return start(*arguments)
 
-    monkeypatch.setattr(Runner, "_local", counted)
+    monkeypatch.setattr(npczarr.runner, "start_workers", counted)
     return starts
 
 
@@ -325,8 +326,8 @@ def test_a_cluster_gives_the_same(name, made, expected, started, cluster, tmp_pa
 def test_a_cluster_without_workers_is_said_and_waited_for(monkeypatch):
     from distributed import Client, LocalCluster
 
-    monkeypatch.setattr(watched_workers, "_PATIENCE_SECONDS", 0.2)
-    monkeypatch.setattr(watched_workers, "_LOOK_SECONDS", 0.1)
+    monkeypatch.setattr(watched, "_PATIENCE_SECONDS", 0.2)
+    monkeypatch.setattr(watched, "_LOOK_SECONDS", 0.1)
     with LocalCluster(n_workers=0, processes=False, dashboard_address=":0") as empty, Client(empty):
         timer = threading.Timer(2, empty.scale, [1])
         timer.start()
@@ -340,7 +341,7 @@ def test_a_cluster_without_workers_is_said_and_waited_for(monkeypatch):
 def test_workers_that_join_late_get_tasks_before_any_has_ended(monkeypatch):
     from distributed import Client, LocalCluster
 
-    monkeypatch.setattr(watched_workers, "_LOOK_SECONDS", 0.1)
+    monkeypatch.setattr(watched, "_LOOK_SECONDS", 0.1)
     place = LocalCluster(n_workers=0, threads_per_worker=2, processes=False, dashboard_address=":0")
     with place as late, Client(late):
         timer = threading.Timer(1, late.scale, [4])
@@ -408,28 +409,28 @@ class Cluster:
 
 
 def test_workers_that_are_paused_are_said_and_take_no_tasks(monkeypatch):
-    monkeypatch.setattr(watched_workers, "_PATIENCE_SECONDS", 0.05)
-    monkeypatch.setattr(watched_workers, "_LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(watched, "_PATIENCE_SECONDS", 0.05)
+    monkeypatch.setattr(watched, "_LOOK_SECONDS", 0.01)
     cluster = Cluster(a=worker("paused"), b=worker("running", nthreads=3))
     said = []
-    monkeypatch.setattr(watched_workers.warnings, "warn", lambda words, *_, **__: said.append(words))
-    with watched_workers.WatchedWorkers(cluster) as watched:
+    monkeypatch.setattr(watched.warnings, "warn", lambda words, *_, **__: said.append(words))
+    with watched.WatchedWorkers(cluster) as seen:
         end = time.monotonic() + 10
         while not said and time.monotonic() < end:
             time.sleep(0.01)
         time.sleep(0.1)
     (words,) = said  # once
     assert words.startswith("the worker a has paused, as its memory of 250 MiB")
-    assert watched.threads == 3
+    assert seen.threads == 3
 
 
 def test_a_worker_that_pauses_for_a_moment_is_not_said(monkeypatch):
-    monkeypatch.setattr(watched_workers, "_LOOK_SECONDS", 0.01)
-    with watched_workers.WatchedWorkers(Cluster(a=worker("paused"))) as watched:
+    monkeypatch.setattr(watched, "_LOOK_SECONDS", 0.01)
+    with watched.WatchedWorkers(Cluster(a=worker("paused"))) as seen:
         end = time.monotonic() + 10
-        while watched.threads and time.monotonic() < end:
+        while seen.threads and time.monotonic() < end:
             time.sleep(0.01)
-    assert watched.threads == 0  # it was seen
+    assert seen.threads == 0  # it was seen
 
 
 class Begun(BaseException):

@@ -19,7 +19,7 @@ from fsspec.implementations.local import LocalFileSystem
 from npczarr.errors import SourceError
 from npczarr.model.cohort import File
 from npczarr.model.limits import Limits
-from npczarr.model.options import Options, fsspec_options, local_path, normalize_options, redacted
+from npczarr.model.options import Options, family_of, fsspec_options, local_path, normalize_options, redacted
 from npczarr.outputs import expanded
 from npczarr.sources.archive import Archive
 from npczarr.sources.local import PERMISSIONS, list_folder, read_file, read_file_head, read_member, read_member_head
@@ -74,13 +74,20 @@ class Source:
             else:
                 found = fs.find(root, detail=True)
                 prefix = len(root.rstrip("/")) + 1 if root else 0
-                files = [File(path[prefix:], int(info["size"] or 0), _stamp(info)) for path, info in found.items()]
+                files = [File(path[prefix:], int(info.get("size") or 0), _stamp(info)) for path, info in found.items()]
         except Exception as error:  # each protocol has errors of its own
             local = isinstance(fs, LocalFileSystem) and isinstance(error, PermissionError)
             advice = PERMISSIONS if local else "check the path and your access to it"
             raise SourceError(redacted(f"{self.url}: cannot be listed ({error}); {advice}")) from error
         if not files:
             raise SourceError(f"{self.shown}: there are no files; check the path and your access to it")
+        if [file.path for file in files] == [""]:  # the URL itself
+            query = re.match(r"https?://[^?]*\?", self.url)
+            what = "one file by a URL with a query, of which neither kind nor size is known" if query else "one file"
+            raise SourceError(
+                f"{self.shown}: expected a folder or a .zip archive, found {what}; download it, and give the path of "
+                "the archive or folder"
+            )
         return sorted(files, key=lambda file: file.path)
 
     def read(self, paths: Sequence[str]) -> list[bytes | Exception]:
@@ -186,8 +193,12 @@ def _open(source: Source) -> tuple[Any, str]:
             "s3:// npczarr[s3]"
         ) from error
     try:
-        if ("://" not in source.url or root.lower().endswith(".zip")) and fs.isfile(root):
-            return Archive(fsspec.open(source.url, **options).open()), ""
+        path = re.split("[?#]", root)[0] if family_of(source.url) == "http" else root
+        if ("://" not in source.url or path.lower().endswith(".zip")) and fs.isfile(root):
+            file = fsspec.open(source.url, **options).open()
+            if getattr(file, "size", 0) is None:
+                raise SourceError("the server tells no size, or gives no ranges; download the file, and give its path")
+            return Archive(file), ""
     except SourceError as error:
         raise SourceError(redacted(f"{source.url}: {error}")) from error
     except Exception as error:  # zipfile names damage in a dozen ways

@@ -4,20 +4,25 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import xarray as xr
 import zarr
+from zarr.abc.store import Store
 
+from npczarr.errors import StoreError
 from npczarr.model.cohort import subject_of
 from npczarr.model.label_set import TUMOR, flag_names
 from npczarr.model.layout import Layout, padding_remark
 from npczarr.model.schema import ACQUISITION_NAMES, SCAN_TABLES, STORED
 from npczarr.store.contents import Contents
 from npczarr.store.hierarchy import array, groups_of, open_group
-from npczarr.store.location import Location, locate
+from npczarr.store.holder import LEASE_KEY, died_here, holder, parse, token_of
+from npczarr.store.lease import HEARTBEAT_KEY
+from npczarr.store.location import Location, get, locate
 from npczarr.store.measured import count_changed
 from npczarr.store.open import open_location
 from npczarr.store.results import damaged_results
@@ -26,6 +31,7 @@ from npczarr.store.selection import select_patients
 from npczarr.store.storage_errors import translate_damage
 
 _MEASURED = ("echo_time", "repetition_time", "flip_angle", "slice_thickness", "spacing_between_slices", "field_of_view")
+_SILENCE = timedelta(minutes=2)  # of a writer, which is heard of every half minute while it runs
 
 
 def info(
@@ -48,10 +54,10 @@ def info(
         Valid JSON: subjects, and their visits in `patients`; labels of the masks; scans by status for each sequence,
         ranges (median, min, max) of spacing in mm, shape and acquisition for each sequence, subjects by scanner,
         clinical columns, results, the seal (equal for two stores that hold the same) and whether it is that of what was
-        written, the cost of padding where it is much, and problems by scan. `changed` counts the scans that changed
-        since a result was measured, by result; `damaged` says of each result that is damaged or was half written what
-        is wrong with it and what to do. Of a selection nothing else is read, so there is no `changed`, no `damaged` and
-        no seal; `selected_by` says whether the catalog chose, or why tables were read.
+        written, or who is writing now, the cost of padding where it is much, and problems by scan. `changed` counts the
+        scans that changed since a result was measured, by result; `damaged` says of each result that is damaged or was
+        half written what is wrong with it and what to do. Of a selection nothing else is read, so there is no
+        `changed`, no `damaged` and no seal; `selected_by` says whether the catalog chose, or why tables were read.
 
     Raises
     ------
@@ -111,14 +117,37 @@ def _padding(dataset: xr.Dataset, root: zarr.Group) -> str:
 
 def _sealed(root: zarr.Group) -> dict[str, str]:
     """Return the seal of what the store holds now, and whether it is that of what npczarr wrote."""
+    state = _writer(root.store)
     sealed, now = read_seal(root.store), seal_of(Contents(root))
-    if sealed is None:
-        state = "not sealed: another program wrote this store, or a run of npczarr was interrupted"
-    elif sealed.changed or sealed.differences(now):
-        state = "changed since npczarr sealed it; npczarr validate names what"
-    else:
+    if not state and sealed is not None and not sealed.changed and not sealed.differences(now):
         state = "as npczarr wrote it"
-    return {"seal": now.digest, "sealed": state}
+    state = state or _writer(root.store)  # who began while it was read
+    if not state and sealed is None:
+        state = "not sealed: another program wrote this store, or a run of npczarr was interrupted"
+    return {"seal": now.digest, "sealed": state or "changed since npczarr sealed it; npczarr validate names what"}
+
+
+def _writer(store: Store) -> str:
+    """Say who holds the lease of a store; "" if nobody does, or a process of this machine that no longer runs."""
+    try:
+        lease = get(store, LEASE_KEY)
+        beat = parse(None if lease is None else get(store, HEARTBEAT_KEY))
+    except StoreError:  # a bucket without the right to list refuses what is absent
+        return ""
+    if lease is None or died_here(lease):
+        return ""
+    last = beat.get("time") if beat.get("token") == token_of(lease) else parse(lease).get("since")
+    if _is_recent(last):
+        return f"being written by {holder(lease)}; npczarr seals it at the end"
+    return f"not sealed: held by {holder(lease)}, last heard of at {last}; if it died, run it again with --break-lock"
+
+
+def _is_recent(time: object) -> bool:
+    """Whether a lease or heartbeat says a time after which its writer cannot be called silent yet."""
+    try:
+        return datetime.now(UTC) - datetime.fromisoformat(str(time)) < _SILENCE
+    except (ValueError, TypeError):  # no time, or one without a zone
+        return False
 
 
 def _voxel_bytes(dataset: xr.Dataset) -> int:

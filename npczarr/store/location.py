@@ -12,10 +12,10 @@ from zarr.abc.store import Store
 from zarr.storage import FsspecStore
 
 from npczarr.errors import ReadOnlyError, StoreError
-from npczarr.model.options import Options, fsspec_options, local_path, normalize_options, redacted
+from npczarr.model.options import Options, family_of, fsspec_options, local_path, normalize_options, redacted
 from npczarr.outputs import expanded
 from npczarr.store.folder_store import FolderStore
-from npczarr.store.object_store import credentials_in_environment, is_object_store, open_objects
+from npczarr.store.object_store import credentials_in_environment, is_object_store, open_objects, split_query
 from npczarr.store.objects import Objects
 from npczarr.store.packed_store import PackedStore
 from npczarr.store.storage_errors import NO_BUCKET, first_line, is_bucket_missing, translate_errors
@@ -27,12 +27,12 @@ _READ_AT_ONCE = 64  # objects, each over a connection of its own: a process may 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Location:
-    """Where a store is. Small and free of secrets, so it can travel in a task; each process opens it for itself.
+    """Where a store is. Small, and shown without secrets, so it can travel in a task; each process opens it for itself.
 
     Parameters
     ----------
     url
-        Folder, zip file of a packed store, or the URL of either.
+        Folder, zip file of a packed store, or the URL of either. The query of a web URL goes with each request.
     options
         Storage options, normalized; credentials belong in the environment of the process that reads or writes.
     """
@@ -48,6 +48,11 @@ class Location:
         """The URL for messages: without user, password and query."""
         return redacted(self.url)
 
+    @property
+    def is_packed(self) -> bool:
+        """Whether the store is one zip file."""
+        return split_query(self.url)[0].lower().endswith(".zip")
+
     def open(self, *, read_only: bool = False) -> Store:
         """Open it; nothing is created.
 
@@ -56,9 +61,13 @@ class Location:
         StoreError
             If the protocol is not known or what it needs is not installed.
         """
-        url, options = self.url, self.options
-        if url.lower().endswith(".zip"):
+        if self.is_packed:
             return self._open_packed(read_only=read_only)
+        return self._open_at(self.url, read_only=read_only)
+
+    def _open_at(self, url: str, *, read_only: bool) -> Store:
+        """Open the folder at a URL, with the options of this location."""
+        options = self.options
         if "://" not in url:
             return FolderStore(url, read_only=read_only)
         try:
@@ -66,16 +75,21 @@ class Location:
                 return open_objects(url, options, read_only=read_only)
             return FsspecStore.from_url(url, storage_options=fsspec_options(url, options), read_only=read_only)
         except (ImportError, ValueError, TypeError) as error:
-            raise StoreError(f"{self.shown}: cannot be opened ({first_line(error)}); {_needs(url)}") from error
+            raise StoreError(f"{self.shown}: cannot be opened ({first_line(error)}); {_advice(url, error)}") from error
 
     def _open_packed(self, *, read_only: bool) -> Store:
-        """Open a store in one zip file, by way of the folder that the file is in."""
+        """Open a store in one zip file, by way of the folder that the file is in.
+
+        By HTTP the URL is taken whole: its escapes and its query are for the server alone to read.
+        """
         if not read_only:
             raise ReadOnlyError(
                 f"{self.shown}: a packed store is never changed; change the store it was made of, and pack it again"
             )
         folder, _, name = self.url.rpartition("/")
-        return PackedStore(Location(folder or "/", self.options).open(read_only=True), name)
+        if family_of(self.url) == "http":
+            folder, name = self.url, ""
+        return PackedStore(self._open_at(folder or "/", read_only=True), name)
 
     @property
     def is_remote(self) -> bool:
@@ -100,14 +114,16 @@ def locate(url: str | Path, options: Mapping[str, Any] | None = None) -> Locatio
     text = str(url)
     if "://" not in text:
         text = str(expanded(text).resolve())
-    return Location(text.rstrip("/"), normalized)
+    path, query = split_query(text)
+    return Location(path.rstrip("/") + query, normalized)
 
 
-def _needs(url: str) -> str:
-    protocol = url.partition("://")[0]
-    known = protocol in ("s3", "s3a", "gs", "gcs", "az", "abfs", "http", "https")
-    needs = f"{protocol}:// needs what pip install 'npczarr[s3]' installs"
-    return f"check the address and the options; {needs if known else 'known are s3://, gs://, az:// and https://'}"
+def _advice(url: str, error: Exception) -> str:
+    if family_of(url) is None:
+        return "check the address and the options; known are s3://, gs://, az:// and https://"
+    if isinstance(error, ImportError):
+        return f"{url.partition('://')[0]}:// needs what pip install 'npczarr[s3]' installs"
+    return "check the address and the options"
 
 
 def get(store: Store, key: str) -> bytes | None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from zarr.storage import ObjectStore
 
@@ -68,12 +68,24 @@ def open_objects(url: str, options: Options, *, read_only: bool) -> ObjectStore[
     ImportError
         If obstore is not installed.
     ValueError
-        If an option is wrong, or the environment contradicts it.
+        If an option is wrong, or the environment contradicts it, or the path holds a segment that obstore cannot take.
     """
     # a client remembers the credentials that it was made with: others, set since, make another client
     client = _open(url, options, credentials_in_environment())
     kind = WebObjects if type(client).__name__ == "HTTPStore" else Objects  # of https:// some are of S3 and Azure
     return kind(client, read_only=read_only, url=url)
+
+
+def split_query(url: str) -> tuple[str, str]:
+    """Part a web URL before its query or fragment; in any other URL, ? and # are letters of names.
+
+    >>> split_query("https://host/a.zip?sig=x"), split_query("s3://bucket/a?b#c.zarr")
+    (('https://host/a.zip', '?sig=x'), ('s3://bucket/a?b#c.zarr', ''))
+    """
+    if family_of(url) != "http":
+        return url, ""
+    end = min((url.index(mark) for mark in "?#" if mark in url), default=len(url))
+    return url[:end], url[end:]
 
 
 def credentials_in_environment() -> tuple[tuple[str, str], ...]:
@@ -84,7 +96,7 @@ def credentials_in_environment() -> tuple[tuple[str, str], ...]:
 @lru_cache(maxsize=64)
 def _open(url: str, options: Options, environment: tuple[tuple[str, str], ...]) -> Any:  # noqa: ANN401
     from obstore.exceptions import BaseError
-    from obstore.store import from_url
+    from obstore.store import HTTPStore, from_url
 
     chosen = obstore_options(url, options)
     client: dict[str, Any] = dict(_CLIENT)
@@ -99,10 +111,32 @@ def _open(url: str, options: Options, environment: tuple[tuple[str, str], ...]) 
     if url.startswith("http://") or endpoint.startswith("http://"):
         client["allow_http"] = True  # who names a server by http:// wants it
     build: Any = from_url
+    if split_query(url)[1]:  # it may be a signature: a request by it is not signed again, at no cloud
+        build, chosen = HTTPStore.from_url, {}
     try:
-        return build(url, **chosen, client_options=client, retry_config=_RETRY)
+        return build(_as_web_url(url), **chosen, client_options=client, retry_config=_RETRY)
     except BaseError as error:
         raise ValueError(str(error).splitlines()[0]) from error
+
+
+def _as_web_url(url: str) -> str:
+    """Write a URL as obstore reads it, which undoes percent escapes and ends the path at ? or #.
+
+    Of a bucket the key is what is written, as in s3fs and xarray, so it is escaped here.
+
+    Raises
+    ------
+    ValueError
+        If a segment of the key is empty, ``.`` or ``..``: obstore refuses these or leaves them out.
+    """
+    if family_of(url) == "http":
+        return url
+    protocol, _, place = url.partition("://")
+    bucket, *key = place.split("/")
+    wrong = next((segment for segment in key if segment in ("", ".", "..")), None)
+    if wrong is not None:
+        raise ValueError(f"its path has the segment {wrong!r}" if wrong else "its path has an empty segment, //")
+    return f"{protocol}://{'/'.join((quote(bucket, safe='@:'), *map(quote, key)))}"
 
 
 def obstore_options(url: str, options: Options) -> dict[str, Any]:

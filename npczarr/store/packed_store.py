@@ -27,7 +27,7 @@ class PackedStore(Store):
     inner
         The store that holds the file.
     key
-        Its name there.
+        Its name there; "" where the URL of `inner` is that of the file.
     """
 
     def __init__(self, inner: Store, key: str) -> None:
@@ -39,7 +39,7 @@ class PackedStore(Store):
         self._reading = threading.Lock()
 
     def __str__(self) -> str:
-        return f"{self._inner}/{self._key}"
+        return f"{self._inner}/{self._key}".rstrip("/")
 
     def __repr__(self) -> str:
         return f"PackedStore({str(self)!r})"
@@ -149,14 +149,11 @@ class PackedStore(Store):
             return {}
         content = tail.to_bytes()
         try:
-            start = _directory_start(content)
-            if start is None:
-                raise zipfile.BadZipFile
-            total = await self._inner.getsize(self._key)
-            if start < total - len(content):
-                content = (await self._range(start, total, no_range()[0])).to_bytes()
+            start, before_end = _directory_place(content)
+            if before_end > len(content):
+                content = (await self._range(start, start + before_end, no_range()[0])).to_bytes()
             else:
-                content = content[start - (total - len(content)) :]
+                content = content[-before_end:]
             with zipfile.ZipFile(io.BytesIO(content)) as directory:
                 members = [info for info in directory.infolist() if not info.is_dir()]
         except (zipfile.BadZipFile, struct.error, ValueError, NotImplementedError) as error:
@@ -189,13 +186,20 @@ def _bounds(byte_range: ByteRequest | None, size: int) -> tuple[int, int]:
     return 0, size
 
 
-def _directory_start(tail: bytes) -> int | None:
-    """Where the central directory begins in the file, by the record at its end (APPNOTE 6.3.10, 4.3.14 and 4.3.16)."""
-    end = tail.rfind(b"PK\x05\x06")
-    if end < 0:
-        return None
-    (start,) = struct.unpack("<I", tail[end + 16 : end + 20])
-    if start != 0xFFFFFFFF:
-        return int(start)
-    large = tail.rfind(b"PK\x06\x06", 0, end)
-    return int(struct.unpack("<Q", tail[large + 48 : large + 56])[0]) if large >= 0 else None
+def _directory_place(tail: bytes) -> tuple[int, int]:
+    """Tell where the central directory begins: bytes from the start of the file, and bytes before its end.
+
+    Both are of the record at the end (APPNOTE 6.3.10, 4.3.14 and 4.3.16), so the size of the file need not be asked
+    for: a signed URL allows no such request.
+
+    Raises
+    ------
+    ValueError
+        If there is no such record.
+    """
+    end = tail.rindex(b"PK\x05\x06")
+    size, start = struct.unpack("<II", tail[end + 12 : end + 20])
+    if tail[max(0, end - 20) : end].startswith(b"PK\x06\x07"):  # of many members, or of a large file
+        end = tail.rindex(b"PK\x06\x06", 0, end)
+        size, start = struct.unpack("<QQ", tail[end + 40 : end + 56])
+    return int(start), len(tail) - end + int(size)

@@ -58,7 +58,7 @@ def translate_errors(store: Store, act: str) -> Iterator[None]:
         if isinstance(error, FileNotFoundError) and not writing:
             raise
         advice = _advice(store, error, writing=writing)
-        problem = redacted(f"{store}: cannot {act} ({type(error).__name__}: {first_line(error)}); {advice}")
+        problem = redacted(f"{store}: cannot {act.strip()} ({type(error).__name__}: {first_line(error)}); {advice}")
         if _is_away(error):
             raise UnreachableError(problem, str(store)) from error
         unwritable = is_refusal(error) and (writing or _LISTING in str(error))
@@ -122,6 +122,11 @@ def _advice_on_refusal(store: Store, error: Exception) -> str:
         return "its file system is read-only, or became so, as one does after errors of its disk: check it"
     if isinstance(getattr(store, "_store", store), LocalStore):  # of a wrapper, what it wraps
         return "the file system refuses access: check the permissions of the folder"
+    if type(getattr(store, "store", None)).__name__ == "HTTPStore":  # of obstore: it signs nothing
+        return (
+            "the server refuses access, and no credentials are sent to it: check the address, and of a signed URL "
+            "whether it is whole (in quotes on a command line), has not expired, and is of this very file"
+        )
     advice = "check address and access; access was refused: credentials are taken from the environment of each process"
     if _LISTING in str(error):
         advice += "; where reading works, the right to list is missing (s3:ListBucket on S3)"

@@ -168,7 +168,7 @@ def _tell_of_left_out(subjects: Sequence[Subject], left_out: Mapping[str, str], 
 
 
 def _check_unpacked(location: Location) -> None:
-    if location.url.lower().endswith(".zip"):
+    if location.is_packed:
         raise ParameterError(
             f"{location.shown}: patches are not read from a packed store, whose objects would be looked up one by one; "
             "unpack it (unzip), or resample it for training"
