@@ -80,6 +80,7 @@ def test_the_key_of_a_packed_store_on_s3_is_what_its_url_says(s3, web, name):
 )
 def test_keys_are_literal_in_the_buckets_of_every_cloud(url, monkeypatch):
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
     options = {"account_name": "account"} if url.startswith("a") else {}
     for name in NAMES[:-1]:
         opened = locate(f"{url}/d/{name}.zarr", options).open(read_only=True)
@@ -137,6 +138,7 @@ def test_the_query_goes_with_each_request_and_is_nowhere_else(web, name, tmp_pat
     assert not [path for path in tmp_path.rglob("*") if path.is_file() and b"Wq8" in path.read_bytes()]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ending", ["", "?download=1", "#part"])
 def test_the_escapes_of_a_web_url_are_left_to_the_server(web, ending):
     (web / "a b").mkdir(exist_ok=True)
@@ -164,6 +166,7 @@ def test_the_directory_of_a_zip_file_is_found_whatever_its_size(tmp_path, member
     assert get(opened, f"member/{members - 1}") == f"{members - 1}".encode()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("query", ["", "?sig=Wq8"])
 def test_one_file_by_http_is_no_source_and_that_is_said(tmp_path, query):
     Path(tmp_path, "a.bin").write_bytes(b"no archive")
@@ -176,6 +179,7 @@ def test_one_file_by_http_is_no_source_and_that_is_said(tmp_path, query):
     )
 
 
+@pytest.mark.slow
 def test_a_zip_by_a_signed_url_is_a_source(tmp_path):
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
         archive.writestr("001/T1WI/1.dcm", b"content")

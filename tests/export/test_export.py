@@ -160,6 +160,7 @@ def test_ome_zarr_is_valid_and_read_by_others(store, tmp_path):
     assert "labels" not in zarr.open_group(tmp_path / "out/002/T2WI.ome.zarr", mode="r")
 
 
+@pytest.mark.slow
 def test_png_shows_the_largest_slice_in_square_pixels(store, tmp_path):
     export_scans(store, tmp_path / "out", format="png", patients=["001"])
     _, mask, row = stored(store, "001", "T1WI")

@@ -51,6 +51,7 @@ def test_nnunet_is_told_that_its_reader_knows_no_shear(sheared, tmp_path):
     assert (again.status, again.message) == ("kept", case.message)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("rows", "columns", "status"), [(1, 7, "failed"), (2, 4, "written")])
 def test_a_seg_of_frames_that_highdicom_packs_wrongly_is_refused(tmp_path, rows, columns, status):
     grid = Grid((5, rows, columns), np.diag([0.9, 0.7, 3, 1]))

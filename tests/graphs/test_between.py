@@ -90,6 +90,7 @@ def test_what_is_opened_twice_is_of_one_state(copy, monkeypatch, module, functio
     assert not (copy.parent / "b.zarr").exists()
 
 
+@pytest.mark.slow
 def test_a_result_that_the_consolidated_metadata_do_not_name_is_measured_again(copy, monkeypatch):
     def killed(root):
         raise KeyboardInterrupt

@@ -210,6 +210,7 @@ def test_a_sheet_that_would_be_too_large_says_what_it_leaves_out(store, tmp_path
     assert "Shown are 4 of 6 patients" in html
 
 
+@pytest.mark.slow
 def test_a_page_of_277_patients_would_stay_under_ten_megabytes(store):
     rng = np.random.default_rng(0)
     noise = rng.normal(300, 60, (3, 512, 512)).astype(np.int16)  # nothing compresses worse

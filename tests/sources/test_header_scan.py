@@ -121,6 +121,7 @@ def test_damaged_files_are_read_alike_or_left_to_pydicom(seed):
     assert scanned > 10
 
 
+@pytest.mark.slow
 def test_real_files_are_read_alike(real_data):
     found = []
     for path in sorted(real_data.rglob("*")):

@@ -228,6 +228,7 @@ def test_a_mask_of_2_to_the_40_voxels_takes_no_memory(frugal):
         parse(bytes(second))
 
 
+@pytest.mark.slow
 def test_a_gzipped_mask_that_unpacks_to_gigabytes_takes_no_memory(frugal):
     head = nifti_image(blob(GRID), GRID).to_bytes()
     bomb = gzip.compress(head + bytes(150 * MEGABYTE))
@@ -301,6 +302,7 @@ def write_zip(path, members, method=zipfile.ZIP_DEFLATED):
     return path
 
 
+@pytest.mark.slow
 def test_an_archive_that_unpacks_to_gigabytes_takes_no_memory(frugal, tmp_path):
     path = write_zip(tmp_path / "a.zip", {"001/T1WI/1.dcm": bytes(300 * MEGABYTE), "x": b"1"})
     assert path.stat().st_size < MEGABYTE

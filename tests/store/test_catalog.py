@@ -104,6 +104,7 @@ def test_one_of_another_version_counts_as_absent_and_is_made_anew(copy):
     assert chosen(copy, "age > 0")[1] == "catalog"
 
 
+@pytest.mark.slow
 def test_a_change_of_another_program_is_noticed_and_the_tables_are_read(copy):
     where = "age > 200"
     assert chosen(copy, where) == ([], "catalog")
@@ -118,6 +119,7 @@ def test_a_change_of_another_program_is_noticed_and_the_tables_are_read(copy):
     assert chosen(copy, where) == (found, "catalog")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", ["attributes", "absent", "no checksum"])
 def test_what_stands_beside_the_values_counts_too(copy, damage):
     root = zarr.open_group(copy, mode="r+", use_consolidated=False)
@@ -241,6 +243,7 @@ def test_columns_that_may_tell_who_someone_is_stay_out(source, tmp_path):
     assert chosen(tmp_path / "a.zarr", "MRN > 1")[1] == "tables, for the catalog leaves out MRN"
 
 
+@pytest.mark.slow
 def test_without_pyarrow_the_tables_choose(source, tmp_path, monkeypatch):
     for name in [name for name in sys.modules if name.partition(".")[0] == "pyarrow"] + ["pyarrow"]:
         monkeypatch.setitem(sys.modules, name, None)

@@ -29,6 +29,7 @@ def hold(store, since, heard=None, token="t"):
         put(locate(store).open(), HEARTBEAT_KEY, json.dumps({"token": token, "time": heard}).encode())
 
 
+@pytest.mark.slow
 def test_a_store_that_is_being_written_is_not_said_to_be_changed(copy):
     with hold_lease(locate(copy).open(), str(copy)):
         zarr.open_group(copy, mode="r+", use_consolidated=False).attrs["title"] = "half of what is to come"

@@ -56,6 +56,7 @@ def seal(store):
     return read_seal(locate(store).open(read_only=True))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "error"),
     [
@@ -163,6 +164,7 @@ def test_a_result_half_written_by_such_a_run_is_measured_anew_and_sealed(copy, m
     assert npc.validate(copy, workers=0) == ()
 
 
+@pytest.mark.slow
 def test_groups_are_read_and_consolidated_where_python_drops_assertions(tmp_path):
     program = (
         "import json, sys, zarr\n"

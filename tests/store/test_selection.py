@@ -77,6 +77,7 @@ def test_a_selection_of_many_is_the_same(store, monkeypatch):
     xr.testing.assert_identical(npc.open(store, where="patient != '001'").compute(), few)
 
 
+@pytest.mark.slow
 def test_tables_of_a_large_store_are_read_when_they_are_wanted(store, monkeypatch):
     expected = npc.open(store)
     for module in ("open", "selection"):

@@ -304,6 +304,7 @@ def test_what_is_no_mark_is_refused_in_words(own, body):
 CHANGED = "the scan has changed since this page was loaded; reload it and look again"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("packed", [False, True])
 def test_a_decision_on_a_scan_that_changed_since_the_page_was_loaded_is_refused(store, tmp_path, packed):
     made = tmp_path / "own.zarr"
@@ -351,6 +352,7 @@ def test_a_page_does_not_replace_a_mark_that_it_does_not_show(store, tmp_path, p
         assert decided() == {}
 
 
+@pytest.mark.slow
 def test_it_is_said_that_marks_in_a_file_of_another_name_count_there_alone(store, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     shown = npc.pack(store, tmp_path / "own.zarr.zip").path
