@@ -15,15 +15,28 @@ _LONGEST = (
     "store/test_identity.py", "test_readme.py", "test_namespaces.py", "export/test_back.py", "hostile/test_cohort.py",
     "viewer/test_remote.py", "privacy/test_deidentify.py",
 )  # fmt: skip
+#: Files whose slow tests try every way of copying, killing or damaging, or a browser: one version of Python will do.
+_THOROUGH = (
+    "store/test_foreign.py", "store/test_interrupted_append.py", "store/test_interrupted_result.py",
+    "store/test_takeover.py", "store/test_review.py", "store/test_identity.py", "store/test_replaced.py",
+    "export/test_back.py", "export/test_back_killed.py", "export/test_interrupted_export.py", "privacy/test_planted.py",
+    "privacy/test_further_runs.py", "hostile/test_cohort.py", "hostile/test_disk.py", "hostile/test_store.py",
+    "graphs/test_held_scan.py", "graphs/test_imported_mask.py", "graphs/test_order_of_dims.py", "report/test_stale.py",
+    "viewer/test_page.py", "viewer/test_page_numbers.py", "viewer/test_review_page.py", "test_namespaces.py",
+    "test_notebooks.py",
+)  # fmt: skip
+_THOROUGH_PATHS = {Path(__file__).resolve().parent / name for name in _THOROUGH}
 _TURNS = {Path(__file__).resolve().parent / name: turn for turn, name in enumerate(_LONGEST)}
-assert all(path.is_file() for path in _TURNS), "a file of _LONGEST is not there"
+assert all(path.is_file() for path in {*_TURNS, *_THOROUGH_PATHS}), "a file of _LONGEST or _THOROUGH is not there"
 
 
 def pytest_collection_modifyitems(items):
-    """Mark what needs a server, a browser, reports or many processes as slow; put the longest files first."""
+    """Mark what is slow (a server, a browser, reports, many processes) or thorough; put the longest files first."""
     for item in items:
         if _SLOW_FIXTURES & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.slow)
+        if item.path in _THOROUGH_PATHS and item.get_closest_marker("slow"):
+            item.add_marker(pytest.mark.thorough)
     items.sort(key=lambda item: _TURNS.get(item.path, len(_TURNS)))
 
 

@@ -513,6 +513,7 @@ def test_a_secret_is_nowhere(s3, remote, cohort, caplog):
         assert SECRET.encode() not in text
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("workers", [0, 2])
 def test_broken_answers_lose_nothing(s3, cohort, store, workers):
     faults = Faults(slow_down=0.02, error=0.01, cut=0.01, drop=0.01, seed=workers)
@@ -527,6 +528,7 @@ def test_broken_answers_lose_nothing(s3, cohort, store, workers):
     xr.testing.assert_equal(measured, npc.morphology(npc.open(store)).compute())
 
 
+@pytest.mark.thorough
 def test_the_server_goes_away_and_comes_back(s3, cohort, store):
     def pause():
         s3.server.stop()
@@ -547,6 +549,7 @@ def test_the_server_goes_away_and_comes_back(s3, cohort, store):
     same(store, "s3://priv/away.zarr")
 
 
+@pytest.mark.thorough
 def test_killed_workers_cost_nothing(s3, cohort, store):
     from distributed import Client, Status
 
