@@ -8,6 +8,7 @@ from pathlib import Path
 
 import obstore
 import pytest
+import s3fs
 import xarray as xr
 from obstore.store import from_url
 from packaging.version import Version
@@ -32,7 +33,10 @@ def s3(tmp_path_factory):
     with s3_server(tmp_path_factory.mktemp("s3")) as server, pytest.MonkeyPatch.context() as patch:
         for name, value in environment(server.url).items():
             patch.setenv(name, value)
+        # fsspec knows a file system by its options, not by the environment: it would be that of another server
+        s3fs.S3FileSystem.clear_instance_cache()
         yield server
+        s3fs.S3FileSystem.clear_instance_cache()
 
 
 @pytest.fixture(scope="module")
