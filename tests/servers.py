@@ -20,8 +20,10 @@ from datetime import timedelta
 from http.client import HTTPConnection, HTTPException
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from unittest.mock import patch
 
 import obstore
+import s3fs
 from obstore.exceptions import BaseError
 from obstore.store import S3Store
 
@@ -324,3 +326,13 @@ def serving(proxy: Proxy) -> Iterator[Proxy]:
 def environment(url: str) -> dict[str, str]:
     """Variables by which every process finds the server."""
     return {**CREDENTIALS, "AWS_ENDPOINT_URL": url, "AWS_ALLOW_HTTP": "true", "AWS_EC2_METADATA_DISABLED": "true"}
+
+
+@contextmanager
+def found_by_all(url: str) -> Iterator[None]:
+    """Let whoever reads the environment find a server."""
+    with patch.dict(os.environ, environment(url)):
+        # fsspec knows a file system by its options, not by the environment: it would be that of another server
+        s3fs.S3FileSystem.clear_instance_cache()
+        yield
+    s3fs.S3FileSystem.clear_instance_cache()

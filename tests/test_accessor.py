@@ -275,6 +275,7 @@ def test_the_table_of_raters_has_a_column_each(raters, tmp_path):
     assert list(ds.isel(rater=0).npc.table().patient) == list(table.patient)
 
 
+@pytest.mark.slow
 def test_a_copy_elsewhere_has_a_table_without_results(measured, tmp_path):
     npc.open(measured).isel(patient=[0]).drop_encoding().to_zarr(
         tmp_path / "copy.zarr", zarr_format=3, consolidated=False
@@ -284,6 +285,7 @@ def test_a_copy_elsewhere_has_a_table_without_results(measured, tmp_path):
     assert not any(column.startswith("morphology.v") for column in table)
 
 
+@pytest.mark.slow
 def test_a_resampled_cohort_is_not_given_the_results_of_its_source(measured):
     new = npc.resample(npc.open(measured), spacing=2.0).isel(patient=[0], sequence=[0])
     assert not any(column.startswith("score/") for column in new.npc.table())

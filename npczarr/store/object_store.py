@@ -122,7 +122,7 @@ def _open(url: str, options: Options, environment: tuple[tuple[str, str], ...]) 
 def _as_web_url(url: str) -> str:
     """Write a URL as obstore reads it, which undoes percent escapes and ends the path at ? or #.
 
-    Of a bucket the key is what is written, as in s3fs and xarray, so it is escaped here.
+    The key in a bucket is what is written, as in s3fs and xarray, so it is escaped here.
 
     Raises
     ------

@@ -86,6 +86,7 @@ def test_an_exported_mask_scored_against_its_store_is_perfect(store, tmp_path):
     assert np.isfinite(result["dice"].values).sum() == 6  # nine less three without a mask or images
 
 
+@pytest.mark.slow
 def test_tiff_slices_carry_one_window_and_give_values_back(store, tmp_path):
     for bits in (8, 16):
         out = tmp_path / str(bits)
@@ -139,6 +140,7 @@ def test_size_gives_what_resampling_gives(store, tmp_path):
     assert tifffile.imread(tmp_path / "t/001/T1WI_1.tif").shape == (40, 40)
 
 
+@pytest.mark.slow
 def test_ome_zarr_is_valid_and_read_by_others(store, tmp_path):
     export_scans(store, tmp_path / "out", format="ome-zarr", patients=["001", "002"])
     image, mask, row = stored(store, "001", "T2WI")

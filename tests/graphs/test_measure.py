@@ -81,6 +81,7 @@ def test_distributed_gives_the_same(store, raters):
         xr.testing.assert_identical(npc.agreement(npc.open(raters)).compute(), agreed)
 
 
+@pytest.mark.slow
 def test_raters_are_compared_as_the_array_function_compares_them(raters):
     ds = npc.open(raters)
     assert ds.mask.dims == ("patient", "sequence", "rater", "z", "y", "x")
@@ -373,6 +374,7 @@ def test_what_is_kept_is_printed_as_it_was_when_it_was_measured_without_importin
     assert (one, other) == ("True", "False")
 
 
+@pytest.mark.slow
 def test_scans_that_are_pending_are_named_and_not_taken_for_measured(store, tmp_path):
     copy = shutil.copytree(store, tmp_path / "copy.zarr")
     _, failures = npc.measure_store(copy, "morphology")

@@ -76,6 +76,7 @@ def test_a_store_holds_what_the_lazy_dataset_says(store, tmp_path, request_):
     assert set(again.action.values.ravel()) == {"kept"}
 
 
+@pytest.mark.slow
 def test_each_scan_is_the_array_function_on_its_grid(store):
     ds = npc.open(store)
     new = npc.resample(ds, spacing=(2, 1, 1))

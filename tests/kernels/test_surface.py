@@ -59,6 +59,7 @@ def test_element_areas_equal_deepmind(spacing):
     assert_allclose(_element_area(spacing), create_table_neighbour_code_to_surface_area(spacing), rtol=1e-13)
 
 
+@pytest.mark.slow
 @law
 @given(pairs(), spacings, st.floats(0, 10))
 def test_equals_deepmind_on_random_masks(pair, spacing, tolerance):

@@ -259,6 +259,7 @@ def test_agreement_of_several_pairs_of_one_sequence_and_of_none(raters):
     assert "npczarr agreement STORE" in tables.agreement(None).attrs["notes"][0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("selection", [{"patient": 0}, {"sequence": 1}, {"patient": 2, "sequence": 0}, {"patient": []}])
 def test_any_selection_gives_every_table(full, selection):
     part = full.isel(selection)

@@ -122,6 +122,7 @@ def test_one_mask_for_all_sequences_is_imported_by_the_layout_that_converted_it(
     np.testing.assert_array_equal(scored.dice.values.squeeze(), [[1, 1], [1, np.nan]])
 
 
+@pytest.mark.slow
 def test_predictions_of_no_patient_of_the_store_are_refused(root, tmp_path):
     (tmp_path / "009").mkdir()
     (tmp_path / "009/009_seg.nii.gz").write_bytes((root / "predicted/009/009_seg.nii.gz").read_bytes())

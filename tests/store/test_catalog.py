@@ -181,6 +181,7 @@ def test_one_that_lies_is_found_by_validate(copy):
     ]
 
 
+@pytest.mark.slow
 def test_results_can_be_chosen_by_while_they_hold(copy, monkeypatch):
     npc.measure_store(copy, "morphology", workers=0)
     table = npc.open(copy).npc.table()
@@ -217,6 +218,7 @@ def test_names_that_are_not_there_are_said_with_the_nearest(store):
         chosen(store, "t_stag == 'T1'")
 
 
+@pytest.mark.slow
 def test_a_name_that_would_stand_for_two_columns_stands_for_that_of_just_this_name_or_for_none(source, tmp_path):
     folder = shutil.copytree(source, tmp_path / "source")
     table = folder / "info_diagnoses.csv"
@@ -231,6 +233,7 @@ def test_a_name_that_would_stand_for_two_columns_stands_for_that_of_just_this_na
         chosen(tmp_path / "a.zarr", "c_d == 1")
 
 
+@pytest.mark.slow
 def test_columns_that_may_tell_who_someone_is_stay_out(source, tmp_path):
     folder = tmp_path / "source"
     shutil.copytree(source, folder)

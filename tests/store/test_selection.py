@@ -90,6 +90,7 @@ def test_tables_of_a_large_store_are_read_when_they_are_wanted(store, monkeypatc
     xr.testing.assert_identical(chosen.compute(), expected.sel(patient=["002"]).compute())
 
 
+@pytest.mark.slow
 def test_info_of_a_selection_and_wrong_ones(store):
     assert npc.info(store, where="patient != '001'")["patients"] == 2
     ran = CliRunner().invoke(app, ["info", str(store), "--where", "patient == '001'", "--json"])

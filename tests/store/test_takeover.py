@@ -102,6 +102,7 @@ def test_a_holder_is_heard_of(tmp_path, monkeypatch):
     assert get(store, HEARTBEAT_KEY) is None
 
 
+@pytest.mark.slow
 def test_a_writer_that_lost_its_lease_changes_nothing(copy):
     """Neither its tables, nor a resize, nor the voxels of its workers."""
     store = locate(copy).open()

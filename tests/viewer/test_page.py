@@ -12,6 +12,7 @@ import npczarr as npc
 from npczarr.graphs.predictions import Predictions
 from npczarr.model.geometry import RAS_TO_LPS
 from npczarr.store.zarr_library import consolidate
+from tests.stores import measured_copy
 from tests.viewer.conftest import FLIPS
 from tests.viewer.looking import RED, largest_distance, on_screen, outline_mm, screen_axes, turn_over
 from tests.viewer.serving import serve
@@ -40,10 +41,7 @@ def plain_served(measured):
 
 @pytest.fixture(scope="module")
 def measured(store, tmp_path_factory):
-    copy = tmp_path_factory.mktemp("measured") / "cohort.zarr"
-    shutil.copytree(store, copy)
-    npc.measure_store(copy, "morphology")
-    return copy
+    return measured_copy(store, tmp_path_factory.mktemp("measured"))
 
 
 def check_outline(page, mask, affine, plane, at, center, span, pane=0):

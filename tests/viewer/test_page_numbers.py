@@ -9,6 +9,7 @@ import pytest
 
 import npczarr as npc
 from npczarr.viewer.objects import StoreObjects
+from tests.stores import measured_copy
 from tests.two_of_all import RATERS, write_raters
 from tests.viewer.serving import serve
 
@@ -51,10 +52,7 @@ def labeled(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def measured_labels(labeled, tmp_path_factory):
-    copy = tmp_path_factory.mktemp("measured") / "cohort.zarr"
-    shutil.copytree(labeled, copy)
-    npc.measure_store(copy, "morphology")
-    return copy
+    return measured_copy(labeled, tmp_path_factory.mktemp("measured"))
 
 
 def test_each_label_is_sorted_filtered_and_shown_by_its_own_volume(look, measured_labels):

@@ -400,6 +400,7 @@ def test_predictions_are_given_scan_by_scan(store, tmp_path):
         assert running.ask("/predictions/0/0", "PUT")[0] == 405
 
 
+@pytest.mark.slow
 def test_what_a_score_says_of_a_prediction_is_given_behind_its_voxels(store, tmp_path):
     npc.export_scans(store, tmp_path / "model", format="nifti", patients=["001"], sequences=["T1WI"])
     (file,) = (tmp_path / "model/001").glob("ROI*")
