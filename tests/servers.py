@@ -23,7 +23,6 @@ from pathlib import Path
 from unittest.mock import patch
 
 import obstore
-import s3fs
 from obstore.exceptions import BaseError
 from obstore.store import S3Store
 
@@ -332,7 +331,4 @@ def environment(url: str) -> dict[str, str]:
 def found_by_all(url: str) -> Iterator[None]:
     """Let whoever reads the environment find a server."""
     with patch.dict(os.environ, environment(url)):
-        # fsspec knows a file system by its options, not by the environment: it would be that of another server
-        s3fs.S3FileSystem.clear_instance_cache()
         yield
-    s3fs.S3FileSystem.clear_instance_cache()
